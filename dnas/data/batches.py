@@ -1,0 +1,96 @@
+"""Batches as a pure function of (seed, step): the data position is one integer, so a resumed run reads the same data.
+
+An epoch is one permutation of the index, cut into whole batches; the remainder is dropped (another remainder every
+epoch). An index smaller than a batch makes epochs of one step, whose batch repeats the permutation until it is full.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas.data.shuffle import BATCHES, permutation
+from dnas.errors import InputError
+
+Batch = tuple[np.ndarray, np.ndarray]
+"""Images uint8 [B, S, S, C], labels int32 [B]."""
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Whole batches in `count` images, at least 1."""
+    return max(1, count // batch_size)
+
+
+def batch_indices(index: np.ndarray, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """The `batch_size` entries of `index` that step number `step` (from 0, over all epochs) trains on."""
+    epoch, position = divmod(step, steps_per_epoch(len(index), batch_size))
+    order = permutation(len(index), seed, BATCHES, epoch)
+    places = np.arange(position * batch_size, (position + 1) * batch_size) % len(index)
+    return index[order[places]]
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The training stream over `index`, positions in `images` [N, S, S, C] and `labels` [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+    batch_size: int
+    seed: int
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise InputError("batch_size", "out of range", found=self.batch_size, accepted="at least 1")
+        if not len(self.index):
+            raise InputError("data", "no images to make batches of")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(len(self.index), self.batch_size)
+
+    def at(self, step: int) -> Batch:
+        """The batch of step number `step`, whatever was read before."""
+        chosen = batch_indices(self.index, self.batch_size, self.seed, step)
+        return self.images[chosen], self.labels[chosen]
+
+
+def prefetch(batches: Batches, start: int, stop: int, depth: int = 2) -> Iterator[Batch]:
+    """`batches.at(step)` for step in range(start, stop), up to `depth` of them prepared ahead by one thread.
+
+    A failure in the thread is raised at its step. Closing the generator, or leaving its loop, ends the thread.
+    """
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=depth)
+    closed = threading.Event()
+
+    def offer(item: Batch | BaseException) -> None:
+        while not closed.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def fill() -> None:
+        try:
+            for step in range(start, stop):
+                if closed.is_set():
+                    return
+                offer(batches.at(step))
+        except BaseException as error:  # handed to the reader, who raises it
+            offer(error)
+
+    thread = threading.Thread(target=fill, name="dnas-prefetch", daemon=True)
+    thread.start()
+    try:
+        for _ in range(start, stop):
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        closed.set()
+        thread.join()

@@ -1,0 +1,40 @@
+"""The search's own split of the training images: one part trains the weights, the other trains theta.
+
+The test split takes no part: it chooses nothing, here or elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas.data.dataset import Dataset
+from dnas.data.shuffle import SEARCH_SPLIT, stratified
+from dnas.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions in `Dataset.train_images`; the two are disjoint and together are all. Sorted int64."""
+
+    weights_index: np.ndarray
+    theta_index: np.ndarray
+
+
+def search_split(dataset: Dataset, seed: int, theta_share: float = 0.2) -> Split:
+    """Part the training images class by class; the same seed gives the same split on every machine.
+
+    Args:
+        theta_share: in (0, 1); rounded to the nearest count in every class. Both parts get at least one image of each
+            class that has two; a class of one image goes to the weights.
+
+    Raises:
+        InputError: `theta_share` out of range, or no class has two images.
+    """
+    if not 0 < theta_share < 1:
+        raise InputError("theta_share", "out of range", found=theta_share, accepted="more than 0, less than 1")
+    weights, theta = stratified(dataset.train_labels, theta_share, seed, SEARCH_SPLIT)
+    if not len(theta):
+        raise InputError(dataset.name, "no class has two training images: nothing is left to train theta on")
+    return Split(weights, theta)

@@ -1,0 +1,41 @@
+"""What a user did wrong, in one line: where, the value found, and what would be accepted.
+
+Every message a user can cause is a `UserError`; the command lines turn it into exit code 2 without a traceback.
+`assert` and other exceptions are left for faults of our own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the user's input; `str(error)` is the whole message."""
+
+
+class InputError(UserError):
+    """A bad value in a file or option: `file:line: place: problem (found ..., accepted: ...)`."""
+
+    def __init__(self, where: str, problem: str, *, found: object = None, accepted: object = None):
+        notes = []
+        if found is not None:
+            notes.append(f"found {_short(found)}")
+        if accepted is not None:
+            notes.append(f"accepted: {accepted}")
+        super().__init__(f"{where}: {problem}" + (f" ({'; '.join(notes)})" if notes else ""))
+
+
+class MissingExtra(UserError):
+    """An optional package is not installed."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` for the known name nearest to `name`, else an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean '{near[0]}'?" if near else ""
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

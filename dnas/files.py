@@ -1,0 +1,181 @@
+"""Reading files within bounds and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dnas.errors import InputError, UserError
+
+MAX_YAML = 1 << 20
+MAX_JSON = 16 << 20
+MAX_DEPTH = 64
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Writes `path` so that a reader, or a crash, sees the former file whole or the new one whole."""
+    data = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UserError(f"{path}: cannot write here: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        if os.path.exists(name):
+            os.unlink(name)
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON: two spaces, keys in the order given, a newline at the end; equal values give equal bytes."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, to_json(value))
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The file's bytes; raises `InputError` where it is missing, not a file, or longer than `limit`."""
+    try:
+        if not path.is_file():
+            raise InputError(str(path), "no such file")
+        if path.stat().st_size > limit:
+            raise InputError(str(path), f"{path.stat().st_size:,} bytes", accepted=f"at most {limit:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), f"cannot read: {error.strerror or error}") from error
+
+
+class Document:
+    """A parsed YAML or JSON file: plain data, and the line of every place in it (YAML only)."""
+
+    def __init__(self, path: str, data: Any, lines: dict[tuple, int]):
+        self.path, self.data, self._lines = path, data, lines
+
+    def where(self, place: tuple) -> str:
+        """`file:line: a.b.3.c`, for messages."""
+        line = next((self._lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in self._lines), None)
+        name = self.path if line is None else f"{self.path}:{line}"
+        return f"{name}: {'.'.join(map(str, place))}" if place else name
+
+
+def read_document(path: Path) -> Document:
+    """Reads a space or architecture file by its ending (`.json`, else YAML). Nothing in it is executed.
+
+    Raises `InputError` for syntax errors, aliases, duplicate keys, nesting beyond 64 and oversized files.
+    """
+    shown = str(path)
+    is_json = path.suffix == ".json"
+    raw = read_bytes(path, MAX_JSON if is_json else MAX_YAML)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(shown, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+    if is_json:
+        return Document(shown, parse_json(text, shown), {})
+    lines: dict[tuple, int] = {}
+    try:
+        _refuse_aliases_and_depth(text, shown)
+        node = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
+        data = None if node is None else _plain(node, (), lines, shown)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{shown}:{mark.line + 1}" if mark else shown, f"not YAML: {problem}") from error
+    return Document(shown, data, lines)
+
+
+def parse_json(text: str, shown: str) -> Any:
+    """JSON text as plain data, within the depth bound; raises `InputError`."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                raise InputError(shown, f"the key '{key}' stands twice")
+            result[key] = value
+        return result
+
+    def refuse(constant: str) -> None:
+        raise InputError(shown, "not a JSON number", found=constant)
+
+    depth = deepest = 0
+    quoted = escaped = False
+    for char in text:
+        if quoted:
+            quoted = escaped or char != '"'
+            escaped = not escaped and char == "\\"
+        elif char == '"':
+            quoted = True
+        elif char in "[{":
+            depth += 1
+            deepest = max(depth, deepest)
+        elif char in "]}":
+            depth -= 1
+    if deepest > MAX_DEPTH:
+        raise InputError(shown, f"nested {deepest} deep", accepted=f"at most {MAX_DEPTH}")
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{shown}:{error.lineno}", f"not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(shown, f"not JSON: {error}") from error
+
+
+def _refuse_aliases_and_depth(text: str, shown: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            line = event.start_mark.line + 1
+            raise InputError(f"{shown}:{line}", "anchors and aliases are not accepted; use a named choice or a template")
+        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InputError(f"{shown}:{event.start_mark.line + 1}", f"nested deeper than {MAX_DEPTH}")
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            depth -= 1
+
+
+_SCALARS = yaml.SafeLoader("")
+
+
+def _plain(node: yaml.Node, place: tuple, lines: dict[tuple, int], shown: str) -> Any:
+    line = node.start_mark.line + 1
+    lines[place] = line
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(child, (*place, index), lines, shown) for index, child in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = _scalar(key_node, shown)
+            if not isinstance(key, str):
+                raise InputError(f"{shown}:{key_node.start_mark.line + 1}", "a key that is not text", found=key)
+            if key in result:
+                raise InputError(f"{shown}:{key_node.start_mark.line + 1}", f"the key '{key}' stands twice")
+            result[key] = _plain(value_node, (*place, key), lines, shown)
+        return result
+    return _scalar(node, shown)
+
+
+def _scalar(node: yaml.Node, shown: str) -> Any:
+    allowed = {f"tag:yaml.org,2002:{t}" for t in ("str", "int", "float", "bool", "null")}
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in allowed:
+        raise InputError(f"{shown}:{node.start_mark.line + 1}", "not a plain value", found=node.tag.split(":")[-1])
+    try:
+        return _SCALARS.construct_object(node, deep=True)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{shown}:{node.start_mark.line + 1}", f"not a value: {error}", found=node.value) from error

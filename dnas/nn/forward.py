@@ -1,0 +1,196 @@
+"""Values of a walk under gates: the forward pass of the supernet, and of the plain network where nothing is chosen.
+
+Every method mixes a choice where it acts: kernels before the convolution, squeeze-excite in its gate, activations
+elementwise, widths as masks folded into the next weights or into a norm's scale and shift, resolutions at spatial
+operators. With one-hot gates each is exactly the plain operator on the sliced weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from dnas.nn import primitives as P
+from dnas.nn.gates import GateDict
+from dnas.nn.masks import channel_mask, coverage, joint_probability, mean, pixel_weights
+from dnas.network import Feature
+from dnas.space.quantity import Quantity
+
+NORM_EPSILON = 1e-5
+NORM_MOMENTUM = 0.9
+
+
+class Parameters(Protocol):
+    """Where parameters and running statistics live (flax, in `dnas.nn.supernet`)."""
+
+    def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Array: ...
+    def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Array: ...
+    def update(self, path: str, value: Array) -> None: ...
+
+
+class Forward:
+    """Arithmetic behind `dnas.network.Network`'s primitives; see `dnas.network.Values` for each method's part.
+
+    `momentum` is the weight of the former running statistics in training mode; `None` means evaluation mode.
+    `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
+    without which uniform gates starve the pixels that only large grids hold.
+    """
+
+    def __init__(
+        self, parameters: Parameters, gates: GateDict, momentum: Array | float | None, *,
+        paper_resolution: bool = False, taps: Sequence[str] = (),
+    ):  # fmt: skip
+        self.parameters, self.gates, self.momentum = parameters, gates, momentum
+        self.paper_resolution = paper_resolution
+        self.wanted, self.taps = frozenset(taps), {}
+
+    # Convolutions ---------------------------------------------------------------------------------------------------
+
+    def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, groups, bias) -> Array:
+        shape = (x.width // groups, y.width)
+        w = self._mixed_kernel(path, kernel, shape)
+        if x.pending:
+            w = w * self._mask(x.channels, x.width)[:, None]
+        out = self._spatial(
+            lambda v, w: P.conv(v, w, stride, padding.max(), groups), x, y, w, pixelwise=kernel.max() == 1 and stride == 1
+        )
+        return self._biased(path, out, bias)
+
+    def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, bias) -> Array:
+        w = self._mixed_kernel(path, kernel, (x.width,))
+        out = self._spatial(lambda v, w: P.depthwise(v, w, stride, padding.max()), x, y, w)
+        return self._biased(path, out, bias)
+
+    def linear(self, path, x: Feature, y: Feature, bias) -> Array:
+        w = self.parameters.weight(f"{path}.weight", (x.width, y.width))
+        if x.pending:
+            w = w * self._mask(x.channels, x.width)[:, None]
+        return self._biased(path, P.pointwise(x.value, w), bias)
+
+    def _mixed_kernel(self, path: str, kernel: Quantity, channels: tuple[int, ...]) -> Array:
+        """sum_i g_i pad(w_i) to the largest kernel, which goes with the largest padding.
+
+        conv(x, w_i) with padding p_i equals conv(x, pad(w_i)) with padding p_i + (K - k_i) / 2, and that is the same
+        for all options, since they give equal sides.
+        """
+        sizes, largest = kernel.values(), kernel.max()
+        if len(sizes) == 1:
+            return self.parameters.weight(f"{path}.weight", (largest, largest, *channels))
+        total = jnp.zeros(())
+        for size in sizes:
+            w = self.parameters.weight(f"{path}.weight_k{size}", (size, size, *channels))
+            edge = (largest - size) // 2
+            padded = jnp.pad(w, [(edge, edge)] * 2 + [(0, 0)] * len(channels))
+            total = total + padded * mean(kernel.equals(size), self.gates)
+        return total
+
+    def _spatial(self, apply, x: Feature, y: Feature, w: Array, pixelwise: bool = False) -> Array:
+        """`apply` on each resolution option's own grid."""
+        side = x.side
+        assert side is not None and y.side is not None
+        if pixelwise or side.is_constant:
+            return apply(x.value, w)
+        pairs = list(zip(*(q.table_over(side.over).reshape(-1).tolist() for q in (side, _spread(y.side, side))), strict=True))
+        gate = joint_probability(side, self.gates)
+        out = P.mix_grids(apply, x.value, w, gate, pairs, side.max(), y.side.max())
+        if self.paper_resolution:
+            return out
+        # The grids of the input decide coverage of the output: options differ there even where output sides agree.
+        share = coverage(_spread(y.side, side), self.gates)
+        return out * jnp.where(share > 0, 1 / jnp.where(share > 0, share, 1), 0)[None, :, :, None]
+
+    def _biased(self, path: str, y: Array, bias: bool) -> Array:
+        return y + self.parameters.weight(f"{path}.bias", y.shape[-1:], 0.0) if bias else y
+
+    # Norm, activation, squeeze-excite -------------------------------------------------------------------------------
+
+    def batch_norm(self, path, x: Feature, masked: bool) -> Array:
+        size = (x.width,)
+        scale = self.parameters.weight(f"{path}.scale", size, 1.0)
+        shift = self.parameters.weight(f"{path}.shift", size, 0.0)
+        old_mean = self.parameters.statistic(f"{path}.mean", 0.0, size)
+        old_var = self.parameters.statistic(f"{path}.var", 1.0, size)
+        if self.momentum is None:
+            centre, variance = old_mean, old_var
+        else:
+            centre, variance = P.moments(x.value, self._pixels(x))
+            keep = self.momentum
+            self.parameters.update(f"{path}.mean", keep * old_mean + (1 - keep) * jax.lax.stop_gradient(centre))
+            self.parameters.update(f"{path}.var", keep * old_var + (1 - keep) * jax.lax.stop_gradient(variance))
+        if masked and not x.channels.is_constant:
+            mask = self._mask(x.channels, x.width)
+            scale, shift = scale * mask, shift * mask
+        factor = scale * jax.lax.rsqrt(variance + NORM_EPSILON)
+        return x.value * factor + (shift - centre * factor)
+
+    def activation(self, x: Feature, act: Quantity) -> Array:
+        names = act.values()
+        if len(names) == 1:
+            return P.ACTIVATIONS[names[0]](x.value)
+        return sum(mean(act.equals(name), self.gates) * P.ACTIVATIONS[name](x.value) for name in names)
+
+    def squeeze_excite(self, path, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Array:
+        wide, narrow = x.width, hidden.max()
+        reduce = self.parameters.weight(f"{path}.reduce.weight", (wide, narrow))
+        expand = self.parameters.weight(f"{path}.expand.weight", (narrow, wide))
+        if x.pending:
+            reduce = reduce * self._mask(x.channels, wide)[:, None]
+        pooled = P.spatial_mean(x.value, self._pixels(x))
+        inner = Feature(self._biased(f"{path}.reduce", pooled @ reduce, True), hidden, None, pending=True)
+        inner = Feature(self.activation(inner, act), hidden, None)
+        if not hidden.is_constant:
+            expand = expand * self._mask(hidden, narrow)[:, None]
+        gate = jax.nn.hard_sigmoid(self._biased(f"{path}.expand", inner.value @ expand, True))
+        if not on.is_constant:
+            share = mean(on, self.gates)
+            gate = 1 - share + share * gate
+        return x.value * gate[:, None, None, :]
+
+    def global_pool(self, x: Feature) -> Array:
+        return P.spatial_mean(x.value, self._pixels(x))
+
+    def channel_shuffle(self, x: Feature, groups: int) -> Array:
+        *lead, c = x.value.shape
+        return x.value.reshape(*lead, groups, c // groups).swapaxes(-1, -2).reshape(*lead, c)
+
+    # Masks and mixtures ---------------------------------------------------------------------------------------------
+
+    def mask(self, x: Feature) -> Array:
+        return x.value if x.channels.is_constant else x.value * self._mask(x.channels, x.width)
+
+    def residual(self, x: Feature, y: Feature, agree: Quantity) -> Array:
+        value = _resized(x.value, y.width)
+        return y.value + (value if agree.is_constant else mean(agree, self.gates) * value)
+
+    def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Array:
+        return sum(mean(condition, self.gates) * _resized(part.value, y.width) for condition, part in parts)
+
+    def tap(self, path: str, x: Feature) -> None:
+        if path in self.wanted:
+            self.taps[path] = x.value
+
+    def _mask(self, channels: Quantity, size: int) -> Array:
+        return jnp.ones(size) if channels.is_constant else channel_mask(channels, self.gates, size)
+
+    def _pixels(self, x: Feature) -> Array | None:
+        return None if x.side is None or x.side.is_constant else pixel_weights(x.side, self.gates)
+
+
+def _spread(part: Quantity, side: Quantity) -> Quantity:
+    """`part` as a table over all the choices of `side`."""
+    import numpy as np
+
+    return Quantity(side.over, np.broadcast_to(part.table_over(side.over), side.table.shape))
+
+
+def _resized(x: Array, width: int) -> Array:
+    """x with its channels padded with zeros, or cut, to `width`."""
+    missing = width - x.shape[-1]
+    if missing > 0:
+        return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
+    return x[..., :width]

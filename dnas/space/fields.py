@@ -1,0 +1,120 @@
+"""What a field of a block may hold: the type of its value, what is accepted, and what it is when left out.
+
+A field in a file is a value, a choice (`{choices: [3, 5]}`, `{range: [16, 28, 4]}`), a named choice (`$w3`) or a
+formula (`64 * $heads`). The type is checked on every option and on every value a formula can take.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from dnas.errors import InputError
+from dnas.space.quantity import Option
+
+REQUIRED = object()
+MAX_OPTIONS = 512
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A choice in a file: either `choices: [a, b, ...]` or `range: [low, high, step]`."""
+
+    choices: tuple[Option, ...] | None = None
+    range: tuple[int | float, int | float, int | float] | None = None
+
+    def options(self, where: str) -> tuple[Option, ...]:
+        """The options in order; raises `InputError` for none, repeated ones or a range that is not one."""
+        if (self.choices is None) == (self.range is None):
+            raise InputError(where, "a choice needs either 'choices' or 'range'", accepted="one of the two")
+        options = self.choices if self.choices is not None else _stepped(*_numbers(self.range), where)
+        if not options:
+            raise InputError(where, "a choice without options", accepted="at least one")
+        if len(options) > MAX_OPTIONS:
+            raise InputError(where, f"{len(options)} options", accepted=f"at most {MAX_OPTIONS}")
+        if len({(type(o), o) for o in options}) < len(options):
+            raise InputError(where, "an option stands twice", found=list(options))
+        return options
+
+
+def _numbers(values: tuple[int | float, ...] | None) -> tuple[int | float, ...]:
+    assert values is not None
+    return values
+
+
+def _stepped(low: float, high: float, step: float, where: str) -> tuple[Option, ...]:
+    if not all(map(math.isfinite, (low, high, step))) or step <= 0 or high < low:
+        raise InputError(where, "not a range", found=[low, high, step], accepted="[low, high, step], step above 0")
+    count = (high - low) / step
+    if count > MAX_OPTIONS:
+        raise InputError(where, f"{count:.0f} options", accepted=f"at most {MAX_OPTIONS}")
+    if abs(count - round(count)) > 1e-6:
+        raise InputError(where, "the step does not lead from low to high", found=[low, high, step])
+    if all(isinstance(v, int) for v in (low, high, step)):
+        return tuple(range(int(low), int(high) + 1, int(step)))
+    return tuple(round(low + i * step, 9) for i in range(round(count) + 1))
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a block kind. `default` may be a formula over other fields, given as `Formula`."""
+
+    type: Any
+    accepts: str
+    about: str
+    default: Any = REQUIRED
+    check: Callable[[Any], bool] = lambda value: True
+    searchable: bool = True
+    written: Literal["always", "changed", "never"] = "changed"
+    """Whether an exported architecture states the field: a hidden width always, a padding only where unusual."""
+    part_of: str | None = None
+    """The flag field without which this one means nothing."""
+
+    def validated(self, value: Any, where: str) -> Any:
+        """`value` as the field's type; raises `InputError` naming what is accepted."""
+        if isinstance(value, float) and value.is_integer() and self.type in (Positive, NonNegative):
+            value = int(value)
+        try:
+            value = msgspec.convert(value, self.type, strict=True)
+        except msgspec.ValidationError:
+            raise InputError(where, "not accepted here", found=value, accepted=self.accepts) from None
+        if not self.check(value):
+            raise InputError(where, "not accepted here", found=value, accepted=self.accepts)
+        return value
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A default that follows from other fields of the block."""
+
+    text: str
+
+
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Ratio = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+
+
+def integer(about: str, default: Any = REQUIRED, *, least: int = 1, **rest: Any) -> Field:
+    """A whole number of at least 0 or 1."""
+    kind = Positive if least == 1 else NonNegative
+    return Field(kind, f"an integer from {least}", about, default, **rest)
+
+
+def odd(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
+    return Field(Positive, "an odd integer from 1 to 31", about, default, lambda v: v % 2 == 1 and v <= 31, **rest)
+
+
+def ratio(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
+    return Field(Ratio, "a number above 0", about, default, **rest)
+
+
+def flag(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
+    return Field(bool, "true or false", about, default, **rest)
+
+
+def name(about: str, names: tuple[str, ...], default: Any = REQUIRED, **rest: Any) -> Field:
+    return Field(str, "one of " + ", ".join(names), about, default, lambda v: v in names, **rest)

@@ -1,0 +1,318 @@
+"""Files to spaces: the grammar of `search_spaces/*.yaml` and of exported architectures.
+
+    name: tiny
+    input: {channels: 3, classes: 10, resolution: {choices: [64, 96, 128]}}
+    choices: {w2: {range: [16, 28, 4]}}                  # named: one choice wherever `$w2` stands
+    templates: {tbs: {one_of: [{mbconv: {out: $out, stride: $stride}}, {skip: {out: $out, stride: $stride}}]}}
+    trunk:
+      - conv: {kernel: 3, stride: 2, out: 16, act: hswish}
+      - mbconv: {repeat: {range: [1, 3, 1]}, stride: 2, out: $w2, kernel: {choices: [3, 5]}}
+      - tbs: {out: {range: [24, 40, 8]}, stride: 2, repeat: 3}
+    head:
+      - pool: {}
+      - linear: {out: $classes}
+    where: ["$w2 % 8 == 0"]
+
+* `repeat: n` writes a block n times, each repetition with choices of its own; `repeat: {range: ...}` is a prefix depth.
+  `stride` belongs to the first repetition, and `first: {...}` overrides other fields there.
+* A template's arguments are its fields: a choice given as an argument is one choice wherever the template uses it.
+* A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dnas.blocks import KINDS
+from dnas.errors import InputError, suggestion
+from dnas.files import Document, read_document
+from dnas.space.expr import Expression, parse
+from dnas.space.fields import REQUIRED, Field, Options, Positive
+from dnas.space.quantity import Choice, Quantity
+from dnas.space.space import Block, Node, OneOf, Space, Stage
+
+TOP = ("name", "about", "input", "choices", "templates", "trunk", "head", "where")
+EXTRA = ("costs", "search", "preprocessing", "choices_taken", "labels")
+MAX_NODES = 2000
+
+
+def read_space(path: str | Path) -> Space:
+    """Reads a space or an architecture; raises `InputError` naming file, line, place, value and what is accepted."""
+    return _Reader(read_document(Path(path))).space()
+
+
+def space_from_data(data: Any, source: str) -> Space:
+    """A space from parsed data, as `read_space` from a file."""
+    return _Reader(Document(source, data, {})).space()
+
+
+class _Reader:
+    """Reads one document. Choices are collected in the order in which they are met."""
+
+    def __init__(self, document: Document):
+        self.document = document
+        self.choices: dict[str, Choice] = {}
+        self.templates: Mapping[str, Any] = {}
+        self.count = 0
+
+    def space(self) -> Space:
+        data = self._mapping(self.document.data, (), (*TOP, *EXTRA))
+        for key in ("input", "trunk"):
+            if key not in data:
+                raise InputError(self.document.where(()), f"'{key}' is missing", accepted=", ".join(TOP))
+        size = self._mapping(data["input"], ("input",), ("channels", "classes", "resolution"))
+        name = data.get("name", Path(self.document.path).stem)
+        if not isinstance(name, str):
+            raise InputError(self.document.where(("name",)), "not text", found=name)
+        scope: dict[str, Quantity] = {
+            key: self._quantity(size.get(key, default), ("input", key), _INPUT[key], key, {})
+            for key, default in (("channels", 3), ("classes", 1000), ("resolution", 224))
+        }
+        for key, value in self._mapping(data.get("choices", {}), ("choices",)).items():
+            place = ("choices", key)
+            if key in scope:
+                raise InputError(self.document.where(place), f"'{key}' is taken", accepted="another name")
+            if isinstance(value, str):
+                scope[key] = parse(value, self.document.where(place)).evaluate(self._lookup(scope, place))
+            else:
+                scope[key] = self._choice(value, place, key)
+        self.templates = self._mapping(data.get("templates", {}), ("templates",))
+        for key in self.templates:
+            if key in KINDS or key == "one_of":
+                raise InputError(self.document.where(("templates", key)), f"'{key}' is a block kind already")
+        nodes = self._items(data["trunk"], ("trunk",), scope) + self._items(data.get("head", []), ("head",), scope)
+        constraints = [
+            self._constraint(text, ("where", n), scope) for n, text in enumerate(self._list(data, "where"))
+        ]
+        return Space(
+            name, str(data.get("about", "")), self.document.path, scope["channels"].value, scope["classes"].value,
+            scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints),
+            {key: data[key] for key in EXTRA if key in data},
+        )  # fmt: skip
+
+    # Nodes ----------------------------------------------------------------------------------------------------------
+
+    def _items(self, items: Any, place: tuple, scope: Mapping[str, Quantity]) -> list[Node]:
+        if not isinstance(items, list):
+            raise InputError(self.document.where(place), "not a list of blocks", found=items)
+        return [n for i, item in enumerate(items) for n in self._item(item, (*place, i), f"{place[0]}.{i}", scope)]
+
+    def _item(self, item: Any, place: tuple, path: str, scope: Mapping[str, Quantity]) -> list[Node]:
+        """The nodes of one list entry: one, or one a repetition."""
+        kind, fields, repeat = self._kind(item, place)
+        if repeat is None:
+            return [self._node(kind, fields, place, path, scope, True)]
+        where = self.document.where((*place, kind, "repeat"))
+        depth = self._quantity(repeat, (*place, kind, "repeat"), _REPEAT, f"{path}.repeat", scope)
+        if isinstance(depth, Expression):
+            raise InputError(where, "a number of repetitions cannot follow from the block", found=depth.text)
+        most = depth.max()
+        blocks = [self._node(kind, fields, place, f"{path}.{n}", scope, n == 0) for n in range(most)]
+        least = depth.min()
+        if least == most:
+            return blocks
+        return [*blocks[:least], Stage(path, tuple(blocks[least:]), depth - least, where)]
+
+    def _kind(self, item: Any, place: tuple) -> tuple[str, Any, Any]:
+        """Kind, fields and repetition of `{kind: {...}}`, beside or inside whose braces `repeat` may stand."""
+        where = self.document.where(place)
+        known = (*KINDS, "one_of", *self.templates)
+        if not isinstance(item, dict):
+            raise InputError(where, "not a block", found=item, accepted="{kind: {fields}}")
+        kinds = [key for key in item if key not in ("repeat", "label")]
+        if len(kinds) != 1:
+            raise InputError(where, "a block has exactly one kind", found=kinds, accepted=", ".join(known))
+        kind = kinds[0]
+        if kind not in known:
+            raise InputError(where, f"unknown block kind '{kind}'{suggestion(kind, known)}", accepted=", ".join(known))
+        fields = item[kind]
+        repeat = item.get("repeat")
+        if kind != "one_of":
+            fields = {} if fields is None else fields
+            if not isinstance(fields, dict):
+                raise InputError(self.document.where((*place, kind)), "not fields", found=fields)
+            if "repeat" in fields:
+                fields = dict(fields)
+                repeat = fields.pop("repeat")
+        return kind, fields, repeat
+
+    def _node(
+        self, kind: str, fields: Any, place: tuple, path: str, scope: Mapping[str, Quantity], first: bool
+    ) -> Node:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise InputError(self.document.where(place), "too many blocks", accepted=f"at most {MAX_NODES}")
+        if kind == "one_of":
+            return self._one_of(fields, place, path, scope, first)
+        fields = self._of_repetition(fields, (*place, kind), first)
+        if kind in self.templates:
+            return self._template(kind, fields, place, path, scope)
+        known = KINDS[kind].fields
+        parsed: dict[str, Quantity | Expression] = {}
+        for name, value in fields.items():
+            at = (*place, kind, name)
+            if name not in known:
+                raise InputError(
+                    self.document.where(at), f"unknown field '{name}' of {kind}{suggestion(name, known)}",
+                    accepted=", ".join(known),
+                )  # fmt: skip
+            parsed[name] = self._quantity(value, at, known[name], f"{path}.{name}", scope)
+        for name, field in known.items():
+            if name not in parsed and field.default is REQUIRED:
+                raise InputError(self.document.where((*place, kind)), f"'{name}' is missing", accepted=field.accepts)
+        return Block(path, kind, parsed, scope, self.document.where((*place, kind)))
+
+    def _of_repetition(self, fields: dict[str, Any], place: tuple, first: bool) -> dict[str, Any]:
+        """`stride` and `first` belong to the first repetition."""
+        fields = dict(fields)
+        override = self._mapping(fields.pop("first", {}), (*place, "first"))
+        if first:
+            fields.update(override)
+        else:
+            fields.pop("stride", None)
+            fields.pop("padding", None)
+        return fields
+
+    def _one_of(self, items: Any, place: tuple, path: str, scope: Mapping[str, Quantity], first: bool) -> Node:
+        where = self.document.where((*place, "one_of"))
+        if not isinstance(items, list) or not items:
+            raise InputError(where, "not a list of blocks", found=items)
+        kinds = [self._kind(item, (*place, "one_of", n)) for n, item in enumerate(items)]
+        names = [item.get("label", kind) for item, (kind, _, _) in zip(items, kinds, strict=True)]
+        labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
+        if len(set(labels)) < len(labels):
+            raise InputError(where, "two options with one label", found=labels)
+        choice = self._register(Choice(f"{path}.one_of", tuple(labels)), where)
+        branches = []
+        for n, ((kind, fields, repeat), label) in enumerate(zip(kinds, labels, strict=True)):
+            if repeat is not None:
+                raise InputError(where, "'repeat' inside one_of", accepted="'repeat' beside one_of")
+            branches.append(self._node(kind, fields, (*place, "one_of", n), f"{path}.{label}", scope, first))
+        return OneOf(path, choice, tuple(branches), where)
+
+    def _template(
+        self, kind: str, arguments: dict[str, Any], place: tuple, path: str, scope: Mapping[str, Quantity]
+    ) -> Node:
+        """The template's body with the arguments as `$names`; a missing stride is 1."""
+        inner = dict(scope)
+        for name, value in {"stride": 1, **arguments}.items():
+            bound = self._quantity(value, (*place, kind, name), _ANY, f"{path}.{name}", scope)
+            if isinstance(bound, Expression):
+                bound = bound.evaluate(self._lookup(scope, (*place, kind, name)))
+            inner[name] = bound
+        body = ("templates", kind)
+        inner_kind, fields, repeat = self._kind(self.templates[kind], body)
+        if repeat is not None or inner_kind in self.templates:
+            raise InputError(self.document.where(body), "a template is one block or one_of, without 'repeat'")
+        return self._node(inner_kind, fields, body, path, inner, True)
+
+    # Values ---------------------------------------------------------------------------------------------------------
+
+    def _quantity(
+        self, value: Any, place: tuple, field: Field, name: str, scope: Mapping[str, Quantity]
+    ) -> Quantity | Expression:
+        """A field's value: constant, choice, or formula (evaluated now unless it reads the block's own fields)."""
+        where = self.document.where(place)
+        if isinstance(value, dict):
+            if not field.searchable:
+                raise InputError(where, "cannot be searched", found=value, accepted=field.accepts)
+            return self._checked(self._choice(value, place, name), field, where)
+        if isinstance(value, str) and (value.startswith("$") or field.type is not str) and field is not _ANY or (
+            field is _ANY and isinstance(value, str) and "$" in value
+        ):
+            expression = parse(value, where)
+            if all(n.startswith("$") for n in expression.names):
+                quantity = self._checked(expression.evaluate(self._lookup(scope, place)), field, where)
+                if not field.searchable and not quantity.is_constant:
+                    raise InputError(where, "cannot be searched", found=value, accepted=field.accepts)
+                return quantity
+            if not field.searchable:
+                raise InputError(where, "cannot follow from the block", found=value, accepted=field.accepts)
+            for n in expression.names:
+                if n.startswith("$"):
+                    self._lookup(scope, place)(n)
+            return expression
+        return self._checked(Quantity.constant(value), field, where)
+
+    def _checked(self, quantity: Quantity, field: Field, where: str) -> Quantity:
+        if field is _ANY:
+            return quantity
+        return Quantity.combine(lambda v: field.validated(v, where), quantity) if quantity.is_constant else Quantity(
+            quantity.over, Quantity.combine(lambda v: field.validated(v, where), quantity).table_over(quantity.over)
+        )  # fmt: skip
+
+    def _choice(self, value: Any, place: tuple, name: str) -> Quantity:
+        where = self.document.where(place)
+        try:
+            options = msgspec.convert(value, Options, strict=True).options(where)
+        except msgspec.ValidationError as error:
+            accepted = "{choices: [...]} or {range: [low, high, step]}"
+            raise InputError(where, f"not a choice: {error}", found=value, accepted=accepted) from None
+        if len(options) == 1:
+            return Quantity.constant(options[0])
+        return Quantity.of(self._register(Choice(name, options), where))
+
+    def _register(self, choice: Choice, where: str) -> Choice:
+        if choice.name in self.choices:
+            raise InputError(where, f"two choices with the name '{choice.name}'")
+        self.choices[choice.name] = choice
+        return choice
+
+    def _lookup(self, scope: Mapping[str, Quantity], place: tuple):
+        def lookup(name: str) -> Quantity:
+            known = [f"${n}" for n in scope]
+            if name not in known:
+                raise InputError(
+                    self.document.where(place), f"unknown name '{name}'{suggestion(name, known)}", accepted=", ".join(known)
+                )  # fmt: skip
+            return scope[name[1:]]
+
+        return lookup
+
+    def _constraint(self, text: Any, place: tuple, scope: Mapping[str, Quantity]) -> Quantity:
+        where = self.document.where(place)
+        if not isinstance(text, str):
+            raise InputError(where, "not a formula", found=text)
+        named = scope | {c.name: Quantity.of(c) for c in self.choices.values() if c.name.isidentifier()}
+        result = Quantity.combine(lambda v: int(bool(v)), parse(text, where).evaluate(self._lookup(named, place)))
+        if not np_any(result):
+            raise InputError(where, "no architecture satisfies this", found=text)
+        return result
+
+    def _mapping(self, value: Any, place: tuple, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+        value = {} if value is None else value
+        if not isinstance(value, dict):
+            raise InputError(self.document.where(place), "not a mapping", found=value)
+        for key in value:
+            if keys is not None and key not in keys:
+                shown = [k for k in keys if k not in EXTRA]
+                raise InputError(
+                    self.document.where((*place, key)), f"unknown key '{key}'{suggestion(key, keys)}",
+                    accepted=", ".join(shown),
+                )  # fmt: skip
+        return value
+
+    def _list(self, data: dict[str, Any], key: str) -> list[Any]:
+        value = data.get(key) or []
+        if not isinstance(value, list):
+            raise InputError(self.document.where((key,)), "not a list", found=value)
+        return value
+
+
+def np_any(quantity: Quantity) -> bool:
+    return bool(quantity.table.any())
+
+
+_REPEAT = Field(Positive, "an integer from 1, or a range", "repetitions", check=lambda n: n <= 200)
+_ANY = Field(object, "a value or a choice", "argument of a template")
+_INPUT = {
+    "channels": Field(Positive, "an integer from 1", "image channels", searchable=False),
+    "classes": Field(Positive, "an integer from 1", "classes", searchable=False),
+    "resolution": Field(Positive, "an integer from 1 to 4096, or a choice", "image side", check=lambda n: n <= 4096),
+}
+
+

@@ -1,0 +1,86 @@
+"""A search space in memory: nodes with fields, the choices among them, and what must hold between choices.
+
+An architecture is a `Space` without choices. `dnas.space.read` makes both from files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dnas.space.expr import Expression
+from dnas.space.quantity import Choice, Quantity
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One block: its kind and fields. A formula over the block's own input stays an `Expression` until it is met."""
+
+    path: str
+    kind: str
+    fields: Mapping[str, Quantity | Expression]
+    scope: Mapping[str, Quantity]
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """A choice between whole blocks, one branch an option."""
+
+    path: str
+    choice: Choice
+    branches: tuple[Node, ...]
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Repeated blocks of which the first `depth` exist."""
+
+    path: str
+    blocks: tuple[Node, ...]
+    depth: Quantity
+    where: str
+
+
+Node = Block | OneOf | Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A search space, or (without choices) an architecture."""
+
+    name: str
+    about: str
+    source: str
+    channels: int
+    classes: int
+    resolution: Quantity
+    choices: tuple[Choice, ...]
+    nodes: tuple[Node, ...]
+    constraints: tuple[Quantity, ...] = ()
+    extra: Mapping[str, Any] | None = None
+    """What an exported architecture says of itself: costs, how it was found, preprocessing."""
+
+    @property
+    def is_architecture(self) -> bool:
+        return not self.choices
+
+    def choice(self, name: str) -> Choice:
+        return next(c for c in self.choices if c.name == name)
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block that can exist, in network order."""
+        yield from _blocks(self.nodes)
+
+
+def _blocks(nodes: Sequence[Node]) -> Iterator[Block]:
+    for node in nodes:
+        match node:
+            case Block():
+                yield node
+            case OneOf():
+                yield from _blocks(node.branches)
+            case Stage():
+                yield from _blocks(node.blocks)
