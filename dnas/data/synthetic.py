@@ -61,7 +61,7 @@ def needs_high_resolution(
 
     Raises:
         ValueError: classes not in 2..4, a side in `smaller` out of 1..side-1, or sides that together drop less than
-            5 % of the pixels.
+            15 % of the pixels.
     """
     _check(classes, 4)
     smaller = (side // 2, side * 3 // 4) if smaller is None else smaller
@@ -71,7 +71,7 @@ def needs_high_resolution(
             raise ValueError(f"smaller side {r} is not in 1..{side - 1}")
         grid = np.arange(r) * side // r
         taken[np.ix_(grid, grid)] = True
-    if taken.mean() > 0.95:
+    if taken.mean() > 0.85:
         raise ValueError(f"sides {tuple(smaller)} together keep {taken.mean():.0%} of the pixels of side {side}")
 
     def images(part: int, labels: np.ndarray) -> np.ndarray:
@@ -94,9 +94,9 @@ def needs_global_statistic(seed: int, count: int = 2000, side: int = 32, gap: in
     lie `gap` columns of neither; noise lies over all. Why local features fail: a window of at most gap + 1 pixels
     sees one part only, so any function of windows, averaged over the image, is A(texture) + B(brightness) plus noise.
     No linear classifier on such sums expresses exclusive-or: its cross-entropy cannot fall below log 2 (a threshold can
-    still be right on three of the four combinations: 75 %). Squeeze-and-excite multiplies the texture's channels by a function of the
-    mean brightness, which is what is needed. Holds for networks whose receptive field before pooling is at most
-    gap + 1 pixels and whose classifier after pooling is linear.
+    still be right on three of the four combinations: 75 %). Squeeze-and-excite multiplies the texture's channels by a
+    function of the mean brightness, which is what is needed. Holds for networks whose receptive field before pooling is
+    at most gap + 1 pixels and whose classifier after pooling is linear.
 
     Raises:
         ValueError: a gap that leaves fewer than 4 columns on each side.

@@ -8,6 +8,7 @@ hold for any mu, so a poor multiplier costs time and never correctness.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from dnas.solve.model import Limits
 from dnas.solve.stages import Arcs, Chain
 
 ITERATIONS = 40
-"""Cuts of the ellipsoid, for each dimension."""
+"""Cuts of the ellipsoid, for each cost."""
 
 
 class Rows(NamedTuple):
@@ -82,13 +83,41 @@ def forward(chain: Chain, bounds: Rows) -> list[np.ndarray]:
     return table
 
 
-def restrict(chain: Chain, bounds: Rows, floor: np.ndarray) -> Chain:
-    """Without the arcs through which some row stays below its `floor` (or that lie on no path)."""
+def completions(chain: Chain, costs: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The least and the most that each cost can still grow from each state, laid out as in `backward`."""
+    both = np.concatenate([np.eye(costs), -np.eye(costs)])
+    table = backward(chain, Rows(np.zeros(2 * costs), both, np.zeros(2 * costs)))
+    return [-t[:costs] for t in table], [t[costs:] for t in table]
+
+
+def worst(chain: Chain) -> float:
+    """The smallest score of a path, whatever its costs; inf where there is no path."""
+    n = len(chain.arcs[0].costs)
+    return -float(backward(chain, Rows(-np.ones(1), np.zeros((1, n)), np.zeros(1)))[0][0, 0])
+
+
+def suffix(chain: Chain, stage: int, state: int) -> Chain:
+    """What is left of a chain from a state before a stage."""
+    first = chain.arcs[stage]
+    first = first.take(np.flatnonzero(first.source == state))
+    arcs = [first._replace(source=np.zeros_like(first.source)), *chain.arcs[stage + 1 :]]
+    return Chain(chain.steps[stage:], arcs, [1, *chain.sizes[stage + 1 :]])
+
+
+def floors(bounds: Rows, floor: float) -> np.ndarray:
+    """What each row must reach: the score `floor` or feasibility, less the rounding of its own terms."""
+    rounding = 1e-12 * (1 + abs(floor) + np.abs(bounds.constant))
+    return np.where(bounds.sigma > 0, floor, 0.0) - rounding
+
+
+def restrict(chain: Chain, bounds: Rows, floor: float) -> Chain:
+    """Without the arcs through which some row stays below the score `floor` (or that lie on no path)."""
     ahead, behind = backward(chain, bounds), forward(chain, bounds)
+    least = floors(bounds, floor)[:, None]
     kept = []
     for t, arcs in enumerate(chain.arcs):
         through = behind[t][:, arcs.source] + bounds.values(arcs) + ahead[t + 1][:, arcs.target]
-        keep = ((through + bounds.constant[:, None] >= floor[:, None]) & (through > -np.inf)).all(axis=0)
+        keep = ((through + bounds.constant[:, None] >= least) & (through > -np.inf)).all(axis=0)
         kept.append(arcs.take(np.flatnonzero(keep)))
     return chain._replace(arcs=kept)
 
@@ -119,15 +148,12 @@ class Dual(NamedTuple):
     points: list[Point]
 
 
-def minimise(chain: Chain, limits: Limits, start: np.ndarray | None = None) -> Dual:
+def minimise(chain: Chain, limits: Limits, unit: np.ndarray, least: float, iterations: int = ITERATIONS) -> Dual:
     """Multipliers with a small bound, by the ellipsoid method (its cuts need no step size and no linear programme).
 
-    Works in costs relative to their limits. The radius comes from doubling a common multiplier until the path it
-    gives obeys the upper limits.
+    Works in costs relative to `unit`, from multipliers found by doubling until their path is within the limits. Stops
+    early once a bound falls below `least`, a score that every path surpasses: then nothing is within the limits.
     """
-    n, unit = len(limits.upper), limits.unit
-    signs = np.where(np.isfinite(limits.upper), 1.0, -1.0)
-    two_sided = np.isfinite(limits.upper) & np.isfinite(limits.lower)
     seen: list[tuple[np.ndarray, Point]] = []
 
     def evaluate(mu: np.ndarray) -> Point | None:
@@ -136,54 +162,58 @@ def minimise(chain: Chain, limits: Limits, start: np.ndarray | None = None) -> D
             seen.append((mu, point))
         return point
 
-    point = evaluate(np.zeros(n))
-    if point is None:
-        return Dual(np.zeros((0, n)), [])
-    centre, radius = np.zeros(n), 0.0
-    if n and not _met(point, limits):
-        step = max(1.0, abs(point.score)) * 1e-2
-        while radius < 1e9 and not _met(point, limits):
-            radius = step if radius == 0 else 4 * radius
+    point = evaluate(np.zeros(len(unit)))
+    if point is not None and not _met(point, limits):
+        centre, radius = np.zeros(len(unit)), 1e-2 * max(1.0, abs(point.score))
+        while radius < 1e9 and not _met(point, limits) and point.bound >= least:
             push = np.where(point.costs > limits.upper, 1.0, np.where(point.costs < limits.lower, -1.0, 0.0))
-            held = centre != 0
-            centre = radius * np.where(held, np.sign(centre), push)
-            point = evaluate(centre)
-            assert point is not None
-        _ellipsoid(evaluate, limits, centre / 2, radius * np.sqrt(n) * 2, signs, two_sided)
+            centre = radius * np.where(centre != 0, np.sign(centre), push)
+            point = evaluate(centre) or point
+            radius *= 4
+        if point.bound >= least:
+            cuts = iterations * len(unit)
+            _ellipsoid(evaluate, limits, unit, least, centre / 2, radius / 2 * np.sqrt(len(unit)), cuts)
     order = sorted(range(len(seen)), key=lambda i: seen[i][1].bound)
     return Dual(np.array([seen[i][0] / unit for i in order]), [seen[i][1] for i in order])
 
 
-def _ellipsoid(evaluate, limits: Limits, centre: np.ndarray, radius: float, signs: np.ndarray, two_sided: np.ndarray):
-    n, unit = len(centre), limits.unit
+def _ellipsoid(
+    evaluate: Callable[[np.ndarray], Point | None],
+    limits: Limits,
+    unit: np.ndarray,
+    least: float,
+    centre: np.ndarray,
+    radius: float,
+    cuts: int,
+) -> None:
+    """Deep-cut ellipsoid method; signs that a one-sided limit forbids are cut off the same way."""
+    n = len(centre)
     shape = np.eye(n) * radius**2
     best = np.inf
-    for _ in range(ITERATIONS * n):
-        wrong = np.where(two_sided, 0.0, np.maximum(0.0, -centre * signs))
-        if wrong.any():
+    for _ in range(cuts):
+        wrong = np.where(np.isinf(limits.lower), -centre, np.where(np.isinf(limits.upper), centre, 0.0))
+        if (wrong > 0).any():
             j = int(wrong.argmax())
             slope, depth = np.zeros(n), float(wrong[j])
-            slope[j] = -signs[j]
+            slope[j] = np.sign(centre[j])
         else:
             point = evaluate(centre)
+            if point is None or point.bound < least:
+                return
             limit = np.where(centre > 0, limits.upper, np.where(centre < 0, limits.lower, point.costs))
             slope, best = (limit - point.costs) / unit, min(best, point.bound)
             depth = point.bound - best
         width = float(np.sqrt(max(slope @ shape @ slope, 0.0)))
-        if width <= 1e-7 * max(1.0, abs(best)):
+        if width <= 1e-7 * max(1.0, abs(best)) or depth >= width:
             return
         alpha = depth / width
-        if alpha >= 1:
-            return
         along = shape @ slope / width
+        centre = centre - along * (1 + n * alpha) / (n + 1)
         if n == 1:
-            centre = centre - along * (1 + alpha) / 2
             shape = shape * ((1 - alpha) / 2) ** 2
             continue
-        centre = centre - along * (1 + n * alpha) / (n + 1)
-        shape = (shape - np.outer(along, along) * 2 * (1 + n * alpha) / ((n + 1) * (1 + alpha))) * (
-            n * n * (1 - alpha * alpha) / (n * n - 1)
-        )
+        shape = shape - np.outer(along, along) * 2 * (1 + n * alpha) / ((n + 1) * (1 + alpha))
+        shape = shape * (n * n * (1 - alpha * alpha) / (n * n - 1))
 
 
 def _met(point: Point, limits: Limits) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnas.solve.dual import Rows, backward, forward
+from dnas.solve.dual import Rows, backward, completions, floors, forward
 from dnas.solve.model import Limits
 from dnas.solve.stages import Arcs, Chain
 
@@ -20,6 +20,10 @@ EXPANSIONS = 8
 """Extensions tried in a stage, for each label of the beam."""
 RIVALS = 24
 """Labels of the same state that each label is compared with (several costs)."""
+
+
+SLICES = 128
+"""Of a limit: how finely labels are told apart by cost when the beam is full."""
 
 
 class Labels(NamedTuple):
@@ -36,11 +40,22 @@ class Labels(NamedTuple):
         return Labels(self.state[index], costs, *(field[index] for field in self[2:]))
 
 
-class Found(NamedTuple):
-    """Complete paths within the limits, best first, as (score, path); the largest bound that was given up."""
+class Partial(NamedTuple):
+    """A label: the stage and state it stands before, what it has spent and scored."""
 
+    stage: int
+    state: int
+    costs: np.ndarray
+    score: float
+
+
+class Found(NamedTuple):
     paths: list[tuple[float, list[int]]]
+    """Complete paths within the limits, best first."""
     dropped: float
+    """The largest bound that was given up."""
+    hard: list[Partial]
+    """Labels on the way whose bounds stood in the way of a proof."""
 
 
 def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, keep: int = 4) -> Found:
@@ -55,26 +70,32 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
         keep: how many of the complete paths are returned.
     """
     ahead, behind = backward(chain, bounds), forward(chain, bounds)
-    floors = np.where(bounds.sigma > 0, floor, -1e-9)
-    cut = np.where(bounds.sigma > 0, -np.inf, -1e-9)
+    least, most = completions(chain, len(limits.upper))
+    needed = floors(bounds, floor)
     start = float(np.min(np.where(bounds.sigma > 0, ahead[0][:, 0] + bounds.constant, np.inf)))
     zero = np.zeros(1, np.int64)
     labels = Labels(zero, np.zeros((len(limits.upper), 1)), np.zeros(1), np.array([start]), zero, zero)
-    if np.any(ahead[0][:, 0] + bounds.constant < np.maximum(floors, cut)):
-        return Found([], -np.inf)
-    dropped, trail = -np.inf, []
+    if np.any(ahead[0][:, 0] + bounds.constant < needed):
+        return Found([], -np.inf, [])
+    dropped, trail, hard = -np.inf, [], []
     for t, arcs in enumerate(chain.arcs):
         main = _main_row(behind[t] + ahead[t] + bounds.constant[:, None], bounds.sigma)
-        labels, lost = _extend(labels, arcs, bounds, main, ahead[t], ahead[t + 1], floors, EXPANSIONS * beam)
+        labels, lost = _extend(labels, arcs, bounds, main, ahead[t], ahead[t + 1], needed, EXPANSIONS * beam)
         dropped = max(dropped, lost)
-        labels = labels.take(_undominated(labels, limits))
+        labels = labels.take(
+            _undominated(labels, limits, least[t + 1][:, labels.state], most[t + 1][:, labels.state])
+        )
         if len(labels.state) > beam:
-            order = np.argsort(-labels.bound, kind="stable")
-            dropped = max(dropped, float(labels.bound[order[beam]]))
-            labels = labels.take(np.sort(order[:beam]))
+            kept = _chosen(labels, limits, beam)
+            dropped = max(dropped, float(labels.bound[~kept].max()))
+            labels = labels.take(np.flatnonzero(kept))
         trail.append((labels.parent, labels.joint))
         if not len(labels.state):
-            return Found([], dropped)
+            return Found([], dropped, hard)
+        if t + 1 < len(chain.arcs):
+            order = np.argsort(-labels.bound, kind="stable")
+            for i in order[[0, len(order) // 2]]:
+                hard.append(Partial(t + 1, int(labels.state[i]), labels.costs[:, i], float(labels.score[i])))
     # The rows allow for rounding; the limits themselves do not.
     slack = 1e-12 * limits.unit[:, None]
     inside = (labels.costs <= limits.upper[:, None] + slack) & (labels.costs >= limits.lower[:, None] - slack)
@@ -82,7 +103,27 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
     index = index[np.argsort(-labels.score[index], kind="stable")]
     if len(index) > keep:
         dropped = max(dropped, float(labels.score[index[keep]]))
-    return Found([(float(labels.score[i]), _path(trail, int(i))) for i in index[:keep]], dropped)
+    return Found([(float(labels.score[i]), _path(trail, int(i))) for i in index[:keep]], dropped, hard)
+
+
+def _chosen(labels: Labels, limits: Limits, beam: int) -> np.ndarray:
+    """Half of the beam goes to the best bounds, half to the best of each state and slice of cost.
+
+    Bounds alone would keep near-copies of one promising label, and all of them may miss the limits by a little.
+    """
+    order = np.argsort(-labels.bound, kind="stable")
+    kept = np.zeros(len(order), bool)
+    kept[order[: beam // 2]] = True
+    rest = order[beam // 2 :]
+    j = int(np.isfinite(limits.lower).argmax())
+    part = np.floor(labels.costs[j, rest] / limits.unit[j] * SLICES) if len(labels.costs) else np.zeros(len(rest))
+    by_part = np.lexsort((np.arange(len(rest)), part, labels.state[rest]))
+    new = (np.diff(labels.state[rest][by_part]) != 0) | (np.diff(part[by_part]) != 0)
+    first = np.concatenate([[0], np.maximum.accumulate(np.where(new, np.arange(1, len(rest)), 0))])
+    place = np.empty(len(rest), np.int64)
+    place[by_part] = np.arange(len(rest)) - first
+    kept[rest[np.lexsort((np.arange(len(rest)), place))][: beam - beam // 2]] = True
+    return kept
 
 
 def _main_row(through: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -97,21 +138,22 @@ def _extend(
     main: np.ndarray,
     here: np.ndarray,
     there: np.ndarray,
-    floors: np.ndarray,
+    needed: np.ndarray,
     most: int,
 ) -> tuple[Labels, float]:
     """All affordable extensions of the labels by the arcs of a stage, and the best bound given up."""
     row = main[arcs.source]
     value = bounds.sigma[row] * arcs.score - (bounds.mu[row] * arcs.costs.T).sum(axis=1) + there[row, arcs.target]
-    loss = here[row, arcs.source] - value
-    usable = np.flatnonzero(np.isfinite(loss))
+    usable = np.flatnonzero(np.isfinite(value))
+    loss = np.full(len(value), np.inf)
+    loss[usable] = here[row, arcs.source][usable] - value[usable]
     usable = usable[np.lexsort((loss[usable], arcs.source[usable]))]
     arcs, loss = arcs.take(usable), np.maximum(loss[usable], 0.0)
     first = np.searchsorted(arcs.source, labels.state)
     last = np.searchsorted(arcs.source, labels.state, side="right")
     row = main[labels.state]
     top = labels.score - (bounds.mu[row] * labels.costs.T).sum(axis=1) + here[row, labels.state] + bounds.constant[row]
-    counts, lost = _affordable(labels.state, top, floors[0], first, last, loss, arcs.source, most)
+    counts, lost = _affordable(labels.state, top, needed[0], first, last, loss, arcs.source, most)
     parent = np.repeat(np.arange(len(counts)), counts)
     arc = first[parent] + np.arange(len(parent)) - np.repeat(np.cumsum(counts) - counts, counts)
     target = arcs.target[arc]
@@ -120,7 +162,7 @@ def _extend(
     bound = np.full(len(arc), np.inf)
     for r in range(len(bounds.sigma)):
         mine = bounds.sigma[r] * score - bounds.mu[r] @ costs + there[r, target] + bounds.constant[r]
-        keep = np.flatnonzero(mine >= floors[r])
+        keep = np.flatnonzero(mine >= needed[r])
         if bounds.sigma[r] > 0:
             bound = np.minimum(bound, mine)
         if len(keep) < len(arc):
@@ -156,42 +198,58 @@ def _affordable(
     for _ in range(24):
         level = (low + high) / 2
         low, high = (level, high) if counts_at(level).sum() > most else (low, level)
+    # Ties can leave most of the room empty above the level, or overfill it: share it out evenly.
     fewer = counts_at(high)
-    # Ties can leave most of the room empty above the level: share it out evenly.
-    share = max((most - int(fewer.sum())) // len(state), 0)
-    fewer = np.minimum(counts, np.maximum(fewer, np.minimum(counts_at(low), fewer + share)))
-    if fewer.sum() == 0:
-        fewer[int(top.argmax())] = 1
+    if fewer.sum() > most:
+        fewer = np.minimum(fewer, max(most // len(state), 1))
+    else:
+        fewer = np.maximum(fewer, np.minimum(counts_at(low), fewer + (most - int(fewer.sum())) // len(state)))
     cut = np.flatnonzero(fewer < counts)
     lost = float((top[cut] - loss[first[cut] + fewer[cut]]).max())
     return fewer, lost
 
 
-def _undominated(labels: Labels, limits: Limits) -> np.ndarray:
+def _undominated(labels: Labels, limits: Limits, least: np.ndarray, most: np.ndarray) -> np.ndarray:
     """Indices of labels that no other label of the same state makes superfluous.
 
-    A cost with an upper limit alone is better small, with a lower limit alone better large; with both, only labels
-    of equal cost compare.
+    Under an upper limit a smaller cost is better, under a lower limit a larger one, and only as far as it matters:
+    costs from which every completion (`least` to `most` more, [costs, labels]) stays within the limit are equally good.
     """
-    n = len(labels.state)
-    if n < 2:
-        return np.arange(n)
-    capped, floored = np.isfinite(limits.upper), np.isfinite(limits.lower)
-    ordered = [np.where(up, 1.0, -1.0) * c for c, up, lo in zip(labels.costs, capped, floored, strict=True) if up != lo]
-    equal = [c for c, up, lo in zip(labels.costs, capped, floored, strict=True) if up and lo]
-    group = _groups([labels.state, *equal])
-    if len(ordered) <= 1:
-        keys = ordered or [np.zeros(n)]
-        order = np.lexsort((-labels.score, keys[0], group))
-        rank = np.unique(labels.score, return_inverse=True)[1].reshape(-1)
-        climb = group[order] * (n + 1) + rank[order]
-        best = np.maximum.accumulate(climb)
-        return np.sort(order[np.concatenate([[True], climb[1:] > best[:-1]])])
-    keep = np.arange(n)
-    for lead in (-labels.bound, -labels.score, *ordered):
-        order = keep[np.lexsort((keep, lead[keep], group[keep]))]
-        keep = np.sort(order[~_beaten(group[order], labels.score[order], [c[order] for c in ordered])])
+    if len(labels.state) < 2:
+        return np.arange(len(labels.state))
+    keys = []
+    for j in range(len(limits.upper)):
+        cost = labels.costs[j]
+        if np.isfinite(limits.upper[j]):
+            keys.append(np.maximum(cost, limits.upper[j] - most[j]))
+        if np.isfinite(limits.lower[j]):
+            keys.append(np.maximum(-cost, least[j] - limits.lower[j]))
+    keys = [k for k in keys if _varies(k, labels.state)]
+    keep = _front(labels.state, labels.score, keys[0] if keys else np.zeros(len(labels.state)), len(keys) > 1)
+    if len(keys) > 1:
+        for lead in (-labels.bound, -labels.score, *keys):
+            order = keep[np.lexsort((keep, lead[keep], labels.state[keep]))]
+            keep = np.sort(order[~_beaten(labels.state[order], labels.score[order], [k[order] for k in keys])])
     return keep
+
+
+def _varies(key: np.ndarray, group: np.ndarray) -> bool:
+    """Whether the key differs within some group."""
+    order = np.argsort(group, kind="stable")
+    g, k = group[order], key[order]
+    return bool(((g[1:] == g[:-1]) & (k[1:] != k[:-1])).any())
+
+
+def _front(group: np.ndarray, score: np.ndarray, key: np.ndarray, all_of_them: bool) -> np.ndarray:
+    """Of each group, the labels whose score no label of at most the same key reaches."""
+    n = len(group)
+    if all_of_them:
+        return np.arange(n)
+    order = np.lexsort((-score, key, group))
+    rank = np.unique(score, return_inverse=True)[1].reshape(-1)
+    climb = group[order] * (n + 1) + rank[order]
+    best = np.maximum.accumulate(climb)
+    return np.sort(order[np.concatenate([[True], climb[1:] > best[:-1]])])
 
 
 def _beaten(group: np.ndarray, score: np.ndarray, costs: list[np.ndarray]) -> np.ndarray:
@@ -209,19 +267,6 @@ def _beaten(group: np.ndarray, score: np.ndarray, costs: list[np.ndarray]) -> np
                 better &= c[r] <= c
             beaten |= better
     return beaten
-
-
-def _groups(keys: list[np.ndarray]) -> np.ndarray:
-    """Numbers the distinct rows of the keys."""
-    if len(keys) == 1:
-        return keys[0]
-    order = np.lexsort(keys)
-    change = np.zeros(len(order), bool)
-    for key in keys:
-        change[1:] |= key[order][1:] != key[order][:-1]
-    group = np.empty(len(order), np.int64)
-    group[order] = np.cumsum(change)
-    return group
 
 
 def _path(trail: list[tuple[np.ndarray, np.ndarray]], label: int) -> list[int]:

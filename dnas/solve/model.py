@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnas.solve.elimination import Factor, Over, log_indicator
-from dnas.space.quantity import Assignment, Choice, Product, Quantity, union
+from dnas.space.quantity import Assignment, Choice, Product, Quantity, shape_of, union
 
 Cost = Sequence[Product]
 """A sum of products of quantities: multiply-adds, parameters, milliseconds."""
@@ -64,8 +64,11 @@ def build(scores: Iterable[Quantity], costs: Iterable[Cost], constraints: Iterab
 
 def product_table(product: Product) -> Factor:
     """A product as one float64 table (integers below 2^53 stay exact)."""
-    joint = product.joint()
-    return joint.over, joint.table.astype(np.float64)
+    over = product.over
+    table = np.ones(shape_of(over))
+    for factor in product.factors:
+        table = table * factor.table_over(over).astype(np.float64)
+    return over, table
 
 
 def total(cost: Cost, assignment: Assignment) -> float:

@@ -50,11 +50,21 @@ def space_from_data(data: Any, source: str) -> Space:
     return _Reader(Document(source, data, {})).space()
 
 
+def at_input(space: Space, *, channels: int | None = None, classes: int | None = None, side: int | None = None) -> Space:
+    """The same space, with the same choices, on other images: their channels, classes and largest side.
+
+    Resolution options keep their ratio to the largest one; options that become equal stay separate options.
+    """
+    return _Reader(space.document, {"channels": channels, "classes": classes}, side).space()
+
+
 class _Reader:
     """Reads one document. Choices are collected in the order in which they are met."""
 
-    def __init__(self, document: Document):
+    def __init__(self, document: Document, override: Mapping[str, int | None] | None = None, side: int | None = None):
         self.document = document
+        self.override = {key: value for key, value in (override or {}).items() if value is not None}
+        self.side = side
         self.choices: dict[str, Choice] = {}
         self.templates: Mapping[str, Any] = {}
         self.count = 0
@@ -64,7 +74,7 @@ class _Reader:
         for key in ("input", "trunk"):
             if key not in data:
                 raise InputError(self.document.where(()), f"'{key}' is missing", accepted=", ".join(TOP))
-        size = self._mapping(data["input"], ("input",), ("channels", "classes", "resolution"))
+        size = self._mapping(data["input"], ("input",), ("channels", "classes", "resolution")) | self.override
         name = data.get("name", Path(self.document.path).stem)
         if not isinstance(name, str):
             raise InputError(self.document.where(("name",)), "not text", found=name)
@@ -72,6 +82,9 @@ class _Reader:
             key: self._quantity(size.get(key, default), ("input", key), _INPUT[key], key, {})
             for key, default in (("channels", 3), ("classes", 1000), ("resolution", 224))
         }
+        if self.side is not None:
+            largest, side = scope["resolution"].max(), self.side
+            scope["resolution"] = Quantity.combine(lambda r: max(1, round(r * side / largest)), scope["resolution"])
         for key, value in self._mapping(data.get("choices", {}), ("choices",)).items():
             place = ("choices", key)
             if key in scope:
@@ -89,7 +102,7 @@ class _Reader:
             self._constraint(text, ("where", n), scope) for n, text in enumerate(self._list(data, "where"))
         ]
         return Space(
-            name, str(data.get("about", "")), self.document.path, scope["channels"].value, scope["classes"].value,
+            name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints),
             {key: data[key] for key in EXTRA if key in data},
         )  # fmt: skip

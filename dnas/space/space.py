@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dnas.files import Document
 from dnas.space.expr import Expression
 from dnas.space.quantity import Choice, Quantity
 
@@ -53,7 +54,7 @@ class Space:
 
     name: str
     about: str
-    source: str
+    document: Document
     channels: int
     classes: int
     resolution: Quantity
@@ -62,6 +63,11 @@ class Space:
     constraints: tuple[Quantity, ...] = ()
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
+
+    @property
+    def source(self) -> str:
+        """The file it was read from, for messages."""
+        return self.document.path
 
     @property
     def is_architecture(self) -> bool:
