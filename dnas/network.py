@@ -215,7 +215,8 @@ class Network:
     def batch_norm(self, name: str, x: Feature, *, masked: bool = False) -> Feature:
         """Batch norm over every axis but channels. `masked` applies the channel mask through its scale and shift."""
         path = self._name(name)
-        self._record("batch_norm", path, affine=Product(x.channels, 2))
+        elements = Product(x.channels) if x.side is None else Product(x.channels) * _area(x.side)
+        self._record("batch_norm", path, affine=Product(x.channels, 2), inputs=elements)
         return replace(x, value=self.values.batch_norm(path, x, masked), pending=not masked)
 
     def activation(self, x: Feature, act: Quantity | str) -> Feature:
@@ -234,17 +235,20 @@ class Network:
             return x
         path = self._name(name)
         with self.given(on):
-            self._record("pool", f"{path}.pool", inputs=Product(x.channels) * _area(x.side))
+            pooled = Product(x.channels)
+            self._record("squeeze", f"{path}.pool", inputs=pooled * _area(x.side), outputs=pooled)
             for part, a, b in (("reduce", x.channels, hidden), ("expand", hidden, x.channels)):
                 weights = Product(a, b)
                 self._record("conv", f"{path}.{part}", macs=weights, weights=weights, biases=Product(b))
         return replace(x, value=self.values.squeeze_excite(path, x, hidden, act, on))
 
     def global_pool(self, x: Feature) -> Feature:
-        """Mean over the map."""
+        """Mean over the map; of a vector, the vector itself (some releases pool twice, and their counts show it)."""
+        pooled = Product(x.channels)
         if x.side is None:
-            raise UserError("pooling needs a map; the input is pooled already")
-        self._record("pool", self._name("pool"), inputs=Product(x.channels) * _area(x.side))
+            self._record("pool", self._name("pool"), inputs=pooled, outputs=pooled)
+            return x
+        self._record("pool", self._name("pool"), inputs=pooled * _area(x.side), outputs=pooled)
         return replace(x, value=self.values.global_pool(x), side=None)
 
     def channel_shuffle(self, x: Feature, groups: int) -> Feature:

@@ -48,7 +48,7 @@ def skip(net: Network, x: Feature, f: Fields) -> Feature:
 
 @block("pool")
 def pool(net: Network, x: Feature, f: Fields) -> Feature:
-    """Global average pooling."""
+    """Global average pooling; a pooled input stays as it is."""
     return net.global_pool(x)
 
 

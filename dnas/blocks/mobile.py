@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     stride=integer("stride of the depthwise convolution", 1, searchable=False),
     padding=integer("zeros added on each side before the depthwise convolution", Formula("kernel // 2"), least=0),
     expand=ratio("hidden width over input width; `hidden` wins where both stand", 1, written="never"),
-    hidden=integer("hidden width", Formula("round8(in * expand)"), written="always"),
+    hidden=integer(
+        "hidden width", Formula("expand_conv * round8(in * expand) + (not expand_conv) * in"), written="always"
+    ),
     expand_conv=flag("whether the first 1x1 convolution exists", True, searchable=False),
     groups=integer("groups of both 1x1 convolutions, channels shuffled between them", 1, searchable=False),
     second_depthwise=flag("a second 3x3 depthwise convolution (Caffe2 FBNet)", False, searchable=False),

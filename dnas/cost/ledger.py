@@ -35,7 +35,9 @@ class Record:
     biases: Product = NOTHING
     affine: Product = NOTHING
     inputs: Product = NOTHING
-    """Elements read, for the conventions that count pooling."""
+    """Elements that a norm or a pooling reads, for the conventions that count them (`dnas.cost.conventions`)."""
+    outputs: Product = NOTHING
+    """Elements that a pooling writes."""
 
 
 Cost = tuple[Product, ...]

@@ -7,7 +7,7 @@ operators. With one-hot gates each is exactly the plain operator on the sliced w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import jax
@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Array
 
 from dnas.nn import primitives as P
-from dnas.nn.gates import GateDict
-from dnas.nn.masks import channel_mask, coverage, joint_probability, mean, pixel_weights
+from dnas.nn.gates import Gates
+from dnas.nn.grids import coverage, joint_probability, pixel_weights
+from dnas.nn.lookup import Lookup
 from dnas.network import Feature
 from dnas.space.quantity import Quantity
 
@@ -38,15 +39,17 @@ class Forward:
 
     `momentum` is the weight of the former running statistics in training mode; `None` means evaluation mode.
     `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
-    without which uniform gates starve the pixels that only large grids hold.
+    without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
+    many resolutions, those of the largest gates.
     """
 
     def __init__(
-        self, parameters: Parameters, gates: GateDict, momentum: Array | float | None, *,
-        paper_resolution: bool = False, taps: Sequence[str] = (),
+        self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: Array | float | None, *,
+        paper_resolution: bool = False, resolution_paths: int | None = None, taps: Sequence[str] = (),
     ):  # fmt: skip
-        self.parameters, self.gates, self.momentum = parameters, gates, momentum
-        self.paper_resolution = paper_resolution
+        self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
+        self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
+        self._weights_of: dict[tuple, Array] = {}
         self.wanted, self.taps = frozenset(taps), {}
 
     # Convolutions ---------------------------------------------------------------------------------------------------
@@ -86,7 +89,7 @@ class Forward:
             w = self.parameters.weight(f"{path}.weight_k{size}", (size, size, *channels))
             edge = (largest - size) // 2
             padded = jnp.pad(w, [(edge, edge)] * 2 + [(0, 0)] * len(channels))
-            total = total + padded * mean(kernel.equals(size), self.gates)
+            total = total + padded * self.lookup.mean(kernel.equals(size))
         return total
 
     def _spatial(self, apply, x: Feature, y: Feature, w: Array, pixelwise: bool = False) -> Array:
@@ -97,11 +100,13 @@ class Forward:
             return apply(x.value, w)
         pairs = list(zip(*(q.table_over(side.over).reshape(-1).tolist() for q in (side, _spread(y.side, side))), strict=True))
         gate = joint_probability(side, self.gates)
-        out = P.mix_grids(apply, x.value, w, gate, pairs, side.max(), y.side.max())
+        out = P.mix_grids(
+            lambda v: apply(v, w), x.value, gate, pairs, side.max(), y.side.max(), self.resolution_paths
+        )
         if self.paper_resolution:
             return out
         # The grids of the input decide coverage of the output: options differ there even where output sides agree.
-        share = coverage(_spread(y.side, side), self.gates)
+        share = self._pixel_sums(coverage, _spread(y.side, side))
         return out * jnp.where(share > 0, 1 / jnp.where(share > 0, share, 1), 0)[None, :, :, None]
 
     def _biased(self, path: str, y: Array, bias: bool) -> Array:
@@ -132,7 +137,7 @@ class Forward:
         names = act.values()
         if len(names) == 1:
             return P.ACTIVATIONS[names[0]](x.value)
-        return sum(mean(act.equals(name), self.gates) * P.ACTIVATIONS[name](x.value) for name in names)
+        return sum(self.lookup.mean(act.equals(name)) * P.ACTIVATIONS[name](x.value) for name in names)
 
     def squeeze_excite(self, path, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Array:
         wide, narrow = x.width, hidden.max()
@@ -147,7 +152,7 @@ class Forward:
             expand = expand * self._mask(hidden, narrow)[:, None]
         gate = jax.nn.hard_sigmoid(self._biased(f"{path}.expand", inner.value @ expand, True))
         if not on.is_constant:
-            share = mean(on, self.gates)
+            share = self.lookup.mean(on)
             gate = 1 - share + share * gate
         return x.value * gate[:, None, None, :]
 
@@ -165,20 +170,27 @@ class Forward:
 
     def residual(self, x: Feature, y: Feature, agree: Quantity) -> Array:
         value = _resized(x.value, y.width)
-        return y.value + (value if agree.is_constant else mean(agree, self.gates) * value)
+        return y.value + (value if agree.is_constant else self.lookup.mean(agree) * value)
 
     def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Array:
-        return sum(mean(condition, self.gates) * _resized(part.value, y.width) for condition, part in parts)
+        return sum(self.lookup.mean(condition) * _resized(part.value, y.width) for condition, part in parts)
 
     def tap(self, path: str, x: Feature) -> None:
         if path in self.wanted:
             self.taps[path] = x.value
 
     def _mask(self, channels: Quantity, size: int) -> Array:
-        return jnp.ones(size) if channels.is_constant else channel_mask(channels, self.gates, size)
+        return jnp.ones(size) if channels.is_constant else self.lookup.mask(channels, size)
 
     def _pixels(self, x: Feature) -> Array | None:
-        return None if x.side is None or x.side.is_constant else pixel_weights(x.side, self.gates)
+        return None if x.side is None or x.side.is_constant else self._pixel_sums(pixel_weights, x.side)
+
+    def _pixel_sums(self, kind: Callable[[Quantity, Gates], Array], side: Quantity) -> Array:
+        """Weights of pixels, once for all layers with the same sides."""
+        key = (kind, side.over, side.table.tobytes())
+        if key not in self._weights_of:
+            self._weights_of[key] = kind(side, self.gates)
+        return self._weights_of[key]
 
 
 def _spread(part: Quantity, side: Quantity) -> Quantity:

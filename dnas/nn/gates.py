@@ -1,88 +1,142 @@
 """Gates: one distribution over the options of each choice, drawn from theta, at random, or fixed.
 
-A gate is an array [options]; gates are a dict from choice name to array. Everything downstream sees only gates, so a
-search algorithm is a way of making them. A leading group axis is a `vmap` over gates.
+Theta and gates are one matrix, a row a choice, padded to the most options: drawing and normalising are then one
+operation for a whole space instead of a hundred small ones. `gates["trunk.2.0.kernel"]` is one choice's row without
+its padding. Everything downstream sees only gates, so a search algorithm is a way of making them. A leading group axis
+is a `vmap` over gates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from dnas.space.quantity import Choice
+from dnas.space.quantity import Assignment, Choice
 
-Theta = Mapping[str, Array]
-GateDict = dict[str, Array]
+Theta = Float[Array, "choices options"]
+"""Logits; entries of the padding are ignored and stay zero."""
 Noise = Literal["gumbel", "uniform"]
 
 
-def init_theta(choices: Iterable[Choice]) -> dict[str, Array]:
+@dataclass(frozen=True)
+class Layout:
+    """Which row of the matrix is which choice (static)."""
+
+    choices: tuple[Choice, ...]
+
+    @functools.cached_property
+    def rows(self) -> dict[str, int]:
+        return {c.name: row for row, c in enumerate(self.choices)}
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, int]:
+        return len(self.choices), max((len(c) for c in self.choices), default=1)
+
+    @functools.cached_property
+    def real(self) -> Bool[np.ndarray, "choices options"]:
+        """True where an entry is an option and not padding."""
+        return np.arange(self.shape[1]) < np.array([len(c) for c in self.choices], int).reshape(-1, 1)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["layout"])
+@dataclass(frozen=True)
+class Gates:
+    """Weights of the options: rows add up to 1, padding is 0."""
+
+    values: Float[Array, "choices options"]
+    layout: Layout
+
+    def __getitem__(self, name: str) -> Float[Array, "options"]:
+        row = self.layout.rows[name]
+        return self.values[row, : len(self.layout.choices[row])]
+
+
+def init_theta(layout: Layout) -> Theta:
     """Zero logits: every option equally probable."""
-    return {c.name: jnp.zeros(len(c)) for c in choices}
+    return jnp.zeros(layout.shape)
 
 
-def probabilities(theta: Theta) -> GateDict:
+def _softmax(layout: Layout, logits: Array) -> Gates:
+    return Gates(jax.nn.softmax(logits, axis=-1, where=layout.real) if layout.choices else logits, layout)
+
+
+def probabilities(layout: Layout, theta: Theta) -> Gates:
     """softmax(theta), choice by choice."""
-    return {name: jax.nn.softmax(logits) for name, logits in theta.items()}
+    return _softmax(layout, theta)
 
 
 def gumbel_softmax(
-    theta: Theta, key: PRNGKeyArray, temperature: Float[Array, ""] | float, *, noise: Noise = "gumbel"
-) -> GateDict:
+    layout: Layout, theta: Theta, key: PRNGKeyArray, temperature: Float[Array, ""] | float, *, noise: Noise = "gumbel"
+) -> Gates:
     """softmax((theta + noise) / temperature) with noise of its own for every choice and option.
 
     `gumbel` is -log(-log u) (Jang et al. 2017; FBNet, Wu et al. 2019, eq. 8); `uniform` takes u itself, as
     EfficientFormer prints it, which explores less: its support is bounded.
     """
-    return {
-        name: jax.nn.softmax((logits + _noise(jax.random.fold_in(key, i), logits, noise)) / temperature)
-        for i, (name, logits) in enumerate(theta.items())
-    }
+    # u in the open interval: log(-log u) must stay finite at both ends.
+    u = jax.random.uniform(key, layout.shape, theta.dtype, minval=jnp.finfo(theta.dtype).tiny, maxval=1.0)
+    u = jnp.minimum(u, 1 - jnp.finfo(theta.dtype).epsneg)
+    return _softmax(layout, (theta + (u if noise == "uniform" else -jnp.log(-jnp.log(u)))) / temperature)
 
 
-def straight_through(gates: GateDict) -> GateDict:
+def harden(gates: Gates) -> Gates:
+    """One-hot at each choice's largest entry."""
+    best = jnp.argmax(gates.values, axis=-1)
+    hard = jax.nn.one_hot(best, gates.values.shape[-1], dtype=gates.values.dtype)
+    return Gates(hard, gates.layout)
+
+
+def straight_through(gates: Gates) -> Gates:
     """One-hot at the largest entry in the forward pass, the soft gates' gradient in the backward pass."""
-
-    def harden(gate: Array) -> Array:
-        hard = jax.nn.one_hot(jnp.argmax(gate), gate.shape[-1], dtype=gate.dtype)
-        return gate + jax.lax.stop_gradient(hard - gate)
-
-    return {name: harden(gate) for name, gate in gates.items()}
+    soft = gates.values
+    return Gates(soft + jax.lax.stop_gradient(harden(gates).values - soft), gates.layout)
 
 
-def uniform_one_hot(theta: Theta, key: PRNGKeyArray) -> GateDict:
+def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
+    """Of the named choices, all but the `count` largest entries set to zero and the rest rescaled to add up to 1.
+
+    With two, a choice's gradient still compares options while only two of them need to be computed (the two-path
+    sampling of ProxylessNAS, Cai et al. 2019, section 3.2.1).
+    """
+    if not names:
+        return gates
+    rows = np.array([gates.layout.rows[n] for n in names])
+    part = gates.values[rows]
+    least = -jnp.sort(-part, axis=-1)[:, min(count, part.shape[-1]) - 1][:, None]
+    kept = jnp.where(part >= least, part, 0)
+    return Gates(gates.values.at[rows].set(kept / jnp.sum(kept, axis=-1, keepdims=True)), gates.layout)
+
+
+def uniform_one_hot(layout: Layout, key: PRNGKeyArray) -> Gates:
     """One option a choice, each with equal probability (single-path and sandwich training)."""
-    return {
-        name: jax.nn.one_hot(jax.random.randint(jax.random.fold_in(key, i), (), 0, logits.shape[-1]), logits.shape[-1])
-        for i, (name, logits) in enumerate(theta.items())
-    }
+    return harden(gumbel_softmax(layout, jnp.zeros(layout.shape), key, 1.0)) if layout.choices else uniform(layout)
 
 
-def one_hot(choices: Iterable[Choice], assignment: Mapping[str, int]) -> GateDict:
+def uniform(layout: Layout) -> Gates:
+    """Equal weights."""
+    return probabilities(layout, jnp.zeros(layout.shape))
+
+
+def one_hot(layout: Layout, assignment: Assignment) -> Gates:
     """The gates of one architecture, given as option indices."""
-    return {c.name: jax.nn.one_hot(assignment[c.name], len(c)) for c in choices}
+    values = np.zeros(layout.shape, np.float32)
+    for row, choice in enumerate(layout.choices):
+        values[row, assignment[choice.name]] = 1
+    return Gates(jnp.asarray(values), layout)
 
 
-def entropy(theta: Theta) -> Float[Array, ""]:
-    """Mean over choices of the entropy of softmax(theta), as a share of the uniform distribution's (0 to 1)."""
-    if not theta:
-        return jnp.zeros(())
-    shares = []
-    for logits in theta.values():
-        log_p = jax.nn.log_softmax(logits)
-        shares.append(-jnp.sum(jnp.exp(log_p) * log_p) / jnp.log(float(logits.shape[-1])))
-    return jnp.mean(jnp.stack(shares))
-
-
-def largest_probability(theta: Theta) -> Float[Array, ""]:
-    """Mean over choices of the largest probability: 1 when every choice is decided."""
-    if not theta:
-        return jnp.ones(())
-    return jnp.mean(jnp.stack([jnp.max(jax.nn.softmax(logits)) for logits in theta.values()]))
+def entropy(layout: Layout, theta: Theta) -> Float[Array, "choices"]:
+    """Each choice's entropy under softmax(theta) as a share of the uniform distribution's (0 to 1)."""
+    p = probabilities(layout, theta).values
+    most = np.log(np.array([max(len(c), 2) for c in layout.choices], np.float32))
+    return -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0), axis=-1) / most
 
 
 def exponential_temperature(epoch: Float[Array, ""] | float, start: float = 5.0, rate: float = 0.045):
@@ -90,7 +144,7 @@ def exponential_temperature(epoch: Float[Array, ""] | float, start: float = 5.0,
     return start * jnp.exp(-rate * epoch)
 
 
-def _noise(key: PRNGKeyArray, like: Array, noise: Noise) -> Array:
-    # u in the open interval: log(-log u) must stay finite at both ends.
-    u = jax.random.uniform(key, like.shape, like.dtype, minval=jnp.finfo(like.dtype).tiny, maxval=1.0)
-    return u if noise == "uniform" else -jnp.log(-jnp.log(u))
+def as_mapping(gates: Gates) -> Mapping[str, np.ndarray]:
+    """Choice name -> its gates in float64, for exact arithmetic outside compiled code."""
+    values = np.asarray(gates.values, np.float64)
+    return {c.name: values[row, : len(c)] for row, c in enumerate(gates.layout.choices)}

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from dnas.nn.masks import grid_index
+from dnas.nn.grids import grid_index, grid_source
 
 Map = Float[Array, "N H W C"]
 
@@ -140,21 +140,64 @@ def _kernel_gradient(x: Map, ct: Map, k: int, stride: int, padding: int) -> Arra
 
 
 def mix_grids(
-    apply: Callable[[Map, Array], Map], x: Map, w: Array, gate: Float[Array, "options"],
-    sides: Sequence[tuple[int, int]], full: int, out_full: int,
+    apply: Callable[[Map], Map], x: Map, gate: Float[Array, "options"], sides: Sequence[tuple[int, int]],
+    full: int, out_full: int, paths: int | None = None,
 ) -> Map:  # fmt: skip
-    """sum_r g_r U_r(F(S_r(x), w)): FBNetV2's resolution masking (section 3.2).
+    """sum_r g_r U_r(F(S_r(x))): FBNetV2's resolution masking (section 3.2).
 
     S_r takes the pixels of option r's grid, U_r puts F's result onto the same grid of the output, zeros elsewhere.
-    `sides` are each option's (input side, output side); equal pairs share one evaluation.
+    `sides` are each option's (input side, output side); equal pairs share one evaluation. With `paths`, only that
+    many options, those of the largest gates, are evaluated, in one batch on maps of the full side.
     """
-    pairs = list(dict.fromkeys(sides))
+    if paths is not None and paths < len(set(sides)):
+        return _mix_sampled(apply, x, gate, sides, full, out_full, paths)
     total = None
-    for pair in pairs:
+    for pair in dict.fromkeys(sides):
         weight = sum(gate[n] for n, other in enumerate(sides) if other == pair)
-        part = _place(apply(_take(x, pair[0], full), w), out_full) * weight
+        part = _place(apply(_take(x, pair[0], full)), out_full) * weight
         total = part if total is None else total + part
     return total
+
+
+def _mix_sampled(apply, x: Map, gate: Array, sides: Sequence[tuple[int, int]], full: int, out_full: int, paths: int):
+    weights, chosen = lax.top_k(gate, paths)
+    into = jnp.asarray(np.stack([_padded(grid_index(a, full), full, full) for a, _ in sides]))[chosen]
+    back = jnp.asarray(np.stack([grid_source(a, full) for a, _ in sides]))[chosen]
+    out_into = jnp.asarray(np.stack([_padded(grid_index(b, out_full), out_full, out_full) for _, b in sides]))[chosen]
+    # Rows past an option's own side are computed too, and dropped here: no pixel of the output asks for them.
+    out_back = np.stack([np.where((s := grid_source(b, out_full)) < b, s, out_full) for _, b in sides])
+    out_back = jnp.asarray(out_back)[chosen]
+    back = jnp.where(back >= jnp.asarray([a for a, _ in sides])[chosen][:, None], full, back)
+    maps = jnp.concatenate([regrid(x, into[n], back[n]) for n in range(paths)])
+    results = jnp.split(apply(maps), paths)
+    return sum(w * regrid(y, out_back[n], out_into[n]) for n, (w, y) in enumerate(zip(weights, results, strict=True)))
+
+
+def _padded(index: np.ndarray, length: int, fill: int) -> np.ndarray:
+    return np.concatenate([index, np.full(length - len(index), fill)])
+
+
+@jax.custom_vjp
+def regrid(x: Map, source: Int[Array, "rows"], target: Int[Array, "H"]) -> Map:
+    """y[:, i, j] = x[:, source[i], source[j]], zero where an index is past the map.
+
+    `target` is the inverse index: the gradient is the same gather the other way round, where the gradient of a plain
+    gather would be a scatter.
+    """
+    y = jnp.take(x, source, axis=1, mode="fill", fill_value=0)
+    return jnp.take(y, source, axis=2, mode="fill", fill_value=0)
+
+
+def _regrid_forward(x: Map, source: Array, target: Array):
+    return regrid(x, source, target), (source, target)
+
+
+def _regrid_backward(saved: tuple[Array, Array], ct: Map):
+    source, target = saved
+    return regrid(ct, target, source), None, None
+
+
+regrid.defvjp(_regrid_forward, _regrid_backward)
 
 
 def _take(x: Map, side: int, full: int) -> Map:
@@ -163,8 +206,7 @@ def _take(x: Map, side: int, full: int) -> Map:
         return x
     if full % side == 0:
         return x[:, :: full // side, :: full // side]
-    index = grid_index(side, full)
-    return jnp.take(jnp.take(x, index, axis=1, mode="clip"), index, axis=2, mode="clip")
+    return regrid(x, jnp.asarray(grid_index(side, full)), jnp.asarray(grid_source(side, full)))
 
 
 def _place(x: Map, full: int) -> Map:
@@ -175,12 +217,7 @@ def _place(x: Map, full: int) -> Map:
     if full % side == 0:
         gap = full // side - 1
         return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, gap, gap), (0, gap, gap), (0, 0, 0)])
-    index = grid_index(side, full)
-    source = np.full(full, side)
-    source[index] = np.arange(side)
-    # One row and column of zeros at the end serve every pixel outside the grid.
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 0)])
-    return jnp.take(jnp.take(x, source, axis=1, mode="clip"), source, axis=2, mode="clip")
+    return regrid(x, jnp.asarray(grid_source(side, full)), jnp.asarray(grid_index(side, full)))
 
 
 def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:

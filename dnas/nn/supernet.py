@@ -6,9 +6,10 @@ network alike. With `dnas.nn.inherit` they move from one to the other.
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,7 +20,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dnas.errors import InputError
 from dnas.network import Feature, Network
 from dnas.nn.forward import Forward, Parameters
-from dnas.nn.gates import GateDict
+from dnas.nn.gates import Gates, Layout, uniform
+from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
@@ -33,16 +35,18 @@ class Supernet(nn.Module):
     Attributes:
       space: search space or architecture (static; hashed by identity).
       paper_resolution: keep FBNetV2's plain sum over resolution grids.
+      resolution_paths: evaluate only that many resolutions, those of the largest gates (None: all).
     """
 
     space: Space
     paper_resolution: bool = False
+    resolution_paths: int | None = None
 
     @nn.compact
     def __call__(
         self,
         images: Float[Array, "N S S C"],
-        gates: GateDict,
+        gates: Gates,
         *,
         momentum: Array | float | None = None,
         taps: tuple[str, ...] = (),
@@ -51,23 +55,19 @@ class Supernet(nn.Module):
 
         `momentum` None is evaluation mode; a number is training mode, with that weight on former norm statistics.
         """
-        return forward(
-            self.space, _FlaxParameters(self), images, gates, momentum=momentum, taps=taps,
-            paper_resolution=self.paper_resolution,
+        values = Forward(
+            _FlaxParameters(self), gates, needs(self.space).plan(gates), momentum, taps=taps,
+            paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths,
         )  # fmt: skip
+        return _walk(self.space, values, images), values.taps
 
 
-def forward(
-    space: Space, parameters: Parameters, images: Array, gates: GateDict, *, momentum: Array | float | None = None,
-    taps: tuple[str, ...] = (), paper_resolution: bool = False,
-) -> tuple[Array, dict[str, Array]]:  # fmt: skip
-    """The walk of `Supernet` over parameters from any source."""
-    values = Forward(parameters, gates, momentum, paper_resolution=paper_resolution, taps=taps)
+def _walk(space: Space, values: Forward, images: Array) -> Array:
     x = Feature(images, Quantity.constant(space.channels), space.resolution)
     y = Network(values).walk(space.nodes, x)
     if y.side is not None or not y.channels.is_constant:
         raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
-    return y.value, values.taps
+    return y.value
 
 
 class _FlaxParameters:
@@ -92,7 +92,7 @@ def init(space: Space, key: PRNGKeyArray) -> Variables:
 
     Numbers are drawn on the host: hundreds of small draws would each cost a compile.
     """
-    needed = _needed(space)
+    needed = needs(space)
     seed = np.asarray(jax.random.key_data(key)).tolist()
     params = {path: _drawn(path, shape, start, seed) for path, (shape, start) in needed.weights.items()}
     stats = {path: np.full(shape, start, np.float32) for path, (shape, start) in needed.statistics.items()}
@@ -101,7 +101,7 @@ def init(space: Space, key: PRNGKeyArray) -> Variables:
 
 def abstract_variables(space: Space) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """Shapes of what `init` makes."""
-    needed = _needed(space)
+    needed = needs(space)
     groups = {"params": needed.weights, "batch_stats": needed.statistics}
     return {
         group: {path: jax.ShapeDtypeStruct(shape, jnp.float32) for path, (shape, _) in leaves.items()}
@@ -109,14 +109,21 @@ def abstract_variables(space: Space) -> dict[str, dict[str, jax.ShapeDtypeStruct
     }
 
 
-def _needed(space: Space) -> _Shapes:
-    """What the walk asks for, traced for shapes only."""
-    side = space.resolution.max()
-    gates = {c.name: jnp.full(len(c), 1 / len(c)) for c in space.choices}
-    parameters = _Shapes()
+class Needs(NamedTuple):
+    """What a space's forward pass asks for: parameters and statistics with shape and start, and values of gates."""
+
+    weights: dict[str, tuple[tuple[int, ...], float | None]]
+    statistics: dict[str, tuple[tuple[int, ...], float]]
+    plan: Plan
+
+
+@functools.lru_cache(maxsize=32)
+def needs(space: Space) -> Needs:
+    """One walk traced for shapes only."""
+    side, layout, parameters, requests = space.resolution.max(), Layout(space.choices), _Shapes(), Requests()
     images = jax.ShapeDtypeStruct((1, side, side, space.channels), jnp.float32)
-    jax.eval_shape(lambda x: forward(space, parameters, x, gates)[0], images)
-    return parameters
+    jax.eval_shape(lambda x: _walk(space, Forward(parameters, uniform(layout), requests, None), x), images)
+    return Needs(parameters.weights, parameters.statistics, Plan(requests, layout))
 
 
 class _Shapes:

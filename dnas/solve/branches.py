@@ -139,7 +139,6 @@ def solve(
                 merged = np.concatenate([merged[:3], merged[3:][-(PRICES - 3) :]])
                 left.append(_Open(item.branch, chain, merged, bound))
         queue = left
-    # The first answer asked for settles the question whatever is still open.
     still = max((o.bound for o in queue if not _settled(o.bound, best)), default=-math.inf)
     return best._replace(bound=min(start.bound, max(best.score, still)))
 

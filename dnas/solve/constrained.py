@@ -21,7 +21,7 @@ import numpy as np
 from dnas.errors import UserError
 from dnas.solve.branches import Best, Branch, branches, solve
 from dnas.solve.elimination import optimum
-from dnas.solve.model import Cost, Limits, build, product_table, relative, total
+from dnas.solve.model import Cost, Limits, build, product_table, total
 from dnas.space.quantity import Quantity
 
 NOTHING = Best(None, -math.inf, math.inf)
@@ -58,13 +58,14 @@ def most_probable(
         fill: 0 asks for upper limits alone. Where no allowed network uses a budget that far, the one that uses most
             is returned with `filled` False and a note; bound and gap then speak of the networks of that size.
         constraints: quantities that must be non-zero.
-        time_limit_s: a safety; effort is limited by counts, so that equal inputs give equal answers.
+        time_limit_s: a safety; effort is limited by counts, so that equal inputs give equal answers. Beyond the
+            usual effort the search goes on only while the gap exceeds `branches.ENOUGH`.
 
     Raises `UserError` where the budgets cannot be met.
     """
     if len(costs) != len(budgets):
         raise ValueError(f"{len(costs)} costs but {len(budgets)} budgets")
-    deadline = time.monotonic() + time_limit_s
+    constraints, deadline = list(constraints), time.monotonic() + time_limit_s
     allowed = [*constraints, *(Quantity(q.over, ~np.isneginf(q.table.astype(np.float64))) for q in scores)]
     _check_each(costs, budgets, allowed)
     parts = branches(build(scores, costs, constraints))
@@ -72,7 +73,7 @@ def most_probable(
     free = problem.solve(parts, problem.upper())
     if free.assignment is None:
         raise UserError(_together(free.bound == -math.inf))
-    if fill <= 0 or not costs or problem.use(free.assignment) >= fill:
+    if fill <= 0 or not costs or problem.fills(free.assignment, fill):
         return problem.solution(scores, free, True, "")
     best, bound = NOTHING, -math.inf
     for j in range(len(costs)):
@@ -80,7 +81,7 @@ def most_probable(
         best, bound = found._replace(bound=math.inf), max(bound, found.bound)
     if best.assignment is not None:
         return problem.solution(scores, best._replace(bound=max(bound, best.score)), True, "")
-    return _largest(problem, scores, allowed, constraints, fill, bound)
+    return _largest(problem, scores, allowed, constraints, fill, bound, free.assignment)
 
 
 def smallest(cost: Cost, constraints: Iterable[Quantity] = ()) -> tuple[float, dict[str, int]]:
@@ -120,8 +121,8 @@ class _Problem:
     def values(self, assignment: dict[str, int]) -> tuple[float, ...]:
         return tuple(total(cost, assignment) for cost in self.costs)
 
-    def use(self, assignment: dict[str, int]) -> float:
-        return relative(self.values(assignment), self.budgets)
+    def fills(self, assignment: dict[str, int], fill: float) -> bool:
+        return any(c >= fill * b for c, b in zip(self.values(assignment), self.budgets, strict=True))
 
     def solve(self, parts: list[Branch], limits: Limits, start: Best = NOTHING, *, first: bool = False) -> Best:
         def accept(assignment: dict[str, int]) -> bool:
@@ -158,30 +159,36 @@ def _largest(
     constraints: Iterable[Quantity],
     fill: float,
     bound: float,
+    known: dict[str, int],
 ) -> Solution:
     """No network in the fill interval was found: the most probable one of those that use most of a budget."""
-    best: tuple[float, int, float, dict[str, int]] | None = None
-    for j, (cost, budget) in enumerate(zip(problem.costs, problem.budgets, strict=True)):
+    use, j, value, largest = -math.inf, 0, 0.0, known
+    for i, (cost, budget) in enumerate(zip(problem.costs, problem.budgets, strict=True)):
         scale = 1 / budget if budget > 0 else 1.0
         terms = [product_table(p) for p in cost]
         model = build([Quantity(over, scale * table) for over, table in terms], problem.costs, allowed)
-        found = problem.solve(branches(model), problem.upper())
-        assert found.assignment is not None
-        value = problem.values(found.assignment)[j]
-        if best is None or value * scale > best[0]:
-            best = (value * scale, j, value, found.assignment)
-    assert best is not None
-    use, j, value, known = best
+        start = Best(known, problem.values(known)[i] * scale, math.inf)
+        assignment = problem.solve(branches(model), problem.upper(), start).assignment
+        assert assignment is not None
+        reached = problem.values(assignment)[i]
+        if reached * scale > use:
+            use, j, value, largest = reached * scale, i, reached, assignment
     limits = problem.upper()
     limits.lower[j] = min(value, fill * problem.budgets[j])
-    found = problem.solve(branches(build(scores, problem.costs, constraints)), limits, Best(known, _score(scores, known), math.inf))
-    if use >= fill:
+    found = problem.solve(
+        branches(build(scores, problem.costs, constraints)), limits, Best(largest, _score(scores, largest), math.inf)
+    )
+    assert found.assignment is not None
+    if problem.fills(found.assignment, fill):
         return problem.solution(scores, found._replace(bound=max(found.bound, bound)), True, "")
-    reach = [_most(cost, allowed) / b if b > 0 else math.inf for cost, b in zip(problem.costs, problem.budgets, strict=True)]
+    reach = [
+        _most(cost, allowed) / b if b > 0 else math.inf for cost, b in zip(problem.costs, problem.budgets, strict=True)
+    ]
     if max(reach) < fill:
         note = f"even the largest network uses only {use:.1%} of a budget"
     else:
-        note = f"no network uses between {fill:.0%} and 100% of a budget; this one uses {use:.1%}"
+        none = "no network" if bound == -math.inf else "no network was found that"
+        note = f"{none} uses between {fill:.0%} and 100% of a budget; this one uses {use:.1%}"
     return problem.solution(scores, found, False, note)
 
 

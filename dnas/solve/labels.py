@@ -82,9 +82,7 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
         main = _main_row(behind[t] + ahead[t] + bounds.constant[:, None], bounds.sigma)
         labels, lost = _extend(labels, arcs, bounds, main, ahead[t], ahead[t + 1], needed, EXPANSIONS * beam)
         dropped = max(dropped, lost)
-        labels = labels.take(
-            _undominated(labels, limits, least[t + 1][:, labels.state], most[t + 1][:, labels.state])
-        )
+        labels = labels.take(_undominated(labels, limits, least[t + 1][:, labels.state], most[t + 1][:, labels.state]))
         if len(labels.state) > beam:
             kept = _chosen(labels, limits, beam)
             dropped = max(dropped, float(labels.bound[~kept].max()))
@@ -225,11 +223,12 @@ def _undominated(labels: Labels, limits: Limits, least: np.ndarray, most: np.nda
         if np.isfinite(limits.lower[j]):
             keys.append(np.maximum(-cost, least[j] - limits.lower[j]))
     keys = [k for k in keys if _varies(k, labels.state)]
-    keep = _front(labels.state, labels.score, keys[0] if keys else np.zeros(len(labels.state)), len(keys) > 1)
-    if len(keys) > 1:
-        for lead in (-labels.bound, -labels.score, *keys):
-            order = keep[np.lexsort((keep, lead[keep], labels.state[keep]))]
-            keep = np.sort(order[~_beaten(labels.state[order], labels.score[order], [k[order] for k in keys])])
+    if len(keys) < 2:
+        return _front(labels.state, labels.score, keys[0] if keys else np.zeros(len(labels.state)))
+    keep = np.arange(len(labels.state))
+    for lead in (-labels.bound, -labels.score, *keys):
+        order = keep[np.lexsort((keep, lead[keep], labels.state[keep]))]
+        keep = np.sort(order[~_beaten(labels.state[order], labels.score[order], [k[order] for k in keys])])
     return keep
 
 
@@ -240,11 +239,9 @@ def _varies(key: np.ndarray, group: np.ndarray) -> bool:
     return bool(((g[1:] == g[:-1]) & (k[1:] != k[:-1])).any())
 
 
-def _front(group: np.ndarray, score: np.ndarray, key: np.ndarray, all_of_them: bool) -> np.ndarray:
+def _front(group: np.ndarray, score: np.ndarray, key: np.ndarray) -> np.ndarray:
     """Of each group, the labels whose score no label of at most the same key reaches."""
     n = len(group)
-    if all_of_them:
-        return np.arange(n)
     order = np.lexsort((-score, key, group))
     rank = np.unique(score, return_inverse=True)[1].reshape(-1)
     climb = group[order] * (n + 1) + rank[order]

@@ -6,7 +6,6 @@ choices are added up once. `Limits` states what is asked of the costs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -75,11 +74,6 @@ def total(cost: Cost, assignment: Assignment) -> float:
     """The exact value of a cost: Python integers stay integers."""
     value: Any = sum(p.at(assignment) for p in cost)
     return value
-
-
-def relative(costs: Sequence[float], budgets: Sequence[float]) -> float:
-    """The largest share of a budget that is used."""
-    return max((c / b if b > 0 else math.inf for c, b in zip(costs, budgets, strict=True)), default=0.0)
 
 
 def _collect(terms: Iterable[Factor], rank: dict[Choice, int]) -> list[Factor]:

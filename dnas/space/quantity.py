@@ -26,6 +26,7 @@ Gates = Mapping[str, Any]
 """Choice name -> array [options]: one weight an option (numpy or jax)."""
 
 MAX_TABLE = 4_000_000
+_DTYPES = {bool: np.bool_, int: np.int64, float: np.float64}
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,12 @@ class Quantity:
 
     @staticmethod
     def constant(value: Any) -> Quantity:
+        dtype = _DTYPES.get(type(value))
+        if dtype is not None:
+            return Quantity((), np.array(value, dtype=dtype))
         table = np.empty((), dtype=object)
         table[()] = value
-        return Quantity((), _compact(table))
+        return Quantity((), table)
 
     @staticmethod
     def of(choice: Choice) -> Quantity:
@@ -62,6 +66,10 @@ class Quantity:
         """`function` of the parts at every joint option; axes on which the result does not depend are dropped."""
         quantities = [part if isinstance(part, Quantity) else Quantity.constant(part) for part in parts]
         over = union(quantities)
+        if not over:
+            # Architectures consist of constants, and tables of one entry would be most of the time of counting them.
+            value = function(*(q.table.item() for q in quantities))
+            return Quantity.constant(value.item() if isinstance(value, np.generic) else value)
         tables = [np.broadcast_to(q.table_over(over), shape_of(over)) for q in quantities]
         if isinstance(function, np.ufunc) and all(t.dtype != object for t in tables):
             return Quantity(over, np.asarray(function(*tables))).simplify()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnas.solve.constrained import most_probable
+from dnas.solve.constrained import feasible_together, most_probable
 from dnas.space.quantity import Choice, Product, Quantity
 
 BLOCKS, WIDTHS, KERNELS, TOP = 12, 5, 4, 25
@@ -58,3 +58,17 @@ def test_equals_the_table(seed, caps, fill):
     got = most_probable(scores, costs, caps, fill=fill)
     assert got.gap == 0.0
     assert got.score == pytest.approx(value.max(), abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("first", [90, 120, 200])
+def test_the_edge_of_what_can_be_met_together(seed, first):
+    """At the smallest second budget that goes with the first there is a network, one unit below there is none."""
+    _, costs, tables = random_chain(seed, 2)
+    allowed = np.isfinite(best_by_cost(tables, (first, 320))).any(axis=0)
+    edge = int(allowed.argmax())
+    assert allowed[edge]
+    found = feasible_together(costs, [first, edge])
+    assert found is not None
+    assert [sum(p.at(found) for p in cost) for cost in costs][1] == edge
+    assert feasible_together(costs, [first, edge - 1]) is None

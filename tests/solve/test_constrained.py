@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnas.errors import UserError
+from dnas.solve import branches, labels
 from dnas.solve.constrained import feasible_together, most_probable, smallest
 from dnas.space.quantity import Choice, Product, Quantity
 
@@ -77,7 +78,9 @@ def test_equals_enumeration(seed, budgets, fill):
     rows = brute_force(scores, costs, constraints)
     rng = np.random.default_rng(seed + 1)
     cost_table = np.array([c for _, c in rows])
-    caps = [float(np.quantile(cost_table[:, j], rng.uniform(0.0, 1.0)) * rng.choice([1, 1, 1, 1.5])) for j in range(budgets)]
+    caps = [
+        float(np.quantile(cost_table[:, j], rng.uniform(0.0, 1.0)) * rng.choice([1, 1, 1, 1.5])) for j in range(budgets)
+    ]
     caps = [float(int(c)) if j < 2 else c for j, c in enumerate(caps)]
     inside = [(s, c) for s, c in rows if all(x <= b for x, b in zip(c, caps, strict=True))]
     together = feasible_together(costs, caps, constraints)
@@ -106,6 +109,28 @@ def test_equals_enumeration(seed, budgets, fill):
         assert use(got.costs) == pytest.approx(most, rel=1e-12)
         largest = max(use(c) for _, c in rows) < fill
         assert ("largest network" in got.note) == largest
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([0.0, 0.97]))
+def test_a_beam_too_small_is_confessed(seed, budgets, fill):
+    """With two labels a stage the answer may be poor; its bound still holds."""
+    scores, costs, constraints = small_space(seed, budgets)
+    rows = brute_force(scores, costs, constraints)
+    caps = [int(np.quantile([c[j] for _, c in rows], 0.6)) for j in range(budgets)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branches, "BEAMS", (2,))
+        patch.setattr(labels, "EXPANSIONS", 2)
+        try:
+            got = most_probable(scores, costs, caps, fill=fill, constraints=constraints)
+        except UserError:
+            return
+    inside = [(s, c) for s, c in rows if all(x <= b for x, b in zip(c, caps, strict=True))]
+    if got.filled:
+        inside = [(s, c) for s, c in inside if any(x >= fill * b for x, b in zip(c, caps, strict=True))]
+        assert got.upper_bound >= max(s for s, _ in inside) - 1e-7
+        assert got.score <= max(s for s, _ in inside) + 1e-7
+    assert got.gap == got.upper_bound - got.score >= 0
 
 
 def test_every_assignment_is_complete_and_repeatable():

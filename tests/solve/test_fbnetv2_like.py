@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dnas.solve.constrained import feasible_together, most_probable, smallest
-from dnas.solve.elimination import log_total, optimum
+from dnas.solve.elimination import log_total
 from dnas.space.quantity import Choice, Product, Quantity
 
 WIDTHS = [
@@ -58,9 +58,18 @@ def fbnetv2_like(seed: int, scale: float, skip_bias: float = 0.0):
             changed = Quantity.combine(lambda a, b, d=stride: int(a != b or d > 1), before, out) * gone
             area = after * after
             macs += [Product(side * side, before, hidden, live), Product(area, size, hidden, live)]
-            macs += [Product(area, hidden, out, live), Product(hidden, squeeze, live), Product(area, before, out, changed)]
+            macs += [
+                Product(area, hidden, out, live),
+                Product(hidden, squeeze, live),
+                Product(area, before, out, changed),
+            ]
             params += [Product(before, hidden, live), Product(size, hidden, live), Product(hidden, out, live)]
-            params += [Product(hidden, squeeze, live), Product(before, out, changed), Product(hidden, live), Product(out)]
+            params += [
+                Product(hidden, squeeze, live),
+                Product(before, out, changed),
+                Product(hidden, live),
+                Product(out),
+            ]
             over = (RESOLUTION, *before.over, *rate.over, kernel, se, skip, width)
             work = Quantity.combine(
                 lambda r, i, h, o, kk, s: (r / 288) ** 2 * (i * h + h * o + 2 * kk * h + 1500 * s) / 2e4 + 0.02,
@@ -114,18 +123,21 @@ def test_three_tight_budgets():
 
 
 def test_budgets_that_cannot_be_met_together():
+    """A network of little latency has few multiply-adds too, but the most alive one within 40 M exceeds 1 ms."""
     scores, costs = fbnetv2_like(4, 1.0)
-    least, _ = smallest(costs[0])
-    used, _ = optimum([Quantity((), np.zeros(()))])
-    assert used == 0.0
-    assert feasible_together(costs, [int(least * 1.5), 10**8, 1e9]) is not None
-    live = [Quantity((c,), np.array([1, 0])) for q in scores for c in q.over if c.name.endswith(".skip") and len(q.over) == 1]
-    assert feasible_together(costs, [40 * 10**6, 10**8, 1e-3], live) is None
+    gone = [Product(Quantity((c,), np.array([0, 1]))) for q in scores for c in q.over if c.name.endswith(".skip")]
+    least = smallest(costs[2])[0]
+    skips = [*dict.fromkeys(p.factors[0].over[0] for p in gone)]
+    alive = tuple(Product(Quantity((c,), np.array([0, 1]))) for c in skips)
+    assert least < 0.01 and smallest(alive)[0] == 0
+    assert feasible_together([costs[2], alive], [0.01, 18]) is not None
+    assert feasible_together([costs[2], alive], [0.01, 17]) is None
 
 
-def test_count_is_that_of_the_paper_page():
-    """With an activation choice the page counts 10^45.1; without, two to the power of the blocks less."""
+def test_count_of_distinct_architectures():
+    """Choices inside a skipped block do not count: the exact product, to the last digit that a float can hold."""
     scores, _ = fbnetv2_like(0, 0.0)
-    free = [Quantity(q.over, np.zeros_like(q.table)) for q in scores]
-    options = math.prod(len(c) for c in {c for q in scores for c in q.over})
-    assert log_total(free) / math.log(10) == pytest.approx(math.log10(options), abs=1e-11)
+    support = [Quantity(q.over, np.where(np.isneginf(q.table), -np.inf, 0.0)) for q in scores]
+    widths = [len(range(low, high + 1, step)) for (low, high, step), n, _ in WIDTHS for _ in range(n)]
+    exact = 6 * math.prod(widths) * (1 + 2 * 2) * (1 + 2 * 2 * 6) ** 17
+    assert log_total(support) / math.log(10) == pytest.approx(math.log10(exact), rel=0, abs=1e-11)

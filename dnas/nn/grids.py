@@ -1,8 +1,7 @@
-"""Masks: what gates make of widths and resolutions.
+"""Grids: what gates make of resolutions.
 
-A width is a mask over the widest: M = sum_i g_i 1_i, the first `i` entries of 1_i being 1 (FBNetV2, Wan et al. 2020,
-section 3.1). A resolution is a grid of pixels interspersed in the largest map (section 3.2): option r with side n
-lives on the pixels floor(i * H / n) of a map of side H.
+A resolution is a grid of pixels interspersed in the largest map (FBNetV2, Wan et al. 2020, section 3.2): option r
+with side n lives on the pixels floor(i * H / n) of a map of side H.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.space.quantity import Gates, Quantity
+from dnas.nn.gates import Gates
+from dnas.space.quantity import Quantity
 
 
 def joint_probability(quantity: Quantity, gates: Gates) -> Array:
@@ -22,18 +22,6 @@ def joint_probability(quantity: Quantity, gates: Gates) -> Array:
     for choice in quantity.over:
         p = (p[:, None] * gates[choice.name]).reshape(-1)
     return p
-
-
-def mean(quantity: Quantity, gates: Gates) -> Array | float:
-    """Mean of a numeric quantity under the gates (a Python number where it is constant)."""
-    return quantity.mean(gates)
-
-
-def channel_mask(width: Quantity, gates: Gates, size: int) -> Float[Array, "channels"]:
-    """M[c] = probability that channel c is below the width. One-hot gates give exactly 0 and 1."""
-    sizes = np.asarray(width.table, np.int32).reshape(-1)
-    kept = jnp.asarray(sizes)[:, None] > jnp.arange(size)
-    return jnp.sum(joint_probability(width, gates)[:, None] * kept, axis=0)
 
 
 def grid_index(side: int, full: int) -> np.ndarray:
@@ -47,6 +35,13 @@ def grid_rows(sides: Sequence[int], full: int) -> np.ndarray:
     for n, side in enumerate(sides):
         rows[n, grid_index(side, full)] = 1
     return rows
+
+
+def grid_source(side: int, full: int) -> np.ndarray:
+    """[full]: for each row of the full map its row in the option's own map, `side` where it is on no grid row."""
+    source = np.full(full, side)
+    source[grid_index(side, full)] = np.arange(side)
+    return source
 
 
 def coverage(side: Quantity, gates: Gates) -> Float[Array, "H W"]:

@@ -1,0 +1,99 @@
+"""Expected costs inside a compiled step: a ledger's products, stacked by shape into a few array operations.
+
+A space has hundreds of small products; contracted one by one they would be thousands of tiny kernels to compile.
+Numbers are the same as `dnas.cost.ledger.mean`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from dnas.cost.ledger import Cost
+from dnas.nn.gates import Gates, Layout
+from dnas.space.quantity import Quantity
+
+
+class StackedMeans:
+    """Means of many numeric quantities at once: `means(gates)` is a vector in the order of `quantities`."""
+
+    def __init__(self, quantities: Sequence[Quantity], layout: Layout):
+        self.count = len(quantities)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for position, quantity in enumerate(quantities):
+            shapes.setdefault(quantity.table.shape, []).append(position)
+        self.groups: list[tuple[np.ndarray, list[np.ndarray]]] = []
+        order: list[int] = []
+        for members in shapes.values():
+            order += members
+            tables = np.stack([quantities[m].table.astype(np.float64) for m in members])
+            axes = picks([quantities[m] for m in members], layout)
+            self.groups.append((tables, axes))
+        self.position = np.argsort(order) if order else np.zeros(0, int)
+
+    def __call__(self, gates: Gates) -> Float[Array, "quantities"]:
+        parts = []
+        for tables, axes in self.groups:
+            result = jnp.asarray(tables.astype(np.float32))
+            for pick in reversed(axes):
+                rows = jnp.matmul(pick, gates.values, precision="highest")[:, : result.shape[-1]]
+                result = jnp.einsum("n...k,nk->n...", result, rows, precision="highest")
+            parts.append(result)
+        return jnp.concatenate(parts)[self.position] if parts else jnp.zeros(0)
+
+
+def picks(quantities: Sequence[Quantity], layout: Layout) -> list[Float[np.ndarray, "quantities choices"]]:
+    """For each axis of equally shaped quantities, the matrix that picks that axis's rows out of the gates.
+
+    A matrix product and not an index: the gradient of an index is a serial scatter on CPU.
+    """
+    result = []
+    for axis in range(quantities[0].table.ndim):
+        pick = np.zeros((len(quantities), layout.shape[0]), np.float32)
+        for n, quantity in enumerate(quantities):
+            pick[n, layout.rows[quantity.over[axis].name]] = 1
+        result.append(pick)
+    return result
+
+
+class ExpectedCosts:
+    """`expected(gates)` is the mean of each cost, [costs], under independent gates."""
+
+    def __init__(self, costs: Sequence[Cost], layout: Layout):
+        factors: dict[tuple, int] = {}
+        unique: list[Quantity] = []
+        rows: list[list[int]] = []
+        self.coefficients: list[float] = []
+        self.owner: list[int] = []
+        for owner, cost in enumerate(costs):
+            for product in cost:
+                coefficient, row = 1.0, []
+                for factor in product.factors:
+                    if factor.is_constant:
+                        coefficient *= float(factor.value)
+                        continue
+                    key = (factor.over, factor.table.tobytes())
+                    if key not in factors:
+                        factors[key] = len(unique)
+                        unique.append(factor)
+                    row.append(factors[key])
+                rows.append(row)
+                self.coefficients.append(coefficient)
+                self.owner.append(owner)
+        self.costs = len(costs)
+        self.means = StackedMeans(unique, layout)
+        width = max((len(r) for r in rows), default=0)
+        # One more entry, always 1, fills up short products.
+        self.index = np.array([[*r, *[len(unique)] * (width - len(r))] for r in rows], int).reshape(len(rows), width)
+
+    def __call__(self, gates: Gates) -> Float[Array, "costs"]:
+        means = jnp.concatenate([self.means(gates), jnp.ones(1)])
+        values = jnp.asarray(self.coefficients, jnp.float32)
+        for column in self.index.T:
+            values = values * means[column]
+        sums = np.zeros((self.costs, len(self.owner)), np.float32)
+        sums[self.owner, np.arange(len(self.owner))] = 1
+        return jnp.matmul(sums, values, precision="highest")

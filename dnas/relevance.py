@@ -1,0 +1,177 @@
+"""Which choices matter: a kernel inside a branch not taken, or a squeeze-excite width without squeeze-excite, does not.
+
+An architecture is what its exported file says, so different assignments of options can mean the same architecture.
+Everything here follows from the *facts* of a space: pairs (active, value) such that the file states `value` where
+`active` is 1. Two options of a choice are the same, given the other choices, where every active fact agrees; of
+options that are the same the first stands for all. From that follow the relevance of a choice, the number of distinct
+architectures, and the probability of an architecture rather than of one of its spellings.
+
+What is not found: two *pairs* of options that are the same although no single choice between them is (a*b = b*a).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas.blocks import KINDS
+from dnas.network import Network, shapes
+from dnas.solve.elimination import log_sum_exp
+from dnas.space.quantity import Choice, Product, Quantity, indicator, union
+from dnas.space.space import Block, Node, OneOf, Space, Stage
+
+MAX_ENTRIES = 100_000
+"""Above this size of a joint table every option of the choice counts as different and relevant."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fact:
+    """The exported file states `value` where `active` is 1."""
+
+    active: Quantity
+    value: Quantity
+
+
+def facts(space: Space, network: Network | None = None) -> list[Fact]:
+    """Everything that tells one architecture of the space from another."""
+    network = network or shapes(space)[0]
+    found = [Fact(Network.always, space.resolution)]
+    # Options that differ in what a constraint says of them are not the same: one of them may be forbidden.
+    found += [Fact(Network.always, constraint) for constraint in space.constraints]
+    found += _of_nodes(space.nodes, Network.always)
+    for use in network.uses:
+        for name, field in KINDS[use.kind].fields.items():
+            if field.written == "never" or use.fields[name].is_constant:
+                continue
+            active = use.given
+            if field.part_of is not None:
+                active = Product(active, Quantity.combine(int, use.fields[field.part_of])).joint()
+            found.append(Fact(active, use.fields[name]))
+    return [f for f in found if not f.value.is_constant and f.active.max()]
+
+
+def _of_nodes(nodes: Sequence[Node], given: Quantity) -> list[Fact]:
+    """Which branches are taken and how many blocks exist."""
+    found: list[Fact] = []
+    for node in nodes:
+        match node:
+            case OneOf(choice=choice, branches=branches):
+                found.append(Fact(given, Quantity((choice,), np.arange(len(choice)))))
+                for n, branch in enumerate(branches):
+                    taken = Product(given, indicator(choice, lambda i, n=n: i == n)).joint()
+                    found += _of_nodes([branch], taken)
+            case Stage(blocks=blocks, depth=depth):
+                found.append(Fact(given, depth))
+                for position, block in enumerate(blocks):
+                    present = Quantity.combine(lambda d, p=position: int(d > p), depth)
+                    found += _of_nodes([block], Product(given, present).joint())
+            case Block():
+                pass
+    return found
+
+
+def first_of_same(space: Space, network: Network | None = None) -> dict[str, Quantity]:
+    """Choice name -> table over (choice, others): the index of the first option that is the same as each option."""
+    everything = facts(space, network)
+    return {c.name: _first_of_same(c, [f for f in everything if c in f.value.over]) for c in space.choices}
+
+
+def _first_of_same(choice: Choice, mine: list[Fact]) -> Quantity:
+    count = len(choice)
+    identity = Quantity((choice,), np.arange(count))
+    # Small tables first: usually one or two facts already tell all options apart, and the rest need no look.
+    mine = sorted(mine, key=lambda f: (len(union((f.active, f.value))), f.value.table.size))
+    first = Quantity((choice,), np.zeros(count, dtype=np.int64))
+    for fact in mine:
+        over = (choice, *(c for c in union((first, fact.active, fact.value)) if c != choice))
+        shape = tuple(len(c) for c in over)
+        if np.prod(shape, dtype=np.float64) > MAX_ENTRIES:
+            return identity
+        stated = np.where(fact.active.table_over(over), _codes(fact.value.table_over(over)), -1)
+        before = np.broadcast_to(first.table_over(over), shape)
+        after = _first_equal(before, np.broadcast_to(stated, shape))
+        first = _without_idle_axes(Quantity(over, after))
+        if first.over == (choice,) and np.array_equal(first.table, identity.table):
+            break
+    return first
+
+
+def _codes(table: np.ndarray) -> np.ndarray:
+    """Equal values as equal integers from 0."""
+    known: dict[object, int] = {}
+    return np.array([known.setdefault(v, len(known)) for v in table.reshape(-1).tolist()]).reshape(table.shape)
+
+
+def _first_equal(before: np.ndarray, stated: np.ndarray) -> np.ndarray:
+    """Along the first axis: the first index that agrees in both tables."""
+    after = np.empty_like(before)
+    for k in range(len(before)):
+        after[k] = k
+        for j in range(k - 1, -1, -1):
+            after[k] = np.where((before[j] == before[k]) & (stated[j] == stated[k]), j, after[k])
+    return after
+
+
+def _without_idle_axes(quantity: Quantity) -> Quantity:
+    """As `Quantity.simplify`, but the choice itself (the first axis) stays even where all its options are the same."""
+    over, table = list(quantity.over), quantity.table
+    for axis in reversed(range(1, len(over))):
+        head = table.take([0], axis=axis)
+        if np.all(table == head):
+            table = head.squeeze(axis)
+            del over[axis]
+    return Quantity(tuple(over), table)
+
+
+def relevance(space: Space, network: Network | None = None) -> dict[str, Quantity]:
+    """Choice name -> 1 where, given the other choices, its options make a difference, else 0."""
+    result = {}
+    for name, first in first_of_same(space, network).items():
+        result[name] = Quantity(first.over[1:], (first.table.max(axis=0) > 0).astype(np.int64)).simplify()
+    return result
+
+
+def size_factors(space: Space, network: Network | None = None) -> list[Quantity]:
+    """Factors whose `log_total` is the logarithm of the number of distinct architectures (constraints apart)."""
+    factors = []
+    for choice, first in zip(space.choices, first_of_same(space, network).values(), strict=True):
+        with np.errstate(divide="ignore"):
+            factors.append(Quantity(first.over, np.log((first.table == _index(choice, first)).astype(np.float64))))
+    return factors
+
+
+def score_factors(
+    space: Space, log_probs: Mapping[str, np.ndarray], network: Network | None = None
+) -> list[Quantity]:
+    """Factors whose sum is the log-probability of the architecture, one factor a choice.
+
+    Args:
+        space: the space.
+        log_probs: choice name -> log of its probabilities, normalised.
+        network: the walk of `space`, if there is one already.
+
+    A choice that always matters gives its log-probabilities. Where options are the same, the first carries the
+    probability of all of them (1 where the choice does not matter at all) and the others are forbidden (-inf), so
+    every architecture has one spelling and irrelevant choices neither count nor duplicate it.
+    """
+    factors = []
+    for choice, first in zip(space.choices, first_of_same(space, network).values(), strict=True):
+        logs = np.asarray(log_probs[choice.name], dtype=np.float64)
+        if first.over == (choice,) and np.array_equal(first.table, np.arange(len(choice))):
+            factors.append(Quantity((choice,), logs))
+            continue
+        logs = np.broadcast_to(logs.reshape(-1, *[1] * (first.table.ndim - 1)), first.table.shape)
+        table = np.empty(first.table.shape)
+        for k in range(len(choice)):
+            members = np.where(first.table == k, logs, -np.inf)
+            table[k] = log_sum_exp(np.moveaxis(members, 0, -1))
+        idle = (first.table == 0).all(axis=0)
+        table[0] = np.where(idle, 0.0, table[0])  # exactly, whatever the rounding of the probabilities
+        factors.append(Quantity(first.over, table))
+    return factors
+
+
+def _index(choice: Choice, first: Quantity) -> np.ndarray:
+    return np.arange(len(choice)).reshape(-1, *[1] * (first.table.ndim - 1))
