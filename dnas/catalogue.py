@@ -64,7 +64,9 @@ def _find(name: str, folders: list[Path], what: str, listing: str) -> Path:
         if not path.is_file():
             raise InputError(name, "no such file", accepted=f"a path to a file, or a name listed by {listing}")
         return path
-    raise InputError(name, f"unknown {what}{suggestion(key, shipped)}", accepted=f"a path, or a name listed by {listing}")
+    raise InputError(
+        name, f"unknown {what}{suggestion(key, shipped)}", accepted=f"a path, or a name listed by {listing}"
+    )
 
 
 def _names(where: Path) -> list[str]:

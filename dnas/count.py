@@ -1,7 +1,7 @@
 """Exact cost of an architecture, layer by layer.
 
-    python -m dnas.count fbnetv2_f4
-    python -m dnas.count runs/mine/architecture.json --resolution 192 --json
+python -m dnas.count fbnetv2_f4
+python -m dnas.count runs/mine/architecture.json --resolution 192 --json
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def _layer(use: BlockUse, records: list[Record], convention: str) -> dict[str, A
     }
 
 
-def _show(counted: dict[str, Any]) -> None:
+def layer_table(counted: dict[str, Any]) -> Any:
+    """A rich table of what `count` returns, a row a block."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -122,10 +123,15 @@ def _show(counted: dict[str, Any]) -> None:
         table.add_row(layer["path"], layer["kind"], fields, shape, f"{layer['macs']:,}", f"{layer['params']:,}")
     table.add_section()
     table.add_row("total", "", "", "", f"{counted['macs']:,}", f"{counted['params']:,}")
+    return table
+
+
+def _show(counted: dict[str, Any]) -> None:
     out = console()
     size = counted["input"]
-    out.print(f"{counted['name']}: {size['resolution']}x{size['resolution']}x{size['channels']}, {size['classes']} classes")
-    out.print(table)
+    side = size["resolution"]
+    out.print(f"{counted['name']}: {side}x{side}x{size['channels']}, {size['classes']} classes")
+    out.print(layer_table(counted))
     parts = counted["breakdown"]
     out.print(f"params: weights {parts['weights']:,}, biases {parts['biases']:,}, norms {parts['norm_affine']:,}")
     out.print(f"convention {counted['convention']['name']}: {counted['convention']['statement']}")

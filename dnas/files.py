@@ -141,7 +141,9 @@ def _refuse_aliases_and_depth(text: str, shown: str) -> None:
     for event in yaml.parse(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             line = event.start_mark.line + 1
-            raise InputError(f"{shown}:{line}", "anchors and aliases are not accepted; use a named choice or a template")
+            raise InputError(
+                f"{shown}:{line}", "anchors and aliases are not accepted; use a named choice or a template"
+            )
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -156,6 +158,8 @@ _SCALARS = yaml.SafeLoader("")
 def _plain(node: yaml.Node, place: tuple, lines: dict[tuple, int], shown: str) -> Any:
     line = node.start_mark.line + 1
     lines[place] = line
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
+        raise InputError(f"{shown}:{line}", "not plain data", found=node.tag.split(":", 1)[-1])
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, (*place, index), lines, shown) for index, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):

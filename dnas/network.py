@@ -149,9 +149,7 @@ class Network:
         """1 where an operator met now exists."""
         return Product(*self._conditions).joint()
 
-    def mixture(
-        self, options: Sequence[tuple[Quantity, Callable[[], Feature]]], where: str | None = None
-    ) -> Feature:
+    def mixture(self, options: Sequence[tuple[Quantity, Callable[[], Feature]]], where: str | None = None) -> Feature:
         """sum_i condition_i * option_i for conditions of which exactly one is 1; impossible options are not built."""
         parts: list[tuple[Quantity, Feature]] = []
         for condition, build in options:
@@ -321,7 +319,9 @@ def conv_side(side: Quantity | None, kernel: Quantity, stride: int, padding: Qua
         raise UserError("a convolution needs a map; the input is pooled already")
     out = Quantity.combine(lambda n, k, p: (n + 2 * p - k) // stride + 1, side, kernel, padding)
     if set(out.over) - set(side.over):
-        raise UserError(f"kernel options {kernel.values()} with paddings {padding.values()} give maps of different sides")
+        raise UserError(
+            f"kernel options {kernel.values()} with paddings {padding.values()} give maps of different sides"
+        )
     if out.min() < 1:
         raise UserError(f"the map vanishes: side {side.min()}, kernel {kernel.max()}, padding {padding.min()}")
     return out
@@ -357,4 +357,3 @@ def _check_groups(channels: Quantity, out: Quantity, groups: int) -> None:
         raise UserError("groups need fixed widths: the channels of a group would move with the width")
     if channels.value % groups or out.value % groups:
         raise UserError(f"{channels.value} to {out.value} channels cannot be split into {groups} groups")
-

@@ -142,9 +142,7 @@ def size_factors(space: Space, network: Network | None = None) -> list[Quantity]
     return factors
 
 
-def score_factors(
-    space: Space, log_probs: Mapping[str, np.ndarray], network: Network | None = None
-) -> list[Quantity]:
+def score_factors(space: Space, log_probs: Mapping[str, np.ndarray], network: Network | None = None) -> list[Quantity]:
     """Factors whose sum is the log-probability of the architecture, one factor a choice.
 
     Args:

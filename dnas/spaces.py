@@ -1,7 +1,7 @@
 """What search spaces and published architectures there are, how large they are and what they cost.
 
-    python -m dnas.spaces                    every shipped space and architecture
-    python -m dnas.spaces fbnetv2 mine.yaml  these, with their choices
+python -m dnas.spaces                    every shipped space and architecture
+python -m dnas.spaces fbnetv2 mine.yaml  these, with their choices
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dnas.catalogue import load_space, published_names, space_names
 from dnas.cli import console, run, short
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS, Cost
+from dnas.errors import InputError, UserError
 from dnas.network import Network, shapes
 from dnas.relevance import size_factors
 from dnas.solve.elimination import log_total, optimum
@@ -47,6 +48,8 @@ class Arguments:
 
 def main(args: Arguments) -> None:
     names = args.names or (*space_names(), *published_names())
+    if args.classes is not None and args.classes < 1:
+        raise InputError("--classes", "not accepted here", found=args.classes, accepted="an integer from 1")
     loaded = [load_space(name, args.classes) for name in names]
     spaces = [described(s, choices=bool(args.names)) for s in loaded if not s.is_architecture]
     architectures = [counted(s) for s in loaded if s.is_architecture]
@@ -93,7 +96,10 @@ def extremes(space: Space, cost: Cost) -> tuple[int, int]:
     factors = [Quantity(*product_table(p)) for p in ledger.merged(cost)]
     found = []
     for sense in ("min", "max"):
-        _, assignment = optimum(factors, sense, space.constraints)
+        try:
+            _, assignment = optimum(factors, sense, space.constraints)
+        except UserError as error:
+            raise InputError(space.source, str(error)) from error
         # The tables hold floats; the winner is counted again in integers. Choices that enter no factor are free.
         found.append(ledger.at(cost, {c.name: 0 for c in space.choices} | assignment))
     return found[0], found[1]
@@ -106,11 +112,12 @@ def _show(spaces: list[dict[str, Any]], architectures: list[dict[str, Any]]) -> 
     if spaces:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("space")
-        for name in ("choices", "size (log10)", "MACs smallest", "mean", "largest", "params smallest", "mean", "largest"):
+        costs = ("MACs smallest", "mean", "largest", "params smallest", "mean", "largest")
+        for name in ("choices", "size (log10)", *costs):
             table.add_column(name, justify="right", no_wrap=True)
         for s in spaces:
-            costs = [short(s[c][k]) for c in ("macs", "params") for k in ("smallest", "mean", "largest")]
-            table.add_row(s["name"], str(s["choices"]), f"{s['size_log10']:.2f}", *costs)
+            shown = [short(s[c][k]) for c in ("macs", "params") for k in ("smallest", "mean", "largest")]
+            table.add_row(s["name"], str(s["choices"]), f"{s['size_log10']:.2f}", *shown)
         out.print(table)
         for s in spaces:
             for name, options in s.get("options", {}).items():

@@ -8,7 +8,7 @@ operators. With one-hot gates each is exactly the plain operator on the sliced w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,17 @@ NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9
 
 
+class Switch(NamedTuple):
+    """Norms whose mode is decided at run time, so that one program evaluates and estimates statistics.
+
+    `training` 1 normalises with the batch, 0 with the running statistics; `keep` is the weight of the former running
+    statistics (1: left alone).
+    """
+
+    training: Array
+    keep: Array
+
+
 class Parameters(Protocol):
     """Where parameters and running statistics live (flax, in `dnas.nn.supernet`)."""
 
@@ -37,14 +48,15 @@ class Parameters(Protocol):
 class Forward:
     """Arithmetic behind `dnas.network.Network`'s primitives; see `dnas.network.Values` for each method's part.
 
-    `momentum` is the weight of the former running statistics in training mode; `None` means evaluation mode.
+    `momentum` is the weight of the former running statistics in training mode; `None` means evaluation mode, and a
+    `Switch` decides at run time.
     `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
     without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
     many resolutions, those of the largest gates.
     """
 
     def __init__(
-        self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: Array | float | None, *,
+        self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
         paper_resolution: bool = False, resolution_paths: int | None = None, taps: Sequence[str] = (),
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
@@ -124,9 +136,12 @@ class Forward:
             centre, variance = old_mean, old_var
         else:
             centre, variance = P.moments(x.value, self._pixels(x))
-            keep = self.momentum
+            keep = self.momentum.keep if isinstance(self.momentum, Switch) else self.momentum
             self.parameters.update(f"{path}.mean", keep * old_mean + (1 - keep) * jax.lax.stop_gradient(centre))
             self.parameters.update(f"{path}.var", keep * old_var + (1 - keep) * jax.lax.stop_gradient(variance))
+            if isinstance(self.momentum, Switch):
+                centre = jnp.where(self.momentum.training, centre, old_mean)
+                variance = jnp.where(self.momentum.training, variance, old_var)
         if masked and not x.channels.is_constant:
             mask = self._mask(x.channels, x.width)
             scale, shift = scale * mask, shift * mask

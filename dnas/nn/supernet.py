@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dnas.errors import InputError
 from dnas.network import Feature, Network
-from dnas.nn.forward import Forward, Parameters
+from dnas.nn.forward import Forward, Parameters, Switch
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Quantity
@@ -48,7 +48,7 @@ class Supernet(nn.Module):
         images: Float[Array, "N S S C"],
         gates: Gates,
         *,
-        momentum: Array | float | None = None,
+        momentum: float | Switch | None = None,
         taps: tuple[str, ...] = (),
     ) -> tuple[Float[Array, "N classes"], dict[str, Array]]:
         """Logits, and the values at the block paths named in `taps`.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dnas.errors import InputError, suggestion
+from dnas.errors import InputError, UserError, suggestion
 from dnas.space.quantity import Quantity
 
 MAX_LENGTH = 200
@@ -60,7 +60,13 @@ class Expression:
             except (ArithmeticError, TypeError, ValueError) as error:
                 raise InputError(self.where, f"cannot compute '{self.text}': {error}") from error
 
-        return Quantity.combine(at_point, *(lookup(name) for name in self.names))
+        parts = [lookup(name) for name in self.names]
+        try:
+            return Quantity.combine(at_point, *parts)
+        except InputError:
+            raise
+        except UserError as error:  # too many choices at once
+            raise InputError(self.where, str(error)) from error
 
 
 def parse(text: str, where: str) -> Expression:

@@ -30,7 +30,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The options in order; raises `InputError` for none, repeated ones or a range that is not one."""
         if (self.choices is None) == (self.range is None):
             raise InputError(where, "a choice needs either 'choices' or 'range'", accepted="one of the two")
-        options = self.choices if self.choices is not None else _stepped(*_numbers(self.range), where)
+        options = self.choices if self.choices is not None else _stepped(self.range, where)
         if not options:
             raise InputError(where, "a choice without options", accepted="at least one")
         if len(options) > MAX_OPTIONS:
@@ -40,12 +40,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return options
 
 
-def _numbers(values: tuple[int | float, ...] | None) -> tuple[int | float, ...]:
-    assert values is not None
-    return values
-
-
-def _stepped(low: float, high: float, step: float, where: str) -> tuple[Option, ...]:
+def _stepped(bounds: tuple[int | float, int | float, int | float] | None, where: str) -> tuple[Option, ...]:
+    assert bounds is not None
+    low, high, step = bounds
     if not all(map(math.isfinite, (low, high, step))) or step <= 0 or high < low:
         raise InputError(where, "not a range", found=[low, high, step], accepted="[low, high, step], step above 0")
     count = (high - low) / step
@@ -72,6 +69,8 @@ class Field:
     """Whether an exported architecture states the field: a hidden width always, a padding only where unusual."""
     part_of: str | None = None
     """The flag field without which this one means nothing."""
+    names: tuple[str, ...] = ()
+    """The names accepted, where the field is one of a few names."""
 
     def validated(self, value: Any, where: str) -> Any:
         """`value` as the field's type; raises `InputError` naming what is accepted."""
@@ -117,4 +116,4 @@ def flag(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
 
 
 def name(about: str, names: tuple[str, ...], default: Any = REQUIRED, **rest: Any) -> Field:
-    return Field(str, "one of " + ", ".join(names), about, default, lambda v: v in names, **rest)
+    return Field(str, "one of " + ", ".join(names), about, default, lambda v: v in names, names=names, **rest)

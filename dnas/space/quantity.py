@@ -263,4 +263,3 @@ def _compact(table: np.ndarray) -> np.ndarray:
     if kinds and kinds <= {int, float}:
         return table.astype(np.float64)
     return table
-

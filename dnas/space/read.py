@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def space_from_data(data: Any, source: str) -> Space:
     return _Reader(Document(source, data, {})).space()
 
 
-def at_input(space: Space, *, channels: int | None = None, classes: int | None = None, side: int | None = None) -> Space:
+def at_input(
+    space: Space, *, channels: int | None = None, classes: int | None = None, side: int | None = None
+) -> Space:
     """The same space, with the same choices, on other images: their channels, classes and largest side.
 
     Resolution options keep their ratio to the largest one; options that become equal stay separate options.
@@ -66,7 +69,9 @@ class _Reader:
         self.override = {key: value for key, value in (override or {}).items() if value is not None}
         self.side = side
         self.choices: dict[str, Choice] = {}
+        self.named: frozenset[str] = frozenset()
         self.templates: Mapping[str, Any] = {}
+        self.inside: tuple[str, ...] = ()  # templates being read now, outermost first
         self.count = 0
 
     def space(self) -> Space:
@@ -79,7 +84,7 @@ class _Reader:
         if not isinstance(name, str):
             raise InputError(self.document.where(("name",)), "not text", found=name)
         scope: dict[str, Quantity] = {
-            key: self._quantity(size.get(key, default), ("input", key), _INPUT[key], key, {})
+            key: self._input(size.get(key, default), key)
             for key, default in (("channels", 3), ("classes", 1000), ("resolution", 224))
         }
         if self.side is not None:
@@ -93,19 +98,25 @@ class _Reader:
                 scope[key] = parse(value, self.document.where(place)).evaluate(self._lookup(scope, place))
             else:
                 scope[key] = self._choice(value, place, key)
+        self.named = frozenset(scope)
         self.templates = self._mapping(data.get("templates", {}), ("templates",))
         for key in self.templates:
             if key in KINDS or key == "one_of":
                 raise InputError(self.document.where(("templates", key)), f"'{key}' is a block kind already")
         nodes = self._items(data["trunk"], ("trunk",), scope) + self._items(data.get("head", []), ("head",), scope)
-        constraints = [
-            self._constraint(text, ("where", n), scope) for n, text in enumerate(self._list(data, "where"))
-        ]
+        constraints = [self._constraint(text, ("where", n), scope) for n, text in enumerate(self._list(data, "where"))]
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints),
             {key: data[key] for key in EXTRA if key in data},
         )  # fmt: skip
+
+    def _input(self, value: Any, key: str) -> Quantity:
+        quantity = self._quantity(value, ("input", key), _INPUT[key], key, {})
+        if isinstance(quantity, Expression):
+            where = self.document.where(("input", key))
+            raise InputError(where, "the input follows from no block", found=value, accepted=_INPUT[key].accepts)
+        return quantity
 
     # Nodes ----------------------------------------------------------------------------------------------------------
 
@@ -195,6 +206,10 @@ class _Reader:
         if not isinstance(items, list) or not items:
             raise InputError(where, "not a list of blocks", found=items)
         kinds = [self._kind(item, (*place, "one_of", n)) for n, item in enumerate(items)]
+        for n, item in enumerate(items):
+            if not isinstance(item.get("label", ""), str):
+                at = self.document.where((*place, "one_of", n, "label"))
+                raise InputError(at, "not text", found=item["label"], accepted="a name of this option")
         names = [item.get("label", kind) for item, (kind, _, _) in zip(items, kinds, strict=True)]
         labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
         if len(set(labels)) < len(labels):
@@ -211,6 +226,17 @@ class _Reader:
         self, kind: str, arguments: dict[str, Any], place: tuple, path: str, scope: Mapping[str, Quantity]
     ) -> Node:
         """The template's body with the arguments as `$names`; a missing stride is 1."""
+        if kind in self.inside:
+            chain = " -> ".join((*self.inside, kind))
+            raise InputError(self.document.where(("templates", kind)), f"a template inside itself ({chain})")
+        used = _names_in(self.templates[kind])
+        for name in arguments:
+            if name not in used:
+                raise InputError(
+                    self.document.where((*place, kind, name)),
+                    f"unknown argument '{name}' of template {kind}{suggestion(name, used)}",
+                    accepted=", ".join(sorted(used - self.named)) or "none",
+                )  # fmt: skip
         inner = dict(scope)
         for name, value in {"stride": 1, **arguments}.items():
             bound = self._quantity(value, (*place, kind, name), _ANY, f"{path}.{name}", scope)
@@ -221,7 +247,10 @@ class _Reader:
         inner_kind, fields, repeat = self._kind(self.templates[kind], body)
         if repeat is not None or inner_kind in self.templates:
             raise InputError(self.document.where(body), "a template is one block or one_of, without 'repeat'")
-        return self._node(inner_kind, fields, body, path, inner, True)
+        outer, self.inside = self.inside, (*self.inside, kind)
+        node = self._node(inner_kind, fields, body, path, inner, True)
+        self.inside = outer
+        return node
 
     # Values ---------------------------------------------------------------------------------------------------------
 
@@ -234,8 +263,11 @@ class _Reader:
             if not field.searchable:
                 raise InputError(where, "cannot be searched", found=value, accepted=field.accepts)
             return self._checked(self._choice(value, place, name), field, where)
-        if isinstance(value, str) and (value.startswith("$") or field.type is not str) and field is not _ANY or (
-            field is _ANY and isinstance(value, str) and "$" in value
+        if (
+            isinstance(value, str)
+            and (value.startswith("$") or field.type is not str)
+            and field is not _ANY
+            or (field is _ANY and isinstance(value, str) and "$" in value)
         ):
             expression = parse(value, where)
             if all(n.startswith("$") for n in expression.names):
@@ -280,7 +312,8 @@ class _Reader:
             known = [f"${n}" for n in scope]
             if name not in known:
                 raise InputError(
-                    self.document.where(place), f"unknown name '{name}'{suggestion(name, known)}", accepted=", ".join(known)
+                    self.document.where(place), f"unknown name '{name}'{suggestion(name, known)}",
+                    accepted=", ".join(known),
                 )  # fmt: skip
             return scope[name[1:]]
 
@@ -290,7 +323,7 @@ class _Reader:
         where = self.document.where(place)
         if not isinstance(text, str):
             raise InputError(where, "not a formula", found=text)
-        named = scope | {c.name: Quantity.of(c) for c in self.choices.values() if c.name.isidentifier()}
+        named = dict(scope) | {c.name: Quantity.of(c) for c in self.choices.values() if c.name.isidentifier()}
         result = Quantity.combine(lambda v: int(bool(v)), parse(text, where).evaluate(self._lookup(named, place)))
         if not np_any(result):
             raise InputError(where, "no architecture satisfies this", found=text)
@@ -316,6 +349,14 @@ class _Reader:
         return value
 
 
+def _names_in(value: Any) -> set[str]:
+    """Every `$name` that the texts of a template's body mention, without the dollar."""
+    if isinstance(value, str):
+        return set(re.findall(r"\$([A-Za-z_]\w*)", value))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {name for part in parts for name in _names_in(part)}
+
+
 def np_any(quantity: Quantity) -> bool:
     return bool(quantity.table.any())
 
@@ -327,5 +368,3 @@ _INPUT = {
     "classes": Field(Positive, "an integer from 1", "classes", searchable=False),
     "resolution": Field(Positive, "an integer from 1 to 4096, or a choice", "image side", check=lambda n: n <= 4096),
 }
-
-

@@ -1,0 +1,82 @@
+"""python -m dnas.search SPACE --budget 200MFLOPs"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dnas.cli import run
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Searches a space for the best network within every budget."""
+
+    space: Annotated[str, tyro.conf.Positional]
+    """Name of a search space (see dnas.spaces) or path to a file of your own."""
+    budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Upper limit that the result keeps: 200MFLOPs (multiply-adds), 5Mparams, 12ms@TABLE. May be repeated."""
+    data: str | None = None
+    """Image folder, .npz file or folder of IDX files; a Fashion-MNIST extract that comes with dnas if not given."""
+    out: Path | None = None
+    """Folder of the result; runs/SPACE-SEED if not given."""
+    preset: Literal["smoke", "quick", "paper"] = "quick"
+    """smoke: does everything run (about a minute); quick: minutes on a laptop; paper: FBNetV2's schedule."""
+    seed: int = 0
+    """Everything random follows from it."""
+    epochs: float | None = None
+    """Passes over the training data; the preset's if not given."""
+    batch_size: int | None = None
+    """Images in a step; the preset's if not given."""
+    classes: int | None = None
+    """Number of classes that the budgets count; the space's own if not given."""
+    fill: float | None = None
+    """Least share of one budget that the result uses (0.97); 0 asks for upper limits alone."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
+    side: int | None = None
+    """Side of the images given to the supernet; by the space's stride if not given."""
+    weights_lr: float | None = None
+    """Learning rate of the weights; the preset's if not given."""
+    theta_lr: float | None = None
+    """Learning rate of the choices' logits; the preset's if not given."""
+    loss_form: Literal["log_of_power", "power_of_log", "additive"] | None = None
+    """How cross-entropy and cost combine: CE*alpha*log(LAT^beta), CE*alpha*log(LAT)^beta, or their sum."""
+    alpha: float | None = None
+    """Weight of the cost in the loss of the choices (0.2)."""
+    beta: float | None = None
+    """Power of the cost in the loss of the choices (0.6)."""
+    resolution_paths: int | None = None
+    """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
+
+
+def main(args: Arguments) -> None:
+    from dnas.catalogue import load_space
+    from dnas.data.load import load
+    from dnas.errors import UserError
+    from dnas.search.budget import parse_budget
+    from dnas.search.settings import with_overrides
+
+    budgets = [parse_budget(text) for text in args.budget]
+    names = ("epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta")
+    settings = with_overrides(
+        args.preset, **{n: getattr(args, n) for n in names}, resolution_paths=args.resolution_paths
+    )
+    space = load_space(args.space, args.classes)
+    if space.is_architecture:
+        raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
+    dataset = load(args.data, seed=args.seed, skip_bad=args.skip_bad)
+    out = args.out or Path("runs") / f"{space.name}-{args.seed}"
+
+    from dnas.search.console import Console
+    from dnas.search.problem import make_problem
+    from dnas.search.run import run_search
+
+    run_search(make_problem(space, budgets, dataset, settings, args.seed), out, Console(), args.preset)
+
+
+if __name__ == "__main__":
+    run(main, Arguments)

@@ -1,0 +1,94 @@
+"""Budgets: `200MFLOPs`, `200MMACs`, `5Mparams`, `12ms@TABLE`. Jax-free."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from dnas.cost import ledger
+from dnas.cost.ledger import Cost, Record
+from dnas.errors import InputError, UserError
+from dnas.space.quantity import Assignment, Quantity
+from dnas.solve.constrained import feasible_together, smallest
+from dnas.solve.elimination import optimum
+
+ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
+_FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params)|(ms|us)@(.+))", re.IGNORECASE)
+_SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper limit on one cost. `limit` is in multiply-adds, parameters or milliseconds."""
+
+    text: str
+    kind: str
+    """`MACs`, `params` or `ms`."""
+    limit: float
+    table: str | None = None
+
+    def shown(self, value: float) -> str:
+        """A value of this cost for people."""
+        if self.kind == "ms":
+            return f"{value:.3f} ms"
+        return f"{value / 1e6:.2f} M{'FLOPs' if self.kind == 'MACs' else 'params'}"
+
+
+def parse_budget(text: str) -> Budget:
+    """Reads a budget; raises `InputError` naming the accepted forms."""
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise InputError("--budget", "not a budget", found=text, accepted=ACCEPTED)
+    number, size, unit, time_unit, table = match.groups()
+    try:
+        value = float(number)
+    except ValueError:
+        raise InputError("--budget", "not a number", found=number, accepted=ACCEPTED) from None
+    if not 0 < value < 1e15:
+        raise InputError("--budget", "out of range", found=text, accepted="above 0")
+    if time_unit:
+        return Budget(text, "ms", value * (1e-3 if time_unit.lower() == "us" else 1.0), table)
+    return Budget(text, "params" if unit.lower() == "params" else "MACs", value * _SIZES[size.lower()])
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One budgeted cost of a space: the sum of products and its range."""
+
+    budget: Budget
+    cost: Cost
+    smallest: float
+    uniform: float
+    largest: float
+
+    def at(self, assignment: Assignment) -> float:
+        return ledger.at(self.cost, assignment)
+
+
+def measure(budget: Budget, records: list[Record], space: Any) -> Measured:
+    """The budgeted cost of a space and its smallest, uniform mean and largest value over all architectures."""
+    if budget.kind == "ms":
+        raise InputError("--budget", "no latency table can be read yet", found=budget.text)
+    cost = ledger.COSTS[budget.kind](records)
+    low, _ = smallest(cost, space.constraints)
+    high, _ = optimum([product.joint() for product in cost], "max", space.constraints)
+    uniform = {c.name: _even(len(c)) for c in space.choices}
+    return Measured(budget, cost, low, float(ledger.mean(cost, uniform)), high)
+
+
+def _even(count: int) -> Any:
+    import numpy as np
+
+    return np.full(count, 1 / count)
+
+
+def check(measured: list[Measured], constraints: tuple[Quantity, ...]) -> None:
+    """Raises `UserError` where a budget, or all of them together, cannot be met by any architecture."""
+    for m in measured:
+        if m.smallest > m.budget.limit:
+            least = m.budget.shown(m.smallest)
+            raise UserError(f"--budget {m.budget.text}: out of reach; the smallest network of the space has {least}")
+    if len(measured) > 1 and feasible_together([m.cost for m in measured], [m.budget.limit for m in measured], constraints) is None:
+        names = " and ".join(m.budget.text for m in measured)
+        raise UserError(f"--budget {names}: each can be met alone, but no network of the space meets them together")

@@ -1,0 +1,149 @@
+"""What a search prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dnas.cli import console as plain_console
+from dnas.cli import short
+
+if TYPE_CHECKING:
+    from dnas.search.problem import Problem
+    from dnas.search.run import Found
+
+
+class Console:
+    """Prints to stdout; quiet where asked."""
+
+    def __init__(self, quiet: bool = False):
+        self.out = plain_console()
+        self.out.quiet = quiet
+
+    def opening(self, problem: Problem, notes: list[str]) -> None:
+        """The space, the budgets against its range, and what is done by proxy: all before the first step."""
+        import jax
+
+        space, data = problem.space, problem.dataset
+        device = jax.devices()[0]
+        self.out.print(f"[bold]{space.name}[/]: {len(space.choices)} choices; on {device.platform} ({device.device_kind})")
+        self.out.print(
+            f"data: {data.name}, {len(problem.split.weights_index)} images for weights, "
+            f"{len(problem.split.theta_index)} for the choices, {len(data.test_labels)} for test"
+        )
+        for note in (*notes, *data.notes):
+            self.out.print(f"  {note}")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("budget", "smallest", "expected now", "largest"):
+            table.add_column(name, justify="right")
+        for m in problem.measured:
+            table.add_row(m.budget.text, *(m.budget.shown(v) for v in (m.smallest, m.uniform, m.largest)))
+        self.out.print(table if problem.measured else "no budget: costs are not limited")
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        if not self.out.is_terminal:
+            self.out.print(f"{what} ...")
+            yield
+            return
+        with self.out.status(f"{what} ..."):
+            yield
+
+    def compiled(self, seconds: float) -> None:
+        self.out.print(f"compiled in {seconds:.1f} s")
+
+    @contextmanager
+    def progress(self, steps: int) -> Iterator[_Steps]:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[line]}"),
+        )  # fmt: skip
+        if not self.out.is_terminal:
+            yield _Lines(self.out, steps)
+            return
+        with Progress(*columns, console=self.out) as bar:
+            yield _Bar(bar, bar.add_task("searching", total=steps, line=""))
+
+    def closing(self, found: Found, out: Path | None) -> None:
+        """The network, layer by layer, its costs against the budgets, accuracies, warnings, files."""
+        from dnas.count import count, layer_table
+
+        counted = count(found.architecture.network)
+        size = counted["input"]
+        self.out.print(f"\n[bold]found[/]: input {size['resolution']}x{size['resolution']}x{size['channels']}")
+        self.out.print(layer_table(counted))
+        self._budgets(found)
+        a = found.accuracies
+        self.out.print(
+            f"inherited accuracy on {found.images} test images: derived {a['derived']:.1%} "
+            f"({a['derived_before']:.1%} before batch norms were estimated again), "
+            f"soft {a['soft']:.1%} ({a['soft_before']:.1%} before)"
+        )
+        for note in found.warnings:
+            self.out.print(f"[yellow]warning[/]: {note}")
+        if out is not None:
+            self.out.print(f"written to {out}: architecture.json, weights.safetensors, history.jsonl, provenance.json")
+
+    def _budgets(self, found: Found) -> None:
+        derivation = found.derivation
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("budget", "found", "share", "expected before", "plain argmax"):
+            table.add_column(name, justify="right")
+        for m, cost, expected, argmax in zip(
+            found.problem.measured, derivation.costs, found.expected, derivation.argmax_costs, strict=True
+        ):
+            b = m.budget
+            table.add_row(b.text, b.shown(cost), f"{cost / b.limit:.4f}", b.shown(expected), b.shown(argmax))
+        if found.problem.measured:
+            self.out.print(table)
+        lost = derivation.argmax_log_probability - derivation.log_probability
+        self.out.print(
+            f"log-probability {derivation.log_probability:.3f} ({lost:.3f} below the plain argmax), "
+            f"certified gap {derivation.gap:.4f} nats"
+        )
+
+
+class _Steps:
+    """Shows the state of a run."""
+
+    def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
+        raise AssertionError
+
+
+class _Bar(_Steps):
+    def __init__(self, bar: Progress, task: Any):
+        self.bar, self.task = bar, task
+
+    def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
+        self.bar.update(self.task, completed=step, line=_summary(line, problem))
+
+
+class _Lines(_Steps):
+    """One line every tenth of the run, where there is no terminal to draw on."""
+
+    def __init__(self, out: Any, steps: int):
+        import time
+
+        self.out, self.steps, self.next, self.clock, self.began = out, steps, 0, time.monotonic, time.monotonic()
+
+    def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
+        if step < self.next and step < self.steps:
+            return
+        self.next = step + max(1, self.steps // 10)
+        spent = self.clock() - self.began
+        left = spent / step * (self.steps - step)
+        self.out.print(f"step {step}/{self.steps}  {spent:.0f} s, {left:.0f} s left  {_summary(line, problem)}")
+
+
+def _summary(line: dict[str, Any], problem: Problem) -> str:
+    parts = [f"loss {line['loss']:.3f}", f"train acc {line['accuracy']:.2f}"]
+    for m, expected in zip(problem.measured, line.get("expected", []), strict=False):
+        parts.append(f"E {short(expected) if m.budget.kind != 'ms' else m.budget.shown(expected)} of {m.budget.text}")
+    if "entropy" in line:
+        parts.append(f"entropy {line['entropy']:.2f}")
+    return "  ".join(parts)

@@ -1,0 +1,100 @@
+"""What a strategy is given: the space, the network it trains, the data, the budgets.
+
+The budgets count the space's own input; the supernet is built for the data's channels, classes and side. Small images
+are searched by proxy: their side is raised to twice the space's total stride (at least to their own), so that maps do
+not shrink to one pixel, and resolution options keep their ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas.cost.expected import ExpectedCosts
+from dnas.data.dataset import Dataset
+from dnas.data.preprocess import Preprocessing, preprocessing_for
+from dnas.data.splits import Split, search_split
+from dnas.errors import InputError
+from dnas.network import Network, shapes
+from dnas.nn.gates import Layout
+from dnas.search.budget import Budget, Measured, check, measure
+from dnas.search.settings import Settings
+from dnas.space.read import at_input
+from dnas.space.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Static facts of one search."""
+
+    space: Space
+    walked: Network
+    """Ledger and block uses of `space` at its own input."""
+    proxy: Space
+    """The same choices on the data's images."""
+    layout: Layout
+    measured: tuple[Measured, ...]
+    expected: ExpectedCosts
+    dataset: Dataset
+    split: Split
+    preprocessing: Preprocessing
+    settings: Settings
+    seed: int
+
+    @property
+    def limits(self) -> np.ndarray:
+        return np.array([m.budget.limit for m in self.measured], np.float32)
+
+
+def make_problem(
+    space: Space, budgets: Sequence[Budget], dataset: Dataset, settings: Settings, seed: int
+) -> Problem:
+    """Checks the budgets, then builds the proxy; raises `UserError` where a budget is out of reach."""
+    walked, last = shapes(space)
+    if last.side is not None or not last.channels.is_constant:
+        raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
+    measured = tuple(measure(b, walked.ledger, space) for b in budgets)
+    check(list(measured), space.constraints)
+    layout = Layout(space.choices)
+    side = settings.side or proxy_side(space, walked, dataset.side)
+    preprocessing = preprocessing_for(dataset, side=side)
+    proxy = at_input(space, channels=preprocessing.channels, classes=dataset.classes, side=side)
+    return Problem(
+        space, walked, proxy, layout, measured, ExpectedCosts([m.cost for m in measured], layout), dataset,
+        search_split(dataset, seed), preprocessing, settings, seed,
+    )  # fmt: skip
+
+
+def total_stride(space: Space, walked: Network) -> int:
+    """Input side over the side of the last map, rounded up."""
+    sides = [use.side_in.max() for use in walked.uses if use.side_in is not None]
+    return -(-space.resolution.max() // max(1, min(sides)))
+
+
+def proxy_side(space: Space, walked: Network, data_side: int) -> int:
+    """Side at which images of `data_side` are searched: at least twice the total stride, at most the space's own."""
+    return min(space.resolution.max(), max(data_side, 2 * total_stride(space, walked)))
+
+
+def proxy_notes(problem: Problem) -> list[str]:
+    """What the search does by proxy, in sentences."""
+    space, proxy, data = problem.space, problem.proxy, problem.dataset
+    notes = []
+    own = (space.resolution.max(), space.channels, space.classes)
+    used = (problem.preprocessing.side, problem.preprocessing.channels, data.classes)
+    if own != used:
+        notes.append(
+            f"searched by proxy: {data.name} at {used[0]} px, {used[1]} channel(s), {used[2]} classes; "
+            f"budgets count the space's own {own[0]} px, {own[1]} channels, {own[2]} classes"
+        )
+    if not space.resolution.is_constant:
+        options = space.resolution.table.reshape(-1).tolist()
+        sides = proxy.resolution.table_over(space.resolution.over)
+        sides = np.broadcast_to(sides, space.resolution.table.shape).reshape(-1).tolist()
+        if used[0] != own[0]:
+            notes.append("resolutions by proxy: " + ", ".join(f"{a} as {b}" for a, b in zip(options, sides, strict=True)))
+        same = [[a for a, b in zip(options, sides, strict=True) if b == s] for s in dict.fromkeys(sides)]
+        notes += [f"options that coincide by proxy: {group}" for group in same if len(group) > 1]
+    return notes

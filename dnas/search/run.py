@@ -1,0 +1,205 @@
+"""The driver of a search: batches, compiled programs, progress, and the files of the result.
+
+The only place of the search that reads clocks or writes files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dnas.architecture import Architecture, architecture, options_taken
+from dnas.data.batches import Batches
+from dnas.derive import Derivation, derive
+from dnas.errors import UserError
+from dnas.files import write_atomic, write_json
+from dnas.nn.gates import as_mapping, one_hot, probabilities
+from dnas.nn.inherit import inherit
+from dnas.search import assess
+from dnas.search.console import Console
+from dnas.search.problem import Problem, proxy_notes
+from dnas.search.result import found_document, provenance
+from dnas.search.strategies.dmasking import SearchState, Strategy, dmasking, largest_probability
+
+
+class Programs(NamedTuple):
+    """Compiled programs of a search, each traced once."""
+
+    weights: Callable
+    theta: Callable
+    assess: Callable
+    seconds: float
+
+
+@dataclass
+class Found:
+    """What a search ends with."""
+
+    problem: Problem
+    state: SearchState
+    derivation: Derivation
+    architecture: Architecture
+    accuracies: dict[str, float]
+    images: int
+    warnings: list[str]
+    weights: dict[str, Any] = field(repr=False, default_factory=dict)
+    expected: list[float] = field(default_factory=list)
+
+
+def run_search(problem: Problem, out: Path | None, console: Console, preset: str = "quick") -> Found:
+    """Searches, derives, assesses and, with `out`, writes the result's files; raises `UserError` on divergence."""
+    began = time.time()
+    settings = problem.settings
+    console.opening(problem, proxy_notes(problem))
+    batches = Batches(
+        problem.dataset.train_images, problem.dataset.train_labels, problem.split.weights_index, settings.batch_size,
+        problem.seed,
+    )  # fmt: skip
+    steps = max(2, math.ceil(settings.epochs * batches.steps_per_epoch))
+    warm = int(settings.warm_up * steps)
+    theta_steps = max(1, int((steps - warm) / settings.theta_every))
+    strategy = dmasking(problem, steps, theta_steps)
+    key = jax.random.key(problem.seed)
+    state = strategy.init(key)
+    programs = compile_programs(problem, strategy, state, batches, key, console)
+    searching = time.time()
+    state = _loop(problem, programs, state, batches, key, steps, warm, theta_steps, out, console)
+    searched = time.time()
+    found = _finish(problem, programs, state, console)
+    if out is not None:
+        phases = {
+            "compile_s": programs.seconds, "search_s": searched - searching, "finish_s": time.time() - searched,
+            "total_s": time.time() - began,
+        }  # fmt: skip
+        _write(found, out, preset, phases)
+    console.closing(found, out)
+    return found
+
+
+def compile_programs(
+    problem: Problem, strategy: Strategy, state: SearchState, batches: Batches, key: jax.Array, console: Console
+) -> Programs:
+    """Traces the three programs one after the other and compiles them side by side."""
+    began = time.time()
+    gates = probabilities(problem.layout, state.theta)
+    batch = batches.at(0)
+    jobs = [
+        (jax.jit(strategy.weights_step, donate_argnums=0), (state, batch, key)),
+        (jax.jit(strategy.theta_step), (state, batch, key)),
+        (jax.jit(assess.assessment(problem)), assess.example_arguments(problem, state.variables, gates)),
+    ]
+    with console.waiting("compiling"), ThreadPoolExecutor(len(jobs)) as pool:
+        # XLA compiles outside the interpreter's lock: while one program compiles, the next is traced.
+        futures = [pool.submit(function.trace(*arguments).lower().compile) for function, arguments in jobs]
+        compiled = [future.result() for future in futures]
+    seconds = time.time() - began
+    console.compiled(seconds)
+    return Programs(*compiled, seconds)
+
+
+def _loop(
+    problem: Problem, programs: Programs, state: SearchState, batches: Batches, key: jax.Array, steps: int, warm: int,
+    theta_steps: int, out: Path | None, console: Console,
+) -> SearchState:  # fmt: skip
+    theta_batches = Batches(
+        problem.dataset.train_images, problem.dataset.train_labels, problem.split.theta_index,
+        problem.settings.batch_size, problem.seed + 1,
+    )  # fmt: skip
+    history: list[str] = []
+    metrics: dict[str, Any] = {}
+    theta_done, every = 0, max(1, steps // 100)
+    with console.progress(steps) as progress:
+        for step in range(steps):
+            state, of_weights = programs.weights(state, batches.at(step), key)
+            metrics |= of_weights
+            due = theta_steps * (step + 1 - warm) // (steps - warm) if step >= warm else 0
+            while theta_done < due:
+                state, of_theta = programs.theta(state, theta_batches.at(theta_done), key)
+                metrics |= of_theta
+                theta_done += 1
+            if (step + 1) % every == 0 or step + 1 == steps:
+                line = {"step": step + 1, "theta_step": theta_done, **_plain(metrics)}
+                _refuse_nan(line, step + 1)
+                history.append(json.dumps(line))
+                progress.update(step + 1, line, problem)
+                if out is not None:
+                    write_atomic(out / "history.jsonl", "\n".join(history) + "\n")
+    return state
+
+
+def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
+    values = jax.device_get(metrics)
+    return {name: np.asarray(value, np.float64).round(6).tolist() for name, value in values.items()}
+
+
+def _refuse_nan(line: dict[str, Any], step: int) -> None:
+    bad = [name for name, value in line.items() if not np.all(np.isfinite(np.asarray(value, np.float64)))]
+    if bad:
+        raise UserError(
+            f"the search diverged at step {step}: {', '.join(bad)} not finite; nothing is exported. "
+            "Try a smaller --weights-lr or --theta-lr"
+        )
+
+
+def _finish(problem: Problem, programs: Programs, state: SearchState, console: Console) -> Found:
+    """Derivation, batch norms estimated again, accuracies, and what looks wrong."""
+    with console.waiting("deriving the network"):
+        soft = probabilities(problem.layout, state.theta)
+        logits = {name: np.log(np.maximum(p, 1e-300)) for name, p in as_mapping(soft).items()}
+        derivation = derive(
+            problem.space, problem.walked, logits, [m.cost for m in problem.measured],
+            [m.budget.limit for m in problem.measured], fill=problem.settings.fill,
+        )  # fmt: skip
+    own = architecture(problem.space, derivation.assignment)
+    by_proxy = architecture(problem.proxy, derivation.assignment)
+    hard = one_hot(problem.layout, derivation.assignment)
+    accuracies = {}
+    with console.waiting("estimating batch norms and accuracies"):
+        variables = state.variables
+        for name, gates in (("soft", soft), ("derived", hard)):
+            accuracies[f"{name}_before"], images = assess.accuracy(programs.assess, problem, state.variables, gates)
+            variables = assess.estimate_norms(programs.assess, problem, state.variables, gates)
+            accuracies[name], images = assess.accuracy(programs.assess, problem, variables, gates)
+    expected = [float(v) for v in np.asarray(problem.expected(soft), np.float64)] if problem.measured else []
+    warnings = _warnings(problem, state, derivation)
+    return Found(
+        problem, state, derivation, own, accuracies, images, warnings, inherit(variables, by_proxy), expected
+    )
+
+
+def _warnings(problem: Problem, state: SearchState, derivation: Derivation) -> list[str]:
+    """Collapse to skips, a flat theta, an unused budget."""
+    notes = []
+    taken = options_taken(problem.space, derivation.assignment)
+    blocks = [name for name, option in taken.items() if name.endswith(".one_of")]
+    skips = [name for name in blocks if taken[name] == "skip"]
+    if blocks and len(skips) > 0.5 * len(blocks):
+        notes.append(f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, or warm up longer")
+    decided = float(np.mean(largest_probability(problem, state.theta))) if problem.space.choices else 1.0
+    even = float(np.mean([1 / len(c) for c in problem.space.choices])) if problem.space.choices else 1.0
+    if decided < even + 0.25 * (1 - even):
+        notes.append(
+            f"theta is nearly flat (mean largest probability {decided:.2f}): the choices were hardly decided by the "
+            "data; search longer or raise --theta-lr"
+        )
+    if derivation.note:
+        notes.append(derivation.note)
+    return notes
+
+
+def _write(found: Found, out: Path, preset: str, phases: dict[str, float]) -> None:
+    from dnas.weights import save_weights
+
+    document = found_document(found, preset)
+    write_json(out / "architecture.json", document)
+    save_weights(out / "weights.safetensors", found.weights, document)
+    write_json(out / "provenance.json", provenance(found, preset, phases))

@@ -1,0 +1,101 @@
+"""Everything a search can be told, with its defaults in one place, and the presets.
+
+Jax-free: the command line is read before jax is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from dnas.errors import InputError
+
+PresetName = Literal["smoke", "quick", "paper"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of a search; recorded beside its result."""
+
+    epochs: float = 4.0
+    """Passes over the weights' share of the training data."""
+    batch_size: int = 16
+    theta_every: float = 1.5
+    """Steps on the weights for each step on theta."""
+    warm_up: float = 0.2
+    """Share of the run in which only the weights learn."""
+    side: int | None = None
+    """Side of the images given to the supernet (None: by proxy, see `dnas.search.problem`)."""
+
+    weights_optimizer: str = "sgd"
+    weights_lr: float = 0.05
+    weights_momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    """Largest norm of the weights' gradient."""
+
+    theta_lr: float = 0.1
+    theta_decay: float = 0.0
+    gates: Literal["soft", "straight_through"] = "soft"
+    noise: Literal["gumbel", "uniform"] = "gumbel"
+    temperature: float = 5.0
+    temperature_end: float = 0.2
+    resolution_paths: int | None = 2
+    """Resolutions evaluated in a step, those of the largest gates (None: all, mixed softly)."""
+    paper_resolution: bool = False
+    """FBNetV2's plain sum over resolution grids, without dividing by each pixel's coverage."""
+
+    loss_form: Literal["log_of_power", "power_of_log", "additive"] = "log_of_power"
+    alpha: float = 0.2
+    beta: float = 0.6
+    multiplier_lr: float = 0.1
+    """Step of the dual ascent on the budgets' multipliers."""
+    penalty: float = 4.0
+    """Weight of the violation itself beside its multiplier (augmented Lagrangian): damps the ascent's swings."""
+    decide: float = 0.02
+    """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
+    fill: float = 0.97
+    """Least share of a budget that the result uses; 0 asks for upper limits alone."""
+
+    norm_batches: int = 16
+    """Training batches over which batch norms are estimated again."""
+    check_images: int | None = None
+    """Most test images per accuracy (None: all)."""
+
+    def validated(self) -> Settings:
+        """Itself; raises `InputError` for a value out of range."""
+        for name, low in (("epochs", 0), ("batch_size", 1), ("theta_every", 0), ("weights_lr", 0), ("theta_lr", 0)):
+            value = getattr(self, name)
+            if not value > 0 or value < low:
+                raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
+        if not 0 <= self.fill <= 1:
+            raise InputError("--fill", "out of range", found=self.fill, accepted="0 to 1")
+        if not 0 <= self.warm_up < 1:
+            raise InputError("--warm-up", "out of range", found=self.warm_up, accepted="0 to below 1")
+        if self.side is not None and not 1 <= self.side <= 1024:
+            raise InputError("--side", "out of range", found=self.side, accepted="1 to 1024")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PRESETS: dict[PresetName, Settings] = {
+    # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
+    "smoke": Settings(
+        epochs=0.12, theta_every=1.0, theta_lr=1.0, norm_batches=4, check_images=200, multiplier_lr=0.5, warm_up=0.1
+    ),
+    "quick": Settings(),
+    "paper": Settings(
+        epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
+        temperature=5.0, temperature_end=0.087, resolution_paths=None, paper_resolution=True, decide=0.0,
+        norm_batches=64,
+    ),
+}  # fmt: skip
+
+
+def with_overrides(preset: PresetName, **overrides: Any) -> Settings:
+    """A preset with the values that the user gave (those not None)."""
+    known = {field.name for field in fields(Settings)}
+    assert set(overrides) <= known, set(overrides) - known
+    return replace(PRESETS[preset], **{k: v for k, v in overrides.items() if v is not None}).validated()
