@@ -185,7 +185,8 @@ def regrid(x: Map, source: Int[Array, "rows"], target: Int[Array, "H"]) -> Map:
     gather would be a scatter.
     """
     y = jnp.take(x, source, axis=1, mode="fill", fill_value=0)
-    return jnp.take(y, source, axis=2, mode="fill", fill_value=0)
+    # The barrier keeps XLA from repeating the gather in every tap of the convolution that reads it.
+    return lax.optimization_barrier(jnp.take(y, source, axis=2, mode="fill", fill_value=0))
 
 
 def _regrid_forward(x: Map, source: Array, target: Array):

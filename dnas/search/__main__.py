@@ -61,16 +61,20 @@ def main(args: Arguments) -> None:
     from dnas.search.settings import with_overrides
 
     budgets = [parse_budget(text) for text in args.budget]
-    names = ("epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta")
-    settings = with_overrides(
-        args.preset, **{n: getattr(args, n) for n in names}, resolution_paths=args.resolution_paths
-    )
+    names = (
+        "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
+        "resolution_paths",
+    )  # fmt: skip
+    settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names})
     space = load_space(args.space, args.classes)
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
     dataset = load(args.data, seed=args.seed, skip_bad=args.skip_bad)
     out = args.out or Path("runs") / f"{space.name}-{args.seed}"
 
+    from dnas.backend import configure
+
+    configure()
     from dnas.search.console import Console
     from dnas.search.problem import make_problem
     from dnas.search.run import run_search

@@ -16,36 +16,41 @@ from dnas.data.batches import batch_indices
 from dnas.data.preprocess import prepare
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
-from dnas.nn.supernet import Supernet, Variables
+from dnas.nn.packing import Leaves, Packing
+from dnas.nn.supernet import Supernet
 from dnas.search.problem import Problem
+
+PackedVariables = dict[str, Leaves]
 
 BATCH = 100
 """Images in an evaluation batch."""
 
 
 def assessment(problem: Problem) -> Callable:
-    """The program `(variables, gates, images, labels, switch) -> (batch_stats, correct)`; labels of -1 do not count."""
+    """The program `(packed variables, gates, images, labels, switch) -> (batch_stats, correct)`; labels of -1 do not count."""
     net = Supernet(
         problem.proxy, paper_resolution=problem.settings.paper_resolution,
-        resolution_paths=problem.settings.resolution_paths,
+        resolution_paths=problem.settings.resolution_paths or None,
     )  # fmt: skip
+
+    packing = Packing(problem.proxy)
 
     def run(variables, gates, images, labels, switch):
         (logits, _), updated = net.apply(
-            variables, prepare(images, problem.preprocessing), gates, momentum=switch, mutable=["batch_stats"]
+            packing.unpack(variables), prepare(images, problem.preprocessing), gates, momentum=switch, mutable=["batch_stats"]
         )
-        return updated["batch_stats"], jnp.sum(jnp.argmax(logits, -1) == labels)
+        return packing.pack(updated)["batch_stats"], jnp.sum(jnp.argmax(logits, -1) == labels)
 
     return run
 
 
-def example_arguments(problem: Problem, variables: Variables, gates: Gates) -> tuple:
+def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
     """Arguments of the shapes with which the program is always called."""
     images, labels = _batch(problem.dataset.train_images, problem.dataset.train_labels, np.arange(1))
     return variables, gates, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
-def accuracy(program: Callable, problem: Problem, variables: Variables, gates: Gates) -> tuple[float, int]:
+def accuracy(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> tuple[float, int]:
     """Share of test images classified right, and their number (at most `check_images`)."""
     images, labels = problem.dataset.test_images, problem.dataset.test_labels
     count = min(len(labels), problem.settings.check_images or len(labels))
@@ -57,7 +62,7 @@ def accuracy(program: Callable, problem: Problem, variables: Variables, gates: G
     return correct / count, count
 
 
-def estimate_norms(program: Callable, problem: Problem, variables: Variables, gates: Gates) -> Variables:
+def estimate_norms(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> PackedVariables:
     """The variables with each norm's statistics averaged over `norm_batches` fixed batches of the weights' share."""
     data, index = problem.dataset, problem.split.weights_index
     for step in range(problem.settings.norm_batches):

@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from dnas import weights
 from dnas.architecture import Architecture, architecture, options_taken
 from dnas.data.batches import Batches
 from dnas.derive import Derivation, derive
@@ -24,6 +25,8 @@ from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
 from dnas.nn.gates import as_mapping, one_hot, probabilities
 from dnas.nn.inherit import inherit
+from dnas.nn.packing import Packing
+from dnas.nn.supernet import Variables
 from dnas.search import assess
 from dnas.search.console import Console
 from dnas.search.problem import Problem, proxy_notes
@@ -48,11 +51,14 @@ class Found:
     state: SearchState
     derivation: Derivation
     architecture: Architecture
+    """At the space's own input, as the budgets count it."""
+    by_proxy: Architecture
+    """The same network on the data's images, which the weights fit."""
     accuracies: dict[str, float]
     images: int
     warnings: list[str]
-    weights: dict[str, Any] = field(repr=False, default_factory=dict)
-    expected: list[float] = field(default_factory=list)
+    variables: Variables
+    expected: list[float]
 
 
 def run_search(problem: Problem, out: Path | None, console: Console, preset: str = "quick") -> Found:
@@ -172,7 +178,7 @@ def _finish(problem: Problem, programs: Programs, state: SearchState, console: C
     expected = [float(v) for v in np.asarray(problem.expected(soft), np.float64)] if problem.measured else []
     warnings = _warnings(problem, state, derivation)
     return Found(
-        problem, state, derivation, own, accuracies, images, warnings, inherit(variables, by_proxy), expected
+        problem, state, derivation, own, by_proxy, accuracies, images, warnings, inherit(Packing(problem.proxy).unpack(variables), by_proxy), expected
     )
 
 
@@ -197,9 +203,7 @@ def _warnings(problem: Problem, state: SearchState, derivation: Derivation) -> l
 
 
 def _write(found: Found, out: Path, preset: str, phases: dict[str, float]) -> None:
-    from dnas.weights import save_weights
-
     document = found_document(found, preset)
     write_json(out / "architecture.json", document)
-    save_weights(out / "weights.safetensors", found.weights, document)
+    weights.save(out / "weights.safetensors", found.by_proxy.network, found.variables)
     write_json(out / "provenance.json", provenance(found, preset, phases))

@@ -40,8 +40,8 @@ class Settings:
     noise: Literal["gumbel", "uniform"] = "gumbel"
     temperature: float = 5.0
     temperature_end: float = 0.2
-    resolution_paths: int | None = 2
-    """Resolutions evaluated in a step, those of the largest gates (None: all, mixed softly)."""
+    resolution_paths: int = 2
+    """Resolutions evaluated in a step, those of the largest gates (0: all, mixed softly)."""
     paper_resolution: bool = False
     """FBNetV2's plain sum over resolution grids, without dividing by each pixel's coverage."""
 
@@ -88,7 +88,7 @@ PRESETS: dict[PresetName, Settings] = {
     "quick": Settings(),
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
-        temperature=5.0, temperature_end=0.087, resolution_paths=None, paper_resolution=True, decide=0.0,
+        temperature=5.0, temperature_end=0.087, resolution_paths=0, paper_resolution=True, decide=0.0,
         norm_batches=64,
     ),
 }  # fmt: skip

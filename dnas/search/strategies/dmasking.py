@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dnas.data.preprocess import prepare
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.nn.gates import Gates, Theta, entropy, gumbel_softmax, init_theta, keep_largest, probabilities, straight_through
-from dnas.nn.supernet import Supernet, Variables, init
+from dnas.nn.packing import PACKED, Packing
+from dnas.nn.supernet import Supernet, init
 from dnas.search import objective
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
@@ -30,7 +31,8 @@ Batch = tuple[Array, Array]
 class SearchState(NamedTuple):
     """Everything a search must remember; a pytree."""
 
-    variables: Variables
+    variables: dict[str, dict[str, Array]]
+    """Parameters and statistics, packed (`dnas.nn.packing`)."""
     theta: Theta
     multipliers: Multipliers
     weights_opt: optax.OptState
@@ -51,8 +53,9 @@ class Strategy(NamedTuple):
 def dmasking(problem: Problem, steps: int, theta_steps: int) -> Strategy:
     """The strategy for `steps` steps on the weights and `theta_steps` on theta."""
     s, layout = problem.settings, problem.layout
-    net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths)
+    net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None)
     weights_tx, theta_tx = _weights_optimizer(problem, steps), _theta_optimizer(problem)
+    packing = Packing(problem.proxy)
     limits = jnp.asarray(problem.limits)
     resolutions = [c.name for c in problem.space.resolution.over]
     latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
@@ -65,18 +68,18 @@ def dmasking(problem: Problem, steps: int, theta_steps: int) -> Strategy:
         gates = gumbel_softmax(layout, theta, key, temperature(state), noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
-        return gates if s.resolution_paths is None else keep_largest(gates, resolutions, s.resolution_paths)
+        return gates if not s.resolution_paths else keep_largest(gates, resolutions, s.resolution_paths)
 
-    def cross_entropy(variables: Variables, gates: Gates, batch: Batch) -> tuple[Array, tuple[Variables, Array]]:
+    def cross_entropy(packed, gates: Gates, batch: Batch) -> tuple[Array, tuple[dict[str, Array], Array]]:
         images, labels = batch
         (logits, _), updated = net.apply(
-            variables, prepare(images, problem.preprocessing), gates, momentum=NORM_MOMENTUM, mutable=["batch_stats"]
+            packing.unpack(packed), prepare(images, problem.preprocessing), gates, momentum=NORM_MOMENTUM, mutable=["batch_stats"]
         )
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        return loss, (updated["batch_stats"], jnp.mean(jnp.argmax(logits, -1) == labels))
+        return loss, (packing.pack(updated)["batch_stats"], jnp.mean(jnp.argmax(logits, -1) == labels))
 
     def start(key: PRNGKeyArray) -> SearchState:
-        variables, theta = init(problem.proxy, key), init_theta(layout)
+        variables, theta = packing.pack(init(problem.proxy, key)), init_theta(layout)
         multipliers = Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()))
         return SearchState(
             variables, theta, multipliers, weights_tx.init(variables["params"]), theta_tx.init(theta),
@@ -139,12 +142,13 @@ def _weights_optimizer(problem: Problem, steps: int) -> optax.GradientTransforma
     schedule = optax.warmup_cosine_decay_schedule(s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1))
 
     def decayed(params: dict[str, Array]) -> dict[str, bool]:
-        # Norms and biases are not pulled to zero.
-        return {path: path.rsplit(".", 1)[1].startswith("weight") for path in params}
+        # Norms and biases, which are the packed vectors, are not pulled to zero.
+        return {path: path != PACKED for path in params}
 
     return optax.chain(
         optax.add_decayed_weights(s.weight_decay, mask=decayed),
-        optax.flatten(optax.chain(optax.clip_by_global_norm(s.clip), optax.sgd(schedule, s.weights_momentum))),
+        optax.clip_by_global_norm(s.clip),
+        optax.sgd(schedule, s.weights_momentum),
     )
 
 

@@ -1,0 +1,193 @@
+"""Names of blocks in latency tables: one line a person can read, the same for every program that writes it.
+
+    mbconv side=16 in=16 out=24 kernel=5 stride=2 hidden=48 se=1 se_hidden=16
+
+A key has the kind, the side and the channels of the input, and the fields an exported architecture would state
+(`Field.written`, `Field.part_of`): defaults are left out, so a field that is added to a kind later changes no key.
+A table may spell a key otherwise (defaults written out, another order); it is read by `walked_keys` and spelt anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dnas.blocks import KINDS, Fields
+from dnas.cost.ledger import Record
+from dnas.errors import InputError, UserError, suggestion
+from dnas.network import BlockUse, Feature, Network, evaluated_fields
+from dnas.space.expr import parse
+from dnas.space.fields import REQUIRED, Field, Formula
+from dnas.space.quantity import Assignment, Choice, Quantity, shape_of, union
+from dnas.space.space import Block
+
+MAX_KEY = 400
+
+
+def block_keys(use: BlockUse) -> Quantity:
+    """The key of a block for every joint option of the choices it depends on."""
+    known = {**use.fields, "in": use.channels_in} | ({} if use.side_in is None else {"side": use.side_in})
+    tokens = [Quantity.combine(lambda v, n=n: f" {n}={v}", known[n]) for n in ("side", "in") if n in known]
+    for name, field in KINDS[use.kind].fields.items():
+        if field.written != "never":
+            tokens.append(_token(name, field, use, known))
+    over = union(tokens)
+    table: Any = np.full([1] * len(over), use.kind, dtype=object)
+    for token in tokens:
+        table = table + token.table_over(over).astype(object)
+    return Quantity(over, np.broadcast_to(table, shape_of(over)))
+
+
+def key_at(use: BlockUse, assignment: Assignment) -> str:
+    """The key of a block where each choice takes the option of the given index."""
+    return block_keys(use).at(assignment)
+
+
+def _token(name: str, field: Field, use: BlockUse, known: dict[str, Quantity]) -> Quantity:
+    """` name=value`, or nothing where the value goes without saying."""
+    value = use.fields[name]
+    on = Network.always if field.part_of is None else use.fields[field.part_of]
+    default: Any = REQUIRED
+    if field.written == "changed":
+        default = field.default
+        if isinstance(default, Formula):
+            default = parse(default.text, use.path).evaluate(known.__getitem__)
+
+    def spelt(v: Any, d: Any, present: Any) -> str:
+        return f" {name}={int(v) if isinstance(v, bool) else v}" if present and (d is REQUIRED or v != d) else ""
+
+    return Quantity.combine(spelt, value, default, on)
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """A block by itself: its use, and the operators it has (conditions of the network around it left out)."""
+
+    use: BlockUse
+    records: list[Record]
+
+    @property
+    def operators(self) -> Quantity:
+        """How many operators it has: 0 for an identity, which takes no time."""
+        total = Quantity.constant(0)
+        for record in self.records:
+            total = total + record.given.joint()
+        return total
+
+
+def walk(use: BlockUse) -> Walked:
+    """The block of a space by itself."""
+    network = Network()
+    KINDS[use.kind].build(network, Feature(None, use.channels_in, use.side_in), Fields(use.fields))
+    return Walked(use, network.ledger)
+
+
+def walked_keys(keys: Sequence[str], where: str) -> Iterator[tuple[np.ndarray, Walked]]:
+    """The blocks that keys name, in batches: positions in `keys`, and one walk in which a choice picks among them.
+
+    Args:
+        keys: any spellings.
+        where: what to name in messages, in front of the key.
+
+    Raises `InputError` naming the key for an unknown kind or field, a missing field or a value not accepted.
+    """
+    groups: dict[tuple, list[int]] = {}
+    parsed = []
+    for position, key in enumerate(keys):
+        kind, values = parse_key(key, f"{where}: {key}")
+        fixed = tuple((n, v) for n, v in values.items() if n in KINDS[kind].fields and not _searchable(kind, n))
+        groups.setdefault((kind, tuple(values), fixed), []).append(position)
+        parsed.append(values)
+    for (kind, names, _), positions in groups.items():
+        try:
+            walked = _walk_batch(kind, names, [parsed[p] for p in positions], where)
+        except UserError:
+            # One of them is at fault, or they cannot share a walk (grouped convolutions of several widths).
+            for p in positions:
+                yield np.array([p]), _walk_batch(kind, names, [parsed[p]], f"{where}: {keys[p]}")
+        else:
+            yield np.array(positions), walked
+
+
+def _walk_batch(kind: str, names: Sequence[str], rows: list[dict[str, Any]], where: str) -> Walked:
+    over = (Choice("entry", tuple(range(len(rows)))),)
+    columns = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        same = len(set(values)) == 1
+        columns[name] = Quantity.constant(values[0]) if same else Quantity(over, _column(values))
+    side, channels = columns.pop("side", None), columns.pop("in")
+    x = Feature(None, channels, side)
+    try:
+        fields = evaluated_fields(Block("", kind, columns, {}, where), x)
+        use = BlockUse("", kind, fields, channels, side, Network.always, x)
+        return walk(use)
+    except InputError:
+        raise
+    except UserError as error:
+        raise InputError(where, str(error)) from error
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    return np.array(values, dtype=object) if isinstance(values[0], str) else np.array(values)
+
+
+def parse_key(key: str, where: str) -> tuple[str, dict[str, Any]]:
+    """Kind and values of a key, in one order whatever its spelling; raises `InputError` at `where`."""
+    if len(key) > MAX_KEY:
+        raise InputError(where[:200], f"a block name of {len(key)} characters", accepted=f"at most {MAX_KEY}")
+    kind, *tokens = key.split() or [""]
+    if kind not in KINDS:
+        raise InputError(where, f"unknown block kind '{kind}'{suggestion(kind, KINDS)}", accepted=", ".join(KINDS))
+    known = ("side", "in", *KINDS[kind].fields)
+    given: dict[str, str] = {}
+    for token in tokens:
+        name, equals, text = token.partition("=")
+        if not equals:
+            raise InputError(where, f"'{token}' is not name=value")
+        if name not in known:
+            raise InputError(where, f"unknown field '{name}' of {kind}{suggestion(name, known)}", accepted=", ".join(known))
+        if name in given:
+            raise InputError(where, f"the field '{name}' stands twice")
+        given[name] = text
+    for name in ("in", *KINDS[kind].fields):
+        if name not in given and (name == "in" or KINDS[kind].fields[name].default is REQUIRED):
+            raise InputError(where, f"'{name}' is missing")
+    return kind, {name: _parsed(kind, name, given[name], where) for name in known if name in given}
+
+
+def _parsed(kind: str, name: str, text: str, where: str) -> Any:
+    field = KINDS[kind].fields.get(name)
+    if field is not None and field.type is str:
+        return text
+    if field is not None and field.type is bool:
+        flags = {"0": False, "1": True, "false": False, "true": True}
+        if text not in flags:
+            raise InputError(where, f"not accepted for '{name}'", found=text, accepted="0 or 1")
+        return flags[text]
+    try:
+        value = float(text) if "." in text or "e" in text else int(text)
+    except ValueError:
+        raise InputError(where, f"not a number for '{name}'", found=text) from None
+    if name in ("side", "in") and not (isinstance(value, int) and 1 <= value <= 1_000_000):
+        raise InputError(where, f"not accepted for '{name}'", found=text, accepted="an integer from 1")
+    return value
+
+
+def _searchable(kind: str, name: str) -> bool:
+    field = KINDS[kind].fields[name]
+    return field.searchable
+
+
+def canonical(keys: Sequence[str], where: str) -> list[str]:
+    """The keys in the spelling of `block_keys`."""
+    result = [""] * len(keys)
+    for positions, walked in walked_keys(keys, where):
+        spelt = block_keys(walked.use)
+        table = np.broadcast_to(spelt.table.reshape(-1), len(positions)).tolist()
+        for position, key in zip(positions.tolist(), table, strict=True):
+            result[position] = key
+    return result

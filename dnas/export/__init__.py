@@ -1,0 +1,1 @@
+"""Networks for other runtimes and frameworks. Importing this package imports no jax and no exporter."""

@@ -1,0 +1,47 @@
+"""A network for other runtimes and frameworks.
+
+    python -m dnas.export runs/mine/architecture.json --weights runs/mine/weights.safetensors --to onnx
+    python -m dnas.export fbnetv2_f4 --to torch --out f4.py
+
+Every export is run here on random images and compared with the network itself, where its runtime is installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dnas.cli import run
+
+Target = Literal["onnx", "stablehlo", "litert", "timm", "flax", "torch"]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Exports an architecture with its weights: onnx, stablehlo, litert, timm, flax or torch."""
+
+    arch: Annotated[str, tyro.conf.Positional]
+    """Name of a published architecture (see dnas.spaces) or path to a .yaml or .json file."""
+    to: Target
+    """onnx: dynamic batch, norms folded. stablehlo: jax.export for cpu, cuda and tpu. litert: a .tflite file.
+    timm: a short file with timm block strings. flax, torch: one readable file of plain code. Weights beside."""
+    weights: Path | None = None
+    """Weights as a safetensors file; random initial ones if not given."""
+    out: Path | None = None
+    """File to write; NAME with the target's ending, in this folder, if not given."""
+    seed: int = 0
+    """Of the random initial weights, where no weights are given."""
+
+
+def main(args: Arguments) -> None:
+    from dnas.export.write import export
+
+    for line in export(args.arch, args.to, args.weights, args.out, args.seed):
+        print(line)
+
+
+if __name__ == "__main__":
+    run(main, Arguments)

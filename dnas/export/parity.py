@@ -1,0 +1,81 @@
+"""One check for every export: the same random images through the plain network here and through what was exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dnas.errors import UserError
+from dnas.nn.gates import Layout, one_hot
+from dnas.nn.supernet import Supernet, Variables, init
+from dnas.space.space import Space
+
+LIMIT = 1e-4
+"""Largest difference accepted, relative to the largest output."""
+
+
+def forward(space: Space, variables: Variables) -> Callable[[Any], jax.Array]:
+    """Images [N, S, S, C] -> logits of an architecture in evaluation mode, at full float32 precision."""
+    gates = one_hot(Layout(space.choices), {})
+
+    def apply(images: Any) -> jax.Array:
+        with jax.default_matmul_precision("highest"):
+            return Supernet(space).apply(variables, images, gates)[0]  # type: ignore[index]
+
+    return apply
+
+
+def initial(space: Space, seed: int = 0, batch: int = 16) -> Variables:
+    """Random initial weights with norm statistics of random images.
+
+    Without those statistics activations grow from block to block, and squeeze-excite gates of such numbers amplify
+    rounding a thousand times: no two runtimes would agree.
+    """
+    variables = init(space, jax.random.key(seed))
+    gates = one_hot(Layout(space.choices), {})
+    x = images(space, batch, seed + 1)
+
+    def moments(x: Any) -> Any:
+        return Supernet(space).apply(variables, x, gates, momentum=0.0, mutable=["batch_stats"])[1]
+
+    with _cpu():
+        return {"params": variables["params"], **jax.jit(moments)(x)}
+
+
+def images(space: Space, batch: int = 2, seed: int = 0) -> np.ndarray:
+    """Random normal images of the architecture's own size."""
+    side = space.resolution.value
+    return np.random.default_rng(seed).standard_normal((batch, side, side, space.channels)).astype(np.float32)
+
+
+def reference(space: Space, variables: Variables, batch_images: np.ndarray) -> np.ndarray:
+    """Logits of the plain network, computed on this machine's CPU."""
+    with _cpu():
+        return np.asarray(jax.jit(forward(space, variables))(jnp.asarray(batch_images)))
+
+
+def difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest absolute difference over the largest absolute output."""
+    if found.shape != wanted.shape:
+        raise UserError(f"the export gives outputs of shape {found.shape}, the network of {wanted.shape}")
+    return float(np.max(np.abs(found - wanted)) / max(float(np.max(np.abs(wanted))), 1e-30))
+
+
+def check(space: Space, variables: Variables, run: Callable[[np.ndarray], Any], what: str, batch: int = 2) -> float:
+    """The difference between the network and `run` (images [N, H, W, C] -> logits); refuses one above `LIMIT`."""
+    x = images(space, batch)
+    found = difference(np.asarray(run(x)), reference(space, variables, x))
+    if not found <= LIMIT:
+        raise UserError(
+            f"{space.source}: the {what} export differs from the network by {found:.2e} of the largest output "
+            f"(accepted: at most {LIMIT:.0e}); nothing was written"
+        )
+    return found
+
+
+def _cpu() -> Any:
+    return jax.default_device(jax.local_devices(backend="cpu")[0])

@@ -1,0 +1,40 @@
+"""StableHLO through `jax.export`: one file for cpu, cuda and tpu, with a symbolic batch, weights inside.
+
+    from jax import export
+    network = export.deserialize(bytearray(open("net.stablehlo", "rb").read()))
+    logits = network.call(images)            # float32 [N, H, W, C], preprocessed
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from dnas.export.extras import need
+from dnas.export.parity import forward
+from dnas.nn.supernet import Variables
+from dnas.space.space import Space
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def serialized(space: Space, variables: Variables) -> bytes:
+    """The network in evaluation mode as bytes that `jax.export.deserialize` reads."""
+    need("flatbuffers", "stablehlo")
+    (batch,) = export.symbolic_shape("n")
+    exported = export.export(jax.jit(forward(space, variables)), platforms=PLATFORMS)(image_spec(space, batch))
+    return bytes(exported.serialize())
+
+
+def run(data: bytes, images: Any) -> Any:
+    """Logits from the file's bytes, on this machine's CPU."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return export.deserialize(bytearray(data)).call(jnp.asarray(images))
+
+
+def image_spec(space: Space, batch: Any) -> jax.ShapeDtypeStruct:
+    side = space.resolution.value
+    return jax.ShapeDtypeStruct((batch, side, side, space.channels), jnp.float32)

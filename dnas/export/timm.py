@@ -1,0 +1,237 @@
+"""timm: block strings for its EfficientNet and MobileNetV3 classes, where those can express the network.
+
+The operators of each block are matched against the blocks timm has (`ir` inverted residual, `ds` depthwise separable,
+`cn` convolution). What does not match is refused, naming the part.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas.errors import InputError
+from dnas.export.trace import Graph, Op, TracedBlock, Value, Weights, conv_weight, linear_weight
+from dnas.nn.forward import NORM_EPSILON
+
+SHORT = {"relu": "re", "relu6": "r6", "hswish": "hs", "swish": "sw"}
+LONG = {"relu": "relu", "relu6": "relu6", "hswish": "hard_swish", "swish": "swish"}
+SE = ("pool", "conv", "act", "conv", "act", "scale")
+TEMPLATE = '''"""{title}
+
+    model = network()
+    model.load_state_dict(safetensors.torch.load_file("{weights_file}"))
+    logits = model.eval()(images)                     # float32 [N, C, H, W], preprocessed
+"""
+
+from functools import partial
+
+from timm.layers import get_act_layer
+from timm.models._efficientnet_blocks import SqueezeExcite
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.{module} import {model}
+from torch import nn
+
+ARCH = [
+{arch}
+]
+
+
+def network():
+    return {model}(
+        decode_arch_def(ARCH),
+        num_classes={classes},
+        in_chans={channels},
+        stem_size={stem},
+        num_features={features},
+{rest}
+        round_chs_fn=int,
+        act_layer=get_act_layer("{act}"),
+        norm_layer=partial(nn.BatchNorm2d, eps={epsilon}),
+        se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", rd_round_fn=round),
+    )
+'''
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network in timm's terms: block strings by stage, options of the model, and timm's name of each weighted op."""
+
+    stages: list[list[str]]
+    options: dict[str, object]
+    names: dict[str, str]
+
+
+def source(graph: Graph, *, title: str, weights_file: str, where: str) -> str:
+    """The Python file that builds the network with timm; raises `InputError` naming the part that timm lacks."""
+    planned = plan(graph, where)
+    o = planned.options
+    mobile = o["model"] == "MobileNetV3"
+    rest = [f"head_bias={o['head_bias']},", "se_from_exp=True,"] if mobile else [f"output_stride={o['stride']},"]
+    stages = [[f"{key[: key.index('_')]}_r{n}{key[key.index('_') :]}" for key, n in _runs(s)] for s in planned.stages]
+    return TEMPLATE.format(
+        title=title, weights_file=weights_file, model=o["model"], module="mobilenetv3" if mobile else "efficientnet",
+        arch="\n".join(f"    [{', '.join(map(_quoted, stage))}]," for stage in stages), classes=o["classes"],
+        channels=o["channels"], stem=o["stem"], features=o["features"], act=o["act"], epsilon=NORM_EPSILON,
+        rest="\n".join(f"        {line}" for line in rest),
+    )  # fmt: skip
+
+
+def tensors(graph: Graph, weights: Weights, where: str) -> dict[str, np.ndarray]:
+    """The state dict of timm's model. A bias before a norm, which timm has not, moves into the norm's mean."""
+    names, found = plan(graph, where).names, {}
+    bias = np.zeros(())
+    for op in graph.ops:
+        name, shape = names.get(op.path, ""), (op.output.channels,)
+        if op.kind == "norm":
+            found[f"{name}.weight"], found[f"{name}.bias"] = (weights(f"{op.path}.{n}", shape) for n in ("scale", "shift"))
+            found[f"{name}.running_mean"] = weights(f"{op.path}.mean", shape) - bias
+            found[f"{name}.running_var"] = weights(f"{op.path}.var", shape)
+            bias = np.zeros(())
+        elif op.kind in ("conv", "linear"):
+            w = conv_weight(op, weights).transpose(3, 2, 0, 1) if op.kind == "conv" else linear_weight(op, weights).T
+            found[f"{name}.weight"] = w if w.ndim == 4 or name == "classifier" else w[:, :, None, None]
+            if op.attributes["bias"]:
+                value = weights(f"{op.path}.bias", shape)
+                if op.kind == "conv" and ".se." not in name:
+                    bias = value
+                else:
+                    found[f"{name}.bias"] = value
+    return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
+
+
+def plan(graph: Graph, where: str) -> Plan:
+    """The network in timm's terms."""
+    units = [(b, [op for op in b.ops if op.kind != "pool" or op.attributes["keep"]]) for b in graph.blocks]
+    ops = list(graph.ops)
+    pooled = next((n for n, op in enumerate(ops) if op.kind == "pool" and not op.attributes["keep"]), len(ops))
+    tail = ops[pooled + 1 :]
+    body = {id(op) for op in ops[:pooled]}
+    units = [(b, [op for op in unit if id(op) in body]) for b, unit in units]
+    units = [(b, unit) for b, unit in units if unit]
+    mobile = [op.kind for op in tail] == ["linear", "act", "linear"]
+    if not mobile and [op.kind for op in tail] != ["linear"]:
+        raise _refused(where, "head", "after the pooling timm has one or two linear layers")
+    stem_block, stem = units.pop(0)
+    sizes = stem[0].attributes
+    if _kinds(stem) != ("conv", "norm", "act") or (sizes["kernel"], sizes["stride"], sizes["padding"]) != (3, 2, 1):
+        raise _refused(where, stem_block.path, "timm's stem is a 3x3 convolution of stride 2 with norm and activation")
+    act = _act(where, stem_block.path, stem[2])
+    names = {stem[0].path: "conv_stem", stem[1].path: "bn1"}
+    if mobile:
+        names |= {tail[0].path: "conv_head", tail[2].path: "classifier"}
+        _must(tail[1].attributes["name"] == act, where, "head", "the activation differs from the stem's")
+        _must(tail[2].attributes["bias"], where, "head", "timm's classifier has a bias")
+        features = tail[0].output.channels
+    else:
+        head_block, head = units.pop()
+        one = _kinds(head) == ("conv", "norm", "act") and head[0].attributes["kernel"] == 1
+        _must(one and head[0].attributes["groups"] == 1, where, head_block.path, "before the pooling timm has a 1x1 convolution")
+        _must(head[2].attributes["name"] == act, where, head_block.path, "the activation differs from the stem's")
+        _must(tail[0].attributes["bias"], where, "head", "timm's classifier has a bias")
+        names |= {head[0].path: "conv_head", head[1].path: "bn2", tail[0].path: "classifier"}
+        features = head[0].output.channels
+    stages: list[list[str]] = []
+    total = 2
+    for block, unit in units:
+        text, stride, parts = _unit(where, block, unit, mobile)
+        if stride > 1 or not stages:
+            stages.append([])
+        total *= stride
+        prefix = f"blocks.{len(stages) - 1}.{len(stages[-1])}"
+        stages[-1].append(text)
+        names |= {path: f"{prefix}.{name}" for path, name in parts.items()}
+    _must(not mobile or total <= 32, where, "trunk", f"a total stride of {total}; timm's MobileNetV3 stops at 32")
+    options = {
+        "model": "MobileNetV3" if mobile else "EfficientNet", "classes": tail[-1].output.channels,
+        "channels": graph.input.channels, "stem": stem[0].output.channels, "features": features, "act": LONG[act],
+        "stride": max(total, 32), "head_bias": bool(tail[0].attributes["bias"]),
+    }  # fmt: skip
+    return Plan(stages, options, names)
+
+
+def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int, dict[str, str]]:
+    """Block string without its repeats, stride, and timm's names inside the block."""
+    kinds, path = _kinds(unit), block.path
+    residual = kinds[-1:] == ("add",)
+    core, core_kinds = (unit[:-1], kinds[:-1]) if residual else (unit, kinds)
+    start: Value = unit[0].inputs[0]
+    if core_kinds == ("conv", "norm", "act"):
+        conv = core[0]
+        _check_conv(where, path, conv)
+        _must(conv.attributes["groups"] == 1, where, path, "timm's plain convolution has no groups here")
+        _must(not residual, where, path, "a plain convolution with a residual")
+        act = SHORT[_act(where, path, core[2])]
+        text = f"cn_k{conv.attributes['kernel']}_s{conv.attributes['stride']}_c{conv.output.channels}_n{act}"
+        return text, conv.attributes["stride"], {conv.path: "conv", core[1].path: "bn1"}
+    se = SE if "scale" in core_kinds else ()
+    inverted = core_kinds == ("conv", "norm", "act", "conv", "norm", "act", *se, "conv", "norm")
+    if not inverted and core_kinds != ("conv", "norm", "act", *se, "conv", "norm"):
+        raise _refused(where, path, f"no timm block has the operators {', '.join(kinds)}")
+    depthwise, project = core[3 if inverted else 0], core[-2]
+    _check_conv(where, path, depthwise)
+    _must(depthwise.attributes["groups"] == depthwise.output.channels, where, path, "the inner convolution is not depthwise")
+    for conv in [project, *([core[0]] if inverted else [])]:
+        plain = conv.attributes["kernel"] == conv.attributes["groups"] == conv.attributes["stride"] == 1
+        _must(plain, where, path, "a 1x1 convolution with groups")
+    acts = {_act(where, path, op) for op in core if op.kind == "act" and (not se or op is not core[-4])}
+    _must(len(acts) == 1, where, path, f"different activations in one block ({', '.join(sorted(acts))})")
+    hidden, stride, out = depthwise.output.channels, depthwise.attributes["stride"], project.output.channels
+    can_add = stride == 1 and start.channels == out
+    text = f"{'ir' if inverted else 'ds'}_k{depthwise.attributes['kernel']}_s{stride}"
+    names = [core[0].path, core[1].path, *([core[3].path, core[4].path] if inverted else [])]
+    timm_names = ["conv_pw", "bn1", "conv_dw", "bn2"] if inverted else ["conv_dw", "bn1"]
+    if inverted:
+        _must(hidden % 8 == 0, where, path, f"hidden width {hidden}; timm's are multiples of 8")
+        text += f"_e{_number(hidden / start.channels)}"
+    if se:
+        reduce, expand = core[-7], core[-5]
+        _must(core[-4].attributes["name"] == "hsigmoid", where, path, "the gate is not a hard sigmoid")
+        base = hidden if from_hidden or not inverted else start.channels
+        text += f"_se{_number(reduce.output.channels / base)}"
+        names += [reduce.path, expand.path]
+        timm_names += ["se.conv_reduce", "se.conv_expand"]
+    names += [project.path, core[-1].path]
+    timm_names += ["conv_pwl", "bn3"] if inverted else ["conv_pw", "bn2"]
+    text += f"_c{out}_n{SHORT[acts.pop()]}" + ("_noskip" if can_add and not residual else "")
+    return text, stride, dict(zip(names, timm_names, strict=True))
+
+
+def _check_conv(where: str, path: str, conv: Op) -> None:
+    a = conv.attributes
+    _must(a["padding"] == a["kernel"] // 2 and a["stride"] <= 2, where, path, f"padding {a['padding']} or stride {a['stride']}")
+
+
+def _act(where: str, path: str, op: Op) -> str:
+    name = op.attributes["name"]
+    _must(name in SHORT, where, path, f"the activation {name}; timm's block strings have {', '.join(SHORT)}")
+    return name
+
+
+def _kinds(ops: Sequence[Op]) -> tuple[str, ...]:
+    return tuple(op.kind for op in ops)
+
+
+def _must(condition: bool, where: str, path: str, why: str) -> None:
+    if not condition:
+        raise _refused(where, path, why)
+
+
+def _refused(where: str, path: str, why: str) -> InputError:
+    return InputError(f"{where}: {path}", f"timm cannot express this: {why}")
+
+
+def _runs(stage: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Equal neighbours counted; only the first block of a stage may have a stride, so it stands alone."""
+    for key, group in itertools.groupby(stage):
+        yield key, len(list(group))
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'

@@ -1,0 +1,135 @@
+"""PyTorch: one readable file of plain modules, and the weights under its state-dict names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dnas.export.structure import Parameter, Shape, call, local, statements, structure
+from dnas.export.trace import Graph, Op, Weights, conv_weight, linear_weight
+from dnas.nn.forward import NORM_EPSILON, NORM_MOMENTUM
+
+ACTIVATIONS = {
+    "relu": "F.relu", "relu6": "F.relu6", "hswish": "F.hardswish", "swish": "F.silu", "gelu": "F.gelu",
+    "hsigmoid": "F.hardsigmoid", "sigmoid": "torch.sigmoid",
+}  # fmt: skip
+SHUFFLE = '''
+def shuffle(x, groups):
+    """Channels of the groups interleaved."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+'''
+
+
+def source(graph: Graph, *, title: str, weights_file: str) -> str:
+    """The Python file: a class for each shape of block, and `network()` with one line a block."""
+    shapes = structure(graph)
+    unique = list(dict.fromkeys(id(s) for s in shapes.values()))
+    classes = [_class(next(s for s in shapes.values() if id(s) == i)) for i in unique]
+    lines = [
+        f"        {call(shapes[b.path], b, _literal)},  # {b.path}" if b.ops else f"        nn.Identity(),  # {b.path}"
+        for b in graph.blocks
+    ]
+    helpers = SHUFFLE if any(op.kind == "shuffle" for op in graph.ops) else ""
+    return "\n".join(
+        [
+            f'"""{title}',
+            "",
+            "    model = network()",
+            f'    model.load_state_dict(safetensors.torch.load_file("{weights_file}"))',
+            "    logits = model.eval()(images)                     # float32 [N, C, H, W], preprocessed",
+            '"""',
+            "",
+            "import torch",
+            "from torch import nn",
+            "from torch.nn import functional as F",
+            "",
+            helpers,
+            *classes,
+            "def network():",
+            '    """The whole network, from preprocessed images to logits."""',
+            "    return nn.Sequential(",
+            *lines,
+            "    )",
+            "",
+        ]
+    )
+
+
+def tensors(graph: Graph, weights: Weights) -> dict[str, np.ndarray]:
+    """The state dict of `network()`."""
+    found: dict[str, np.ndarray] = {}
+    for number, block in enumerate(graph.blocks):
+        for op in block.ops:
+            if op.path:
+                name = f"{number}.{local(op, block)}"
+                found |= {f"{name}.{leaf}": value for leaf, value in _leaves(op, weights).items()}
+    return found
+
+
+def _leaves(op: Op, weights: Weights) -> dict[str, np.ndarray]:
+    shape = (op.output.channels,)
+    if op.kind == "norm":
+        names = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
+        return {leaf: weights(f"{op.path}.{ours}", shape) for leaf, ours in names.items()}
+    w = conv_weight(op, weights).transpose(3, 2, 0, 1) if op.kind == "conv" else linear_weight(op, weights).T
+    bias = {"bias": weights(f"{op.path}.bias", shape)} if op.attributes["bias"] else {}
+    return {"weight": np.ascontiguousarray(w), **bias}
+
+
+def _class(shape: Shape) -> str:
+    block = shape.blocks[0]
+    lines = [f"class {shape.name}(nn.Module):", f'    """{shape.about}"""', ""]
+    lines += [f"    def __init__(self{''.join(f', {p}' for p in shape.parameters)}):", "        super().__init__()"]
+    for op, slot in zip(block.ops, shape.slots, strict=True):
+        if op.path:
+            lines.append(f"        self.{local(op, block)} = {_module(op, slot)}")
+    kept = [p for p in shape.parameters if p in _read_in_forward(shape)]
+    lines += [f"        self.{p} = {p}" for p in kept]
+
+    def render(index: int, op: Op, inputs: list[str]) -> str:
+        slot = {k: f"self.{v.name}" if isinstance(v, Parameter) else v for k, v in shape.slots[index].items()}
+        match op.kind:
+            case "conv" | "linear" | "norm":
+                return f"self.{local(op, block)}({inputs[0]})"
+            case "act":
+                name = slot["name"]
+                return f"{ACTIVATIONS.get(name, name)}({inputs[0]})"
+            case "pool":
+                return f"{inputs[0]}.mean((2, 3){', keepdim=True' if slot['keep'] else ''})"
+            case "shuffle":
+                return f"shuffle({inputs[0]}, {slot['groups']})"
+            case "add":
+                return f"{inputs[0]} + {inputs[1]}"
+            case "scale":
+                return f"{inputs[0]} * {inputs[1]}"
+        raise AssertionError(op.kind)
+
+    lines += ["", "    def forward(self, x):"]
+    done = list(statements(block, render))
+    lines += [f"        {name} = {expression}" for name, expression in done[:-1]]
+    lines += [f"        return {done[-1][1]}", "", ""]
+    return "\n".join(lines)
+
+
+def _read_in_forward(shape: Shape) -> set[str]:
+    slots = [s for op, s in zip(shape.blocks[0].ops, shape.slots, strict=True) if not op.path]
+    return {v.name for slot in slots for v in slot.values() if isinstance(v, Parameter)}
+
+
+def _module(op: Op, slot: dict) -> str:
+    text = {k: v.name if isinstance(v, Parameter) else repr(v) for k, v in slot.items()}
+    if op.kind == "norm":
+        return f"nn.BatchNorm2d({text['out']}, eps={NORM_EPSILON}, momentum={1 - NORM_MOMENTUM:.3g})"
+    if op.kind == "linear":
+        return f"nn.Linear({text['inputs']}, {text['out']}{'' if slot['bias'] else ', bias=False'})"
+    parts = [text["inputs"], text["out"], text["kernel"]]
+    parts += [text["stride"]] if slot["stride"] != 1 else []
+    padding = f"{text['kernel']} // 2" if slot["padding"] is None else text["padding"]
+    parts += [f"padding={padding}"] if padding != "0" else []
+    parts += [f"groups={text['groups']}"] if slot["groups"] != 1 else []
+    parts += [] if slot["bias"] else ["bias=False"]
+    return f"nn.Conv2d({', '.join(parts)})"
+
+
+def _literal(value: object) -> str:
+    return ACTIVATIONS.get(value, repr(value)) if isinstance(value, str) else repr(value)

@@ -1,0 +1,119 @@
+"""Which blocks of a space are measured, where there are more than time allows.
+
+Blocks that differ only in widths form a group (kind, kernel, stride, flags, activation, and the side of the map). Of
+every group the corners of its widths and the middle come first, for the smallest, the middle and the largest side
+before the others; then the middles of its faces, then blocks drawn at random. Whatever the bound cuts off is cut off
+from the end, and interpolated (`dnas.cost.interpolate`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnas.measure.blocks import BlockSpec
+
+LEVELS = ("corners", "middles", "faces", "random ones")
+TIED = 0.98
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Blocks in the order in which they are measured, and how long that should take."""
+
+    blocks: tuple[BlockSpec, ...]
+    seconds: float
+    of: int
+    """Distinct blocks of the space that do any work."""
+    groups: int
+    covered: int
+    """Groups of which at least one block is measured."""
+
+    def describe(self, name: str) -> str:
+        head = f"{name}: {self.of:,} distinct blocks; measuring {len(self.blocks):,} in about {duration(self.seconds)}"
+        if len(self.blocks) == self.of:
+            return head
+        missed = self.groups - self.covered
+        note = f"; NO block of {missed:,} groups (more --minutes would reach them)" if missed else ""
+        return (
+            f"{head}: corners, then middles of the widths of {self.covered:,} of {self.groups:,} groups (kind, kernel, "
+            f"stride, flags, activation, side); the rest is interpolated{note}"
+        )
+
+
+def make_plan(
+    blocks: Sequence[BlockSpec], bound_s: float, cost: Callable[[BlockSpec], float], seed: int = 0
+) -> Plan:
+    """As many blocks as fit into `bound_s` seconds, the most telling first.
+
+    Args:
+        cost: seconds that measuring a block takes.
+    """
+    groups: dict[tuple, list[BlockSpec]] = {}
+    for block in blocks:
+        groups.setdefault((block.group(), block.side), []).append(block)
+    chosen: dict[BlockSpec, None] = {}
+    seconds = 0.0
+    for block in _in_order(groups, np.random.default_rng(seed)):
+        if block in chosen:
+            continue
+        needed = cost(block)
+        if chosen and seconds + needed > bound_s:
+            break
+        chosen[block] = None
+        seconds += needed
+    covered = len({(b.group(), b.side) for b in chosen})
+    return Plan(tuple(chosen), seconds, len(blocks), len(groups), covered)
+
+
+def _in_order(groups: dict[tuple, list[BlockSpec]], generator: np.random.Generator):
+    """All blocks, the most telling first; shuffled within a level, so that a cut is fair and drift shows nowhere."""
+    sides: dict[tuple, list[int]] = {}
+    for group, side in groups:
+        sides.setdefault(group, []).append(side or 0)
+    main = {
+        group: {min(found), max(found), sorted(found)[len(found) // 2]} for group, found in sides.items()
+    }
+    levels: dict[tuple[int, int], list[BlockSpec]] = {}
+    for (group, side), members in groups.items():
+        other = int((side or 0) not in main[group])
+        for level, picked in enumerate(_telling(members)):
+            levels.setdefault((level, other), []).extend(picked)
+    every = [block for members in groups.values() for block in members]
+    for lot in [levels.get(key, []) for key in ((0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (2, 1))] + [every]:
+        for index in generator.permutation(len(lot)):
+            yield lot[index]
+
+
+def _telling(members: Sequence[BlockSpec]) -> list[list[BlockSpec]]:
+    """Corners, the middle, and the middles of faces of a group's widths."""
+    widths = np.log(np.maximum(np.array([b.widths() for b in members], float), 0.5))
+    points = _scaled(widths)
+    dimensions = points.shape[1]
+    corners = [points @ np.array(signs) for signs in itertools.product((-1, 1), repeat=min(dimensions, 4))] \
+        if 0 < dimensions <= 4 else [sign * points[:, d] for d in range(dimensions) for sign in (-1, 1)]
+    middle = -np.abs(points).sum(1)
+    faces = [2 * sign * points[:, d] - np.abs(np.delete(points, d, 1)).sum(1) for d in range(dimensions) for sign in (-1, 1)]
+    return [[members[int(np.argmax(score))] for score in scores] for scores in (corners or [middle], [middle], faces)]
+
+
+def _scaled(widths: np.ndarray) -> np.ndarray:
+    """Columns from -1 to 1, without those that never vary or only follow another."""
+    low, high = widths.min(0), widths.max(0)
+    points = (2 * widths - low - high)[:, high > low] / (high - low)[high > low]
+    kept: list[int] = []
+    for column in range(points.shape[1]):
+        x = points[:, column]
+        if all(abs(np.corrcoef(x, points[:, other])[0, 1]) < TIED for other in kept):
+            kept.append(column)
+    return points[:, kept]
+
+
+def duration(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,80 @@
+"""What has been measured so far: written whole after every chunk, so that a stopped measurement goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dnas.errors import InputError
+from dnas.files import MAX_JSON, parse_json, read_bytes, write_json
+from dnas.measure.blocks import BlockSpec
+from dnas.measure.protocol import Timing
+from dnas.space.space import Space
+
+SCHEMA = "dnas-measuring-1"
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True):
+    """A measurement under way. `conditions` must be the same when it goes on."""
+
+    conditions: dict[str, Any]
+    started: str
+    plan: list[Any]
+    """Blocks in order: [kind, channels, side, fields]."""
+    results: dict[str, dict[str, Any]]
+    """Key -> the fields of `Timing`."""
+    elapsed_s: float = 0.0
+    load: float = 0.0
+    """The largest load average met."""
+    schema: str = SCHEMA
+
+    def blocks(self) -> list[BlockSpec]:
+        return [BlockSpec(k, c, s, tuple((n, v) for n, v in fields)) for k, c, s, fields in self.plan]
+
+    def timing(self, key: str) -> Timing:
+        return Timing(**self.results[key])
+
+    def add(self, key: str, timing: Timing) -> None:
+        self.results[key] = dataclasses.asdict(timing)
+
+
+def planned(blocks: tuple[BlockSpec, ...]) -> list[Any]:
+    return [[b.kind, b.channels, b.side, [list(pair) for pair in b.fields]] for b in blocks]
+
+
+def partial_path(out: Path) -> Path:
+    return out.with_name(out.name + ".partial")
+
+
+def save(path: Path, record: Record) -> None:
+    write_json(path, msgspec.to_builtins(record))
+
+
+def load(path: Path, conditions: dict[str, Any]) -> Record:
+    """The record of a stopped measurement; raises `InputError` where it was made under other conditions."""
+    data = parse_json(read_bytes(path, MAX_JSON).decode("utf-8", "replace"), str(path))
+    try:
+        record = msgspec.convert(data, Record)
+        record.blocks()
+        for key in record.results:
+            record.timing(key)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise InputError(str(path), f"not a stopped measurement: {error}") from error
+    for name, value in conditions.items():
+        if record.conditions.get(name) != value:
+            raise InputError(
+                str(path), f"was measured under another {name}", found=record.conditions.get(name),
+                accepted=f"{value!r}, or start anew without --resume after removing the file",
+            )  # fmt: skip
+    return record
+
+
+def space_hash(space: Space) -> str:
+    """A hash of a space's file."""
+    text = json.dumps(space.document.data, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

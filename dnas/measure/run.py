@@ -1,0 +1,203 @@
+"""A measurement from space to table: plan, chunks of interleaved timings, resume, interpolation error."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnas.catalogue import load_space
+from dnas.cost.interpolate import Interpolator
+from dnas.cost.latency import entries_by_kind
+from dnas.cost.latency_table import Entry, LatencyTable, Measured, write_table
+from dnas.errors import InputError
+from dnas.measure import record as records
+from dnas.measure.blocks import BlockSpec, distinct_blocks
+from dnas.measure.plan import Plan, duration, make_plan
+from dnas.measure.protocol import Protocol, measured
+from dnas.measure.runtimes import Runtime, device, runtime
+from dnas.space.space import Space
+
+CHUNK = 16
+PROBES = 5
+
+
+def measure(
+    name: str, runtime_name: str, *, out: Path | None = None, minutes: float = 30, threads: int = 1,
+    resume: bool = False, plan_only: bool = False, protocol: Protocol | None = None,
+    say: Callable[[str], None] = print, progress: Callable[..., Any] | None = None,
+) -> LatencyTable | None:  # fmt: skip
+    """Measures the blocks of a space and writes the table; returns it (None where only the plan was asked for)."""
+    protocol = protocol or Protocol()
+    space = load_space(name)
+    made = runtime(runtime_name, threads)
+    out = Path(f"{space.name}_{runtime_name}.json") if out is None else out
+    partial = records.partial_path(out)
+    _check_files(out, partial, resume, plan_only)
+    conditions = {
+        "space": space.name, "space_hash": records.space_hash(space), "runtime": runtime_name,
+        "device": device(runtime_name), "threads": threads, "versions": made.about,
+    }  # fmt: skip
+    if resume:
+        record = records.load(partial, conditions)
+        say(f"going on with {partial}: {len(record.results):,} of {len(record.plan):,} blocks measured")
+    else:
+        plan = plan_for(space, made, minutes, protocol)
+        say(plan.describe(space.name))
+        if plan_only:
+            return None
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        record = records.Record(conditions, started, records.planned(plan.blocks), {})
+        records.save(partial, record)
+    _measure(made, record, partial, protocol, minutes * 60, say, progress)
+    table = table_of(record, out.stem, protocol)
+    write_table(out, table)
+    partial.unlink(missing_ok=True)
+    for line in report(table, record, protocol):
+        say(line)
+    say(f"wrote {out}")
+    return table
+
+
+def plan_for(space: Space, made: Runtime, minutes: float, protocol: Protocol) -> Plan:
+    """The measuring plan of a space, its duration estimated from a few blocks timed now."""
+    blocks = [b for b in distinct_blocks(space)]
+    sample = [blocks[i] for i in np.linspace(0, len(blocks) - 1, min(len(blocks), 200)).astype(int)]
+    macs = {b: b.macs for b in sample if works(b)}
+    probes = [b for b in sorted(macs, key=lambda b: macs[b])]
+    probes = [probes[i] for i in np.unique(np.linspace(0, len(probes) - 1, PROBES).astype(int))]
+    short = Protocol(warm_up=3, repeats=10, most_s=0.5)
+    build, times = [], []
+    for block in probes:
+        start = time.perf_counter()
+        program = made.build(block)
+        build.append(time.perf_counter() - start)
+        times.append(measured([program], short)[0].median)
+    work = np.array([macs[b] for b in probes], float)
+    base = min(times)
+    rate = max(0.0, float(np.median((np.array(times) - base)[work > work.min()] / (work - work.min())[work > work.min()]))) \
+        if np.any(work > work.min()) else 0.0
+
+    def cost(block: BlockSpec) -> float:
+        one = base + rate * block.macs
+        most = max(protocol.most_s, 10 * one)
+        return float(np.mean(build)) + min(most, protocol.repeats * one) + protocol.warm_up * one
+
+    return make_plan([b for b in blocks if b.kind in _never_idle(blocks) or works(b)], minutes * 60, cost)
+
+
+def works(block: BlockSpec) -> bool:
+    """Whether a block has any operator; an identity takes no time and needs no entry."""
+    return block.walked().operators.max() > 0
+
+
+def _never_idle(blocks: list[BlockSpec]) -> set[str]:
+    """Kinds whose blocks change the size of their input or have a width: told from one block of each group."""
+    from dnas.blocks import KINDS
+
+    return {b.kind for b in blocks if "residual" in KINDS[b.kind].fields}
+
+
+def _measure(
+    made: Runtime, record: records.Record, partial: Path, protocol: Protocol, bound_s: float,
+    say: Callable[[str], None], progress: Callable[..., Any] | None,
+) -> None:  # fmt: skip
+    keyed = [(block.key, block) for block in record.blocks()]
+    left = [(key, block) for key, block in keyed if key not in record.results]
+    chunks = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
+    bar = progress(len(keyed), len(keyed) - len(left)) if progress is not None else _silent()
+    with bar as advance:
+        for chunk in chunks:
+            start = time.perf_counter()
+            timings = measured([made.build(block) for _, block in chunk], protocol)
+            for (key, _), timing in zip(chunk, timings, strict=True):
+                record.add(key, timing)
+            record.elapsed_s += time.perf_counter() - start
+            record.load = max(record.load, os.getloadavg()[0])
+            records.save(partial, record)
+            advance(len(chunk))
+            if record.elapsed_s > bound_s and len(record.results) < len(keyed):
+                say(f"time is up: {len(record.results):,} of {len(keyed):,} planned blocks measured")
+                return
+
+
+def table_of(record: records.Record, name: str, protocol: Protocol) -> LatencyTable:
+    """The table of what was measured, with the cross-validated error of interpolating it."""
+    entries: dict[str, float | Entry] = {}
+    for key in sorted(record.results):
+        t = record.timing(key)
+        entries[key] = Entry(_ms(t.median), _ms(t.p90 - t.p10), t.repeats)
+    timings = [record.timing(key) for key in record.results]
+    c = record.conditions
+    again = sum(t.tries > 1 for t in timings)
+    unsettled = sum(t.disagreement > protocol.disagree for t in timings)
+    details = Measured(
+        warm_up=protocol.warm_up, repeats=protocol.repeats, statistic="median", spread="p90 - p10",
+        threads=c["threads"], precision="float32", batch=1, versions=c["versions"], host=platform.platform(),
+        load=round(record.load, 2), date=record.started, duration_s=round(record.elapsed_s, 1),
+        extra={
+            "planned": len(record.plan), "passes": 2, "disagreement_allowed": protocol.disagree,
+            "measured_again": again, "still_disagreeing": unsettled, "cores": os.cpu_count(),
+            "median_of_least_over_median": round(float(np.median([t.least / t.median for t in timings])), 4),
+        },
+    )  # fmt: skip
+    label = "XLA" if c["runtime"] == "xla" else c["runtime"]
+    table = LatencyTable(
+        name=name, device=c["device"], runtime=label, unit="ms", entries=entries, measured=details,
+        about=f"blocks of {c['space']}, each as a network of its own, batch 1, {c['threads']} thread(s)",
+    )  # fmt: skip
+    crossed = {
+        kind: Interpolator(blocks, ms, relative=False).record for kind, (blocks, ms, _) in entries_by_kind(table).items()
+    }
+    import msgspec
+
+    return msgspec.structs.replace(table, interpolation=crossed)
+
+
+def report(table: LatencyTable, record: records.Record, protocol: Protocol) -> Iterator[str]:
+    """What a user should know of a finished table."""
+    extra = table.measured.extra
+    yield (
+        f"{len(table.entries):,} blocks in {duration(record.elapsed_s)}; {extra['measured_again']} measured again, "
+        f"{extra['still_disagreeing']} still differ by more than {protocol.disagree:.0%} between passes; "
+        f"load average at most {record.load:.1f}"
+    )
+    if record.load > 1 + table.measured.threads if table.measured.threads else 0:
+        yield "note: other programs were running; a quiet machine gives a better table"
+    for kind, crossed in table.interpolation.items():
+        if crossed.median_error is not None and crossed.p90_error is not None:
+            yield (
+                f"interpolation of {kind}: off by {crossed.median_error:.1%} (median), {crossed.p90_error:.1%} (p90) "
+                f"on entries left out ({crossed.entries:,} entries, {crossed.method})"
+            )
+        else:
+            yield f"interpolation of {kind}: too few entries to say ({crossed.entries})"
+
+
+def _ms(seconds: float) -> float:
+    return float(f"{seconds * 1e3:.5g}")
+
+
+def _check_files(out: Path, partial: Path, resume: bool, plan_only: bool) -> None:
+    if plan_only:
+        return
+    if out.exists():
+        raise InputError(str(out), "exists already; it is not overwritten", accepted="another --out")
+    if resume and not partial.exists():
+        raise InputError(str(partial), "nothing to go on with", accepted="a stopped measurement of the same --out")
+    if partial.exists() and not resume:
+        raise InputError(str(partial), "a stopped measurement", accepted="--resume to go on, or remove the file")
+
+
+class _silent:
+    def __enter__(self) -> Callable[[int], None]:
+        return lambda count: None
+
+    def __exit__(self, *args: object) -> None:
+        pass

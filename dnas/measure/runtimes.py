@@ -1,0 +1,150 @@
+"""Runtimes that time one block, or a whole network: onnxruntime, LiteRT, XLA on the present device.
+
+A runtime builds a program from a traced graph or a block and gives back a function without arguments that runs it once.
+"""
+
+from __future__ import annotations
+
+import platform
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dnas.errors import UserError
+from dnas.export import litert
+from dnas.export import onnx as onnx_export
+from dnas.export.extras import need
+from dnas.export.trace import Graph, trace_block
+from dnas.measure.blocks import BlockSpec
+from dnas.network import Network
+from dnas.nn.forward import Forward
+from dnas.nn.gates import Layout, uniform
+
+RUNTIMES = ("onnxruntime", "litert", "xla")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`build(spec)` compiles a block and returns what runs it once; `about` goes into the table."""
+
+    name: str
+    build: Callable[[BlockSpec], Callable[[], Any]]
+    about: dict[str, str]
+
+
+def runtime(name: str, threads: int = 1) -> Runtime:
+    """A runtime by name; raises `MissingExtra` where it is not installed, before anything is measured."""
+    common = {"python": platform.python_version(), "numpy": np.__version__}
+    if name == "onnxruntime":
+        version = need("onnxruntime", "onnx").__version__
+        need("onnx", "onnx")
+        return Runtime(name, lambda spec: onnx_program(_graph(spec), threads), common | {"onnxruntime": version})
+    if name == "litert":
+        need("litert_converter", "litert", litert.INSTALL)
+        need("ai_edge_litert.interpreter", "litert", litert.INSTALL)
+        import importlib.metadata as metadata
+
+        versions = {p: metadata.version(p) for p in ("ai-edge-litert", "litert-converter")}
+        return Runtime(name, lambda spec: _litert_program(spec, threads), common | versions)
+    if threads != jax_threads():
+        raise UserError(
+            f"--threads {threads}: XLA takes all {jax_threads()} cores unless started with XLA_FLAGS="
+            f"'--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'; give --threads {jax_threads()}"
+        )
+    return Runtime(name, _xla_program, common | {"jax": jax.__version__})
+
+
+def jax_threads() -> int:
+    """Threads that XLA uses for one program on the CPU; 1 on an accelerator, where the host only waits."""
+    import os
+
+    single = "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "")
+    return 1 if single or jax.default_backend() != "cpu" else os.cpu_count() or 1
+
+
+def device(name: str) -> str:
+    """The device a runtime of this name measures."""
+    if name == "xla" and jax.default_backend() != "cpu":
+        return jax.devices()[0].device_kind
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def random_weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights that keep numbers ordinary (denormal or infinite ones would change the time)."""
+    if name.endswith(".var"):
+        return np.ones(shape, np.float32)
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    return (generator.standard_normal(shape) * (2 / max(1, np.prod(shape[:-1]))) ** 0.5).astype(np.float32)
+
+
+def onnx_program(graph: Graph, threads: int) -> Callable[[], Any]:
+    """A graph in onnxruntime, inputs and outputs bound beforehand."""
+    model = onnx_export.model(graph, random_weights, check=False)
+    session = onnx_export.session(model.SerializeToString(), threads)
+    ort = need("onnxruntime", "onnx")
+    binding = session.io_binding()
+    x = ort.OrtValue.ortvalue_from_numpy(_input(_shape(graph.input.channels, graph.input.side, nchw=True)))
+    y = np.zeros(_shape(graph.output.channels, graph.output.side, nchw=True), np.float32)
+    binding.bind_ortvalue_input(onnx_export.INPUT, x)
+    binding.bind_ortvalue_output(onnx_export.OUTPUT, ort.OrtValue.ortvalue_from_numpy(y))
+    return lambda: session.run_with_iobinding(binding)
+
+
+def _litert_program(spec: BlockSpec, threads: int) -> Callable[[], Any]:
+    x = _input(_shape(spec.channels, spec.side, nchw=False))
+    model = litert.interpreter(litert.convert(_forward(spec), jax.ShapeDtypeStruct(x.shape, jnp.float32)), threads)
+    model.set_tensor(model.get_input_details()[0]["index"], x)
+    return model.invoke
+
+
+def _xla_program(spec: BlockSpec) -> Callable[[], Any]:
+    x = jax.device_put(_input(_shape(spec.channels, spec.side, nchw=False)))
+    compiled = jax.jit(_forward(spec)).lower(x).compile()
+    return lambda: jax.block_until_ready(compiled(x))
+
+
+def _graph(spec: BlockSpec) -> Graph:
+    return trace_block(spec.kind, dict(spec.fields), spec.channels, spec.side)
+
+
+def _forward(spec: BlockSpec) -> Callable[[Any], Any]:
+    """A block of its own as a jax function, with random weights."""
+    def apply(x: Any) -> Any:
+        lookup: Any = None  # a block without choices asks for no gate
+        values = Forward(_Random(), uniform(Layout(())), lookup, None)
+        return Network(values).node(spec.block, spec.input(x)).value
+
+    return apply
+
+
+class _Random:
+    """`dnas.nn.forward.Parameters` that makes its weights up."""
+
+    def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Any:
+        return jnp.asarray(random_weights(path, shape))
+
+    def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Any:
+        return jnp.full(shape, start)
+
+    def update(self, path: str, value: Any) -> None:
+        pass
+
+
+def _shape(channels: int, side: int | None, nchw: bool) -> tuple[int, ...]:
+    if side is None:
+        return (1, channels)
+    return (1, channels, side, side) if nchw else (1, side, side, channels)
+
+
+def _input(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
