@@ -38,7 +38,15 @@ def save(path: Path, space: Space, variables: Variables, notes: Mapping[str, str
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """A safetensors file, written atomically; equal contents give equal bytes."""
     ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    write_atomic(Path(path), safetensors.numpy.save(ordered, dict(sorted(metadata.items()))))
+    write_atomic(Path(path), _in_order(safetensors.numpy.save(ordered, dict(metadata))))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with the header's keys sorted: the library writes metadata in an order that varies."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def load(path: Path, space: Space) -> Variables:

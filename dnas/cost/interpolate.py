@@ -12,7 +12,7 @@ Tables relative to skip have entries of both signs: there rates may be negative 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -22,14 +22,13 @@ import numpy as np
 from dnas.blocks import KINDS
 from dnas.cost.keys import Walked
 from dnas.cost.latency_table import Crossed
-from dnas.space.fields import Field, odd
+from dnas.space.fields import Field
 from dnas.space.quantity import Choice, Quantity, union
 
 FOLDS = 5
 MOST_CROSSED = 3000
 NEIGHBOURS = (0, 2, 6, 16)
 """Candidates; 0 stands for the median of the whole category."""
-_KERNEL = odd("").accepts
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def described(walked: Walked, over: tuple[Choice, ...], rows: np.ndarray) -> Blo
 
 def is_size(field: Field) -> bool:
     """Whether a field is a width or the like, over which times are smooth; kernels, strides and flags are not."""
-    return field.searchable and field.accepts.startswith("an integer") and field.accepts != _KERNEL
+    return field.searchable and field.accepts.startswith("an integer")
 
 
 def work(walked: Walked) -> dict[str, Quantity]:
@@ -182,14 +181,11 @@ class _Fitted:
     def __init__(self, blocks: Blocks, ms: np.ndarray, method: Method, relative: bool):
         self.blocks, self.ms, self.method, self.relative = blocks, ms, method, relative
         self.names = list(blocks.features)
-        self.members: dict[tuple, np.ndarray] = {}
-        for row, category in enumerate(blocks.categories):
-            self.members.setdefault(category, []).append(row)  # type: ignore[arg-type, union-attr]
-        self.members = {c: np.array(rows) for c, rows in self.members.items()}
+        self.members = _grouped(blocks.categories)
         self.matrix = matrix = blocks.matrix(self.names)
-        self.rates = _rates(matrix, ms, relative)
+        self.rates = fitted_rates(matrix, ms, relative)
         self.own = {
-            c: _rates(matrix[rows], ms[rows], relative)
+            c: fitted_rates(matrix[rows], ms[rows], relative)
             for c, rows in self.members.items()
             if method.own_rates and len(rows) > len(self.names)
         }
@@ -197,12 +193,8 @@ class _Fitted:
     def __call__(self, blocks: Blocks) -> Estimate:
         n = len(blocks.sizes)
         ms, beyond, borrowed = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
-        wanted: dict[tuple, list[int]] = {}
-        for row, category in enumerate(blocks.categories):
-            wanted.setdefault(category, []).append(row)
         matrix = blocks.matrix(self.names)
-        for category, listed in wanted.items():
-            rows = np.array(listed)
+        for category, rows in _grouped(blocks.categories).items():
             lender = self._lender(category)
             estimate, beyond[rows] = self._of_category(lender, matrix[rows], blocks.sizes[rows])
             ms[rows] = _significant(estimate)
@@ -247,6 +239,14 @@ class _Fitted:
         return result
 
 
+def _grouped(categories: Sequence[tuple]) -> dict[tuple, np.ndarray]:
+    """Category -> rows."""
+    rows: dict[tuple, list[int]] = {}
+    for row, category in enumerate(categories):
+        rows.setdefault(category, []).append(row)
+    return {category: np.array(found) for category, found in rows.items()}
+
+
 def _significant(values: np.ndarray, digits: int = 9) -> np.ndarray:
     """Rounded, so that one block gets one time, bit for bit, in whatever company it is asked for."""
     with np.errstate(divide="ignore"):
@@ -255,7 +255,7 @@ def _significant(values: np.ndarray, digits: int = 9) -> np.ndarray:
     return np.rint(values * scale) / scale
 
 
-def _rates(matrix: np.ndarray, ms: np.ndarray, relative: bool) -> np.ndarray:
+def fitted_rates(matrix: np.ndarray, ms: np.ndarray, relative: bool = False) -> np.ndarray:
     """Rates of least relative squared error, none below 0; plain ridge regression for a relative table."""
     scale = np.maximum(np.abs(matrix).max(0), 1e-12)
     design = matrix / scale
@@ -271,4 +271,3 @@ def _rates(matrix: np.ndarray, ms: np.ndarray, relative: bool) -> np.ndarray:
         for j in range(len(rates)):
             rates[j] = max(0.0, rates[j] + (target[j] - gram[j] @ rates) / gram[j, j])
     return rates / column / scale
-

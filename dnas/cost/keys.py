@@ -149,7 +149,9 @@ def parse_key(key: str, where: str) -> tuple[str, dict[str, Any]]:
         if not equals:
             raise InputError(where, f"'{token}' is not name=value")
         if name not in known:
-            raise InputError(where, f"unknown field '{name}' of {kind}{suggestion(name, known)}", accepted=", ".join(known))
+            raise InputError(
+                where, f"unknown field '{name}' of {kind}{suggestion(name, known)}", accepted=", ".join(known)
+            )
         if name in given:
             raise InputError(where, f"the field '{name}' stands twice")
         given[name] = text

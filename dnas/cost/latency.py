@@ -19,7 +19,8 @@ from dnas.cost.interpolate import Blocks, Interpolator, described, joined, over_
 from dnas.cost.keys import Walked, block_keys, walk, walked_keys
 from dnas.cost.latency_table import Crossed, LatencyTable
 from dnas.cost.ledger import Cost, merged
-from dnas.errors import InputError, UserError
+from dnas.cost.table_check import Described, wrong_units
+from dnas.errors import UserError
 from dnas.network import BlockUse, Network, shapes
 from dnas.space.quantity import Product, Quantity, shape_of, union
 from dnas.space.space import Space
@@ -96,7 +97,8 @@ def latency_cost(
         strict: refuse interpolation.
         network: the walk of `space`, if there is one already.
 
-    Raises `UserError` naming the block kinds of the space that the table lacks, or with `strict` a missing block.
+    Raises `UserError` naming the block kinds of the space that the table lacks, an entry that must be in another unit
+    (`dnas.cost.table_check`), or with `strict` a missing block.
     """
     network = network or shapes(space)[0]
     uses = [use for use in network.uses if use.given.max()]
@@ -114,7 +116,7 @@ def latency_cost(
     notes = []
     if table.space not in (None, space.name) and table.base and not space.is_architecture:
         notes.append(f"the base of table {table.name} belongs to space {table.space}, not to {space.name}")
-    return LatencyCost(merged(products), coverage, tuple(notes))
+    return LatencyCost(merged(tuple(products)), coverage, tuple(notes))
 
 
 class Lookup:
@@ -125,11 +127,12 @@ class Lookup:
         self.values = {key: table.ms(key) for key in table.entries}
         self.entry_kinds = {key.split(" ", 1)[0] for key in self.values}
         self.coverage = Coverage()
+        self._described: Described = {}
         self._known: dict[str, tuple[float, int]] = {}
         self._interpolators: dict[str, Interpolator] = {}
 
     def require(self, uses: list[BlockUse], space: str) -> None:
-        """Raises `UserError` where a block kind of the uses can neither be looked up nor interpolated."""
+        """Raises `UserError` where a block kind of the uses is in no entry, or an entry is in the wrong unit."""
         lacking = []
         for kind in dict.fromkeys(use.kind for use in uses):
             if kind in self.entry_kinds or kind in self.table.in_base:
@@ -140,11 +143,17 @@ class Lookup:
                 continue
             lacking.append(kind)
         if lacking:
-            kinds = ", ".join(f"'{kind}'" for kind in lacking)
+            listed = ", ".join(f"'{kind}'" for kind in lacking)
             there = ", ".join(sorted(self.entry_kinds)) or "none"
             raise UserError(
-                f"table {self.table.name}: no entries of block kind {kinds}, which space {space} has (entries: {there})"
+                f"table {self.table.name}: no entries of block kind {listed}, which {space} has (its entries: {there})"
             )
+        kinds = dict.fromkeys(use.kind for use in uses)
+        self._described = entries_by_kind(self.table, list(kinds))
+        wrong = wrong_units(self.table, self._described)
+        if wrong:
+            more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+            raise UserError(f"table {self.table.name}: {wrong[0]}{more}")
 
     def times(self, use: BlockUse) -> Quantity:
         """Milliseconds of a block for every joint option of the choices its key depends on."""
@@ -201,21 +210,17 @@ class Lookup:
     def interpolator(self, kind: str) -> Interpolator:
         """The estimates of a block kind; raises `UserError` where the table has nothing to go by."""
         if kind not in self._interpolators:
-            blocks, ms = described_entries(self.table, kind)
-            found = Interpolator(blocks, ms, relative=self.table.relative_to_skip) if len(ms) else None
+            found = None
+            if kind in self._described:
+                blocks, ms, _ = self._described[kind]
+                found = Interpolator(blocks, ms, relative=self.table.relative_to_skip)
             if found is None or not found.record.entries:
                 raise UserError(f"table {self.table.name}: no entry of block kind '{kind}' that does any work")
             self._interpolators[kind] = found
         return self._interpolators[kind]
 
 
-def described_entries(table: LatencyTable, kind: str) -> tuple[Blocks, np.ndarray]:
-    """A kind's entries as numbers, identities left out, with their times in ms."""
-    blocks, ms, _ = entries_by_kind(table, [kind]).get(kind, (Blocks({}, np.zeros((0, 0)), []), np.zeros(0), []))
-    return blocks, ms
-
-
-def entries_by_kind(table: LatencyTable, kinds: list[str] | None = None) -> dict[str, tuple[Blocks, np.ndarray, list[str]]]:
+def entries_by_kind(table: LatencyTable, kinds: list[str] | None = None) -> Described:
     """Kind -> its entries that do work: as numbers, their times in ms, their keys."""
     keys = [k for k in table.entries if kinds is None or k.split(" ", 1)[0] in kinds]
     lots: dict[str, list[tuple[Blocks, list[str]]]] = {}
@@ -240,11 +245,3 @@ def _at(quantity: Quantity, keys: Quantity, rows: np.ndarray) -> np.ndarray:
     if extra:
         quantity = quantity.fix({c.name: 0 for c in extra})
     return np.broadcast_to(quantity.table_over(keys.over), shape_of(keys.over)).reshape(-1)[rows]
-
-
-def read_latency(space: Space, table: LatencyTable, source: str) -> LatencyCost:
-    """As `latency_cost`, with the table's file named in messages."""
-    try:
-        return latency_cost(space, table)
-    except UserError as error:
-        raise InputError(source, str(error)) from error

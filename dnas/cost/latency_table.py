@@ -146,7 +146,9 @@ def table_from_data(data: Any, shown: str) -> LatencyTable:
     if not isinstance(data, dict):
         raise InputError(shown, "not a latency table", found=data, accepted="an object with " + ", ".join(TOP))
     if str(data.get("schema", "")).startswith("lut-facts"):
-        raise InputError(shown, "a table in its source's own format", accepted="the result of: python -m dnas.lut import")
+        raise InputError(
+            shown, "a table in its source's own format", accepted="the result of: python -m dnas.lut import"
+        )
     for key in data:
         if key not in TOP:
             raise InputError(shown, f"unknown key '{key}'{suggestion(key, TOP)}", accepted=", ".join(TOP))
@@ -170,7 +172,9 @@ def table_from_data(data: Any, shown: str) -> LatencyTable:
     for kind in table.in_base:
         if kind not in KINDS:
             accepted = ", ".join(KINDS)
-            raise InputError(f"{shown}: in_base", f"unknown block kind '{kind}'{suggestion(kind, KINDS)}", accepted=accepted)
+            raise InputError(
+                f"{shown}: in_base", f"unknown block kind '{kind}'{suggestion(kind, KINDS)}", accepted=accepted
+            )
     if not math.isfinite(table.base):
         raise InputError(f"{shown}: base", "not a finite number", found=table.base)
     _check_signs(table, shown)

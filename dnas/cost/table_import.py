@@ -47,7 +47,9 @@ def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
         raise InputError(f"{shown}: unit", "not accepted here", found=unit, accepted=", ".join(_UNITS))
     found = next((f for f, (pattern, _, _) in FORMATS.items() if re.match(pattern, next(iter(ops)))), None)
     if found is None:
-        raise InputError(f"{shown}: ops", "operator names of no known format", found=next(iter(ops)), accepted=", ".join(FORMATS))
+        raise InputError(
+            f"{shown}: ops", "operator names of no known format", found=next(iter(ops)), accepted=", ".join(FORMATS)
+        )
     _, read, more = FORMATS[found]
     try:
         rows = list(read(ops, data))

@@ -19,7 +19,7 @@ import numpy as np
 
 from dnas import weights
 from dnas.architecture import Architecture, architecture, options_taken
-from dnas.data.batches import Batches
+from dnas.data.batches import Batches, steps_per_epoch
 from dnas.derive import Derivation, derive
 from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
@@ -31,12 +31,23 @@ from dnas.search import assess
 from dnas.search.console import Console
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document, provenance
-from dnas.search.strategies.dmasking import SearchState, Strategy, dmasking, largest_probability
+from dnas.search.strategies.dmasking import SearchState, dmasking, largest_probability
+
+
+class Schedule(NamedTuple):
+    """How many steps a search takes."""
+
+    steps: int
+    """On the weights."""
+    warm_up: int
+    """Of these, before theta moves."""
+    theta_steps: int
 
 
 class Programs(NamedTuple):
-    """Compiled programs of a search, each traced once."""
+    """Compiled programs of a search, each traced once, and the state it begins with."""
 
+    start: Callable[[jax.Array], SearchState]
     weights: Callable
     theta: Callable
     assess: Callable
@@ -64,23 +75,12 @@ class Found:
 def run_search(problem: Problem, out: Path | None, console: Console, preset: str = "quick") -> Found:
     """Searches, derives, assesses and, with `out`, writes the result's files; raises `UserError` on divergence."""
     began = time.time()
-    settings = problem.settings
     console.opening(problem, proxy_notes(problem))
-    batches = Batches(
-        problem.dataset.train_images, problem.dataset.train_labels, problem.split.weights_index, settings.batch_size,
-        problem.seed,
-    )  # fmt: skip
-    steps = max(2, math.ceil(settings.epochs * batches.steps_per_epoch))
-    warm = int(settings.warm_up * steps)
-    theta_steps = max(1, int((steps - warm) / settings.theta_every))
-    strategy = dmasking(problem, steps, theta_steps)
-    key = jax.random.key(problem.seed)
-    state = strategy.init(key)
-    programs = compile_programs(problem, strategy, state, batches, key, console)
+    programs = compile_programs(problem, console)
     searching = time.time()
-    state = _loop(problem, programs, state, batches, key, steps, warm, theta_steps, out, console)
+    state = train(problem, programs, out, console)
     searched = time.time()
-    found = _finish(problem, programs, state, console)
+    found = finish(problem, programs, state, console)
     if out is not None:
         phases = {
             "compile_s": programs.seconds, "search_s": searched - searching, "finish_s": time.time() - searched,
@@ -91,13 +91,31 @@ def run_search(problem: Problem, out: Path | None, console: Console, preset: str
     return found
 
 
-def compile_programs(
-    problem: Problem, strategy: Strategy, state: SearchState, batches: Batches, key: jax.Array, console: Console
-) -> Programs:
+def schedule(problem: Problem) -> Schedule:
+    """Steps of the settings' epochs on this data."""
+    s = problem.settings
+    steps = max(2, math.ceil(s.epochs * steps_per_epoch(len(problem.split.weights_index), s.batch_size)))
+    warm_up = int(s.warm_up * steps)
+    return Schedule(steps, warm_up, max(1, int((steps - warm_up) / s.theta_every)))
+
+
+def batches_of(problem: Problem) -> tuple[Batches, Batches]:
+    """The streams for weights and for theta."""
+    data, split, size = problem.dataset, problem.split, problem.settings.batch_size
+    return (
+        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed),
+        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1),
+    )
+
+
+def compile_programs(problem: Problem, console: Console) -> Programs:
     """Traces the three programs one after the other and compiles them side by side."""
     began = time.time()
+    strategy = dmasking(problem, schedule(problem).steps)
+    key = jax.random.key(problem.seed)
+    state = strategy.init(key)
+    batch = batches_of(problem)[0].at(0)
     gates = probabilities(problem.layout, state.theta)
-    batch = batches.at(0)
     jobs = [
         (jax.jit(strategy.weights_step, donate_argnums=0), (state, batch, key)),
         (jax.jit(strategy.theta_step), (state, batch, key)),
@@ -109,17 +127,15 @@ def compile_programs(
         compiled = [future.result() for future in futures]
     seconds = time.time() - began
     console.compiled(seconds)
-    return Programs(*compiled, seconds)
+    return Programs(strategy.init, *compiled, seconds)
 
 
-def _loop(
-    problem: Problem, programs: Programs, state: SearchState, batches: Batches, key: jax.Array, steps: int, warm: int,
-    theta_steps: int, out: Path | None, console: Console,
-) -> SearchState:  # fmt: skip
-    theta_batches = Batches(
-        problem.dataset.train_images, problem.dataset.train_labels, problem.split.theta_index,
-        problem.settings.batch_size, problem.seed + 1,
-    )  # fmt: skip
+def train(problem: Problem, programs: Programs, out: Path | None, console: Console) -> SearchState:
+    """Weights and theta in turn; raises `UserError` where a loss stops being finite."""
+    steps, warm, theta_steps = schedule(problem)
+    batches, theta_batches = batches_of(problem)
+    key = jax.random.key(problem.seed)
+    state = programs.start(key)
     history: list[str] = []
     metrics: dict[str, Any] = {}
     theta_done, every = 0, max(1, steps // 100)
@@ -156,7 +172,7 @@ def _refuse_nan(line: dict[str, Any], step: int) -> None:
         )
 
 
-def _finish(problem: Problem, programs: Programs, state: SearchState, console: Console) -> Found:
+def finish(problem: Problem, programs: Programs, state: SearchState, console: Console) -> Found:
     """Derivation, batch norms estimated again, accuracies, and what looks wrong."""
     with console.waiting("deriving the network"):
         soft = probabilities(problem.layout, state.theta)

@@ -50,8 +50,8 @@ class Strategy(NamedTuple):
     theta_step: Callable[[SearchState, Batch, PRNGKeyArray], tuple[SearchState, Metrics]]
 
 
-def dmasking(problem: Problem, steps: int, theta_steps: int) -> Strategy:
-    """The strategy for `steps` steps on the weights and `theta_steps` on theta."""
+def dmasking(problem: Problem, steps: int) -> Strategy:
+    """The strategy for a run of `steps` steps on the weights."""
     s, layout = problem.settings, problem.layout
     net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None)
     weights_tx, theta_tx = _weights_optimizer(problem, steps), _theta_optimizer(problem)

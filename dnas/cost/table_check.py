@@ -1,0 +1,225 @@
+"""What cannot be right in a latency table, and tables of one device put together.
+
+`unusable` findings stop a search too (`dnas.cost.latency`); `suspicious` ones are only told. What makes a file
+unreadable in the first place - cut off, NaN, negative where absolute, a block named twice, unknown keys - is found by
+`dnas.cost.latency_table.read_table`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from dnas.blocks import KINDS
+from dnas.cost.interpolate import Blocks, fitted_rates
+from dnas.cost.keys import parse_key
+from dnas.cost.latency_table import Entry, LatencyTable, milliseconds
+from dnas.errors import UserError
+
+Described = dict[str, tuple[Blocks, np.ndarray, list[str]]]
+"""Kind -> its working entries as numbers, times, keys: `dnas.cost.latency.entries_by_kind`."""
+ENOUGH = 8
+"""Entries of a kind below which nothing is said about their proportions."""
+UNIT, FAR = (200.0, 5000.0), 10.0
+SLOW, FAST = 1e5, 2e10
+"""Multiply-adds in a millisecond outside which a whole table looks misunited: a microcontroller, a large GPU."""
+
+
+class Finding(NamedTuple):
+    """One thing that cannot be, or hardly can."""
+
+    level: Literal["unusable", "suspicious"]
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.text}" if self.key else self.text
+
+
+def check_table(table: LatencyTable, entries: Described) -> list[Finding]:
+    """Everything found, unusable first."""
+    found = [*wrong_units(table, entries), *_zeros(table, entries), *_proportions(table, entries)]
+    found += [*_faster(table), *_spreads(table), *_throughput(table, entries)]
+    return sorted(found, key=lambda f: f.level != "unusable")
+
+
+def wrong_units(table: LatencyTable, entries: Described) -> list[Finding]:
+    """Entries about 1000 times off what the others of their kind say: microseconds or seconds among milliseconds."""
+    found = []
+    for key, ratio, around in _ratios(table, entries):
+        if max(around, 1 / around) < UNIT[0] / 2:
+            continue  # the blocks next to it are as odd: the model does not hold there
+        if UNIT[0] <= ratio <= UNIT[1]:
+            text = f"{ratio:.0f} times what the other entries say: looks like us rather than ms"
+        elif UNIT[0] <= 1 / ratio <= UNIT[1] and not table.relative_to_skip:
+            text = f"{1 / ratio:.0f} times less than the other entries say: looks like s rather than ms"
+        else:
+            continue
+        found.append(Finding("unusable", key, f"{table.ms(key):g} ms is {text}"))
+    return found
+
+
+def _proportions(table: LatencyTable, entries: Described) -> list[Finding]:
+    if table.relative_to_skip:
+        return []
+    wrong = {f.key for f in wrong_units(table, entries)}
+    return [
+        Finding("suspicious", key, f"{table.ms(key):g} ms is {ratio:.2g} times what the other entries say")
+        for key, ratio, _ in _ratios(table, entries)
+        if key not in wrong
+    ]
+
+
+def _ratios(table: LatencyTable, entries: Described) -> list[tuple[str, float, float]]:
+    """Key; entry over a robust model of its kind (rates times work); the same over that of its nearest entries.
+
+    Of positive entries of well measured kinds.
+    """
+    result = []
+    for blocks, ms, keys in entries.values():
+        positive = np.flatnonzero(ms > 0)
+        if len(positive) < ENOUGH:
+            continue
+        blocks, ms = blocks.take(positive), ms[positive]
+        matrix = blocks.matrix(list(blocks.features))
+        log_ratio = _from_line(np.log(matrix.sum(1)), np.log(ms))
+        for _ in range(3):
+            kept = np.abs(log_ratio) < math.log(30)
+            model = (matrix * fitted_rates(matrix[kept], ms[kept])).sum(1)
+            log_ratio = np.log(ms / np.maximum(model, 1e-300))
+            log_ratio -= np.median(log_ratio[kept])
+        log_ratio = np.clip(log_ratio, -99, 99)
+        for row in np.flatnonzero(np.abs(log_ratio) > math.log(FAR)).tolist():
+            around = log_ratio[row] - _nearest(blocks, log_ratio, row)
+            result.append((keys[positive[row]], math.exp(log_ratio[row]), math.exp(around)))
+    return result
+
+
+def _from_line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Residuals of the line of least absolute error: no single time, however wrong, moves it far."""
+    design, weight = np.stack([np.ones_like(x), x], axis=1), np.ones_like(x)
+    left = y
+    for _ in range(30):
+        weighted = design * weight[:, None]
+        line = np.linalg.solve(weighted.T @ design + 1e-9 * np.eye(2), weighted.T @ y)
+        left = y - design @ line
+        weight = 1 / np.maximum(np.abs(left), 1e-3)
+    return left
+
+
+def _nearest(blocks: Blocks, values: np.ndarray, row: int, count: int = 4) -> float:
+    """The median of the nearest entries of the same category (kernel, stride, flags, activation); 0 without any."""
+    same = [n for n, c in enumerate(blocks.categories) if n != row and c == blocks.categories[row]]
+    distance = ((blocks.sizes[same] - blocks.sizes[row]) ** 2).sum(-1)
+    near = np.array(same, int)[np.argsort(distance, kind="stable")[:count]]
+    return float(np.median(values[near])) if len(near) else 0.0
+
+
+def _zeros(table: LatencyTable, entries: Described) -> list[Finding]:
+    if table.relative_to_skip:
+        return []
+    return [
+        Finding("suspicious", keys[row], "0 ms for a block that does work")
+        for _, ms, keys in entries.values()
+        for row in np.flatnonzero(ms == 0)
+    ]
+
+
+def _faster(table: LatencyTable) -> list[Finding]:
+    """Blocks faster than the same block with a much smaller hidden width or kernel (or side or width, if absolute)."""
+    found = []
+    parsed: dict[str, dict[str, dict]] = {}
+    for key in table.entries:
+        kind, values = parse_key(key, key)
+        parsed.setdefault(kind, {})[key] = values
+    for kind, entries in parsed.items():
+        fields = KINDS[kind].fields
+        sizes = [n for n, f in fields.items() if f.searchable and "integer" in f.accepts and f.part_of is None]
+        # Of two inputs or outputs the skips differ too, and with them what the entries are relative to.
+        sizes = [n for n in sizes if n != "out"] if table.relative_to_skip else ["side", "in", *sizes]
+        for size in sizes:
+            # A squeeze-excite width that follows from the hidden width moves with it.
+            follow = {n for n, f in fields.items() if f.part_of and size in getattr(f.default, "text", "")}
+            groups: dict[tuple, list[tuple[int, str]]] = {}
+            for key, values in entries.items():
+                value = values.get(size, fields[size].default if size in fields else None)
+                if isinstance(value, int):
+                    rest = tuple((n, v) for n, v in values.items() if n != size and n not in follow)
+                    groups.setdefault(rest, []).append((value, key))
+            found += [f for members in groups.values() for f in _inversions(table, size, sorted(members))]
+    return found
+
+
+def _inversions(table: LatencyTable, size: str, members: list[tuple[int, str]]) -> list[Finding]:
+    """Entries below the one of the next much smaller size; `members` are (size, key), ascending."""
+    found = []
+    for n, (large, key) in enumerate(members):
+        small, other = next(((v, k) for v, k in reversed(members[:n]) if large >= 1.5 * v), (0, key))
+        if small and 0 < table.ms(other) and table.ms(key) < 0.98 * table.ms(other):
+            text = f"{table.ms(key):g} ms, faster than the {table.ms(other):g} ms of {size}={small}"
+            found.append(Finding("suspicious", key, text))
+    return found
+
+
+def _spreads(table: LatencyTable) -> list[Finding]:
+    return [
+        Finding("suspicious", key, f"spread {entry.spread:g} ms on {entry.ms:g} ms")
+        for key, entry in table.entries.items()
+        if isinstance(entry, Entry) and entry.spread is not None and entry.spread > 0.3 * abs(entry.ms)
+    ]
+
+
+def _throughput(table: LatencyTable, entries: Described) -> list[Finding]:
+    """A whole table in another unit cannot be told from its proportions, only from a throughput no device has."""
+    speeds = []
+    for blocks, ms, _ in entries.values():
+        macs = np.sum([v for n, v in blocks.features.items() if n.startswith(".")] or [np.zeros(len(ms))], axis=0)
+        speeds += (macs / np.maximum(ms, 1e-30))[(ms > 0) & (macs > 0)].tolist()
+    if not speeds or SLOW <= np.median(speeds) <= FAST:
+        return []
+    text = f"{np.median(speeds) * 1e3:.3g} multiply-adds in a second by the median entry: is the unit ms?"
+    return [Finding("suspicious", "", text)]
+
+
+def merge_tables(
+    tables: Sequence[LatencyTable], *, force: bool = False, tolerance: float = 0.05, name: str | None = None
+) -> LatencyTable:
+    """One table with the entries of all; where several have a block the first one's entry stays.
+
+    Args:
+        tables: of one device.
+        force: merge tables of different devices or runtimes, and take the first entry where they disagree.
+        tolerance: the relative difference up to which two entries of a block agree.
+        name: of the result; the first one's if not given.
+
+    Raises `UserError` naming what differs: device, runtime, what entries are relative to, base, or a block's time.
+    """
+    first = tables[0]
+    for other in tables[1:]:
+        for what in ("unit", "relative_to_skip", "base", "in_base"):
+            a, b = getattr(first, what), getattr(other, what)
+            if a != b:
+                raise UserError(f"tables {first.name} and {other.name} differ in {what}: {a} and {b}")
+        for what in ("device", "runtime"):
+            a, b = getattr(first, what), getattr(other, what)
+            if a != b and not force:
+                both = f"tables {first.name} and {other.name}"
+                raise UserError(f"{both} differ in {what}: '{a}' and '{b}' (--force merges)")
+    merged: dict[str, float | Entry] = {}
+    conflicts = []
+    for table in tables:
+        for key, entry in table.entries.items():
+            if key not in merged:
+                merged[key] = entry
+                continue
+            a, b = milliseconds(merged[key]), milliseconds(entry)
+            if abs(a - b) > tolerance * max(abs(a), abs(b)):
+                conflicts.append(f"'{key}' takes {a:g} and {b:g} ms")
+    if conflicts and not force:
+        more = f" and {len(conflicts) - 1:,} more blocks differ" if len(conflicts) > 1 else ""
+        raise UserError(f"the tables disagree: {conflicts[0]}{more} (--force keeps the first)")
+    return msgspec.structs.replace(first, name=name or first.name, entries=merged, interpolation={}, fit=None)

@@ -1,0 +1,85 @@
+"""Tasks with a known answer, and the search that must find it; used by `test_planted.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from dnas.architecture import options_taken
+from dnas.data import synthetic
+from dnas.data.dataset import Dataset
+from dnas.data.splits import search_split
+from dnas.search.budget import parse_budget
+from dnas.search.console import Console
+from dnas.search.problem import make_problem
+from dnas.search.run import compile_programs, finish, train
+from dnas.search.settings import Settings
+from dnas.space.read import space_from_data
+
+SETTINGS = Settings(
+    epochs=6, batch_size=32, theta_every=1.5, warm_up=0.25, weights_lr=0.1, theta_lr=0.1, check_images=200,
+    norm_batches=4,
+)  # fmt: skip
+
+
+def space(block: dict[str, Any], *, side: Any, kernel: int = 1, stride: int = 1) -> Any:
+    """A stem, one inverted residual with the given choices, pooling, a classifier."""
+    data = {
+        "name": "planted",
+        "input": {"channels": 1, "classes": 2, "resolution": side},
+        "trunk": [
+            {"conv": {"out": 12, "kernel": kernel, "stride": stride, "act": "relu"}},
+            {"mbconv": {"out": 16, "expand": 2, "act": {"choices": ["relu", "hswish"]}, **block}},
+        ],
+        "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+    }
+    return space_from_data(data, "planted")
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """A task: its data by seed, its space, the choice that matters and the options that are right."""
+
+    data: Callable[[int], Dataset]
+    space: Any
+    choice: str
+    right: tuple[Any, ...]
+    budgets: tuple[str, ...] = ()
+    settings: Settings = SETTINGS
+
+
+TASKS = {
+    "kernel": Planted(
+        lambda seed: synthetic.needs_large_kernel(seed),
+        space({"kernel": {"choices": [3, 5]}}, side=16), "trunk.1.kernel", (5,),
+    ),
+    "resolution": Planted(
+        lambda seed: synthetic.needs_high_resolution(seed, side=24, smaller=(12, 18)),
+        space({"kernel": 3}, side={"choices": [12, 18, 24]}), "resolution", (24,),
+    ),
+    "squeeze-excite": Planted(
+        lambda seed: synthetic.needs_global_statistic(seed, side=24),
+        space({"kernel": 3, "se": {"choices": [False, True]}}, side=24, kernel=3), "trunk.1.se", (True,),
+    ),
+    # The kernel is needed and the width is not; the budget pays for 5x5 and 8 channels or for 3x3 and all 24.
+    "width": Planted(
+        lambda seed: synthetic.needs_large_kernel(seed),
+        space({"kernel": {"choices": [3, 5]}, "out": {"range": [4, 24, 4]}}, side=16), "trunk.1.out", (4, 8),
+        ("0.282MFLOPs",),
+    ),
+}  # fmt: skip
+
+
+def options_found(task: Planted, seeds: range) -> list[Any]:
+    """The option that the search takes for the planted choice, seed by seed. Programs are compiled once."""
+    console = Console(quiet=True)
+    first = make_problem(task.space, [parse_budget(b) for b in task.budgets], task.data(0), task.settings, 0)
+    programs = compile_programs(first, console)
+    taken = []
+    for seed in seeds:
+        data = task.data(seed)
+        problem = dataclasses.replace(first, dataset=data, split=search_split(data, seed), seed=seed)
+        found = finish(problem, programs, train(problem, programs, None, console), console)
+        taken.append(options_taken(task.space, found.derivation.assignment)[task.choice])
+    return taken
