@@ -1,6 +1,7 @@
 """Multiply-accumulates of an ONNX graph, from its own shapes: a second opinion on `dnas.count`.
 
-Knows nothing of dnas: it reads Conv, Gemm and MatMul nodes and the shapes that ONNX infers. A dynamic batch counts as 1.
+Knows nothing of dnas: it reads Conv, Gemm and MatMul nodes and the shapes that ONNX infers. A dynamic batch counts
+as 1.
 """
 
 from __future__ import annotations

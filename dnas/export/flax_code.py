@@ -123,7 +123,8 @@ def _class(shape: Shape) -> str:
             case "conv":
                 return f"{_conv(slot, text, name)}({inputs[0]})"
             case "linear":
-                return f'nn.Dense({text["out"]}{"" if slot["bias"] else ", use_bias=False"}, name="{name}")({inputs[0]})'
+                bias = "" if slot["bias"] else ", use_bias=False"
+                return f'nn.Dense({text["out"]}{bias}, name="{name}")({inputs[0]})'
             case "norm":
                 return f'norm(train, "{name}")({inputs[0]})'
             case "act":
@@ -149,7 +150,10 @@ def _read(shape: Shape) -> set[str]:
     slots = zip(shape.blocks[0].ops, shape.slots, strict=True)
     unread = {"conv": ("inputs",), "linear": ("inputs",), "norm": ("inputs", "out")}
     return {
-        v.name for op, slot in slots for k, v in slot.items() if isinstance(v, Parameter) and k not in unread.get(op.kind, ())
+        v.name
+        for op, slot in slots
+        for k, v in slot.items()
+        if isinstance(v, Parameter) and k not in unread.get(op.kind, ())
     }
 
 

@@ -82,7 +82,9 @@ class _Builder:
         self.initializers: dict[str, Any] = {}
         self.names: dict[int, str] = {0: INPUT}
 
-    def node(self, kind: str, inputs: list[Value | str], output: Value, path: str, to: str = "", **attributes: Any) -> str:
+    def node(
+        self, kind: str, inputs: list[Value | str], output: Value, path: str, to: str = "", **attributes: Any
+    ) -> str:
         """One node; `to` names an intermediate result, else the result is `output`."""
         name = to or f"{path or kind.lower()}_{output.index}"
         names = [i if isinstance(i, str) else self.names[i.index] for i in inputs]
@@ -153,7 +155,7 @@ class _Builder:
         if op.attributes["keep"]:
             self.node("GlobalAveragePool", [op.inputs[0]], op.output, "")
             return
-        pooled = self.node("GlobalAveragePool", [op.inputs[0]], op.output, "", to=f"globalaveragepool_{op.output.index}")
+        pooled = self.node("GlobalAveragePool", [op.inputs[0]], op.output, "", to=f"pooled_{op.output.index}")
         self.node("Flatten", [pooled], op.output, "", axis=1)
 
     def _shuffle(self, op: Op, norm: Op | None) -> None:

@@ -2,7 +2,9 @@
 
     from jax import export
     network = export.deserialize(bytearray(open("net.stablehlo", "rb").read()))
-    logits = network.call(images)            # float32 [N, H, W, C], preprocessed
+    logits = network.call(images)
+
+Images are float32 [N, H, W, C], preprocessed as the architecture's file says.
 """
 
 from __future__ import annotations

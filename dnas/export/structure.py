@@ -7,7 +7,7 @@ where they carry the same values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +147,7 @@ def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ("act",)) 
         yield name, expression
 
 
-def call(shape: Shape, block: TracedBlock, render: Any, keep: Sequence[str] | None = None, last: str = "") -> str:
+def call(shape: Shape, block: TracedBlock, render: Any, keep: Container[str] | None = None, last: str = "") -> str:
     """`Mbconv(16, 48, 16, kernel=3)`: the call that makes one block, with the parameters in `keep` (None: all).
 
     Widths go by position. `last` is a further argument.

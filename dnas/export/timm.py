@@ -86,7 +86,8 @@ def tensors(graph: Graph, weights: Weights, where: str) -> dict[str, np.ndarray]
     for op in graph.ops:
         name, shape = names.get(op.path, ""), (op.output.channels,)
         if op.kind == "norm":
-            found[f"{name}.weight"], found[f"{name}.bias"] = (weights(f"{op.path}.{n}", shape) for n in ("scale", "shift"))
+            found[f"{name}.weight"] = weights(f"{op.path}.scale", shape)
+            found[f"{name}.bias"] = weights(f"{op.path}.shift", shape)
             found[f"{name}.running_mean"] = weights(f"{op.path}.mean", shape) - bias
             found[f"{name}.running_var"] = weights(f"{op.path}.var", shape)
             bias = np.zeros(())
@@ -104,13 +105,11 @@ def tensors(graph: Graph, weights: Weights, where: str) -> dict[str, np.ndarray]
 
 def plan(graph: Graph, where: str) -> Plan:
     """The network in timm's terms."""
-    units = [(b, [op for op in b.ops if op.kind != "pool" or op.attributes["keep"]]) for b in graph.blocks]
     ops = list(graph.ops)
     pooled = next((n for n, op in enumerate(ops) if op.kind == "pool" and not op.attributes["keep"]), len(ops))
     tail = ops[pooled + 1 :]
     body = {id(op) for op in ops[:pooled]}
-    units = [(b, [op for op in unit if id(op) in body]) for b, unit in units]
-    units = [(b, unit) for b, unit in units if unit]
+    units = [(b, unit) for b in graph.blocks if (unit := [op for op in b.ops if id(op) in body])]
     mobile = [op.kind for op in tail] == ["linear", "act", "linear"]
     if not mobile and [op.kind for op in tail] != ["linear"]:
         raise _refused(where, "head", "after the pooling timm has one or two linear layers")
@@ -127,8 +126,8 @@ def plan(graph: Graph, where: str) -> Plan:
         features = tail[0].output.channels
     else:
         head_block, head = units.pop()
-        one = _kinds(head) == ("conv", "norm", "act") and head[0].attributes["kernel"] == 1
-        _must(one and head[0].attributes["groups"] == 1, where, head_block.path, "before the pooling timm has a 1x1 convolution")
+        one = _kinds(head) == ("conv", "norm", "act") and _pointwise(head[0])
+        _must(one, where, head_block.path, "before the pooling timm has a 1x1 convolution")
         _must(head[2].attributes["name"] == act, where, head_block.path, "the activation differs from the stem's")
         _must(tail[0].attributes["bias"], where, "head", "timm's classifier has a bias")
         names |= {head[0].path: "conv_head", head[1].path: "bn2", tail[0].path: "classifier"}
@@ -172,10 +171,10 @@ def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool)
         raise _refused(where, path, f"no timm block has the operators {', '.join(kinds)}")
     depthwise, project = core[3 if inverted else 0], core[-2]
     _check_conv(where, path, depthwise)
-    _must(depthwise.attributes["groups"] == depthwise.output.channels, where, path, "the inner convolution is not depthwise")
+    alone = depthwise.attributes["groups"] == depthwise.output.channels
+    _must(alone, where, path, "the inner convolution is not depthwise")
     for conv in [project, *([core[0]] if inverted else [])]:
-        plain = conv.attributes["kernel"] == conv.attributes["groups"] == conv.attributes["stride"] == 1
-        _must(plain, where, path, "a 1x1 convolution with groups")
+        _must(_pointwise(conv), where, path, "an outer convolution that is not 1x1, or has groups or a stride")
     acts = {_act(where, path, op) for op in core if op.kind == "act" and (not se or op is not core[-4])}
     _must(len(acts) == 1, where, path, f"different activations in one block ({', '.join(sorted(acts))})")
     hidden, stride, out = depthwise.output.channels, depthwise.attributes["stride"], project.output.channels
@@ -201,7 +200,12 @@ def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool)
 
 def _check_conv(where: str, path: str, conv: Op) -> None:
     a = conv.attributes
-    _must(a["padding"] == a["kernel"] // 2 and a["stride"] <= 2, where, path, f"padding {a['padding']} or stride {a['stride']}")
+    usual = a["padding"] == a["kernel"] // 2 and a["stride"] <= 2
+    _must(usual, where, path, f"padding {a['padding']} at kernel {a['kernel']} and stride {a['stride']}")
+
+
+def _pointwise(conv: Op) -> bool:
+    return conv.attributes["kernel"] == conv.attributes["groups"] == conv.attributes["stride"] == 1
 
 
 def _act(where: str, path: str, op: Op) -> str:

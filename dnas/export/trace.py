@@ -120,6 +120,9 @@ class Tracer:
     def residual(self, x: Feature, y: Feature, agree: Quantity) -> Value:
         return self._add("add", "", [x.value, y.value], y.width, _side(y))
 
+    def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Value:
+        raise AssertionError("a mixture in a network without choices")
+
     def tap(self, path: str, x: Feature) -> None:
         self.ends.append((path, x.value, len(self.ops)))
 
@@ -131,10 +134,12 @@ class Tracer:
     def _act(self, x: Value, name: str) -> Value:
         return x if name == "none" else self._add("act", "", [x], x.channels, x.side, name=name)
 
-    def _add(self, kind: str, path: str, inputs: Sequence[Value], channels: int, side: int | None, **attributes) -> Value:
+    def _add(
+        self, kind: str, path: str, inputs: Sequence[Value], channels: int, side: int | None, **sizes: Any
+    ) -> Value:
         output = Value(self.count, channels, side)
         self.count += 1
-        self.ops.append(Op(kind, path, tuple(inputs), output, attributes))
+        self.ops.append(Op(kind, path, tuple(inputs), output, sizes))
         return output
 
 
@@ -148,9 +153,8 @@ def trace(space: Space) -> Graph:
     return graph
 
 
-def trace_block(kind: str, fields: Mapping[str, Any], channels: int, side: int | None) -> Graph:
+def trace_block(block: Block, channels: int, side: int | None) -> Graph:
     """The operators of one block by itself, on a map (or, where `side` is None, a vector) of the given size."""
-    block = Block("block", kind, {name: Quantity.constant(v) for name, v in fields.items()}, {}, f"block {kind}")
     return _traced([block], Value(0, channels, side))
 
 
@@ -192,7 +196,8 @@ def linear_weight(op: Op, weights: Weights) -> np.ndarray:
 def norm_affine(op: Op, weights: Weights, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """(factor, shift) of a norm in evaluation mode, in float64."""
     shape = (op.output.channels,)
-    scale, shift, mean, var = (weights(f"{op.path}.{n}", shape).astype(np.float64) for n in ("scale", "shift", "mean", "var"))
+    parts = (weights(f"{op.path}.{name}", shape) for name in ("scale", "shift", "mean", "var"))
+    scale, shift, mean, var = (part.astype(np.float64) for part in parts)
     factor = scale / np.sqrt(var + epsilon)
     return factor, shift - mean * factor
 

@@ -60,7 +60,7 @@ def _onnx(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
     data = model.SerializeToString()
     counted, own = macs(model), count(space)["macs"]
     if counted != own:
-        raise UserError(f"{space.source}: the ONNX graph has {counted:,} MACs, dnas.count says {own:,}; nothing was written")
+        raise UserError(f"{space.source}: the ONNX graph has {counted:,} MACs, dnas.count {own:,}; nothing was written")
     session = onnx_export.session(data)
 
     def run(images: np.ndarray) -> Any:

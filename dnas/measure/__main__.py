@@ -1,8 +1,8 @@
 """A latency table of a space's blocks, measured on this machine.
 
-    python -m dnas.measure fbnetv2 --out my_table.json
-    python -m dnas.measure tiny --runtime xla --minutes 5
-    python -m dnas.search fbnetv2 --budget 2ms@my_table.json
+python -m dnas.measure fbnetv2 --out my_table.json
+python -m dnas.measure tiny --runtime xla --minutes 5
+python -m dnas.search fbnetv2 --budget 2ms@my_table.json
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def main(args: Arguments) -> None:
 @contextmanager
 def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr with the time left."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    counts = (progress.MofNCompleteColumn(), progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    with progress.Progress("measuring", progress.BarColumn(), *counts, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total, completed=done)
         yield lambda count: bar.advance(task, count)
 

@@ -2,88 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dnas.blocks import KINDS
 from dnas.cost.interpolate import is_size
-from dnas.cost.keys import Walked, key_at, walk
-from dnas.network import BlockUse, Feature, Network, evaluated_fields, shapes
+from dnas.cost.keys import block_keys, walk
+from dnas.network import BlockUse, Feature, shapes
 from dnas.space.quantity import Quantity, shape_of, union
 from dnas.space.space import Block, Space
 
 IN, SIDE = "in", "side"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class BlockSpec:
-    """One block without choices: kind, fields (sorted), and the size of its input."""
+    """One block without choices: its key in latency tables, what it is, the size of its input, and its MACs."""
 
-    kind: str
-    channels: int
-    side: int | None
-    fields: tuple[tuple[str, Any], ...]
+    key: str
+    kind: str = field(compare=False)
+    channels: int = field(compare=False)
+    side: int | None = field(compare=False)
+    fields: tuple[tuple[str, Any], ...] = field(compare=False)
+    macs: int = field(compare=False)
 
     @property
     def block(self) -> Block:
         """The same as a node of a space."""
-        fields = {name: Quantity.constant(v) for name, v in self.fields}
-        return Block("block", self.kind, fields, {}, f"block {self.kind}")
+        return Block("block", self.kind, {n: Quantity.constant(v) for n, v in self.fields}, {}, self.key)
 
     def input(self, value: Any = None) -> Feature:
         side = None if self.side is None else Quantity.constant(self.side)
         return Feature(value, Quantity.constant(self.channels), side)
 
-    def walked(self) -> Walked:
-        """The block by itself, with the operators it has."""
-        x = self.input()
-        return walk(BlockUse("block", self.kind, evaluated_fields(self.block, x), x.channels, x.side, Network.always, x))
-
-    @property
-    def key(self) -> str:
-        """Its name in latency tables."""
-        return key_at(self.walked().use, {})
-
-    @property
-    def macs(self) -> int:
-        return sum((r.given * r.macs).at({}) for r in self.walked().records)
-
     def widths(self) -> tuple[int, ...]:
-        """The sizes that may be interpolated over: input channels and the kind's width fields."""
-        known = dict(self.fields)
-        return (self.channels, *(known[n] for n in width_fields(self.kind) if known.get(n) is not None))
+        """The sizes that are interpolated over: input channels and the kind's width fields."""
+        sizes = width_fields(self.kind)
+        return (self.channels, *(v for n, v in self.fields if n in sizes))
 
     def group(self) -> tuple:
-        """Everything else but the side: blocks of one group differ in widths and side only."""
-        widths = set(width_fields(self.kind))
-        return self.kind, tuple((n, v) for n, v in self.fields if n not in widths)
+        """Everything else: blocks of one group differ in widths only."""
+        sizes = width_fields(self.kind)
+        return self.kind, self.side, tuple((n, v) for n, v in self.fields if n not in sizes)
 
 
-def width_fields(kind: str) -> tuple[str, ...]:
+def width_fields(kind: str) -> frozenset[str]:
     """Fields over which times are smooth, as interpolation takes them."""
-    return tuple(name for name, field in KINDS[kind].fields.items() if is_size(field))
+    return frozenset(name for name, f in KINDS[kind].fields.items() if is_size(f))
 
 
 def distinct_blocks(space: Space) -> list[BlockSpec]:
-    """All distinct blocks of a space, in a fixed order."""
+    """All distinct blocks of a space that do any work (an identity takes no time), in a fixed order."""
     network, _ = shapes(space)
     seen: set[Any] = set()
-    found: set[BlockSpec] = set()
+    found: dict[BlockSpec, None] = {}
     for use in network.uses:
         signature = _signature(use)
         if signature not in seen:
             seen.add(signature)
-            found.update(_options(use))
-    return sorted(found, key=repr)
+            found.update(dict.fromkeys(_options(use)))
+    return sorted(found, key=lambda b: b.key)
 
 
 def blocks_of(space: Space) -> list[BlockSpec]:
-    """The blocks of an architecture in network order."""
+    """The blocks of an architecture that do any work, in network order."""
     network, _ = shapes(space)
-    return [next(iter(_options(use))) for use in network.uses]
+    return [block for use in network.uses for block in _options(use)]
 
 
 def _columns(use: BlockUse) -> dict[str, Quantity]:
@@ -106,30 +93,25 @@ def _signature(use: BlockUse) -> Any:
     return use.kind, tables
 
 
-def _options(use: BlockUse) -> list[BlockSpec]:
-    columns = _columns(use)
+def _options(use: BlockUse) -> Iterator[BlockSpec]:
+    """The blocks that a use can become, each once."""
+    columns, walked = _columns(use), walk(use)
+    macs = Quantity.constant(0)
+    for record in walked.records:
+        macs = macs + (record.given * record.macs).joint()
+    asked = {**columns, " key": block_keys(use), " macs": macs, " operators": walked.operators}
     over = union(columns.values())
-    size = shape_of(over)
-    values = {name: q.values() for name, q in columns.items()}
-    codes = [_codes(columns[name], values[name], over, size) for name in columns]
-    rows = np.unique(np.stack(codes, -1).reshape(-1, len(codes)), axis=0) if over else np.zeros((1, len(codes)), int)
-    names = list(columns)
-    return list({_spec(use.kind, {n: values[n][code] for n, code in zip(names, row, strict=True)}) for row in rows.tolist()})
+    tables = {name: _over(q, over) for name, q in asked.items()}
+    _, first = np.unique(tables[" key"].astype(str), return_index=True)
+    rows = zip(*(table[first].tolist() for table in tables.values()), strict=True)
+    for row in rows:
+        values = dict(zip(tables, row, strict=True))
+        if values[" operators"]:
+            fields = tuple((name, values[name]) for name in columns if name not in (IN, SIDE))
+            yield BlockSpec(values[" key"], use.kind, values[IN], values.get(SIDE), fields, int(values[" macs"]))
 
 
-def _codes(quantity: Quantity, values: Sequence[Any], over: tuple, size: tuple[int, ...]) -> np.ndarray:
-    index = {value: n for n, value in enumerate(values)}
-    table = quantity.table_over(over)
-    codes = np.array([index[v] for v in table.reshape(-1).tolist()]).reshape(table.shape)
-    return np.broadcast_to(codes, size)
-
-
-def _spec(kind: str, row: dict[str, Any]) -> BlockSpec:
-    """Fields that mean nothing without a flag that is off are left out."""
-    fields = KINDS[kind].fields
-    kept = {
-        name: value
-        for name, value in row.items()
-        if name in fields and ((flag := fields[name].part_of) is None or row[flag])
-    }
-    return BlockSpec(kind, row[IN], row.get(SIDE), tuple(sorted(kept.items())))
+def _over(quantity: Quantity, over: Sequence[Any]) -> np.ndarray:
+    """The quantity's values at every joint option of `over`, flat; other choices of it make no difference."""
+    quantity = quantity.fix({c.name: 0 for c in quantity.over if c not in over})
+    return np.broadcast_to(quantity.table_over(tuple(over)), shape_of(over)).reshape(-1)

@@ -1,7 +1,8 @@
 """Which blocks of a space are measured, where there are more than time allows.
 
-Blocks that differ only in widths form a group (kind, kernel, stride, flags, activation, and the side of the map). Of
-every group the corners of its widths and the middle come first, for the smallest, the middle and the largest side
+Blocks that differ only in widths form a group (kind, kernel, stride, flags, activation, and the side of the map). Kinds
+with few blocks are measured whole, then one block of the middle of every group of a middle side. After that, of every
+group the corners of its widths and the middle come first, for the smallest, the middle and the largest side
 before the others; then the middles of its faces, then blocks drawn at random. Whatever the bound cuts off is cut off
 from the end, and interpolated (`dnas.cost.interpolate`).
 """
@@ -9,15 +10,18 @@ from the end, and interpolated (`dnas.cost.interpolate`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dnas.measure.blocks import BlockSpec
 
-LEVELS = ("corners", "middles", "faces", "random ones")
 TIED = 0.98
+FEW = 64
+MOST_BLOCKS = 12_000
+"""More would make the table slow to read and interpolation hardly better."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,7 @@ class Plan:
         )
 
 
-def make_plan(
-    blocks: Sequence[BlockSpec], bound_s: float, cost: Callable[[BlockSpec], float], seed: int = 0
-) -> Plan:
+def make_plan(blocks: Sequence[BlockSpec], bound_s: float, cost: Callable[[BlockSpec], float], seed: int = 0) -> Plan:
     """As many blocks as fit into `bound_s` seconds, the most telling first.
 
     Args:
@@ -54,36 +56,42 @@ def make_plan(
     """
     groups: dict[tuple, list[BlockSpec]] = {}
     for block in blocks:
-        groups.setdefault((block.group(), block.side), []).append(block)
+        groups.setdefault(block.group(), []).append(block)
     chosen: dict[BlockSpec, None] = {}
     seconds = 0.0
     for block in _in_order(groups, np.random.default_rng(seed)):
         if block in chosen:
             continue
         needed = cost(block)
-        if chosen and seconds + needed > bound_s:
+        if chosen and (seconds + needed > bound_s or len(chosen) == MOST_BLOCKS):
             break
         chosen[block] = None
         seconds += needed
-    covered = len({(b.group(), b.side) for b in chosen})
+    covered = len({b.group() for b in chosen})
     return Plan(tuple(chosen), seconds, len(blocks), len(groups), covered)
 
 
-def _in_order(groups: dict[tuple, list[BlockSpec]], generator: np.random.Generator):
+def _in_order(groups: dict[tuple, list[BlockSpec]], generator: np.random.Generator) -> Iterator[BlockSpec]:
     """All blocks, the most telling first; shuffled within a level, so that a cut is fair and drift shows nowhere."""
     sides: dict[tuple, list[int]] = {}
-    for group, side in groups:
-        sides.setdefault(group, []).append(side or 0)
-    main = {
-        group: {min(found), max(found), sorted(found)[len(found) // 2]} for group, found in sides.items()
-    }
-    levels: dict[tuple[int, int], list[BlockSpec]] = {}
-    for (group, side), members in groups.items():
-        other = int((side or 0) not in main[group])
+    for kind, side, rest in groups:
+        sides.setdefault((kind, rest), []).append(side or 0)
+    main = {family: {min(found), max(found), sorted(found)[len(found) // 2]} for family, found in sides.items()}
+    levels: dict[tuple[int, bool], list[BlockSpec]] = {}
+    for (kind, side, rest), members in groups.items():
+        other = (side or 0) not in main[kind, rest]
         for level, picked in enumerate(_telling(members)):
             levels.setdefault((level, other), []).extend(picked)
     every = [block for members in groups.values() for block in members]
-    for lot in [levels.get(key, []) for key in ((0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (2, 1))] + [every]:
+    count = Counter(block.kind for block in every)
+    few = [block for block in every if count[block.kind] <= FEW]
+    first = [
+        _telling(members)[1][0]
+        for (kind, side, rest), members in groups.items()
+        if (side or 0) == sorted(sides[kind, rest])[len(sides[kind, rest]) // 2]
+    ]
+    order = [(0, False), (1, False), (0, True), (1, True), (2, False), (2, True)]
+    for lot in [few, first, *(levels.get(key, []) for key in order), every]:
         for index in generator.permutation(len(lot)):
             yield lot[index]
 
@@ -92,12 +100,13 @@ def _telling(members: Sequence[BlockSpec]) -> list[list[BlockSpec]]:
     """Corners, the middle, and the middles of faces of a group's widths."""
     widths = np.log(np.maximum(np.array([b.widths() for b in members], float), 0.5))
     points = _scaled(widths)
-    dimensions = points.shape[1]
-    corners = [points @ np.array(signs) for signs in itertools.product((-1, 1), repeat=min(dimensions, 4))] \
-        if 0 < dimensions <= 4 else [sign * points[:, d] for d in range(dimensions) for sign in (-1, 1)]
+    d = points.shape[1]
+    signs = itertools.product((-1, 1), repeat=d) if d <= 4 else np.concatenate([np.eye(d), -np.eye(d)])
+    corners = [points @ np.array(s) for s in signs]
     middle = -np.abs(points).sum(1)
-    faces = [2 * sign * points[:, d] - np.abs(np.delete(points, d, 1)).sum(1) for d in range(dimensions) for sign in (-1, 1)]
-    return [[members[int(np.argmax(score))] for score in scores] for scores in (corners or [middle], [middle], faces)]
+    faces = [2 * s * points[:, j] + np.abs(points[:, j]) + middle for j in range(d) for s in (-1, 1)]
+    levels = (corners, [middle], faces)
+    return [[members[int(np.argmax(score))] for score in scores] for scores in levels]
 
 
 def _scaled(widths: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     conditions: dict[str, Any]
     started: str
     plan: list[Any]
-    """Blocks in order: [kind, channels, side, fields]."""
+    """Blocks in order: [key, kind, channels, side, fields, MACs]."""
     results: dict[str, dict[str, Any]]
     """Key -> the fields of `Timing`."""
     elapsed_s: float = 0.0
@@ -34,7 +34,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     schema: str = SCHEMA
 
     def blocks(self) -> list[BlockSpec]:
-        return [BlockSpec(k, c, s, tuple((n, v) for n, v in fields)) for k, c, s, fields in self.plan]
+        return [BlockSpec(k, kind, c, s, tuple((n, v) for n, v in f), m) for k, kind, c, s, f, m in self.plan]
 
     def timing(self, key: str) -> Timing:
         return Timing(**self.results[key])
@@ -44,7 +44,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def planned(blocks: tuple[BlockSpec, ...]) -> list[Any]:
-    return [[b.kind, b.channels, b.side, [list(pair) for pair in b.fields]] for b in blocks]
+    return [[b.key, b.kind, b.channels, b.side, [list(pair) for pair in b.fields], b.macs] for b in blocks]
 
 
 def partial_path(out: Path) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from dnas.catalogue import load_space
@@ -67,11 +68,9 @@ def measure(
 
 def plan_for(space: Space, made: Runtime, minutes: float, protocol: Protocol) -> Plan:
     """The measuring plan of a space, its duration estimated from a few blocks timed now."""
-    blocks = [b for b in distinct_blocks(space)]
-    sample = [blocks[i] for i in np.linspace(0, len(blocks) - 1, min(len(blocks), 200)).astype(int)]
-    macs = {b: b.macs for b in sample if works(b)}
-    probes = [b for b in sorted(macs, key=lambda b: macs[b])]
-    probes = [probes[i] for i in np.unique(np.linspace(0, len(probes) - 1, PROBES).astype(int))]
+    blocks = distinct_blocks(space)
+    by_work = sorted(blocks, key=lambda b: b.macs)
+    probes = [by_work[i] for i in np.unique(np.linspace(0, len(blocks) - 1, PROBES).astype(int))]
     short = Protocol(warm_up=3, repeats=10, most_s=0.5)
     build, times = [], []
     for block in probes:
@@ -79,51 +78,38 @@ def plan_for(space: Space, made: Runtime, minutes: float, protocol: Protocol) ->
         program = made.build(block)
         build.append(time.perf_counter() - start)
         times.append(measured([program], short)[0].median)
-    work = np.array([macs[b] for b in probes], float)
+    # At least as long as the fastest of them, and in proportion to multiply-adds as the slowest in that regard.
     base = min(times)
-    rate = max(0.0, float(np.median((np.array(times) - base)[work > work.min()] / (work - work.min())[work > work.min()]))) \
-        if np.any(work > work.min()) else 0.0
+    rate = max((t - base) / max(1, b.macs) for t, b in zip(times, probes, strict=True))
 
     def cost(block: BlockSpec) -> float:
         one = base + rate * block.macs
         most = max(protocol.most_s, 10 * one)
         return float(np.mean(build)) + min(most, protocol.repeats * one) + protocol.warm_up * one
 
-    return make_plan([b for b in blocks if b.kind in _never_idle(blocks) or works(b)], minutes * 60, cost)
-
-
-def works(block: BlockSpec) -> bool:
-    """Whether a block has any operator; an identity takes no time and needs no entry."""
-    return block.walked().operators.max() > 0
-
-
-def _never_idle(blocks: list[BlockSpec]) -> set[str]:
-    """Kinds whose blocks change the size of their input or have a width: told from one block of each group."""
-    from dnas.blocks import KINDS
-
-    return {b.kind for b in blocks if "residual" in KINDS[b.kind].fields}
+    return make_plan(blocks, minutes * 60, cost)
 
 
 def _measure(
     made: Runtime, record: records.Record, partial: Path, protocol: Protocol, bound_s: float,
     say: Callable[[str], None], progress: Callable[..., Any] | None,
 ) -> None:  # fmt: skip
-    keyed = [(block.key, block) for block in record.blocks()]
-    left = [(key, block) for key, block in keyed if key not in record.results]
+    planned = record.blocks()
+    left = [block for block in planned if block.key not in record.results]
     chunks = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
-    bar = progress(len(keyed), len(keyed) - len(left)) if progress is not None else _silent()
+    bar = progress(len(planned), len(planned) - len(left)) if progress is not None else _silent()
     with bar as advance:
         for chunk in chunks:
             start = time.perf_counter()
-            timings = measured([made.build(block) for _, block in chunk], protocol)
-            for (key, _), timing in zip(chunk, timings, strict=True):
-                record.add(key, timing)
+            timings = measured([made.build(block) for block in chunk], protocol)
+            for block, timing in zip(chunk, timings, strict=True):
+                record.add(block.key, timing)
             record.elapsed_s += time.perf_counter() - start
             record.load = max(record.load, os.getloadavg()[0])
             records.save(partial, record)
             advance(len(chunk))
-            if record.elapsed_s > bound_s and len(record.results) < len(keyed):
-                say(f"time is up: {len(record.results):,} of {len(keyed):,} planned blocks measured")
+            if record.elapsed_s > bound_s and len(record.results) < len(planned):
+                say(f"time is up: {len(record.results):,} of {len(planned):,} planned blocks measured")
                 return
 
 
@@ -152,11 +138,8 @@ def table_of(record: records.Record, name: str, protocol: Protocol) -> LatencyTa
         name=name, device=c["device"], runtime=label, unit="ms", entries=entries, measured=details,
         about=f"blocks of {c['space']}, each as a network of its own, batch 1, {c['threads']} thread(s)",
     )  # fmt: skip
-    crossed = {
-        kind: Interpolator(blocks, ms, relative=False).record for kind, (blocks, ms, _) in entries_by_kind(table).items()
-    }
-    import msgspec
-
+    described = entries_by_kind(table)
+    crossed = {kind: Interpolator(blocks, ms, relative=False).record for kind, (blocks, ms, _) in described.items()}
     return msgspec.structs.replace(table, interpolation=crossed)
 
 
@@ -168,7 +151,7 @@ def report(table: LatencyTable, record: records.Record, protocol: Protocol) -> I
         f"{extra['still_disagreeing']} still differ by more than {protocol.disagree:.0%} between passes; "
         f"load average at most {record.load:.1f}"
     )
-    if record.load > 1 + table.measured.threads if table.measured.threads else 0:
+    if record.load > 1 + (table.measured.threads or 1):
         yield "note: other programs were running; a quiet machine gives a better table"
     for kind, crossed in table.interpolation.items():
         if crossed.median_error is not None and crossed.p90_error is not None:

@@ -5,6 +5,8 @@ A runtime builds a program from a traced graph or a block and gives back a funct
 
 from __future__ import annotations
 
+import importlib.metadata as metadata
+import os
 import platform
 import zlib
 from collections.abc import Callable
@@ -44,12 +46,14 @@ def runtime(name: str, threads: int = 1) -> Runtime:
     if name == "onnxruntime":
         version = need("onnxruntime", "onnx").__version__
         need("onnx", "onnx")
-        return Runtime(name, lambda spec: onnx_program(_graph(spec), threads), common | {"onnxruntime": version})
+
+        def build(spec: BlockSpec) -> Callable[[], Any]:
+            return onnx_program(trace_block(spec.block, spec.channels, spec.side), threads)
+
+        return Runtime(name, build, common | {"onnxruntime": version})
     if name == "litert":
         need("litert_converter", "litert", litert.INSTALL)
         need("ai_edge_litert.interpreter", "litert", litert.INSTALL)
-        import importlib.metadata as metadata
-
         versions = {p: metadata.version(p) for p in ("ai-edge-litert", "litert-converter")}
         return Runtime(name, lambda spec: _litert_program(spec, threads), common | versions)
     if threads != jax_threads():
@@ -62,8 +66,6 @@ def runtime(name: str, threads: int = 1) -> Runtime:
 
 def jax_threads() -> int:
     """Threads that XLA uses for one program on the CPU; 1 on an accelerator, where the host only waits."""
-    import os
-
     single = "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "")
     return 1 if single or jax.default_backend() != "cpu" else os.cpu_count() or 1
 
@@ -113,12 +115,9 @@ def _xla_program(spec: BlockSpec) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(compiled(x))
 
 
-def _graph(spec: BlockSpec) -> Graph:
-    return trace_block(spec.kind, dict(spec.fields), spec.channels, spec.side)
-
-
 def _forward(spec: BlockSpec) -> Callable[[Any], Any]:
     """A block of its own as a jax function, with random weights."""
+
     def apply(x: Any) -> Any:
         lookup: Any = None  # a block without choices asks for no gate
         values = Forward(_Random(), uniform(Layout(())), lookup, None)

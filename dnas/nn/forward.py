@@ -23,6 +23,7 @@ from dnas.network import Feature
 from dnas.space.quantity import Quantity
 
 NORM_EPSILON = 1e-5
+LEAST_COVERAGE = 1e-4
 NORM_MOMENTUM = 0.9
 
 
@@ -119,7 +120,9 @@ class Forward:
             return out
         # The grids of the input decide coverage of the output: options differ there even where output sides agree.
         share = self._pixel_sums(coverage, _spread(y.side, side))
-        return out * jnp.where(share > 0, 1 / jnp.where(share > 0, share, 1), 0)[None, :, :, None]
+        # Below the floor a pixel counts for nothing anyway, and 1/share (or its gradient) would overflow.
+        held = share > LEAST_COVERAGE
+        return out * jnp.where(held, 1 / jnp.where(held, share, 1), 0)[None, :, :, None]
 
     def _biased(self, path: str, y: Array, bias: bool) -> Array:
         return y + self.parameters.weight(f"{path}.bias", y.shape[-1:], 0.0) if bias else y

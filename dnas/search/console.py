@@ -79,11 +79,18 @@ class Console:
         self.out.print(layer_table(counted))
         self._budgets(found)
         a = found.accuracies
-        self.out.print(
-            f"inherited accuracy on {found.images} test images: derived {a['derived']:.1%} "
-            f"({a['derived_before']:.1%} before batch norms were estimated again), "
-            f"soft {a['soft']:.1%} ({a['soft_before']:.1%} before)"
-        )
+        accuracies = Table(box=None, pad_edge=False, header_style="bold")
+        for name in (f"accuracy, {found.images} test images", "batch norms estimated again", "before"):
+            accuracies.add_column(name, justify="left" if "accuracy" in name else "right")
+        shown = {
+            "soft": "supernet, all options mixed",
+            "derived": "the network found, weights inherited",
+            "settled": "the same after settling",
+        }
+        for name, text in shown.items():
+            if name in a:
+                accuracies.add_row(text, f"{a[name]:.1%}", f"{a[f'{name}_before']:.1%}")
+        self.out.print(accuracies)
         for note in found.warnings:
             self.out.print(f"[yellow]warning[/]: {note}")
         if out is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dnas import weights
@@ -23,15 +24,20 @@ from dnas.data.batches import Batches, steps_per_epoch
 from dnas.derive import Derivation, derive
 from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
-from dnas.nn.gates import as_mapping, one_hot, probabilities
+from dnas.nn.gates import Theta, as_mapping, one_hot, probabilities
 from dnas.nn.inherit import inherit
 from dnas.nn.packing import Packing
 from dnas.nn.supernet import Variables
 from dnas.search import assess
+from dnas.search.assess import PackedVariables
 from dnas.search.console import Console
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document, provenance
 from dnas.search.strategies.dmasking import SearchState, dmasking, largest_probability
+
+
+DECIDED = 60.0
+"""Logit of the option taken once a network is derived: noise no longer changes any draw."""
 
 
 class Schedule(NamedTuple):
@@ -41,6 +47,8 @@ class Schedule(NamedTuple):
     """On the weights."""
     warm_up: int
     """Of these, before theta moves."""
+    settle: int
+    """Of these, under the derived network's gates."""
     theta_steps: int
 
 
@@ -54,12 +62,23 @@ class Programs(NamedTuple):
     seconds: float
 
 
+class Trained(NamedTuple):
+    """What the steps of a search leave."""
+
+    searched: PackedVariables
+    """The supernet at the end of the search."""
+    settled: PackedVariables
+    """The same after learning under the derived network's gates."""
+    theta: Theta
+    derivation: Derivation
+
+
 @dataclass
 class Found:
     """What a search ends with."""
 
     problem: Problem
-    state: SearchState
+    theta: Theta
     derivation: Derivation
     architecture: Architecture
     """At the space's own input, as the budgets count it."""
@@ -78,9 +97,9 @@ def run_search(problem: Problem, out: Path | None, console: Console, preset: str
     console.opening(problem, proxy_notes(problem))
     programs = compile_programs(problem, console)
     searching = time.time()
-    state = train(problem, programs, out, console)
+    trained = train(problem, programs, out, console)
     searched = time.time()
-    found = finish(problem, programs, state, console)
+    found = finish(problem, programs, trained, console)
     if out is not None:
         phases = {
             "compile_s": programs.seconds, "search_s": searched - searching, "finish_s": time.time() - searched,
@@ -95,8 +114,8 @@ def schedule(problem: Problem) -> Schedule:
     """Steps of the settings' epochs on this data."""
     s = problem.settings
     steps = max(2, math.ceil(s.epochs * steps_per_epoch(len(problem.split.weights_index), s.batch_size)))
-    warm_up = int(s.warm_up * steps)
-    return Schedule(steps, warm_up, max(1, int((steps - warm_up) / s.theta_every)))
+    warm_up, settle = int(s.warm_up * steps), int(s.settle * steps)
+    return Schedule(steps, warm_up, settle, max(1, int((steps - warm_up - settle) / s.theta_every)))
 
 
 def batches_of(problem: Problem) -> tuple[Batches, Batches]:
@@ -130,32 +149,56 @@ def compile_programs(problem: Problem, console: Console) -> Programs:
     return Programs(strategy.init, *compiled, seconds)
 
 
-def train(problem: Problem, programs: Programs, out: Path | None, console: Console) -> SearchState:
-    """Weights and theta in turn; raises `UserError` where a loss stops being finite."""
-    steps, warm, theta_steps = schedule(problem)
+def train(problem: Problem, programs: Programs, out: Path | None, console: Console) -> Trained:
+    """Weights and theta in turn, derivation, and a last phase in which the weights settle on the derived network.
+
+    Raises `UserError` where a loss stops being finite.
+    """
+    plan = schedule(problem)
     batches, theta_batches = batches_of(problem)
     key = jax.random.key(problem.seed)
     state = programs.start(key)
+    searched = theta = derivation = None
     history: list[str] = []
     metrics: dict[str, Any] = {}
-    theta_done, every = 0, max(1, steps // 100)
-    with console.progress(steps) as progress:
-        for step in range(steps):
+    theta_done, every, last = 0, max(1, plan.steps // 100), plan.steps - plan.settle
+    with console.progress(plan.steps) as progress:
+        for step in range(plan.steps):
             state, of_weights = programs.weights(state, batches.at(step), key)
             metrics |= of_weights
-            due = theta_steps * (step + 1 - warm) // (steps - warm) if step >= warm else 0
-            while theta_done < due:
+            due = plan.theta_steps * (step + 1 - plan.warm_up) // (last - plan.warm_up) if step >= plan.warm_up else 0
+            while theta_done < min(due, plan.theta_steps):
                 state, of_theta = programs.theta(state, theta_batches.at(theta_done), key)
                 metrics |= of_theta
                 theta_done += 1
-            if (step + 1) % every == 0 or step + 1 == steps:
+            if (step + 1) % every == 0 or step + 1 in (last, plan.steps):
                 line = {"step": step + 1, "theta_step": theta_done, **_plain(metrics)}
                 _refuse_nan(line, step + 1)
                 history.append(json.dumps(line))
                 progress.update(step + 1, line, problem)
                 if out is not None:
                     write_atomic(out / "history.jsonl", "\n".join(history) + "\n")
-    return state
+            if step + 1 == last:
+                searched, theta = state.variables, state.theta
+                if plan.settle:
+                    # The state is donated to the next step; what is kept of it must be a copy.
+                    searched = jax.tree.map(jnp.copy, state.variables)
+                derivation = derived(problem, theta)
+                decided = DECIDED * one_hot(problem.layout, derivation.assignment).values
+                state = state._replace(theta=decided)
+                theta = jnp.copy(theta)
+    assert searched is not None and theta is not None and derivation is not None
+    return Trained(searched, state.variables, theta, derivation)
+
+
+def derived(problem: Problem, theta: Theta) -> Derivation:
+    """The most probable network within the budgets."""
+    soft = probabilities(problem.layout, theta)
+    logits = {name: np.log(np.maximum(p, 1e-300)) for name, p in as_mapping(soft).items()}
+    return derive(
+        problem.space, problem.walked, logits, [m.cost for m in problem.measured],
+        [m.budget.limit for m in problem.measured], fill=problem.settings.fill,
+    )  # fmt: skip
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -172,33 +215,31 @@ def _refuse_nan(line: dict[str, Any], step: int) -> None:
         )
 
 
-def finish(problem: Problem, programs: Programs, state: SearchState, console: Console) -> Found:
-    """Derivation, batch norms estimated again, accuracies, and what looks wrong."""
-    with console.waiting("deriving the network"):
-        soft = probabilities(problem.layout, state.theta)
-        logits = {name: np.log(np.maximum(p, 1e-300)) for name, p in as_mapping(soft).items()}
-        derivation = derive(
-            problem.space, problem.walked, logits, [m.cost for m in problem.measured],
-            [m.budget.limit for m in problem.measured], fill=problem.settings.fill,
-        )  # fmt: skip
-    own = architecture(problem.space, derivation.assignment)
+def finish(problem: Problem, programs: Programs, trained: Trained, console: Console) -> Found:
+    """Batch norms estimated again, accuracies, and what looks wrong."""
+    derivation = trained.derivation
     by_proxy = architecture(problem.proxy, derivation.assignment)
-    hard = one_hot(problem.layout, derivation.assignment)
-    accuracies = {}
+    soft, hard = probabilities(problem.layout, trained.theta), one_hot(problem.layout, derivation.assignment)
+    accuracies: dict[str, float] = {}
+    images = 0
+    kinds = [("soft", soft, trained.searched), ("derived", hard, trained.searched)]
+    if schedule(problem).settle:
+        kinds.append(("settled", hard, trained.settled))
+    variables = trained.settled
     with console.waiting("estimating batch norms and accuracies"):
-        variables = state.variables
-        for name, gates in (("soft", soft), ("derived", hard)):
-            accuracies[f"{name}_before"], images = assess.accuracy(programs.assess, problem, state.variables, gates)
-            variables = assess.estimate_norms(programs.assess, problem, state.variables, gates)
+        for name, gates, before in kinds:
+            accuracies[f"{name}_before"], images = assess.accuracy(programs.assess, problem, before, gates)
+            variables = assess.estimate_norms(programs.assess, problem, before, gates)
             accuracies[name], images = assess.accuracy(programs.assess, problem, variables, gates)
     expected = [float(v) for v in np.asarray(problem.expected(soft), np.float64)] if problem.measured else []
-    warnings = _warnings(problem, state, derivation)
     return Found(
-        problem, state, derivation, own, by_proxy, accuracies, images, warnings, inherit(Packing(problem.proxy).unpack(variables), by_proxy), expected
-    )
+        problem, trained.theta, derivation, architecture(problem.space, derivation.assignment), by_proxy, accuracies,
+        images, _warnings(problem, trained.theta, derivation),
+        inherit(Packing(problem.proxy).unpack(variables), by_proxy), expected,
+    )  # fmt: skip
 
 
-def _warnings(problem: Problem, state: SearchState, derivation: Derivation) -> list[str]:
+def _warnings(problem: Problem, theta: Theta, derivation: Derivation) -> list[str]:
     """Collapse to skips, a flat theta, an unused budget."""
     notes = []
     taken = options_taken(problem.space, derivation.assignment)
@@ -206,7 +247,7 @@ def _warnings(problem: Problem, state: SearchState, derivation: Derivation) -> l
     skips = [name for name in blocks if taken[name] == "skip"]
     if blocks and len(skips) > 0.5 * len(blocks):
         notes.append(f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, or warm up longer")
-    decided = float(np.mean(largest_probability(problem, state.theta))) if problem.space.choices else 1.0
+    decided = float(np.mean(largest_probability(problem, theta))) if problem.space.choices else 1.0
     even = float(np.mean([1 / len(c) for c in problem.space.choices])) if problem.space.choices else 1.0
     if decided < even + 0.25 * (1 - even):
         notes.append(

@@ -20,7 +20,7 @@ class Settings:
     epochs: float = 4.0
     """Passes over the weights' share of the training data."""
     batch_size: int = 16
-    theta_every: float = 1.5
+    theta_every: float = 1.25
     """Steps on the weights for each step on theta."""
     warm_up: float = 0.2
     """Share of the run in which only the weights learn."""
@@ -34,7 +34,7 @@ class Settings:
     clip: float = 5.0
     """Largest norm of the weights' gradient."""
 
-    theta_lr: float = 0.1
+    theta_lr: float = 0.06
     theta_decay: float = 0.0
     gates: Literal["soft", "straight_through"] = "soft"
     noise: Literal["gumbel", "uniform"] = "gumbel"
@@ -52,10 +52,13 @@ class Settings:
     """Step of the dual ascent on the budgets' multipliers."""
     penalty: float = 4.0
     """Weight of the violation itself beside its multiplier (augmented Lagrangian): damps the ascent's swings."""
-    decide: float = 0.02
+    decide: float = 0.005
     """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
     fill: float = 0.97
     """Least share of a budget that the result uses; 0 asks for upper limits alone."""
+
+    settle: float = 0.2
+    """Share of the run, at its end, in which the weights learn under the derived network's own gates."""
 
     norm_batches: int = 16
     """Training batches over which batch norms are estimated again."""
@@ -70,8 +73,9 @@ class Settings:
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
         if not 0 <= self.fill <= 1:
             raise InputError("--fill", "out of range", found=self.fill, accepted="0 to 1")
-        if not 0 <= self.warm_up < 1:
-            raise InputError("--warm-up", "out of range", found=self.warm_up, accepted="0 to below 1")
+        if self.warm_up < 0 or self.settle < 0 or self.warm_up + self.settle >= 1:
+            found = [self.warm_up, self.settle]
+            raise InputError("warm_up and settle", "out of range", found=found, accepted="shares adding up to below 1")
         if self.side is not None and not 1 <= self.side <= 1024:
             raise InputError("--side", "out of range", found=self.side, accepted="1 to 1024")
         return self
@@ -88,7 +92,7 @@ PRESETS: dict[PresetName, Settings] = {
     "quick": Settings(),
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
-        temperature=5.0, temperature_end=0.087, resolution_paths=0, paper_resolution=True, decide=0.0,
+        temperature=5.0, temperature_end=0.087, resolution_paths=0, paper_resolution=True, decide=0.0, settle=0.0,
         norm_batches=64,
     ),
 }  # fmt: skip

@@ -1,0 +1,71 @@
+"""Small networks with weights of ordinary size, for export tests."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import numpy as np
+
+from dnas.architecture import Architecture, architecture
+from dnas.catalogue import load_space
+from dnas.export import parity
+from dnas.nn.supernet import Variables, init
+from dnas.space.quantity import Assignment
+from dnas.space.read import at_input, space_from_data
+from dnas.space.space import Space
+
+GROUPED = {
+    "name": "grouped",
+    "input": {"channels": 2, "classes": 3, "resolution": 9},
+    "trunk": [
+        {"conv": {"kernel": 3, "out": 8, "stride": 2, "act": "relu6", "bias": True}},
+        {"mbconv": {"out": 8, "hidden": 16, "groups": 4, "act": "swish", "second_depthwise": True}},
+        {"mbconv": {"out": 12, "hidden": 16, "se": True, "se_hidden": 4, "act": "gelu", "bias": True}},
+        {"skip": {"out": 12}},
+        {"skip": {"out": 6, "stride": 2}},
+    ],
+    "head": [{"pool_head": {"hidden": 10, "out": 7, "act": "hsigmoid"}}, {"pool": {}}, {"linear": {"out": "$classes"}}],
+}
+"""Every operator and activation that the shipped spaces have."""
+
+
+def grouped() -> Space:
+    return space_from_data(GROUPED, "grouped")
+
+
+@functools.lru_cache(maxsize=8)
+def network(name: str) -> tuple[Space, Variables]:
+    """`grouped`, `tiny-SEED` (a random network of `tiny`) or `NAME@SIDE` (a published one on smaller images)."""
+    if name == "grouped":
+        space = grouped()
+    elif name.startswith("tiny-"):
+        space = tiny(int(name[5:]))[0].network
+    else:
+        published, _, side = name.partition("@")
+        space = at_input(load_space(published), side=int(side))
+    return space, parity.initial(space, batch=8)
+
+
+@functools.lru_cache(maxsize=4)
+def tiny(seed: int) -> tuple[Architecture, Space, Assignment]:
+    """A random network of `tiny`, the space and the options taken."""
+    space = load_space("tiny")
+    generator = np.random.default_rng(seed)
+    assignment = {c.name: int(generator.integers(len(c))) for c in space.choices}
+    return architecture(space, assignment, name=f"tiny-{seed}"), space, assignment
+
+
+def noisy(space: Space, seed: int = 0) -> Variables:
+    """Supernet weights and statistics, all of them random."""
+    variables = init(space, jax.random.key(seed))
+    generator = np.random.default_rng(seed)
+    noise = {
+        group: {name: generator.uniform(0.5, 1.5, value.shape).astype(np.float32) for name, value in leaves.items()}
+        for group, leaves in variables.items()
+    }
+    stats = {n: noise["batch_stats"][n] * (1.0 if n.endswith("var") else 0.2) for n in noise["batch_stats"]}
+    params = {
+        n: v * noise["params"][n] if np.any(v) else (noise["params"][n] - 1) for n, v in variables["params"].items()
+    }
+    return {"params": params, "batch_stats": stats}

@@ -1,0 +1,124 @@
+"""ONNX: the same numbers as the network and the supernet, the same MACs as dnas.count, any batch."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnas import cli
+from dnas.count import count
+from dnas.errors import MissingExtra, UserError
+from dnas.export import parity
+from dnas.export.__main__ import Arguments, main
+from dnas.export.trace import trace, weights_of
+from dnas.nn.gates import Layout, one_hot
+from dnas.nn.grids import grid_index
+from dnas.nn.inherit import inherit
+from dnas.nn.supernet import Supernet
+from dnas.space.read import space_from_data
+
+from .networks import GROUPED, network, noisy, tiny
+
+onnx = pytest.importorskip("onnx", reason="needs dnas[onnx]")
+pytest.importorskip("onnxruntime", reason="needs dnas[onnx]")
+
+from dnas.export import onnx as onnx_export  # noqa: E402
+from dnas.export.count_onnx import macs  # noqa: E402
+
+NETWORKS = ("grouped", "tiny-0", "tiny-3", "fbnet_96@64")
+
+
+def runner(space, variables):
+    model = onnx_export.model(trace(space), weights_of(variables))
+    session = onnx_export.session(model.SerializeToString())
+    return lambda images: session.run(None, {"images": images.transpose(0, 3, 1, 2)})[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_same_numbers_and_macs(name):
+    space, variables = network(name)
+    assert parity.check(space, variables, runner(space, variables), "ONNX", batch=3) < parity.LIMIT
+    model = onnx_export.model(trace(space), weights_of(variables))
+    assert macs(model) == count(space)["macs"]
+    kinds = {node.op_type for node in model.graph.node}
+    assert "BatchNormalization" not in kinds, "every norm of these networks follows a convolution"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("fbnetv2_f1@64", "fbnetv3_a@64", "fbnet_b1_caffe2@64"))
+def test_same_numbers_of_published_networks(name):
+    space, variables = network(name)
+    assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
+
+
+@pytest.mark.parametrize("seed", (0, 5))
+def test_one_hot_supernet_equals_the_network_equals_onnx(seed):
+    found, space, assignment = tiny(seed)
+    wide = noisy(space)
+    side, full = found.network.resolution.value, space.resolution.max()
+    images = np.random.default_rng(seed).standard_normal((2, full, full, 3)).astype(np.float32)
+    gates = one_hot(Layout(space.choices), assignment)
+    supernet = np.asarray(jax.jit(lambda x: Supernet(space).apply(wide, x, gates)[0])(jnp.asarray(images)))
+    index = grid_index(side, full)
+    small = images[:, index][:, :, index]
+    variables = inherit(wide, found)
+    assert parity.difference(parity.reference(found.network, variables, small), supernet) < parity.LIMIT
+    assert parity.difference(runner(found.network, variables)(small), supernet) < parity.LIMIT
+
+
+def test_any_batch():
+    space, variables = network("tiny-0")
+    run = runner(space, variables)
+    images = parity.images(space, 5)
+    whole = run(images)
+    assert whole.shape == (5, 10)
+    np.testing.assert_allclose(np.concatenate([run(images[:1]), run(images[1:])]), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_difference_is_refused():
+    space, variables = network("tiny-0")
+    run = runner(space, variables)
+    with pytest.raises(UserError, match="differs from the network by"):
+        parity.check(space, variables, lambda x: run(x) + 0.01, "ONNX")
+
+
+def test_a_norm_by_itself_stays_a_norm():
+    data = GROUPED | {"trunk": [{"conv": {"kernel": 3, "out": 4, "norm": False, "act": "relu"}}], "head": GROUPED["head"][1:]}
+    space = space_from_data(data, "plain")
+    variables = parity.initial(space)
+    assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
+
+
+def test_preprocessing_stands_in_the_file():
+    preprocessing = {"side": 9, "channels": 2, "mean": [0.5, 0.5], "std": [1, 1], "interpolation": "nearest", "scale": 1}
+    space = space_from_data(GROUPED | {"preprocessing": preprocessing}, "grouped")
+    model = onnx_export.model(
+        trace(space), weights_of(parity.initial(space)), metadata=onnx_export.metadata_of(space)
+    )
+    found = {p.key: p.value for p in model.metadata_props}
+    assert json.loads(found["dnas.preprocessing"]) == preprocessing
+    assert json.loads(found["dnas.input"])["layout"] == "NCHW" and found["dnas.name"] == "grouped"
+
+
+def test_command_line(tmp_path, capsys):
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(GROUPED))
+    out = tmp_path / "net.onnx"
+    assert cli.call(main, Arguments(str(path), "onnx", out=out)) == 0
+    said = capsys.readouterr().out
+    assert "checked in onnxruntime" in said and "as dnas.count" in said and "random initial weights" in said
+    onnx.checker.check_model(out.read_bytes(), full_check=True)
+
+
+def test_a_space_is_no_architecture(tmp_path, capsys):
+    assert cli.call(main, Arguments("tiny", "onnx", out=tmp_path / "x.onnx")) == 2
+    assert "not an architecture" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(MissingExtra, match=r"install dnas\[onnx\]"):
+        onnx_export.model(trace(network("tiny-0")[0]), weights_of(network("tiny-0")[1]))

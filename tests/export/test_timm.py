@@ -1,0 +1,127 @@
+"""timm: block strings for what it can express, refusal for the rest, and our timm files against timm's own models."""
+
+import numpy as np
+import pytest
+
+from dnas.catalogue import load_space
+from dnas.count import count
+from dnas.errors import UserError
+from dnas.export import parity, timm
+from dnas.export.trace import trace, weights_of
+from dnas.nn.supernet import abstract_variables
+from dnas.space.read import at_input
+
+from .networks import grouped, network
+
+FILES = {"timm_fbnetc_100": "fbnetc_100", "timm_fbnetv3_b": "fbnetv3_b", "timm_fbnetv3_d": "fbnetv3_d",
+         "timm_fbnetv3_g": "fbnetv3_g"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def torch_and_timm():
+    """torch and timm, or a skip with the reason."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    try:
+        import timm as package
+    except ImportError as error:
+        pytest.skip(f"timm is not installed ({error})")
+    except RuntimeError:
+        # torch's CPU build with torchvision's CUDA build: declaring its operators is enough to import it.
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torch._dnas_keep = library
+        for module in [m for m in __import__("sys").modules if m.split(".")[0] in ("timm", "torchvision")]:
+            del __import__("sys").modules[module]
+        package = pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
+    return torch, package
+
+
+def test_block_strings():
+    planned = timm.plan(trace(load_space("timm_fbnetv3_b")), "b")
+    assert planned.stages[0] == ["ds_k3_s1_c16_nhs"] * 2
+    assert planned.stages[1][0] == "ir_k5_s2_e4_c24_nhs"
+    assert planned.options["model"] == "MobileNetV3" and planned.options["features"] == 1984
+    source = timm.source(trace(load_space("timm_fbnetc_100")), title="c", weights_file="w", where="c")
+    assert '"ir_r3_k5_s1_e6_c184_nre"' in source and "EfficientNet(" in source
+
+
+@pytest.mark.parametrize(
+    "name, part", [("fbnetv3_a", "trunk.6.*padding 1 at kernel 5"), ("fbnet_b1_caffe2", "trunk.8.*no timm block")]
+)
+def test_what_timm_lacks_is_named(name, part):
+    with pytest.raises(UserError, match=f"{part}"):
+        timm.plan(trace(load_space(name)), name)
+    with pytest.raises(UserError, match="timm cannot express"):
+        timm.plan(trace(grouped()), "grouped")
+
+
+@pytest.mark.parametrize("name", ("fbnet_96@64",))
+def test_exported_network(name, torch_and_timm):
+    torch, _ = torch_and_timm
+    space, variables = network(name)
+    module: dict = {}
+    exec(timm.source(trace(space), title=name, weights_file="w", where=name), module)
+    model = module["network"]()
+    tensors = timm.tensors(trace(space), weights_of(variables), name)
+    model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
+
+    def run(images):
+        with torch.inference_mode():
+            return model.eval()(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+
+    assert parity.check(space, variables, run, "timm") < parity.LIMIT
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_params_equal_those_of_timm(name, torch_and_timm):
+    _, package = torch_and_timm
+    model = package.create_model(FILES[name], pretrained=False)
+    assert count(load_space(name))["params"] == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("timm_fbnetc_100", "timm_fbnetv3_b"))
+def test_logits_equal_those_of_timm_with_its_weights(name, torch_and_timm):
+    torch, package = torch_and_timm
+    torch.manual_seed(0)
+    model = package.create_model(FILES[name], pretrained=False)
+    space = at_input(load_space(name), side=64)
+    settled(torch, model)
+    variables = from_timm(space, model.eval().state_dict())
+
+    def run(images):
+        with torch.inference_mode():
+            return model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+
+    assert parity.check(space, variables, run, "timm") < parity.LIMIT
+
+
+def settled(torch, model):
+    """Norm statistics of random images, without which activations grow from block to block."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, 64, 64))
+
+
+def from_timm(space, state):
+    """Our variables from timm's: both list their weighted operators in network order."""
+    modules = list(dict.fromkeys(k.rpartition(".")[0] for k in state))
+    ops = [op for op in trace(space).ops if op.path]
+    assert len(ops) == len(modules)
+    shapes = abstract_variables(space)
+    found: dict = {"params": {}, "batch_stats": {}}
+    leaves = {"scale": "weight", "shift": "bias", "mean": "running_mean", "var": "running_var", "bias": "bias"}
+    for op, module in zip(ops, modules, strict=True):
+        for group, stored in shapes.items():
+            for path, shape in stored.items():
+                if path.rpartition(".")[0] != op.path:
+                    continue
+                leaf = path.rpartition(".")[2]
+                value = state[f"{module}.{leaves.get(leaf, leaf)}"].numpy()
+                if leaf == "weight":
+                    value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
+                found[group][path] = np.ascontiguousarray(value).reshape(shape.shape)
+    return found
