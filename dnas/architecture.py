@@ -65,8 +65,8 @@ def written_fields(use: BlockUse, assignment: Assignment) -> dict[str, Any]:
         if field.part_of is not None and not values[field.part_of]:
             continue
         default = field.default
-        if isinstance(default, Formula):
-            default = parse(default.text, use.path).evaluate(known.__getitem__).value if field.written == "changed" else None
+        if isinstance(default, Formula) and field.written == "changed":
+            default = parse(default.text, use.path).evaluate(known.__getitem__).value
         if field.written == "always" or (field.written == "changed" and values[name] != default):
             result[name] = values[name]
     return result

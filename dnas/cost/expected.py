@@ -34,7 +34,7 @@ class StackedMeans:
             self.groups.append((tables, axes))
         self.position = np.argsort(order) if order else np.zeros(0, int)
 
-    def __call__(self, gates: Gates) -> Float[Array, "quantities"]:
+    def __call__(self, gates: Gates) -> Float[Array, " quantities"]:
         parts = []
         for tables, axes in self.groups:
             result = jnp.asarray(tables.astype(np.float32))
@@ -89,7 +89,7 @@ class ExpectedCosts:
         # One more entry, always 1, fills up short products.
         self.index = np.array([[*r, *[len(unique)] * (width - len(r))] for r in rows], int).reshape(len(rows), width)
 
-    def __call__(self, gates: Gates) -> Float[Array, "costs"]:
+    def __call__(self, gates: Gates) -> Float[Array, " costs"]:
         means = jnp.concatenate([self.means(gates), jnp.ones(1)])
         values = jnp.asarray(self.coefficients, jnp.float32)
         for column in self.index.T:

@@ -199,15 +199,16 @@ class Lookup:
             position = np.unravel_index(rows, padded.shape)
             rows = np.ravel_multi_index(position, sizes)
         blocks = described(walked, over, rows)
-        estimate = self.interpolator(walked.use.kind)(blocks)
+        interpolator = self._interpolator(walked.use.kind, names[0])
+        estimate = interpolator(blocks)
         self.coverage.beyond += int(estimate.beyond.sum())
         self.coverage.borrowed += int(estimate.borrowed.sum())
         self.coverage.missing += names[: max(0, 20 - len(self.coverage.missing))]
-        self.coverage.error[walked.use.kind] = self.interpolator(walked.use.kind).record
+        self.coverage.error[walked.use.kind] = interpolator.record
         for key, ms in zip(names, estimate.ms.tolist(), strict=True):
             self._known[key] = ms, INTERPOLATED
 
-    def interpolator(self, kind: str) -> Interpolator:
+    def _interpolator(self, kind: str, asked: str) -> Interpolator:
         """The estimates of a block kind; raises `UserError` where the table has nothing to go by."""
         if kind not in self._interpolators:
             found = None
@@ -215,7 +216,8 @@ class Lookup:
                 blocks, ms, _ = self._described[kind]
                 found = Interpolator(blocks, ms, relative=self.table.relative_to_skip)
             if found is None or not found.record.entries:
-                raise UserError(f"table {self.table.name}: no entry of block kind '{kind}' that does any work")
+                working = f"no entry of block kind '{kind}' that does any work, as '{asked}' does"
+                raise UserError(f"table {self.table.name}: {working}")
             self._interpolators[kind] = found
         return self._interpolators[kind]
 

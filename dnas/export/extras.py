@@ -9,13 +9,13 @@ from typing import Any
 from dnas.errors import MissingExtra
 
 
-def need(module: str, extra: str, note: str = "") -> Any:
-    """The module, or a `MissingExtra` that says what to install."""
+def need(module: str, extra: str, how: str = "") -> Any:
+    """The module, or a `MissingExtra` that says what to install (`how`, where it is not as plain as an extra)."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         missing = error.name or module
-        raise MissingExtra(f"{missing} is missing; install dnas[{extra}]{note}") from error
+        raise MissingExtra(f"{missing} is missing; {how or f'install dnas[{extra}]'}") from error
 
 
 def unusable(module: str) -> str:

@@ -17,7 +17,7 @@ from dnas.export.stablehlo import image_spec
 from dnas.nn.supernet import Variables
 from dnas.space.space import Space
 
-INSTALL = ": pip install --no-deps litert-converter ai-edge-litert"
+INSTALL = "pip install --no-deps litert-converter ai-edge-litert (what their wheels pin conflicts with chex, unneeded)"
 INPUT, OUTPUT = "images", "logits"
 
 

@@ -20,7 +20,7 @@ from dnas.errors import UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
-from dnas.export.extras import unusable
+from dnas.export.extras import need, unusable
 from dnas.export.trace import trace, weights_of
 from dnas.files import write_atomic
 from dnas.nn.supernet import Variables
@@ -40,6 +40,8 @@ def export(arch: str, to: str, weights: Path | None = None, out: Path | None = N
     space = load_space(arch)
     graph = trace(space)  # refuses what is not an architecture, before any work
     out = Path(f"{space.name}{SUFFIXES[to]}") if out is None else out
+    for module, extra, how in NEEDS.get(to, ()):
+        need(module, extra, how)
     if out.is_dir():
         raise UserError(f"{out}: a folder, not a file")
     if weights is None:
@@ -170,6 +172,14 @@ def _beside(out: Path) -> Path:
 MAKERS: dict[str, Callable[[Space, Any, Variables, Path], Made]] = {
     "onnx": _onnx, "stablehlo": _stablehlo, "litert": _litert, "timm": _timm, "flax": _flax, "torch": _torch,
 }  # fmt: skip
+NEEDS = {
+    "onnx": (("onnx", "onnx", ""), ("onnxruntime", "onnx", "")),
+    "stablehlo": (("flatbuffers", "stablehlo", ""),),
+    "litert": tuple(
+        (m, "", litert.INSTALL) for m in ("litert_converter.converter_api_ext", "ai_edge_litert.interpreter")
+    ),
+}
+"""Packages that an export cannot do without: (module, extra, other advice), looked for before any work."""
 SUFFIXES = {
     "onnx": ".onnx", "stablehlo": ".stablehlo", "litert": ".tflite", "timm": "_timm.py", "flax": "_flax.py",
     "torch": "_torch.py",

@@ -1,4 +1,4 @@
-"""What has been measured so far: written whole after every chunk, so that a stopped measurement goes on."""
+"""What has been measured so far: written whole every few seconds, so that a stopped measurement goes on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from dnas.errors import InputError
-from dnas.files import MAX_JSON, parse_json, read_bytes, write_json
-from dnas.measure.blocks import BlockSpec
+from dnas.files import MAX_JSON, parse_json, read_bytes, write_atomic
 from dnas.measure.protocol import Timing
 from dnas.space.space import Space
 
@@ -24,17 +23,14 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
 
     conditions: dict[str, Any]
     started: str
-    plan: list[Any]
-    """Blocks in order: [key, kind, channels, side, fields, MACs]."""
+    plan: list[str]
+    """Keys of the blocks, in order."""
     results: dict[str, dict[str, Any]]
     """Key -> the fields of `Timing`."""
     elapsed_s: float = 0.0
     load: float = 0.0
     """The largest load average met."""
     schema: str = SCHEMA
-
-    def blocks(self) -> list[BlockSpec]:
-        return [BlockSpec(k, kind, c, s, tuple((n, v) for n, v in f), m) for k, kind, c, s, f, m in self.plan]
 
     def timing(self, key: str) -> Timing:
         return Timing(**self.results[key])
@@ -43,16 +39,12 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
         self.results[key] = dataclasses.asdict(timing)
 
 
-def planned(blocks: tuple[BlockSpec, ...]) -> list[Any]:
-    return [[b.key, b.kind, b.channels, b.side, [list(pair) for pair in b.fields], b.macs] for b in blocks]
-
-
 def partial_path(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
 def save(path: Path, record: Record) -> None:
-    write_json(path, msgspec.to_builtins(record))
+    write_atomic(path, msgspec.json.encode(record))
 
 
 def load(path: Path, conditions: dict[str, Any]) -> Record:
@@ -60,7 +52,6 @@ def load(path: Path, conditions: dict[str, Any]) -> Record:
     data = parse_json(read_bytes(path, MAX_JSON).decode("utf-8", "replace"), str(path))
     try:
         record = msgspec.convert(data, Record)
-        record.blocks()
         for key in record.results:
             record.timing(key)
     except (msgspec.ValidationError, TypeError, ValueError) as error:

@@ -23,10 +23,10 @@ from dnas.measure.blocks import BlockSpec, distinct_blocks
 from dnas.measure.plan import Plan, duration, make_plan
 from dnas.measure.protocol import Protocol, measured
 from dnas.measure.runtimes import Runtime, device, runtime
-from dnas.space.space import Space
 
 CHUNK = 16
 PROBES = 5
+SAVE_EVERY_S = 5.0
 
 
 def measure(
@@ -45,18 +45,20 @@ def measure(
         "space": space.name, "space_hash": records.space_hash(space), "runtime": runtime_name,
         "device": device(runtime_name), "threads": threads, "versions": made.about,
     }  # fmt: skip
+    blocks = distinct_blocks(space)
     if resume:
         record = records.load(partial, conditions)
         say(f"going on with {partial}: {len(record.results):,} of {len(record.plan):,} blocks measured")
     else:
-        plan = plan_for(space, made, minutes, protocol)
+        plan = plan_for(blocks, made, minutes, protocol)
         say(plan.describe(space.name))
         if plan_only:
             return None
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = records.Record(conditions, started, records.planned(plan.blocks), {})
+        record = records.Record(conditions, started, [b.key for b in plan.blocks], {})
         records.save(partial, record)
-    _measure(made, record, partial, protocol, minutes * 60, say, progress)
+    by_key = {b.key: b for b in blocks}
+    _measure(made, record, [by_key[key] for key in record.plan], partial, protocol, minutes * 60, say, progress)
     table = table_of(record, out.stem, protocol)
     write_table(out, table)
     partial.unlink(missing_ok=True)
@@ -66,9 +68,8 @@ def measure(
     return table
 
 
-def plan_for(space: Space, made: Runtime, minutes: float, protocol: Protocol) -> Plan:
-    """The measuring plan of a space, its duration estimated from a few blocks timed now."""
-    blocks = distinct_blocks(space)
+def plan_for(blocks: list[BlockSpec], made: Runtime, minutes: float, protocol: Protocol) -> Plan:
+    """The measuring plan of a space's blocks, its duration estimated from a few blocks timed now."""
     by_work = sorted(blocks, key=lambda b: b.macs)
     probes = [by_work[i] for i in np.unique(np.linspace(0, len(blocks) - 1, PROBES).astype(int))]
     short = Protocol(warm_up=3, repeats=10, most_s=0.5)
@@ -91,26 +92,32 @@ def plan_for(space: Space, made: Runtime, minutes: float, protocol: Protocol) ->
 
 
 def _measure(
-    made: Runtime, record: records.Record, partial: Path, protocol: Protocol, bound_s: float,
+    made: Runtime, record: records.Record, planned: list[BlockSpec], partial: Path, protocol: Protocol, bound_s: float,
     say: Callable[[str], None], progress: Callable[..., Any] | None,
 ) -> None:  # fmt: skip
-    planned = record.blocks()
     left = [block for block in planned if block.key not in record.results]
     chunks = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
     bar = progress(len(planned), len(planned) - len(left)) if progress is not None else _silent()
-    with bar as advance:
-        for chunk in chunks:
-            start = time.perf_counter()
-            timings = measured([made.build(block) for block in chunk], protocol)
-            for block, timing in zip(chunk, timings, strict=True):
-                record.add(block.key, timing)
-            record.elapsed_s += time.perf_counter() - start
-            record.load = max(record.load, os.getloadavg()[0])
-            records.save(partial, record)
-            advance(len(chunk))
-            if record.elapsed_s > bound_s and len(record.results) < len(planned):
-                say(f"time is up: {len(record.results):,} of {len(planned):,} planned blocks measured")
-                return
+    saved = time.perf_counter()
+    try:
+        with bar as advance:
+            for chunk in chunks:
+                start = time.perf_counter()
+                timings = measured([made.build(block) for block in chunk], protocol)
+                for block, timing in zip(chunk, timings, strict=True):
+                    record.add(block.key, timing)
+                now = time.perf_counter()
+                record.elapsed_s += now - start
+                record.load = max(record.load, os.getloadavg()[0])
+                if now - saved > SAVE_EVERY_S:
+                    records.save(partial, record)
+                    saved = now
+                advance(len(chunk))
+                if record.elapsed_s > bound_s and len(record.results) < len(planned):
+                    say(f"time is up: {len(record.results):,} of {len(planned):,} planned blocks measured")
+                    return
+    finally:
+        records.save(partial, record)
 
 
 def table_of(record: records.Record, name: str, protocol: Protocol) -> LatencyTable:

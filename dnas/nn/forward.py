@@ -19,11 +19,11 @@ from dnas.nn import primitives as P
 from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
 from dnas.nn.lookup import Lookup
+from dnas.nn.mixing import mix_grids
 from dnas.network import Feature
 from dnas.space.quantity import Quantity
 
 NORM_EPSILON = 1e-5
-LEAST_COVERAGE = 1e-4
 NORM_MOMENTUM = 0.9
 
 
@@ -70,7 +70,7 @@ class Forward:
     def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, groups, bias) -> Array:
         shape = (x.width // groups, y.width)
         w = self._mixed_kernel(path, kernel, shape)
-        if x.pending:
+        if x.pending and groups == 1:  # groups have fixed widths: nothing to mask
             w = w * self._mask(x.channels, x.width)[:, None]
         out = self._spatial(
             lambda v, w: P.conv(v, w, stride, padding.max(), groups), x, y, w, pixelwise=kernel.max() == 1 and stride == 1
@@ -111,18 +111,11 @@ class Forward:
         assert side is not None and y.side is not None
         if pixelwise or side.is_constant:
             return apply(x.value, w)
-        pairs = list(zip(*(q.table_over(side.over).reshape(-1).tolist() for q in (side, _spread(y.side, side))), strict=True))
-        gate = joint_probability(side, self.gates)
-        out = P.mix_grids(
-            lambda v: apply(v, w), x.value, gate, pairs, side.max(), y.side.max(), self.resolution_paths
-        )
-        if self.paper_resolution:
-            return out
         # The grids of the input decide coverage of the output: options differ there even where output sides agree.
-        share = self._pixel_sums(coverage, _spread(y.side, side))
-        # Below the floor a pixel counts for nothing anyway, and 1/share (or its gradient) would overflow.
-        held = share > LEAST_COVERAGE
-        return out * jnp.where(held, 1 / jnp.where(held, share, 1), 0)[None, :, :, None]
+        out_side = _spread(y.side, side)
+        sides = list(zip(side.table.reshape(-1).tolist(), out_side.table.reshape(-1).tolist(), strict=True))
+        share = None if self.paper_resolution else self._pixel_sums(coverage, out_side)
+        return mix_grids(apply, x.value, w, joint_probability(side, self.gates), sides, share, self.resolution_paths)
 
     def _biased(self, path: str, y: Array, bias: bool) -> Array:
         return y + self.parameters.weight(f"{path}.bias", y.shape[-1:], 0.0) if bias else y
@@ -213,8 +206,6 @@ class Forward:
 
 def _spread(part: Quantity, side: Quantity) -> Quantity:
     """`part` as a table over all the choices of `side`."""
-    import numpy as np
-
     return Quantity(side.over, np.broadcast_to(part.table_over(side.over), side.table.shape))
 
 

@@ -53,7 +53,7 @@ class Gates:
     values: Float[Array, "choices options"]
     layout: Layout
 
-    def __getitem__(self, name: str) -> Float[Array, "options"]:
+    def __getitem__(self, name: str) -> Float[Array, " options"]:
         row = self.layout.rows[name]
         return self.values[row, : len(self.layout.choices[row])]
 
@@ -132,7 +132,7 @@ def one_hot(layout: Layout, assignment: Assignment) -> Gates:
     return Gates(jnp.asarray(values), layout)
 
 
-def entropy(layout: Layout, theta: Theta) -> Float[Array, "choices"]:
+def entropy(layout: Layout, theta: Theta) -> Float[Array, " choices"]:
     """Each choice's entropy under softmax(theta) as a share of the uniform distribution's (0 to 1)."""
     p = probabilities(layout, theta).values
     most = np.log(np.array([max(len(c), 2) for c in layout.choices], np.float32))

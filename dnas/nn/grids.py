@@ -29,19 +29,31 @@ def grid_index(side: int, full: int) -> np.ndarray:
     return np.arange(side) * full // side
 
 
+def pixel_index(side: int, full: int, stored: int) -> np.ndarray:
+    """[stored * stored]: for each pixel of a map of side `stored`, whose corner holds the option's own map, the pixel
+    of the map of side `full` that it is taken from; past the map's end where it is outside the option's.
+    """
+    return _pixels(np.concatenate([grid_index(side, full), np.full(stored - side, full)]), full, full)
+
+
+def pixel_source(side: int, full: int, stored: int) -> np.ndarray:
+    """[full * full]: the inverse of `pixel_index`, past the map's end for a pixel that is not on the grid."""
+    source = np.full(full, side)
+    source[grid_index(side, full)] = np.arange(side)
+    return _pixels(source, side, stored)
+
+
+def _pixels(rows: np.ndarray, end: int, stride: int) -> np.ndarray:
+    flat = rows[:, None] * stride + rows[None, :]
+    return np.where((rows[:, None] < end) & (rows[None, :] < end), flat, stride * stride).reshape(-1).astype(np.int32)
+
+
 def grid_rows(sides: Sequence[int], full: int) -> np.ndarray:
     """[options, full]: 1 at the rows of each option's grid."""
     rows = np.zeros((len(sides), full), np.float32)
     for n, side in enumerate(sides):
         rows[n, grid_index(side, full)] = 1
     return rows
-
-
-def grid_source(side: int, full: int) -> np.ndarray:
-    """[full]: for each row of the full map its row in the option's own map, `side` where it is on no grid row."""
-    source = np.full(full, side)
-    source[grid_index(side, full)] = np.arange(side)
-    return source
 
 
 def coverage(side: Quantity, gates: Gates) -> Float[Array, "H W"]:

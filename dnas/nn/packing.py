@@ -32,7 +32,7 @@ class Packing:
             for group, leaves in shapes.items()
         }
 
-    def pack(self, variables: Variables) -> dict[str, Leaves]:
+    def pack(self, variables: Mapping[str, Any]) -> dict[str, Leaves]:
         """`{group: {path: array}}` with all vectors of a group under the key `packed`."""
         return {group: _pack(tuple(self.sizes[group]), leaves) for group, leaves in variables.items()}
 
@@ -44,12 +44,9 @@ class Packing:
         rest = {path: leaf for path, leaf in leaves.items() if path != PACKED}
         if PACKED not in leaves:
             return rest
-        parts = _split(leaves[PACKED], tuple(self.sizes[group].values()))
-        return rest | dict(zip(self.sizes[group], parts, strict=True))
-
-    def vectors(self, group: str, value: Any) -> np.ndarray:
-        """`value(path)` repeated over each packed path's entries."""
-        return np.concatenate([np.full(size, value(path)) for path, size in self.sizes[group].items()])
+        sizes = self.sizes[group]
+        parts: Any = _split(leaves[PACKED], tuple(sizes.values()))
+        return rest | {path: parts[n] for n, path in enumerate(sizes)}
 
 
 def _pack(paths: tuple[str, ...], leaves: Leaves) -> Leaves:

@@ -1,4 +1,4 @@
-"""Arithmetic of the network on plain arrays: convolutions, norm statistics, activations, resolution mixing.
+"""Arithmetic of the network on plain arrays: convolutions, norm statistics, activations.
 
 Each operation has the form that is fastest on the backend it is lowered for. On CPU XLA's grouped convolution is one
 to two orders of magnitude slower than a sum of shifted products, so depthwise convolutions are written as such there,
@@ -8,15 +8,12 @@ with a custom gradient; GPU and TPU use the library's convolution.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
-
-from dnas.nn.grids import grid_index, grid_source
+from jaxtyping import Array, Float
 
 Map = Float[Array, "N H W C"]
 
@@ -139,102 +136,51 @@ def _kernel_gradient(x: Map, ct: Map, k: int, stride: int, padding: int) -> Arra
     return lax.map(tap_gradient, jnp.arange(k * k)).reshape(k, k, c)
 
 
-def mix_grids(
-    apply: Callable[[Map], Map], x: Map, gate: Float[Array, "options"], sides: Sequence[tuple[int, int]],
-    full: int, out_full: int, paths: int | None = None,
-) -> Map:  # fmt: skip
-    """sum_r g_r U_r(F(S_r(x))): FBNetV2's resolution masking (section 3.2).
-
-    S_r takes the pixels of option r's grid, U_r puts F's result onto the same grid of the output, zeros elsewhere.
-    `sides` are each option's (input side, output side); equal pairs share one evaluation. With `paths`, only that
-    many options, those of the largest gates, are evaluated, in one batch on maps of the full side.
-    """
-    if paths is not None and paths < len(set(sides)):
-        return _mix_sampled(apply, x, gate, sides, full, out_full, paths)
-    total = None
-    for pair in dict.fromkeys(sides):
-        weight = sum(gate[n] for n, other in enumerate(sides) if other == pair)
-        part = _place(apply(_take(x, pair[0], full)), out_full) * weight
-        total = part if total is None else total + part
-    return total
-
-
-def _mix_sampled(apply, x: Map, gate: Array, sides: Sequence[tuple[int, int]], full: int, out_full: int, paths: int):
-    weights, chosen = lax.top_k(gate, paths)
-    into = jnp.asarray(np.stack([_padded(grid_index(a, full), full, full) for a, _ in sides]))[chosen]
-    back = jnp.asarray(np.stack([grid_source(a, full) for a, _ in sides]))[chosen]
-    out_into = jnp.asarray(np.stack([_padded(grid_index(b, out_full), out_full, out_full) for _, b in sides]))[chosen]
-    # Rows past an option's own side are computed too, and dropped here: no pixel of the output asks for them.
-    out_back = np.stack([np.where((s := grid_source(b, out_full)) < b, s, out_full) for _, b in sides])
-    out_back = jnp.asarray(out_back)[chosen]
-    back = jnp.where(back >= jnp.asarray([a for a, _ in sides])[chosen][:, None], full, back)
-    maps = jnp.concatenate([regrid(x, into[n], back[n]) for n in range(paths)])
-    results = jnp.split(apply(maps), paths)
-    return sum(w * regrid(y, out_back[n], out_into[n]) for n, (w, y) in enumerate(zip(weights, results, strict=True)))
-
-
-def _padded(index: np.ndarray, length: int, fill: int) -> np.ndarray:
-    return np.concatenate([index, np.full(length - len(index), fill)])
+def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:
+    """Mean and variance a channel over all other axes; `weights` (adding up to 1) weigh the pixels of a map."""
+    if weights is not None:
+        return _weighted_moments(x, weights)
+    axes = tuple(range(x.ndim - 1))
+    mean = jnp.mean(x, axes)
+    # A shift by the mean before squaring: mean of squares minus squared mean cancels where |mean| >> std.
+    return mean, jnp.mean(jnp.square(x - mean), axes)
 
 
 @jax.custom_vjp
-def regrid(x: Map, source: Int[Array, "rows"], target: Int[Array, "H"]) -> Map:
-    """y[:, i, j] = x[:, source[i], source[j]], zero where an index is past the map.
-
-    `target` is the inverse index: the gradient is the same gather the other way round, where the gradient of a plain
-    gather would be a scatter.
-    """
-    y = jnp.take(x, source, axis=1, mode="fill", fill_value=0)
-    # The barrier keeps XLA from repeating the gather in every tap of the convolution that reads it.
-    return lax.optimization_barrier(jnp.take(y, source, axis=2, mode="fill", fill_value=0))
+def _weighted_moments(x: Map, weights: Float[Array, "H W"]) -> tuple[Array, Array]:
+    mean, variance, _ = _summed_moments(x, weights)
+    return mean, variance
 
 
-def _regrid_forward(x: Map, source: Array, target: Array):
-    return regrid(x, source, target), (source, target)
+def _summed_moments(x: Map, weights: Array) -> tuple[Array, Array, tuple[Array, Array]]:
+    """The moments, and each pixel's sums over the batch: the weights meet those, never a map of the whole batch."""
+    w = (weights / x.shape[0])[:, :, None]
+    first = jnp.sum(x, 0)
+    mean = jnp.sum(first * w, (0, 1))
+    second = jnp.sum(jnp.square(x - mean), 0)
+    return mean, jnp.sum(second * w, (0, 1)), (first, second)
 
 
-def _regrid_backward(saved: tuple[Array, Array], ct: Map):
-    source, target = saved
-    return regrid(ct, target, source), None, None
+def _moments_forward(x: Map, weights: Array):
+    mean, variance, sums = _summed_moments(x, weights)
+    return (mean, variance), (x, weights, mean, sums)
 
 
-regrid.defvjp(_regrid_forward, _regrid_backward)
+def _moments_backward(saved: tuple[Map, Array, Array, tuple[Array, Array]], cts: tuple[Array, Array]):
+    x, weights, mean, (first, second) = saved
+    d_mean, d_variance = cts
+    # The variance's path through the mean adds nothing: weighted deviations add up to zero.
+    d_x = (weights / x.shape[0])[:, :, None] * (d_mean + 2 * (x - mean) * d_variance)
+    return d_x, jnp.sum(first * d_mean + second * d_variance, -1) / x.shape[0]
 
 
-def _take(x: Map, side: int, full: int) -> Map:
-    """The pixels of the grid of side `side`: by strides where the ratio is an integer, else by index."""
-    if side == full:
-        return x
-    if full % side == 0:
-        return x[:, :: full // side, :: full // side]
-    return regrid(x, jnp.asarray(grid_index(side, full)), jnp.asarray(grid_source(side, full)))
-
-
-def _place(x: Map, full: int) -> Map:
-    """The map of side `full` that holds x on its grid and zeros elsewhere."""
-    side = x.shape[1]
-    if side == full:
-        return x
-    if full % side == 0:
-        gap = full // side - 1
-        return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, gap, gap), (0, gap, gap), (0, 0, 0)])
-    return regrid(x, jnp.asarray(grid_source(side, full)), jnp.asarray(grid_index(side, full)))
-
-
-def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:
-    """Mean and variance a channel over all other axes; `weights` (adding up to 1) weigh the pixels of a map."""
-    axes = tuple(range(x.ndim - 1))
-    if weights is None:
-        mean = jnp.mean(x, axes)
-        # A shift by the mean before squaring: mean of squares minus squared mean cancels where |mean| >> std.
-        return mean, jnp.mean(jnp.square(x - mean), axes)
-    w = (weights / x.shape[0])[None, :, :, None]
-    mean = jnp.sum(x * w, axes)
-    return mean, jnp.sum(jnp.square(x - mean) * w, axes)
+_weighted_moments.defvjp(_moments_forward, _moments_backward)
 
 
 def spatial_mean(x: Map, weights: Float[Array, "H W"] | None) -> Float[Array, "N C"]:
     """Mean over the map, or over the pixels of the chosen grids."""
     if weights is None:
         return jnp.mean(x, (1, 2))
-    return jnp.einsum("nhwc,hw->nc", x, weights)
+    n, h, w, c = x.shape
+    row = jnp.broadcast_to(weights.reshape(1, h * w), (n, 1, h * w))
+    return jnp.matmul(row, x.reshape(n, h * w, c), precision="highest")[:, 0]

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dnas.errors import InputError
 from dnas.network import Feature, Network
-from dnas.nn.forward import Forward, Parameters, Switch
+from dnas.nn.forward import Forward, Switch
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Quantity

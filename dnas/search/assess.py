@@ -27,17 +27,21 @@ BATCH = 100
 
 
 def assessment(problem: Problem) -> Callable:
-    """The program `(packed variables, gates, images, labels, switch) -> (batch_stats, correct)`; labels of -1 do not count."""
-    net = Supernet(
-        problem.proxy, paper_resolution=problem.settings.paper_resolution,
-        resolution_paths=problem.settings.resolution_paths or None,
-    )  # fmt: skip
+    """The program `(variables, gates, images, labels, switch) -> (batch_stats, correct)`.
 
+    Variables are packed; labels of -1 do not count.
+    """
+    s = problem.settings
+    net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None)
     packing = Packing(problem.proxy)
 
     def run(variables, gates, images, labels, switch):
         (logits, _), updated = net.apply(
-            packing.unpack(variables), prepare(images, problem.preprocessing), gates, momentum=switch, mutable=["batch_stats"]
+            packing.unpack(variables),
+            prepare(images, problem.preprocessing),
+            gates,
+            momentum=switch,
+            mutable=["batch_stats"],
         )
         return packing.pack(updated)["batch_stats"], jnp.sum(jnp.argmax(logits, -1) == labels)
 

@@ -89,6 +89,9 @@ def check(measured: list[Measured], constraints: tuple[Quantity, ...]) -> None:
         if m.smallest > m.budget.limit:
             least = m.budget.shown(m.smallest)
             raise UserError(f"--budget {m.budget.text}: out of reach; the smallest network of the space has {least}")
-    if len(measured) > 1 and feasible_together([m.cost for m in measured], [m.budget.limit for m in measured], constraints) is None:
+    if (
+        len(measured) > 1
+        and feasible_together([m.cost for m in measured], [m.budget.limit for m in measured], constraints) is None
+    ):
         names = " and ".join(m.budget.text for m in measured)
         raise UserError(f"--budget {names}: each can be met alone, but no network of the space meets them together")

@@ -31,7 +31,9 @@ class Console:
 
         space, data = problem.space, problem.dataset
         device = jax.devices()[0]
-        self.out.print(f"[bold]{space.name}[/]: {len(space.choices)} choices; on {device.platform} ({device.device_kind})")
+        self.out.print(
+            f"[bold]{space.name}[/]: {len(space.choices)} choices; on {device.platform} ({device.device_kind})"
+        )
         self.out.print(
             f"data: {data.name}, {len(problem.split.weights_index)} images for weights, "
             f"{len(problem.split.theta_index)} for the choices, {len(data.test_labels)} for test"

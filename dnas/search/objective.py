@@ -23,7 +23,7 @@ FILLED = 0.985
 class Multipliers(NamedTuple):
     """Dual variables, all at least 0."""
 
-    down: Float[Array, "budgets"]
+    down: Float[Array, " budgets"]
     up: Float[Array, ""]
 
 
@@ -48,12 +48,12 @@ def scaled(cost: Float[Array, ""], smallest: float) -> Float[Array, ""]:
     return jnp.maximum(cost * (jnp.e / smallest), jnp.e) if smallest > 0 else cost + jnp.e
 
 
-def violations(expected: Float[Array, "budgets"], limits: Float[Array, "budgets"]) -> Float[Array, "budgets"]:
+def violations(expected: Float[Array, " budgets"], limits: Float[Array, " budgets"]) -> Float[Array, " budgets"]:
     """u_j = log E[cost_j] - log B_j: positive above the budget."""
     return jnp.log(expected) - jnp.log(limits)
 
 
-def budget_term(u: Float[Array, "budgets"], multipliers: Multipliers, penalty: float, fill: bool) -> Float[Array, ""]:
+def budget_term(u: Float[Array, " budgets"], multipliers: Multipliers, penalty: float, fill: bool) -> Float[Array, ""]:
     """sum_j lambda_j u_j - mu max_j u_j with the quadratic terms of the augmented Lagrangian."""
     down = jnp.sum(multipliers.down * u + 0.5 * penalty * jnp.square(jnp.maximum(u, 0)))
     if not fill:
@@ -62,7 +62,7 @@ def budget_term(u: Float[Array, "budgets"], multipliers: Multipliers, penalty: f
     return down + multipliers.up * lack + 0.5 * penalty * jnp.square(jnp.maximum(lack, 0))
 
 
-def ascend(u: Float[Array, "budgets"], multipliers: Multipliers, rate: float, fill: bool) -> Multipliers:
+def ascend(u: Float[Array, " budgets"], multipliers: Multipliers, rate: float, fill: bool) -> Multipliers:
     """One step of dual ascent on the violations."""
     lack = jnp.log(FILLED) - jnp.max(u)
     up = jnp.maximum(multipliers.up + rate * lack, 0) if fill else multipliers.up

@@ -48,9 +48,7 @@ class Problem:
         return np.array([m.budget.limit for m in self.measured], np.float32)
 
 
-def make_problem(
-    space: Space, budgets: Sequence[Budget], dataset: Dataset, settings: Settings, seed: int
-) -> Problem:
+def make_problem(space: Space, budgets: Sequence[Budget], dataset: Dataset, settings: Settings, seed: int) -> Problem:
     """Checks the budgets, then builds the proxy; raises `UserError` where a budget is out of reach."""
     walked, last = shapes(space)
     if last.side is not None or not last.channels.is_constant:
@@ -94,7 +92,9 @@ def proxy_notes(problem: Problem) -> list[str]:
         sides = proxy.resolution.table_over(space.resolution.over)
         sides = np.broadcast_to(sides, space.resolution.table.shape).reshape(-1).tolist()
         if used[0] != own[0]:
-            notes.append("resolutions by proxy: " + ", ".join(f"{a} as {b}" for a, b in zip(options, sides, strict=True)))
+            notes.append(
+                "resolutions by proxy: " + ", ".join(f"{a} as {b}" for a, b in zip(options, sides, strict=True))
+            )
         same = [[a for a, b in zip(options, sides, strict=True) if b == s] for s in dict.fromkeys(sides)]
         notes += [f"options that coincide by proxy: {group}" for group in same if len(group) > 1]
     return notes

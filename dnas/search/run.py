@@ -146,7 +146,8 @@ def compile_programs(problem: Problem, console: Console) -> Programs:
         compiled = [future.result() for future in futures]
     seconds = time.time() - began
     console.compiled(seconds)
-    return Programs(strategy.init, *compiled, seconds)
+    weights, theta, assess_program = compiled
+    return Programs(strategy.init, weights, theta, assess_program, seconds)
 
 
 def train(problem: Problem, programs: Programs, out: Path | None, console: Console) -> Trained:
@@ -246,7 +247,9 @@ def _warnings(problem: Problem, theta: Theta, derivation: Derivation) -> list[st
     blocks = [name for name, option in taken.items() if name.endswith(".one_of")]
     skips = [name for name in blocks if taken[name] == "skip"]
     if blocks and len(skips) > 0.5 * len(blocks):
-        notes.append(f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, or warm up longer")
+        notes.append(
+            f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, or warm up longer"
+        )
     decided = float(np.mean(largest_probability(problem, theta))) if problem.space.choices else 1.0
     even = float(np.mean([1 / len(c) for c in problem.space.choices])) if problem.space.choices else 1.0
     if decided < even + 0.25 * (1 - even):

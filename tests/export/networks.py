@@ -44,7 +44,7 @@ def network(name: str) -> tuple[Space, Variables]:
     else:
         published, _, side = name.partition("@")
         space = at_input(load_space(published), side=int(side))
-    return space, parity.initial(space, batch=8)
+    return space, parity.initial(space)
 
 
 @functools.lru_cache(maxsize=4)

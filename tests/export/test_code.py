@@ -1,6 +1,7 @@
 """Exported Python files: run as a user would run them, the same numbers as the network."""
 
 import ast
+import sys
 
 import numpy as np
 import pytest
@@ -95,7 +96,8 @@ def test_litert():
 def test_litert_missing(tmp_path, monkeypatch):
     from dnas.errors import MissingExtra
 
-    monkeypatch.setitem(__import__("sys").modules, "litert_converter", None)
+    monkeypatch.setitem(sys.modules, "litert_converter", None)
+    monkeypatch.setitem(sys.modules, "litert_converter.converter_api_ext", None)
     with pytest.raises(MissingExtra, match="pip install --no-deps litert-converter"):
         export("fbnet_96", "litert", out=tmp_path / "x.tflite")
     assert list(tmp_path.iterdir()) == []

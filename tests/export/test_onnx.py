@@ -1,6 +1,7 @@
 """ONNX: the same numbers as the network and the supernet, the same MACs as dnas.count, any batch."""
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from dnas import cli
+from dnas.catalogue import load_space, published_names
 from dnas.count import count
 from dnas.errors import MissingExtra, UserError
 from dnas.export import parity
@@ -44,6 +46,13 @@ def test_same_numbers_and_macs(name):
     assert macs(model) == count(space)["macs"]
     kinds = {node.op_type for node in model.graph.node}
     assert "BatchNormalization" not in kinds, "every norm of these networks follows a convolution"
+
+
+@pytest.mark.parametrize("name", published_names())
+def test_macs_of_every_published_network(name):
+    space = load_space(name)
+    model = onnx_export.model(trace(space), lambda name, shape: np.zeros(shape, np.float32), check=False)
+    assert macs(model) == count(space)["macs"]
 
 
 @pytest.mark.slow
@@ -85,18 +94,26 @@ def test_a_difference_is_refused():
 
 
 def test_a_norm_by_itself_stays_a_norm():
-    data = GROUPED | {"trunk": [{"conv": {"kernel": 3, "out": 4, "norm": False, "act": "relu"}}], "head": GROUPED["head"][1:]}
+    data = GROUPED | {
+        "trunk": [{"conv": {"kernel": 3, "out": 4, "norm": False, "act": "relu"}}],
+        "head": GROUPED["head"][1:],
+    }
     space = space_from_data(data, "plain")
     variables = parity.initial(space)
     assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
 
 
 def test_preprocessing_stands_in_the_file():
-    preprocessing = {"side": 9, "channels": 2, "mean": [0.5, 0.5], "std": [1, 1], "interpolation": "nearest", "scale": 1}
+    preprocessing = {
+        "side": 9,
+        "channels": 2,
+        "mean": [0.5, 0.5],
+        "std": [1, 1],
+        "interpolation": "nearest",
+        "scale": 1,
+    }
     space = space_from_data(GROUPED | {"preprocessing": preprocessing}, "grouped")
-    model = onnx_export.model(
-        trace(space), weights_of(parity.initial(space)), metadata=onnx_export.metadata_of(space)
-    )
+    model = onnx_export.model(trace(space), weights_of(parity.initial(space)), metadata=onnx_export.metadata_of(space))
     found = {p.key: p.value for p in model.metadata_props}
     assert json.loads(found["dnas.preprocessing"]) == preprocessing
     assert json.loads(found["dnas.input"])["layout"] == "NCHW" and found["dnas.name"] == "grouped"
@@ -119,6 +136,6 @@ def test_a_space_is_no_architecture(tmp_path, capsys):
 
 
 def test_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtra, match=r"install dnas\[onnx\]"):
         onnx_export.model(trace(network("tiny-0")[0]), weights_of(network("tiny-0")[1]))

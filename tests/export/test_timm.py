@@ -1,5 +1,7 @@
 """timm: block strings for what it can express, refusal for the rest, and our timm files against timm's own models."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -31,8 +33,8 @@ def torch_and_timm():
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         torch._dnas_keep = library
-        for module in [m for m in __import__("sys").modules if m.split(".")[0] in ("timm", "torchvision")]:
-            del __import__("sys").modules[module]
+        for module in [m for m in sys.modules if m.split(".")[0] in ("timm", "torchvision")]:
+            del sys.modules[module]
         package = pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
     return torch, package
 

@@ -16,7 +16,16 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dnas.data.preprocess import prepare
 from dnas.nn.forward import NORM_MOMENTUM
-from dnas.nn.gates import Gates, Theta, entropy, gumbel_softmax, init_theta, keep_largest, probabilities, straight_through
+from dnas.nn.gates import (
+    Gates,
+    Theta,
+    entropy,
+    gumbel_softmax,
+    init_theta,
+    keep_largest,
+    probabilities,
+    straight_through,
+)
 from dnas.nn.packing import PACKED, Packing
 from dnas.nn.supernet import Supernet, init
 from dnas.search import objective
@@ -73,7 +82,11 @@ def dmasking(problem: Problem, steps: int) -> Strategy:
     def cross_entropy(packed, gates: Gates, batch: Batch) -> tuple[Array, tuple[dict[str, Array], Array]]:
         images, labels = batch
         (logits, _), updated = net.apply(
-            packing.unpack(packed), prepare(images, problem.preprocessing), gates, momentum=NORM_MOMENTUM, mutable=["batch_stats"]
+            packing.unpack(packed),
+            prepare(images, problem.preprocessing),
+            gates,
+            momentum=NORM_MOMENTUM,
+            mutable=["batch_stats"],
         )
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
         return loss, (packing.pack(updated)["batch_stats"], jnp.mean(jnp.argmax(logits, -1) == labels))
@@ -131,7 +144,7 @@ def dmasking(problem: Problem, steps: int) -> Strategy:
     return Strategy(start, weights_step, theta_step)
 
 
-def largest_probability(problem: Problem, theta: Theta) -> Float[Array, "choices"]:
+def largest_probability(problem: Problem, theta: Theta) -> Float[Array, " choices"]:
     """Each choice's largest probability: 1 when it is decided."""
     return jnp.max(probabilities(problem.layout, theta).values, axis=-1)
 

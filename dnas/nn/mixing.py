@@ -1,0 +1,176 @@
+"""Resolution masking: one spatial operator on every resolution option's own grid.
+
+    y = 1/q * sum_r g_r U_r(F(S_r(x)))          (FBNetV2, Wan et al. 2020, section 3.2; q: `dnas.nn.grids.coverage`)
+
+S_r takes the pixels of option r's grid, U_r puts F's result onto the same grid of the output, zeros elsewhere. F is
+linear in its weights, so g_r scales the weights and not a map, and the gate's gradient is <w, dL/d(g_r w)>. The
+gradients are written out: they keep x and the weights alone and take the grids again, one after another, so that
+memory does not grow with the number of options.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from dnas.nn.grids import pixel_index, pixel_source
+from dnas.nn.primitives import Map
+
+Operator = Callable[[Map, Array], Map]
+"""F(x, w), linear in either."""
+Sides = tuple[int, int]
+"""An option's side of the input and of the output."""
+
+LEAST_COVERAGE = 1e-4
+
+
+def mix_grids(
+    apply: Operator, x: Map, w: Array, gate: Float[Array, "options"], sides: Sequence[Sides],
+    share: Float[Array, "H W"] | None = None, paths: int | None = None,
+) -> Map:  # fmt: skip
+    """sum_r g_r U_r(F(S_r(x), w)), divided by `share` where that is given and not zero.
+
+    `sides` are each option's; equal ones share one evaluation. With `paths`, only that many, those of the largest
+    gates, are evaluated, on maps of the full side.
+    """
+    pairs = tuple(dict.fromkeys(sides))
+    weights = [sum(gate[n] for n, other in enumerate(sides) if other == pair) for pair in pairs]
+    out_full = max(b for _, b in pairs)
+    inverse = jnp.ones((out_full, out_full)) if share is None else _inverse(share)
+    if paths is not None and paths < len(pairs):
+        largest, chosen = lax.top_k(jnp.stack(weights), paths)
+        return _sum_over_paths(apply, x, jnp.multiply.outer(largest, w), inverse, _Moves.of(pairs, chosen))
+    return _sum_over_grids(apply, pairs, x, tuple(w * g for g in weights), inverse)
+
+
+def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:
+    # Below the floor a pixel counts for nothing anyway, and 1/share (or its gradient) would overflow.
+    held = share > LEAST_COVERAGE
+    return jnp.where(held, 1 / jnp.where(held, share, 1), 0)
+
+
+def _inverse_gradient(y: Map, inverse: Array, ct: Map) -> Array:
+    """Of inverse * total, without the total: y = inverse * total is at hand."""
+    return jnp.sum(ct * y, axis=(0, 3)) * jnp.where(inverse > 0, 1 / jnp.where(inverse > 0, inverse, 1), 0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _sum_over_grids(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array) -> Map:
+    parts = []
+    for (a, b), w in zip(pairs, ws, strict=True):
+        on_grid = _take(inverse[None, :, :, None], b)
+        part = _unless_zero(lambda v, w, scale: apply(v, w) * scale, w, _take(x, a), w, on_grid)
+        parts.append(_place(part, inverse.shape[0]))
+    return functools.reduce(jnp.add, parts)
+
+
+def _grids_forward(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array):
+    y = _sum_over_grids(apply, pairs, x, ws, inverse)
+    return y, (x, ws, inverse, y)
+
+
+def _grids_backward(apply: Operator, pairs: tuple[Sides, ...], saved: tuple, ct: Map):
+    x, ws, inverse, y = saved
+    d_inverse = _inverse_gradient(y, inverse, ct)
+    ct = ct * inverse[:, :, None]
+    dx, dws = [], []
+    for (a, b), w in zip(pairs, ws, strict=True):
+        small, ct_small = _take(x, a), _take(ct, b)
+        dx.append(_place(_unless_zero(functools.partial(_input_pull, apply), w, small, w, ct_small), x.shape[1]))
+        dws.append(jax.vjp(functools.partial(apply, small), w)[1](ct_small)[0])
+    return functools.reduce(jnp.add, dx), tuple(dws), d_inverse
+
+
+_sum_over_grids.defvjp(_grids_forward, _grids_backward)
+
+
+def _input_pull(apply: Operator, x: Map, w: Array, ct: Map) -> Map:
+    return jax.vjp(lambda v: apply(v, w), x)[1](ct)[0]
+
+
+def _unless_zero(function: Callable[..., Map], w: Array, *operands: Array) -> Map:
+    """function(*operands), not computed where the weights, and so the result, are all zero.
+
+    A branch also is a border that XLA does not fuse across: without it, what moves pixels would compute the operator
+    again for every pixel of the full map.
+    """
+    like = jax.eval_shape(function, *operands)
+    return lax.cond(jnp.any(w != 0), function, lambda *_: jnp.zeros(like.shape, like.dtype), *operands)
+
+
+def _take(x: Map, side: int) -> Map:
+    """The pixels of the grid of side `side`."""
+    full = x.shape[1]
+    return x if side == full else regrid(x, jnp.asarray(pixel_index(side, full, side)), side)
+
+
+def _place(x: Map, full: int) -> Map:
+    """The map of side `full` that holds x on its grid and zeros elsewhere."""
+    side = x.shape[1]
+    return x if side == full else regrid(x, jnp.asarray(pixel_source(side, full, side)), full)
+
+
+def regrid(x: Map, source: Int[Array, "pixels"], side: int) -> Map:
+    """The map of side `side` whose pixels are those of x at the flat positions `source`, zero past x's end."""
+    n, h, w, c = x.shape
+    return jnp.take(x.reshape(n, h * w, c), source, axis=1, mode="fill", fill_value=0).reshape(n, side, side, c)
+
+
+class _Moves(NamedTuple):
+    """Indices of `regrid` for a few options chosen at run time, each option's map in the corner of a full one."""
+
+    take: Int[Array, "paths pixels"]
+    take_back: Int[Array, "paths pixels"]
+    place: Int[Array, "paths out_pixels"]
+    place_back: Int[Array, "paths out_pixels"]
+
+    @staticmethod
+    def of(pairs: tuple[Sides, ...], chosen: Int[Array, "paths"]) -> _Moves:
+        full, out_full = (max(sides) for sides in zip(*pairs, strict=True))
+        into = [pixel_index(a, full, full) for a, _ in pairs], [pixel_source(a, full, full) for a, _ in pairs]
+        out = [pixel_source(b, out_full, out_full) for _, b in pairs], [pixel_index(b, out_full, out_full) for _, b in pairs]
+        return _Moves(*(jnp.asarray(np.stack(tables))[chosen] for tables in (*into, *out)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sum_over_paths(apply: Operator, x: Map, ws: Float[Array, "paths ..."], inverse: Array, moves: _Moves) -> Map:
+    """The same sum over options that are known at run time only: a loop whose body is compiled once."""
+    out_side = inverse.shape[0]
+
+    def step(total: Map, path: tuple[Array, _Moves]) -> tuple[Map, None]:
+        w, move = path
+        return total + regrid(apply(regrid(x, move.take, x.shape[1]), w), move.place, out_side), None
+
+    like = jax.eval_shape(apply, x, ws[0])
+    return lax.scan(step, jnp.zeros(like.shape, like.dtype), (ws, moves))[0] * inverse[:, :, None]
+
+
+def _paths_forward(apply: Operator, x: Map, ws: Array, inverse: Array, moves: _Moves):
+    y = _sum_over_paths(apply, x, ws, inverse, moves)
+    return y, (x, ws, inverse, moves, y)
+
+
+def _paths_backward(apply: Operator, saved: tuple, ct: Map):
+    x, ws, inverse, moves, y = saved
+    d_inverse = _inverse_gradient(y, inverse, ct)
+    ct = ct * inverse[:, :, None]
+
+    def step(dx: Map, path: tuple[Array, _Moves]) -> tuple[Map, Array]:
+        w, move = path
+        _, pull = jax.vjp(apply, regrid(x, move.take, x.shape[1]), w)
+        d_small, dw = pull(regrid(ct, move.place_back, ct.shape[1]))
+        return dx + regrid(d_small, move.take_back, x.shape[1]), dw
+
+    dx, dws = lax.scan(step, jnp.zeros_like(x), (ws, moves))
+    return dx, dws, d_inverse, None
+
+
+_sum_over_paths.defvjp(_paths_forward, _paths_backward)

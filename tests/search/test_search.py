@@ -1,0 +1,140 @@
+"""The search as a user runs it, on a small space and the embedded data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnas.cli import call, parse
+from dnas.cost import ledger
+from dnas.data.load import load
+from dnas.network import shapes
+from dnas.search.__main__ import Arguments, main
+from dnas.search.budget import parse_budget
+from dnas.search.problem import make_problem
+from dnas.search.settings import Settings
+from dnas.space.read import read_space
+
+ROOT = Path(__file__).parents[2]
+
+
+def search(*argv: str) -> int:
+    return call(main, parse(Arguments, list(argv)))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> Path:
+    """Two runs of one seed on the small space."""
+    home = tmp_path_factory.mktemp("runs")
+    for name in ("first", "second"):
+        budgets = ("--budget", "0.2MFLOPs", "--budget", "0.02Mparams")
+        assert search("tiny", *budgets, "--preset", "smoke", "--seed", "3", "--out", str(home / name)) == 0
+    return home
+
+
+def test_leaves_the_files_of_the_contract(found):
+    names = {path.name for path in (found / "first").iterdir()}
+    assert names == {"architecture.json", "weights.safetensors", "history.jsonl", "provenance.json"}
+
+
+def test_keeps_every_budget_exactly(found):
+    document = json.loads((found / "first" / "architecture.json").read_text())
+    network, _ = shapes(read_space(found / "first" / "architecture.json"))
+    macs, params = (ledger.at(cost(network.ledger), {}) for cost in (ledger.macs, ledger.params))
+    assert (macs, params) == (document["costs"]["macs"], document["costs"]["params"])
+    assert macs <= 200_000 and params <= 20_000
+    assert max(macs / 200_000, params / 20_000) >= 0.97
+    assert document["search"]["budget_satisfied"] is True
+
+
+def test_same_seed_same_bytes(found):
+    for name in ("architecture.json", "weights.safetensors", "history.jsonl"):
+        assert (found / "first" / name).read_bytes() == (found / "second" / name).read_bytes(), name
+
+
+def test_history_is_finite_json_lines(found):
+    lines = [json.loads(line) for line in (found / "first" / "history.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == max(line["step"] for line in lines)
+    assert all(np.isfinite(line["loss"]) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("tiny", "--budget", "0.01MFLOPs"), "smallest network of the space has"),
+        (("tiny", "--budget", "200"), "not a budget"),
+        (("tiny", "--budget", "5parsecs"), "e.g. 200MFLOPs"),
+        (("tinny", "--budget", "1MFLOPs"), "did you mean 'tiny'"),
+        (("fbnetv2_f1", "--budget", "1MFLOPs"), "nothing to search"),
+        (("tiny", "--budget", "0.2MFLOPs", "--data", "nowhere.npz"), "nowhere.npz"),
+        (("tiny", "--budget", "0.2MFLOPs", "--epochs", "-1"), "--epochs"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(argv, said, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert search(*argv, "--preset", "smoke", "--out", str(out)) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+EITHER = """
+name: either
+input: {channels: 3, classes: 10, resolution: 8}
+trunk:
+  - conv: {out: 16}
+  - one_of:
+      - {mbconv: {out: 16, hidden: 8, se: true, se_hidden: 512}, label: many_params}
+      - {mbconv: {out: 16, hidden: 64}, label: many_macs}
+head: [{pool: {}}, {linear: {out: $classes}}]
+"""
+
+
+def test_budgets_that_exclude_each_other_are_found_before_the_first_step(tmp_path, capsys):
+    file = tmp_path / "either.yaml"
+    file.write_text(EITHER)
+    out = tmp_path / "out"
+    for budgets in (["0.05MFLOPs"], ["0.005Mparams"]):  # each alone is possible
+        make_problem(read_space(file), [parse_budget(b) for b in budgets], load(None), Settings(), 0)
+    assert search(str(file), "--budget", "0.05MFLOPs", "--budget", "0.005Mparams", "--out", str(out)) == 2
+    assert "no network of the space meets them together" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_space_of_ten_lines_works_by_path(tmp_path):
+    file = tmp_path / "either.yaml"
+    file.write_text(EITHER)
+    out = tmp_path / "out"
+    assert search(str(file), "--budget", "0.05MFLOPs", "--preset", "smoke", "--out", str(out)) == 0
+    assert json.loads((out / "architecture.json").read_text())["choices_taken"] == {"trunk.1.one_of": "many_params"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [60, 200])
+def test_main_command_keeps_its_budget(budget, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "dnas.search", "fbnetv2", "--budget", f"{budget}MFLOPs", "--preset", "smoke"]
+    subprocess.run([*command, "--out", str(out)], check=True, cwd=tmp_path)
+    document = json.loads((out / "architecture.json").read_text())
+    assert 0.97 * budget * 1e6 <= document["costs"]["macs"] <= budget * 1e6
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_works_in_another_folder(tmp_path):
+    python = sys.executable
+    subprocess.run([python, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("dnas-*.whl")
+    site = tmp_path / "site"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel], check=True)
+    env = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "DNAS_CACHE": ""}
+    run = dict(check=True, cwd=tmp_path, env=env, capture_output=True, text=True)
+    where = subprocess.run([python, "-c", "import dnas.cli; print(dnas.cli.__file__)"], **run).stdout
+    assert str(site) in where
+    assert "fbnetv2" in subprocess.run([python, "-m", "dnas.spaces"], **run).stdout
+    subprocess.run([python, "-m", "dnas.search", "tiny", "--budget", "0.2MFLOPs", "--preset", "smoke"], **run)
+    assert (tmp_path / "runs" / "tiny-0" / "architecture.json").is_file()
