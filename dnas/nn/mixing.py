@@ -11,9 +11,8 @@ memory does not grow with the number of options.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,12 +63,15 @@ def _inverse_gradient(y: Map, inverse: Array, ct: Map) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _sum_over_grids(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array) -> Map:
-    parts = []
-    for (a, b), w in zip(pairs, ws, strict=True):
-        on_grid = _take(inverse[None, :, :, None], b)
-        part = _unless_zero(lambda v, w, scale: apply(v, w) * scale, w, _take(x, a), w, on_grid)
-        parts.append(_place(part, inverse.shape[0]))
-    return functools.reduce(jnp.add, parts)
+    out_full = inverse.shape[0]
+
+    def add(total: Map, a: int, x: Map, w: Array, inverse: Array) -> Map:
+        return total + _place(_apart(apply, _take(x, a), w), out_full) * inverse[:, :, None]
+
+    total = jnp.zeros((x.shape[0], out_full, out_full, jax.eval_shape(apply, x, ws[0]).shape[-1]), x.dtype)
+    for (a, _), w in zip(pairs, ws, strict=True):
+        total = _apart(lambda total, *rest, a=a: add(total, a, *rest), total, x, w, inverse)
+    return total
 
 
 def _grids_forward(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array):
@@ -81,29 +83,38 @@ def _grids_backward(apply: Operator, pairs: tuple[Sides, ...], saved: tuple, ct:
     x, ws, inverse, y = saved
     d_inverse = _inverse_gradient(y, inverse, ct)
     ct = ct * inverse[:, :, None]
-    dx, dws = [], []
+
+    def pull(x: Map, w: Array, ct: Map) -> tuple[Map, Array]:
+        return jax.vjp(apply, x, w)[1](ct)
+
+    def add(dx: Map, a: int, b: int, x: Map, w: Array, ct: Map) -> tuple[Map, Array]:
+        d_small, dw = _apart(pull, _take(x, a), w, _take(ct, b))
+        return dx + _place(d_small, x.shape[1]), dw
+
+    dx, dws = jnp.zeros_like(x), []
     for (a, b), w in zip(pairs, ws, strict=True):
-        small, ct_small = _take(x, a), _take(ct, b)
-        dx.append(_place(_unless_zero(functools.partial(_input_pull, apply), w, small, w, ct_small), x.shape[1]))
-        dws.append(jax.vjp(functools.partial(apply, small), w)[1](ct_small)[0])
-    return functools.reduce(jnp.add, dx), tuple(dws), d_inverse
+        dx, dw = _apart(lambda dx, *rest, a=a, b=b: add(dx, a, b, *rest), dx, x, w, ct)
+        dws.append(dw)
+    return dx, tuple(dws), d_inverse
 
 
 _sum_over_grids.defvjp(_grids_forward, _grids_backward)
 
 
-def _input_pull(apply: Operator, x: Map, w: Array, ct: Map) -> Map:
-    return jax.vjp(lambda v: apply(v, w), x)[1](ct)[0]
+def _apart(function: Callable[..., Any], *operands: Array) -> Any:
+    """function(*operands), apart from what is around it: neither fused with it nor computed earlier than needed.
 
-
-def _unless_zero(function: Callable[..., Map], w: Array, *operands: Array) -> Map:
-    """function(*operands), not computed where the weights, and so the result, are all zero.
-
-    A branch also is a border that XLA does not fuse across: without it, what moves pixels would compute the operator
-    again for every pixel of the full map.
+    XLA on CPU drops optimization barriers before it fuses; left alone it computes an operator anew for every pixel
+    that a grid moves, and takes the grids of the backward pass already in the forward pass. So there it is a branch,
+    always taken, which the compiler cannot know.
     """
-    like = jax.eval_shape(function, *operands)
-    return lax.cond(jnp.any(w != 0), function, lambda *_: jnp.zeros(like.shape, like.dtype), *operands)
+
+    def branch(*operands: Array) -> Any:
+        always = ~(operands[1].ravel()[0] > jnp.inf)
+        like = jax.eval_shape(function, *operands)
+        return lax.cond(always, function, lambda *_: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), like), *operands)
+
+    return lax.platform_dependent(*operands, cpu=branch, default=function)
 
 
 def _take(x: Map, side: int) -> Map:

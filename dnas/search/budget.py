@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
+
+from dnas.catalogue import find_table
 from dnas.cost import ledger
-from dnas.cost.ledger import Cost, Record
+from dnas.cost.latency import Coverage, latency_cost
+from dnas.cost.latency_table import read_table
+from dnas.cost.ledger import Cost
 from dnas.errors import InputError, UserError
+from dnas.network import Network
 from dnas.space.quantity import Assignment, Quantity
 from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
+from dnas.space.space import Space
 
 ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
 _FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params)|(ms|us)@(.+))", re.IGNORECASE)
@@ -61,26 +67,28 @@ class Measured:
     smallest: float
     uniform: float
     largest: float
+    coverage: Coverage | None = None
+    """How much of a latency came from its table."""
 
     def at(self, assignment: Assignment) -> float:
         return ledger.at(self.cost, assignment)
 
 
-def measure(budget: Budget, records: list[Record], space: Any) -> Measured:
-    """The budgeted cost of a space and its smallest, uniform mean and largest value over all architectures."""
+def measure(budget: Budget, walked: Network, space: Space) -> Measured:
+    """The budgeted cost of a space and its smallest, uniform mean and largest value over all architectures.
+
+    Raises `UserError` for a latency table that cannot be read or lacks a block kind of the space.
+    """
+    coverage = None
     if budget.kind == "ms":
-        raise InputError("--budget", "no latency table can be read yet", found=budget.text)
-    cost = ledger.COSTS[budget.kind](records)
+        found = latency_cost(space, read_table(find_table(budget.table or "")), network=walked)
+        cost, coverage = found.cost, found.coverage
+    else:
+        cost = ledger.COSTS[budget.kind](walked.ledger)
     low, _ = smallest(cost, space.constraints)
     high, _ = optimum([product.joint() for product in cost], "max", space.constraints)
-    uniform = {c.name: _even(len(c)) for c in space.choices}
-    return Measured(budget, cost, low, float(ledger.mean(cost, uniform)), high)
-
-
-def _even(count: int) -> Any:
-    import numpy as np
-
-    return np.full(count, 1 / count)
+    uniform = {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}
+    return Measured(budget, cost, low, float(ledger.mean(cost, uniform)), high, coverage)
 
 
 def check(measured: list[Measured], constraints: tuple[Quantity, ...]) -> None:

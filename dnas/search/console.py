@@ -46,6 +46,9 @@ class Console:
         for m in problem.measured:
             table.add_row(m.budget.text, *(m.budget.shown(v) for v in (m.smallest, m.uniform, m.largest)))
         self.out.print(table if problem.measured else "no budget: costs are not limited")
+        for m in problem.measured:
+            if m.coverage is not None:
+                self.out.print(f"  {m.budget.table}: {m.coverage.summary()}")
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

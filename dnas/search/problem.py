@@ -53,7 +53,7 @@ def make_problem(space: Space, budgets: Sequence[Budget], dataset: Dataset, sett
     walked, last = shapes(space)
     if last.side is not None or not last.channels.is_constant:
         raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
-    measured = tuple(measure(b, walked.ledger, space) for b in budgets)
+    measured = tuple(measure(b, walked, space) for b in budgets)
     check(list(measured), space.constraints)
     layout = Layout(space.choices)
     side = settings.side or proxy_side(space, walked, dataset.side)

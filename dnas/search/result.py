@@ -44,6 +44,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
             limits, derivation.costs, found.expected, derivation.argmax_costs, strict=True
         )
     ]  # fmt: skip
+    tables = {m.budget.table: m.coverage.to_data() for m in problem.measured if m.coverage is not None}
     search = {
         "space": problem.space.name,
         "strategy": "dmasking",
@@ -51,6 +52,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "seed": problem.seed,
         "data": {"name": problem.dataset.name, "sha256": problem.dataset.fingerprint},
         "budgets": budgets,
+        **({"latency_tables": tables} if tables else {}),
         "budget_satisfied": all(cost <= b.limit for cost, b in zip(derivation.costs, limits, strict=True)),
         "log_probability": round(derivation.log_probability, 6),
         "argmax_log_probability": round(derivation.argmax_log_probability, 6),

@@ -11,8 +11,8 @@ from dnas.architecture import architecture
 from dnas.catalogue import find_table, load_space, table_names
 from dnas.cost import ledger
 from dnas.cost.expected import ExpectedCosts
-from dnas.cost.interpolate import described, over_of, work
-from dnas.cost.keys import block_keys, canonical, walk, walked_keys
+from dnas.cost.interpolate import described, over_of
+from dnas.cost.keys import block_keys, walk, walked_keys
 from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import LatencyTable, read_table
 from dnas.cost.measurements import design
@@ -132,39 +132,6 @@ def test_fbnetv1_holds_fbnet_a():
     assert ledger.at(ledger.params(records.ledger), assignment) == 4_318_648
 
 
-@pytest.mark.parametrize("name", ["tiny", "fbnetv1", "fbnetv1_32"])
-def test_keys_are_their_own_canonical_spelling(name):
-    keys = sorted({key for use in shapes(load_space(name))[0].uses for key in block_keys(use).table.reshape(-1)})
-    assert canonical(keys, "here") == keys
-
-
-def test_other_spellings():
-    keys = ["mbconv in=16  side=32 act=relu kernel=3 out=16 expand=6", "linear bias=true out=3 in=4"]
-    assert canonical(keys, "here") == ["mbconv side=32 in=16 out=16 hidden=96", "linear in=4 out=3"]
-
-
-@pytest.mark.parametrize(
-    "key, problem",
-    [
-        ("mbc in=1", "unknown block kind 'mbc', did you mean 'mbconv'"),
-        ("mbconv in=3 out=4 colour=1", "unknown field 'colour'"),
-        ("mbconv side=4 out=3", "'in' is missing"),
-        ("mbconv side=4 in=3", "'out' is missing"),
-        ("mbconv in=3 out=4 kernel=4 side=3", "an odd integer"),
-        ("mbconv in=3 out=4 side=3 se=maybe", "0 or 1"),
-        ("mbconv in=3 out=4 side=3 in=3", "stands twice"),
-        ("mbconv in=3 out=5 side=3 groups=2", "groups"),
-        ("conv in=3 out=4", "needs a map"),
-        ("skip side=3 in=x out=3", "not a number"),
-        ("", "unknown block kind"),
-    ],
-)
-def test_keys_that_name_no_block(key, problem):
-    with pytest.raises(UserError, match="here") as error:
-        canonical(["linear in=4 out=3", key], "here")
-    assert problem in str(error.value)
-
-
 def test_mean_is_the_mean_over_networks():
     space = small()
     table = synthetic(space, base=0.25)
@@ -180,7 +147,7 @@ def test_mean_is_the_mean_over_networks():
 
 @pytest.mark.parametrize("name", ["fbnetv1_32", "tiny"])
 def test_gradient_is_finite_difference(name):
-    """d LAT / d theta in float32 against central differences of the float64 mean: 1e-3 of the largest entry."""
+    """d LAT / d theta in float32 against central differences of the float64 mean: 1e-4 of the largest entry."""
     space = load_space(name)
     table = read_table(find_table("pixel3")) if name == "fbnetv1_32" else synthetic(space, base=1.0)
     cost = latency_cost(space, table).cost
@@ -307,19 +274,6 @@ def test_budgets_on_pixel3(limit):
     found = most_probable(scores, [cost], [limit])
     assert found.gap == 0 and 0.97 * limit <= found.costs[0] <= limit
     assert smallest(cost)[0] <= limit
-
-
-def test_work_adds_up_to_the_ledger():
-    """What interpolation looks at: the multiply-adds of a block's operators are the ledger's."""
-    space = load_space("tiny")
-    network = shapes(space)[0]
-    for use in network.uses:
-        amounts = work(walk(use))
-        records = [r for r in network.ledger if r.path.startswith(use.path + ".")]
-        for assignment in random_assignments(space, 20):
-            if use.given.at(assignment):
-                whole = sum(q.at(assignment) for name, q in amounts.items() if name.startswith("."))
-                assert whole == sum((r.given * r.macs).at(assignment) for r in records)
 
 
 def test_design_counts_blocks():

@@ -71,6 +71,7 @@ def test_shipped_tables_are_what_import_gives(name):
 
 
 @facts
+@pytest.mark.slow
 def test_details_of_the_formats():
     table = import_table(FACTS / "tfnas_titanrtx.json")
     clipped = [k for k in table.entries if table.ms(k) == 0]

@@ -1,0 +1,57 @@
+"""Names of blocks in latency tables, and what is known of a block by itself."""
+
+import numpy as np
+import pytest
+
+from dnas.catalogue import load_space
+from dnas.cost.interpolate import work
+from dnas.cost.keys import block_keys, canonical, walk
+from dnas.errors import UserError
+from dnas.network import shapes
+
+
+@pytest.mark.parametrize("name", ["tiny", "fbnetv1", "fbnetv1_32"])
+def test_keys_are_their_own_canonical_spelling(name):
+    keys = sorted({key for use in shapes(load_space(name))[0].uses for key in block_keys(use).table.reshape(-1)})
+    assert canonical(keys, "here") == keys
+
+
+def test_other_spellings():
+    keys = ["mbconv in=16  side=32 act=relu kernel=3 out=16 expand=6", "linear bias=true out=3 in=4"]
+    assert canonical(keys, "here") == ["mbconv side=32 in=16 out=16 hidden=96", "linear in=4 out=3"]
+
+
+@pytest.mark.parametrize(
+    "key, problem",
+    [
+        ("mbc in=1", "unknown block kind 'mbc', did you mean 'mbconv'"),
+        ("mbconv in=3 out=4 colour=1", "unknown field 'colour'"),
+        ("mbconv side=4 out=3", "'in' is missing"),
+        ("mbconv side=4 in=3", "'out' is missing"),
+        ("mbconv in=3 out=4 kernel=4 side=3", "an odd integer"),
+        ("mbconv in=3 out=4 side=3 se=maybe", "0 or 1"),
+        ("mbconv in=3 out=4 side=3 in=3", "stands twice"),
+        ("mbconv in=3 out=5 side=3 groups=2", "groups"),
+        ("conv in=3 out=4", "needs a map"),
+        ("skip side=3 in=x out=3", "not a number"),
+        ("", "unknown block kind"),
+    ],
+)
+def test_keys_that_name_no_block(key, problem):
+    with pytest.raises(UserError, match="here") as error:
+        canonical(["linear in=4 out=3", key], "here")
+    assert problem in str(error.value)
+
+
+def test_work_adds_up_to_the_ledger():
+    """What interpolation looks at: the multiply-adds of a block's operators are the ledger's."""
+    space = load_space("tiny")
+    network, rng = shapes(space)[0], np.random.default_rng(0)
+    assignments = [{c.name: int(rng.integers(len(c))) for c in space.choices} for _ in range(20)]
+    for use in network.uses:
+        amounts = work(walk(use))
+        records = [r for r in network.ledger if r.path.startswith(use.path + ".")]
+        for assignment in assignments:
+            if use.given.at(assignment):
+                whole = sum(q.at(assignment) for name, q in amounts.items() if name.startswith("."))
+                assert whole == sum((r.given * r.macs).at(assignment) for r in records)
