@@ -7,6 +7,8 @@ operators. With one-hot gates each is exactly the plain operator on the sliced w
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -15,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from dnas.network import Feature
 from dnas.nn import primitives as P
 from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
 from dnas.nn.lookup import Lookup
 from dnas.nn.mixing import mix_grids
-from dnas.network import Feature
 from dnas.space.quantity import Quantity
 
 NORM_EPSILON = 1e-5
@@ -73,7 +75,11 @@ class Forward:
         if x.pending and groups == 1:  # groups have fixed widths: nothing to mask
             w = w * self._mask(x.channels, x.width)[:, None]
         out = self._spatial(
-            lambda v, w: P.conv(v, w, stride, padding.max(), groups), x, y, w, pixelwise=kernel.max() == 1 and stride == 1
+            lambda v, w: P.conv(v, w, stride, padding.max(), groups),
+            x,
+            y,
+            w,
+            pixelwise=kernel.max() == 1 and stride == 1,
         )
         return self._biased(path, out, bias)
 
@@ -148,7 +154,8 @@ class Forward:
         names = act.values()
         if len(names) == 1:
             return P.ACTIVATIONS[names[0]](x.value)
-        return sum(self.lookup.mean(act.equals(name)) * P.ACTIVATIONS[name](x.value) for name in names)
+        mixed = [self.lookup.mean(act.equals(name)) * P.ACTIVATIONS[name](x.value) for name in names]
+        return functools.reduce(operator.add, mixed)
 
     def squeeze_excite(self, path, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Array:
         wide, narrow = x.width, hidden.max()
@@ -184,7 +191,8 @@ class Forward:
         return y.value + (value if agree.is_constant else self.lookup.mean(agree) * value)
 
     def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Array:
-        return sum(self.lookup.mean(condition) * _resized(part.value, y.width) for condition, part in parts)
+        mixed = [self.lookup.mean(condition) * _resized(part.value, y.width) for condition, part in parts]
+        return functools.reduce(operator.add, mixed)
 
     def tap(self, path: str, x: Feature) -> None:
         if path in self.wanted:

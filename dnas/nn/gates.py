@@ -96,7 +96,8 @@ def harden(gates: Gates) -> Gates:
 def straight_through(gates: Gates) -> Gates:
     """One-hot at the largest entry in the forward pass, the soft gates' gradient in the backward pass."""
     soft = gates.values
-    return Gates(soft + jax.lax.stop_gradient(harden(gates).values - soft), gates.layout)
+    # In this order the forward values are 0 and 1 exactly.
+    return Gates(harden(gates).values + (soft - jax.lax.stop_gradient(soft)), gates.layout)
 
 
 def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
@@ -109,8 +110,8 @@ def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
         return gates
     rows = np.array([gates.layout.rows[n] for n in names])
     part = gates.values[rows]
-    least = -jnp.sort(-part, axis=-1)[:, min(count, part.shape[-1]) - 1][:, None]
-    kept = jnp.where(part >= least, part, 0)
+    _, best = jax.lax.top_k(part, min(count, part.shape[-1]))
+    kept = part * jnp.sum(jax.nn.one_hot(best, part.shape[-1], dtype=part.dtype), axis=1)
     return Gates(gates.values.at[rows].set(kept / jnp.sum(kept, axis=-1, keepdims=True)), gates.layout)
 
 

@@ -32,7 +32,7 @@ LEAST_COVERAGE = 1e-4
 
 
 def mix_grids(
-    apply: Operator, x: Map, w: Array, gate: Float[Array, "options"], sides: Sequence[Sides],
+    apply: Operator, x: Map, w: Array, gate: Float[Array, " options"], sides: Sequence[Sides],
     share: Float[Array, "H W"] | None = None, paths: int | None = None,
 ) -> Map:  # fmt: skip
     """sum_r g_r U_r(F(S_r(x), w)), divided by `share` where that is given and not zero.
@@ -129,7 +129,7 @@ def _place(x: Map, full: int) -> Map:
     return x if side == full else regrid(x, jnp.asarray(pixel_source(side, full, side)), full)
 
 
-def regrid(x: Map, source: Int[Array, "pixels"], side: int) -> Map:
+def regrid(x: Map, source: Int[Array, " pixels"], side: int) -> Map:
     """The map of side `side` whose pixels are those of x at the flat positions `source`, zero past x's end."""
     n, h, w, c = x.shape
     return jnp.take(x.reshape(n, h * w, c), source, axis=1, mode="fill", fill_value=0).reshape(n, side, side, c)
@@ -144,10 +144,13 @@ class _Moves(NamedTuple):
     place_back: Int[Array, "paths out_pixels"]
 
     @staticmethod
-    def of(pairs: tuple[Sides, ...], chosen: Int[Array, "paths"]) -> _Moves:
+    def of(pairs: tuple[Sides, ...], chosen: Int[Array, " paths"]) -> _Moves:
         full, out_full = (max(sides) for sides in zip(*pairs, strict=True))
         into = [pixel_index(a, full, full) for a, _ in pairs], [pixel_source(a, full, full) for a, _ in pairs]
-        out = [pixel_source(b, out_full, out_full) for _, b in pairs], [pixel_index(b, out_full, out_full) for _, b in pairs]
+        out = (
+            [pixel_source(b, out_full, out_full) for _, b in pairs],
+            [pixel_index(b, out_full, out_full) for _, b in pairs],
+        )
         return _Moves(*(jnp.asarray(np.stack(tables))[chosen] for tables in (*into, *out)))
 
 

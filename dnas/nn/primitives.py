@@ -8,6 +8,7 @@ with a custom gradient; GPU and TPU use the library's convolution.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 
 import jax
@@ -61,16 +62,12 @@ def _shifted_depthwise(x: Map, w: Array, stride: int, padding: int) -> Map:
     n, height, width, c = x.shape
     out_h, out_w = (height + 2 * padding - k) // stride + 1, (width + 2 * padding - k) // stride + 1
     padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    total = None
+    terms = []
     for i in range(k):
         for j in range(k):
-            tap = lax.slice(
-                padded, (0, i, j, 0), (n, i + (out_h - 1) * stride + 1, j + (out_w - 1) * stride + 1, c),
-                (1, stride, stride, 1),
-            )  # fmt: skip
-            term = tap * w[i, j]
-            total = term if total is None else total + term
-    return total
+            stop = (n, i + (out_h - 1) * stride + 1, j + (out_w - 1) * stride + 1, c)
+            terms.append(lax.slice(padded, (0, i, j, 0), stop, (1, stride, stride, 1)) * w[i, j])
+    return functools.reduce(operator.add, terms)
 
 
 def _shifted_forward(x: Map, w: Array, stride: int, padding: int):
@@ -123,9 +120,7 @@ def _kernel_gradient(x: Map, ct: Map, k: int, stride: int, padding: int) -> Arra
     n, out_h, out_w, c = ct.shape
     extra_h = (out_h - 1) * stride + k - x.shape[1] - padding
     extra_w = (out_w - 1) * stride + k - x.shape[2] - padding
-    padded = lax.pad(
-        x, jnp.zeros((), x.dtype), [(0, 0, 0), (padding, extra_h, 0), (padding, extra_w, 0), (0, 0, 0)]
-    )
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (padding, extra_h, 0), (padding, extra_w, 0), (0, 0, 0)])
 
     def tap_gradient(index: Array) -> Array:
         i, j = index // k, index % k

@@ -14,9 +14,9 @@ from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import Cost
 from dnas.errors import InputError, UserError
 from dnas.network import Network
-from dnas.space.quantity import Assignment, Quantity
 from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
+from dnas.space.quantity import Assignment, Quantity
 from dnas.space.space import Space
 
 ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"

@@ -2,8 +2,8 @@
 
     L(theta) = combine(CE, LAT) + sum_j lambda_j u_j - mu max_j u_j,    u_j = log E[cost_j] - log B_j
 
-The first term uses the drawn gates, as FBNet does; u_j uses p = softmax(theta), so the budgets speak of the mean cost of
-sampled networks. lambda_j >= 0 pushes a cost down to its budget; mu >= 0 pushes the costs up until one budget is
+The first term uses the drawn gates, as FBNet does; u_j uses p = softmax(theta), so the budgets speak of the mean cost
+of sampled networks. lambda_j >= 0 pushes a cost down to its budget; mu >= 0 pushes the costs up until one budget is
 used, so that the expected cost ends at the budget whatever alpha and beta are. Both follow by dual ascent.
 """
 

@@ -35,7 +35,6 @@ from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document, provenance
 from dnas.search.strategies.dmasking import SearchState, dmasking, largest_probability
 
-
 DECIDED = 60.0
 """Logit of the option taken once a network is derived: noise no longer changes any draw."""
 
