@@ -49,7 +49,7 @@ class Values(Protocol):
     def depthwise(self, path: str, x: Feature, y: Feature, kernel: Quantity, stride: int, padding: Quantity,
                   bias: bool) -> Any: ...  # fmt: skip
     def linear(self, path: str, x: Feature, y: Feature, bias: bool) -> Any: ...
-    def batch_norm(self, path: str, x: Feature, masked: bool) -> Any: ...
+    def batch_norm(self, path: str, x: Feature, masked: bool, start: float) -> Any: ...
     def activation(self, x: Feature, act: Quantity) -> Any: ...
     def squeeze_excite(self, path: str, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Any: ...
     def global_pool(self, x: Feature) -> Any: ...
@@ -210,12 +210,12 @@ class Network:
         self._record("linear", path, macs=weights, weights=weights, biases=Product(out, int(bias)))
         return replace(y, value=self.values.linear(path, x, y, bias))
 
-    def batch_norm(self, name: str, x: Feature, *, masked: bool = False) -> Feature:
+    def batch_norm(self, name: str, x: Feature, *, masked: bool = False, start: float = 1.0) -> Feature:
         """Batch norm over every axis but channels. `masked` applies the channel mask through its scale and shift."""
         path = self._name(name)
         elements = Product(x.channels) if x.side is None else Product(x.channels) * _area(x.side)
         self._record("batch_norm", path, affine=Product(x.channels, 2), inputs=elements)
-        return replace(x, value=self.values.batch_norm(path, x, masked), pending=not masked)
+        return replace(x, value=self.values.batch_norm(path, x, masked, start), pending=not masked)
 
     def activation(self, x: Feature, act: Quantity | str) -> Feature:
         """Activation; several options mix elementwise."""

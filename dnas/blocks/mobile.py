@@ -48,7 +48,8 @@ def mbconv(net: Network, x: Feature, f: Fields) -> Feature:
         y = net.activation(net.batch_norm("depthwise2_norm", y), f.act)
     y = net.squeeze_excite("se", y, f.se_hidden, f.se_act, on=f.se)
     y = net.conv("project", y, f.out, groups=groups, bias=bias)
-    y = net.masked(net.batch_norm("project_norm", y, masked=True))
+    # A small first scale: the depth of soft blocks would otherwise blow up the first gradients.
+    y = net.masked(net.batch_norm("project_norm", y, masked=True, start=0.1))
     return net.residual(x, y) if f.fixed("residual") and stride == 1 else y
 
 

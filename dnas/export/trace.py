@@ -95,7 +95,7 @@ class Tracer:
     def linear(self, path, x: Feature, y: Feature, bias) -> Value:
         return self._add("linear", path, [x.value], y.width, None, bias=bias)
 
-    def batch_norm(self, path, x: Feature, masked: bool) -> Value:
+    def batch_norm(self, path, x: Feature, masked: bool, start: float) -> Value:
         return self._add("norm", path, [x.value], x.width, _side(x))
 
     def activation(self, x: Feature, act: Quantity) -> Value:

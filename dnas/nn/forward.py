@@ -128,9 +128,9 @@ class Forward:
 
     # Norm, activation, squeeze-excite -------------------------------------------------------------------------------
 
-    def batch_norm(self, path, x: Feature, masked: bool) -> Array:
+    def batch_norm(self, path, x: Feature, masked: bool, start: float) -> Array:
         size = (x.width,)
-        scale = self.parameters.weight(f"{path}.scale", size, 1.0)
+        scale = self.parameters.weight(f"{path}.scale", size, start)
         shift = self.parameters.weight(f"{path}.shift", size, 0.0)
         old_mean = self.parameters.statistic(f"{path}.mean", 0.0, size)
         old_var = self.parameters.statistic(f"{path}.var", 1.0, size)

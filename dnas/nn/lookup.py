@@ -92,4 +92,4 @@ class _MaskGroup:
             rows = jnp.matmul(pick, gates.values, precision="highest")[:, :count]
             p = (p[:, :, None] * rows[:, None, :]).reshape(len(self.tables), -1)
         kept = jnp.asarray(self.tables)[:, :, None] > jnp.arange(self.size)
-        return jnp.sum(p[:, :, None] * kept, axis=1)
+        return jnp.sum(jnp.where(kept, p[:, :, None], 0), axis=1)

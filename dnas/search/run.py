@@ -93,6 +93,8 @@ class Found:
 def run_search(problem: Problem, out: Path | None, console: Console, preset: str = "quick") -> Found:
     """Searches, derives, assesses and, with `out`, writes the result's files; raises `UserError` on divergence."""
     began = time.time()
+    if out is not None:
+        prepare_folder(out)
     console.opening(problem, proxy_notes(problem))
     programs = compile_programs(problem, console)
     searching = time.time()
@@ -107,6 +109,15 @@ def run_search(problem: Problem, out: Path | None, console: Console, preset: str
         _write(found, out, preset, phases)
     console.closing(found, out)
     return found
+
+
+def prepare_folder(out: Path) -> None:
+    """Makes the result's folder now: a search of minutes must not end at a folder that cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(out / "history.jsonl", "")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot write here: {error.strerror or error}") from error
 
 
 def schedule(problem: Problem) -> Schedule:

@@ -28,7 +28,7 @@ class Settings:
     """Side of the images given to the supernet (None: by proxy, see `dnas.search.problem`)."""
 
     weights_optimizer: str = "sgd"
-    weights_lr: float = 0.05
+    weights_lr: float = 0.02
     weights_momentum: float = 0.9
     weight_decay: float = 1e-4
     clip: float = 5.0

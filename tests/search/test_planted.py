@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from planted import TASKS, options_found
+
+from .planted import TASKS, options_found
 
 
 @pytest.mark.parametrize("name", TASKS)

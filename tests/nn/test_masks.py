@@ -1,0 +1,127 @@
+"""Channel masks: their values, and folding them into the next weights or into a norm's scale and shift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnas.network import Feature, Network
+from dnas.nn.forward import Forward
+from dnas.nn.gates import Gates, Layout
+from dnas.nn.lookup import Plan, Requests
+from dnas.space.quantity import Choice, Quantity
+
+WIDTH = Choice("w", (1, 2, 4))
+SECOND = Choice("v", (3, 5))
+LAYOUT = Layout((WIDTH, SECOND))
+GATES = Gates(jnp.asarray([[0.2, 0.3, 0.5], [0.25, 0.75, 0]]), LAYOUT)
+
+
+class Held:
+    """Parameters drawn on first use and kept."""
+
+    def __init__(self):
+        self.values, self.updates, self.rng = {}, {}, np.random.default_rng(0)
+
+    def weight(self, path, shape, start=None):
+        return self.values.setdefault(path, jnp.asarray(self.rng.normal(size=shape), jnp.float32))
+
+    def statistic(self, path, start, shape):
+        return self.values.setdefault(path, jnp.asarray(self.rng.uniform(0.5, 1.5, shape), jnp.float32))
+
+    def update(self, path, value):
+        self.updates[path] = value
+
+
+def run(function, momentum=None):
+    """`function(network)` twice, as every forward pass: first to note what it asks of its gates."""
+    parameters, requests = Held(), Requests()
+    function(Network(Forward(parameters, GATES, requests, momentum)))
+    return function(Network(Forward(parameters, GATES, Plan(requests, LAYOUT)(GATES), momentum)))
+
+
+def feature(width: Quantity, side: int = 3, seed: int = 1) -> Feature:
+    value = np.random.default_rng(seed).normal(size=(2, side, side, width.max()))
+    return Feature(jnp.asarray(value, jnp.float32), width, Quantity.constant(side), pending=True)
+
+
+def test_values():
+    requests, width = Requests(), Quantity.of(WIDTH)
+    requests.mask(width, 4)
+    requests.mask(width, 6)
+    requests.mask(width * Quantity.of(SECOND), 20)
+    plan = Plan(requests, LAYOUT)(GATES)
+    np.testing.assert_allclose(plan.mask(width, 4), [1, 0.8, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(plan.mask(width, 6), [1, 0.8, 0.5, 0.5, 0, 0], rtol=1e-6)
+    joint = plan.mask(width * Quantity.of(SECOND), 20)
+    # Widths 3, 5, 6, 10, 12, 20 with the products of the gates.
+    p = {3: 0.05, 5: 0.15, 6: 0.075, 10: 0.225, 12: 0.125, 20: 0.375}
+    np.testing.assert_allclose(joint, [sum(q for w, q in p.items() if w > c) for c in range(20)], rtol=1e-6)
+
+
+def test_effective_width():
+    """0.8 * 16 + 0.2 * 12 = 15.2, and the mask's entries add up to it."""
+    choice = Choice("c", (12, 16))
+    layout, width, requests = Layout((choice,)), Quantity.of(choice), Requests()
+    gates = Gates(jnp.asarray([[0.2, 0.8]]), layout)
+    requests.mask(width, 16)
+    requests.mean(width)
+    plan = Plan(requests, layout)(gates)
+    assert float(plan.mean(width)) == pytest.approx(15.2)
+    assert float(plan.mask(width, 16).sum()) == pytest.approx(15.2)
+    assert width.mean({"c": np.array([0.2, 0.8])}) == pytest.approx(15.2)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_folded_into_the_next_weights(kernel):
+    def both(net: Network):
+        x, out = feature(Quantity.of(WIDTH)), Quantity.constant(5)
+        return net.conv("c", x, out, kernel), net.conv("c", net.masked(x), out, kernel)
+
+    folded, explicit = run(both)
+    np.testing.assert_allclose(folded.value, explicit.value, rtol=1e-5, atol=1e-6)
+
+
+def test_folded_into_a_linear_layer_and_squeeze_excite():
+    def both(net: Network):
+        x, hidden, relu = feature(Quantity.of(WIDTH)), Quantity.of(SECOND), Quantity.constant("relu")
+        se = [net.squeeze_excite("se", x, hidden, relu), net.squeeze_excite("se", net.masked(x), hidden, relu)]
+        vector = net.global_pool(x)
+        linear = [net.linear("l", v, Quantity.constant(5)) for v in (vector, net.masked(vector))]
+        return net.masked(se[0]), se[1], *linear
+
+    se, se_explicit, linear, linear_explicit = run(both)
+    np.testing.assert_allclose(se.value, se_explicit.value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(linear.value, linear_explicit.value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_folded_into_scale_and_shift(momentum):
+    def both(net: Network):
+        x = feature(Quantity.of(WIDTH))
+        return net.batch_norm("n", x, masked=True), net.masked(net.batch_norm("n", x))
+
+    folded, explicit = run(both, momentum)
+    assert not folded.pending and not explicit.pending
+    np.testing.assert_allclose(folded.value, explicit.value, rtol=1e-5, atol=1e-6)
+
+
+def test_residual_counts_by_the_probability_that_widths_agree():
+    """Each branch is masked once, never the sum again: a soft mask is not idempotent."""
+    other = Quantity.of(Choice("v", (3, 5)))
+
+    def both(net: Network):
+        x, y = feature(Quantity.of(WIDTH), seed=1), feature(Quantity.of(WIDTH), seed=2)
+        agree = replace(x, channels=Quantity.combine(lambda w, v: 4 if v == 5 else w, Quantity.of(WIDTH), other))
+        return net.residual(x, y), net.residual(agree, y), x, y
+
+    same, partly, x, y = run(both)
+    mask = np.array([1, 0.8, 0.5, 0.5])
+    np.testing.assert_allclose(same.value, mask * (np.asarray(x.value) + np.asarray(y.value)), rtol=1e-5, atol=1e-6)
+    # Equal unless v is 5 (0.75) and w is not 4 (0.5); x's own mask is then 1 with probability 0.75 more.
+    x_mask = 0.25 * mask + 0.75
+    expected = mask * np.asarray(y.value) + (1 - 0.75 * 0.5) * x_mask * np.asarray(x.value)
+    np.testing.assert_allclose(partly.value, expected, rtol=1e-5, atol=1e-6)
