@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
 from dnas.nn.gates import (
     Gates,
     Layout,
@@ -26,9 +25,26 @@ from dnas.nn.gates import (
 )  # fmt: skip
 from dnas.nn.supernet import Supernet, init
 from dnas.space.quantity import Choice
+from dnas.space.read import space_from_data
 
-LAYOUT = Layout((Choice("a", (1, 2, 3, 4)), Choice("b", (False, True)), Choice("c", ("x", "y", "z")), Choice("d", (1,))))
+OPTIONS = {"a": (1, 2, 3, 4), "b": (False, True), "c": ("x", "y", "z"), "d": (1,)}
+LAYOUT = Layout(tuple(Choice(name, options) for name, options in OPTIONS.items()))
 THETA = jnp.asarray([[1.0, 0.0, -1.0, 0.5], [0.3, -0.3, 0, 0], [0.0, 2.0, -2.0, 0], [0.7, 0, 0, 0]])
+
+SMALL = {
+    "name": "small",
+    "input": {"channels": 2, "classes": 4, "resolution": {"choices": [6, 9, 12]}},
+    "trunk": [
+        {"conv": {"kernel": 3, "stride": 2, "out": {"choices": [4, 8]}, "act": "hswish"}},
+        {
+            "one_of": [
+                {"mbconv": {"out": 8, "kernel": {"choices": [3, 5]}, "se": {"choices": [False, True]}}},
+                {"skip": {"out": 8}},
+            ]
+        },
+    ],
+    "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+}
 
 
 def test_argmax_of_gumbel_draws_has_the_probabilities_of_softmax():
@@ -137,15 +153,19 @@ def test_no_choices():
 @pytest.mark.parametrize("paths", [None, 2])
 def test_group_axis_equals_separate_calls(paths):
     """Several gates over shared weights, through the whole supernet and its gradient."""
-    space = load_space("tiny")
-    layout, net, variables = Layout(space.choices), Supernet(space, resolution_paths=paths), init(space, jax.random.key(0))
-    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 32, 3)), jnp.float32)
+    space = space_from_data(SMALL, "small")
+    layout, net, variables = (
+        Layout(space.choices),
+        Supernet(space, resolution_paths=paths),
+        init(space, jax.random.key(0)),
+    )
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12, 12, 2)), jnp.float32)
 
     def loss(values, variables):
         (logits, _), updated = net.apply(
             variables, images, Gates(values, layout), momentum=0.9, mutable=["batch_stats"]
         )
-        return jnp.sum(jax.nn.log_softmax(logits)[:, 0]), (logits, updated["batch_stats"]["head.0.norm.var"])
+        return jnp.sum(jax.nn.log_softmax(logits)[:, 0]), (logits, updated["batch_stats"]["trunk.0.norm.var"])
 
     drawn = [gumbel_softmax(layout, init_theta(layout), jax.random.key(n), 1.0).values for n in range(2)]
     one = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -153,5 +173,7 @@ def test_group_axis_equals_separate_calls(paths):
     grouped = many(jnp.stack(drawn), variables)
     for n, values in enumerate(drawn):
         separate = one(values, variables)
-        for a, b in zip(jax.tree.leaves(separate), jax.tree.leaves(jax.tree.map(lambda x, n=n: x[n], grouped)), strict=True):
+        for a, b in zip(
+            jax.tree.leaves(separate), jax.tree.leaves(jax.tree.map(lambda x, n=n: x[n], grouped)), strict=True
+        ):
             np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5 * float(jnp.abs(a).max()))

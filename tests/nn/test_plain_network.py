@@ -55,7 +55,10 @@ class Twin:
         mean, var = self.s[f"{path}.mean"], self.s[f"{path}.var"]
         if self.training:
             flat = x.reshape(-1, x.shape[-1])
-            self.s[f"{path}.mean"], self.s[f"{path}.var"] = 0.9 * mean + 0.1 * flat.mean(0), 0.9 * var + 0.1 * flat.var(0)
+            self.s[f"{path}.mean"], self.s[f"{path}.var"] = (
+                0.9 * mean + 0.1 * flat.mean(0),
+                0.9 * var + 0.1 * flat.var(0),
+            )
             mean, var = flat.mean(0), flat.var(0)
         return (x - mean) / np.sqrt(var + EPSILON) * self.p[f"{path}.scale"] + self.p[f"{path}.shift"]
 

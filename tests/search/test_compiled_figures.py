@@ -1,0 +1,137 @@
+"""What a search step costs, by the compiler's own count: FLOPs, bytes and temporary memory. No time is measured."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from dnas.catalogue import load_space
+from dnas.nn import primitives as P
+from dnas.nn.gates import Gates, Layout
+from dnas.nn.mixing import mix_grids
+from dnas.nn.packing import Packing
+from dnas.nn.supernet import Supernet, abstract_variables
+from dnas.space.read import at_input, space_from_data
+
+HEAD = [{"pool": {}}, {"linear": {"out": "$classes"}}]
+
+
+class Figures(NamedTuple):
+    flops: float
+    bytes: float
+    temp: float
+
+    def over(self, other: Figures) -> Figures:
+        return Figures(*(a / b for a, b in zip(self, other, strict=True)))
+
+
+def figures(program: jax.stages.Compiled) -> Figures:
+    counted, memory = program.cost_analysis(), program.memory_analysis()
+    return Figures(counted["flops"], counted["bytes accessed"], memory.temp_size_in_bytes)
+
+
+def step(space, learned: str = "weights", batch: int = 16) -> Figures:
+    """One gradient of the cross-entropy in training mode, all options mixed softly."""
+    net, layout, packing, side = Supernet(space), Layout(space.choices), Packing(space), space.resolution.max()
+    variables = jax.eval_shape(packing.pack, abstract_variables(space))
+    images = jax.ShapeDtypeStruct((batch, side, side, space.channels), jnp.float32)
+    labels = jax.ShapeDtypeStruct((batch,), jnp.int32)
+
+    def loss(params, gates, stats, images, labels):
+        (logits, _), updated = net.apply(
+            packing.unpack({"params": params, "batch_stats": stats}), images, Gates(gates, layout), momentum=0.9,
+            mutable=["batch_stats"],
+        )  # fmt: skip
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), packing.pack(updated)
+
+    gradient = jax.value_and_grad(loss, argnums={"weights": 0, "gates": 1}[learned], has_aux=True)
+    gates = jax.ShapeDtypeStruct(layout.shape, jnp.float32)
+    lowered = jax.jit(gradient).lower(variables["params"], gates, variables["batch_stats"], images, labels)
+    return figures(lowered.compile())
+
+
+def space_of(*trunk, side: int = 32):
+    data = {
+        "name": "s",
+        "input": {"channels": 3, "classes": 10, "resolution": side},
+        "trunk": list(trunk),
+        "head": HEAD,
+    }
+    return space_from_data(data, "s")
+
+
+STEM = {"conv": {"kernel": 3, "stride": 2, "out": 16, "act": "hswish"}}
+
+
+def test_twelve_options_of_widths_cost_as_much_as_one():
+    """Same largest widths, and masks that fold into weights and norms."""
+
+    def network(options: int):
+        def least(largest, by):
+            return largest if options == 1 else {"range": [largest - by * (options - 1), largest, by]}
+
+        blocks = [{"mbconv": {"out": least(96, 8), "expand": least(6, 0.5), "residual": False}} for _ in range(2)]
+        return space_of(STEM, *blocks, {"conv": {"out": 96, "act": "relu"}})
+
+    assert [len(c) for c in network(12).choices] == [12] * 4
+    ratio = step(network(12)).over(step(network(1)))
+    assert max(ratio) <= 1.005, ratio
+
+
+def test_separate_paths_for_every_width_cost_fifteen_times_more():
+    """One layer with 6 expansions x 6 widths: as masks, and as 36 blocks."""
+    expansions, widths = [1, 2, 3, 4, 5, 6], [16, 24, 32, 40, 48, 56]
+    stem, block = STEM, {"kernel": 3, "act": "relu", "residual": False}
+    masks = space_of(stem, {"mbconv": block | {"expand": {"choices": expansions}, "out": {"choices": widths}}})
+    paths = space_of(
+        stem, {"one_of": [{"mbconv": block | {"expand": e, "out": w}} for e in expansions for w in widths]}
+    )
+    none = space_of(stem, {"mbconv": block | {"expand": 1, "expand_conv": False, "out": 8}})
+    outside = step(none, batch=4).flops / 2  # stem and head, generously
+    assert step(paths, batch=4).flops - outside >= 15 * step(masks, batch=4).flops
+
+
+@pytest.mark.parametrize("sides", [(8, 12, 16, 20, 24, 32), (14, 18, 22, 25, 29, 32)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_spatial_operators_flops_are_the_sum_of_their_grids(sides, stride):
+    """Between kernels 5 and 3 only the operator itself differs: 16 more products and sums a pixel and channel."""
+    channels, batch = 8, 2
+
+    def flops(options, kernel):
+        pairs = [(n, (n - 1) // stride + 1) for n in options]
+
+        def forward(x, w, gate):
+            return mix_grids(lambda v, w: P.depthwise(v, w, stride, kernel // 2), x, w, gate, pairs)
+
+        shapes = [(batch, max(options), max(options), channels), (kernel, kernel, channels), (len(options),)]
+        program = jax.jit(forward).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)).compile()
+        return program.cost_analysis()["flops"]
+
+    def operator(options):
+        weights = len(options) * 16 * channels  # each option's gate times the weights
+        return flops(options, 5) - flops(options, 3) - weights
+
+    pixels = sum(((n - 1) // stride + 1) ** 2 for n in sides)
+    assert operator(sides) == pytest.approx(2 * 16 * batch * channels * pixels, rel=0.005)
+    largest = ((max(sides) - 1) // stride + 1) ** 2
+    assert operator(sides) / operator(sides[-1:]) == pytest.approx(pixels / largest, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learned", ["weights", "gates"])
+def test_six_resolutions_against_one(learned):
+    """The whole fbnetv2 step at the default proxy, all six mixed softly."""
+    space = load_space("fbnetv2")
+    data = copy.deepcopy(space.document.data)
+    data["input"]["resolution"] = space.resolution.max()
+    six, one = (
+        step(at_input(s, channels=1, classes=10, side=64), learned) for s in (space, space_from_data(data, "one"))
+    )
+    ratio = six.over(one)
+    print(learned, six, one, ratio)
+    assert ratio.flops <= 1.45 and ratio.temp <= 1.5, ratio
