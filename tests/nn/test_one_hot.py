@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,17 @@ EVERYTHING = {
     "head": [{"conv": {"out": 16, "act": "relu"}}, {"pool": {}}, {"linear": {"out": "$classes"}}],
 }
 
+SMALL = {
+    "name": "small",
+    "input": {"channels": 2, "classes": 3, "resolution": {"choices": [6, 9]}},
+    "trunk": [
+        {"conv": {"kernel": {"choices": [3, 5]}, "stride": 2, "out": {"choices": [4, 8]}, "act": "hswish"}},
+        {"one_of": [{"mbconv": {"out": 8, "expand": {"choices": [1, 2]}, "se": True}}, {"skip": {"out": 8}}]},
+    ],
+    "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+}
+WRITTEN = {"everything": EVERYTHING, "small": SMALL}
+
 
 def random_variables(space, seed: int):
     """Weights, scales, shifts and statistics that are all different from their starting values."""
@@ -55,7 +67,7 @@ def random_variables(space, seed: int):
 @functools.cache
 def prepared(name: str):
     """Space, variables, images of the largest side, and the supernet compiled in both modes."""
-    space = space_from_data(EVERYTHING, "everything") if name == "everything" else load_space(name)
+    space = space_from_data(WRITTEN[name], name) if name in WRITTEN else load_space(name)
     if name == "fbnetv2":
         space = at_input(space, channels=1, classes=10, side=64)
     side = space.resolution.max()
@@ -102,6 +114,13 @@ def test_every_option_of_every_choice():
     for choice in space.choices:
         for option in range(len(choice)):
             check_corner("everything", base | {choice.name: option})
+
+
+@pytest.mark.slow
+def test_every_corner_of_a_small_space():
+    choices = prepared("small")[0].choices
+    for indices in itertools.product(*(range(len(c)) for c in choices)):
+        check_corner("small", {c.name: n for c, n in zip(choices, indices, strict=True)})
 
 
 @pytest.mark.slow
