@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,8 @@ def prepare_folder(out: Path) -> None:
     """Makes the result's folder now: a search of minutes must not end at a folder that cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomic(out / "history.jsonl", "")
+        with tempfile.TemporaryFile(dir=out):  # leaves what a former run wrote alone
+            pass
     except OSError as error:
         raise UserError(f"--out {out}: cannot write here: {error.strerror or error}") from error
 
