@@ -122,8 +122,16 @@ def needs(space: Space) -> Needs:
     """One walk traced for shapes only."""
     side, layout, parameters, requests = space.resolution.max(), Layout(space.choices), _Shapes(), Requests()
     images = jax.ShapeDtypeStruct((1, side, side, space.channels), jnp.float32)
-    jax.eval_shape(lambda x: _walk(space, Forward(parameters, uniform(layout), requests, None), x), images)
+    jax.eval_shape(lambda x: _walk(space, _Sizes(parameters, uniform(layout), requests, None), x), images)
     return Needs(parameters.weights, parameters.statistics, Plan(requests, layout))
+
+
+class _Sizes(Forward):
+    """A forward pass whose spatial operators, the slow part of a trace, give the size of their result alone."""
+
+    def _spatial(self, apply, x: Feature, y: Feature, w: Array, pixelwise: bool = False) -> Array:
+        assert y.side is not None
+        return jnp.zeros((x.value.shape[0], y.side.max(), y.side.max(), y.width))
 
 
 class _Shapes:

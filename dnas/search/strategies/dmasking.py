@@ -26,7 +26,7 @@ from dnas.nn.gates import (
     probabilities,
     straight_through,
 )
-from dnas.nn.packing import PACKED, Packing
+from dnas.nn.packing import MATRICES, Packing
 from dnas.nn.supernet import Supernet, init
 from dnas.search import objective
 from dnas.search.objective import Multipliers
@@ -155,8 +155,8 @@ def _weights_optimizer(problem: Problem, steps: int) -> optax.GradientTransforma
     schedule = optax.warmup_cosine_decay_schedule(s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1))
 
     def decayed(params: dict[str, Array]) -> dict[str, bool]:
-        # Norms and biases, which are the packed vectors, are not pulled to zero.
-        return {path: path != PACKED for path in params}
+        # Norms and biases, which are the vectors, are not pulled to zero.
+        return {name: name == MATRICES for name in params}
 
     return optax.chain(
         optax.add_decayed_weights(s.weight_decay, mask=decayed),
