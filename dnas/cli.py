@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from dnas.errors import UserError
+from dnas.errors import Stopped, UserError
 
 Arguments = TypeVar("Arguments")
 
@@ -48,6 +48,9 @@ def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -30,6 +30,17 @@ class MissingExtra(UserError):
     """An optional package is not installed."""
 
 
+class Stopped(Exception):
+    """A run that was asked to stop, and did so in good order; `str(error)` says how to continue.
+
+    The command's exit code is the shell's for the signal: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` for the known name nearest to `name`, else an empty string."""
     near = difflib.get_close_matches(name, list(known), n=1)

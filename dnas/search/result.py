@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import socket
-import sys
-import time
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from dnas.architecture import options_taken
 from dnas.cost import ledger
 from dnas.network import shapes
 from dnas.nn.gates import entropy
+from dnas.provenance import provenance as provenance_of_process
 from dnas.search.problem import proxy_notes
 from dnas.search.strategies.dmasking import largest_probability
 
 if TYPE_CHECKING:
     from dnas.search.run import Found
-
-PACKAGES = ("dnas", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def found_document(found: Found, preset: str) -> dict[str, Any]:
@@ -81,24 +73,11 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
 def provenance(found: Found, preset: str, phases: dict[str, float]) -> dict[str, Any]:
     """Times, host, command and versions."""
     return {
-        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
+        **provenance_of_process(),
         "preset": preset,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "device": str(jax.devices()[0]),
-        "versions": {name: _version(name) for name in PACKAGES},
         "space_file": found.problem.space.source,
         "phases": {name: round(value, 3) for name, value in phases.items()},
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed as a package"
 
 
 def _mean(values: Any) -> float:

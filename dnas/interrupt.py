@@ -1,0 +1,45 @@
+"""Leaving a long run in good order: Ctrl-C or SIGTERM asks, the loop saves and ends.
+
+    with asked_to_stop() as asked:
+        for step in range(steps):
+            ...
+            if asked():
+                save(step)
+                raise Stopped(f"stopped after step {step}; continue with --resume", asked())
+
+A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], int]]:
+    """A function that gives the number of the signal received so far, 0 for none.
+
+    Outside the main thread signals cannot be caught, and the function always gives 0.
+    """
+    received = 0
+
+    def note(number: int, _frame: object) -> None:
+        nonlocal received
+        if received:
+            raise KeyboardInterrupt
+        received = number
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    former = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield lambda: received
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
