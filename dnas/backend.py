@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 # XLA's newer CPU emitters compile every fused loop as a module of its own: a third more compile time for this kind of
 # program, for the same speed.
@@ -31,3 +34,21 @@ def configure(cache: Path | None | str = "default") -> None:
         return  # A cache is a convenience: a read-only home is no reason to stop.
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def with_huge_pages() -> None:
+    """Starts this command anew with large memory pages, where they exist and must be asked for before a process starts.
+
+    A training step allocates and frees hundreds of megabytes; in pages of 4 KiB the faults alone take a quarter of its
+    time on a CPU. `DNAS_HUGE_PAGES=0` leaves things as they are.
+    """
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if os.environ.get("DNAS_HUGE_PAGES") == "0" or "hugetlb" in tunables or sys.platform != "linux":
+        return
+    try:
+        if "[madvise]" not in HUGE_PAGES.read_text():
+            return
+    except OSError:
+        return
+    os.environ["GLIBC_TUNABLES"] = f"{tunables}:glibc.malloc.hugetlb=1".lstrip(":")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

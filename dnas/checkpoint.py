@@ -114,9 +114,13 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes every checkpoint: a run from the beginning starts with none."""
+        self.remove()
+        self._manager = self._opened()
+
+    def remove(self) -> None:
+        """Ends the writing thread and removes the folder: the run is complete."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._manager = self._opened()
 
     def close(self) -> None:
         """Waits for what was saved and ends the writing thread."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dnas.backend import with_huge_pages
 from dnas.cli import run
 
 
@@ -51,6 +52,18 @@ class Arguments:
     """Power of the cost in the loss of the choices (0.6)."""
     resolution_paths: int | None = None
     """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
+    skip_limit: float | None = None
+    """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
+    strategy: Literal["dmasking"] = "dmasking"
+    """Search algorithm."""
+    resume: bool = False
+    """Go on from the newest checkpoint in the result's folder; from the beginning where there is none."""
+    force: bool = False
+    """With --resume: go on although an option, the space, the data or a version has changed."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints."""
+    profile: Path | None = None
+    """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
 
 
 def main(args: Arguments) -> None:
@@ -63,7 +76,7 @@ def main(args: Arguments) -> None:
     budgets = [parse_budget(text) for text in args.budget]
     names = (
         "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
-        "resolution_paths",
+        "resolution_paths", "skip_limit",
     )  # fmt: skip
     settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names})
     space = load_space(args.space, args.classes)
@@ -77,10 +90,13 @@ def main(args: Arguments) -> None:
     configure()
     from dnas.search.console import Console
     from dnas.search.problem import make_problem
-    from dnas.search.run import run_search
+    from dnas.search.run import Options, run_search
 
-    run_search(make_problem(space, budgets, dataset, settings, args.seed), out, Console(), args.preset)
+    problem = make_problem(space, budgets, dataset, settings, args.seed)
+    options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile)
+    run_search(problem, out, Console(), options, args.strategy)
 
 
 if __name__ == "__main__":
+    with_huge_pages()
     run(main, Arguments)

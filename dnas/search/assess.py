@@ -6,24 +6,32 @@ anew over a fixed set of training batches. Both are one program, whose mode is a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dnas.data.batches import batch_indices
-from dnas.data.preprocess import prepare
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
-from dnas.nn.packing import Leaves, Packing
-from dnas.nn.supernet import Supernet
+from dnas.search.learn import PackedVariables, forward
 from dnas.search.problem import Problem
-
-PackedVariables = dict[str, Leaves]
 
 BATCH = 100
 """Images in an evaluation batch."""
+
+
+class Assessed(NamedTuple):
+    """A network on the test images."""
+
+    accuracy: float
+    before: float
+    """With the statistics that the norms had."""
+    images: int
+    variables: PackedVariables
+    """With the statistics estimated again."""
 
 
 def assessment(problem: Problem) -> Callable:
@@ -31,21 +39,13 @@ def assessment(problem: Problem) -> Callable:
 
     Variables are packed; labels of -1 do not count.
     """
-    s = problem.settings
-    net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None)
-    packing = Packing(problem.proxy)
+    run = forward(problem)
 
-    def run(variables, gates, images, labels, switch):
-        (logits, _), updated = net.apply(
-            packing.unpack(variables),
-            prepare(images, problem.preprocessing),
-            gates,
-            momentum=switch,
-            mutable=["batch_stats"],
-        )
-        return packing.pack(updated)["batch_stats"], jnp.sum(jnp.argmax(logits, -1) == labels)
+    def assess(variables: PackedVariables, gates: Gates, images, labels, switch: Switch):
+        logits, statistics = run(variables, gates, images, switch)
+        return statistics, jnp.sum(jnp.argmax(logits, -1) == labels)
 
-    return run
+    return assess
 
 
 def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
@@ -54,16 +54,29 @@ def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates
     return variables, gates, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
+def assessed(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> Assessed:
+    """Test accuracy under `gates` before and after the norms are estimated again for them."""
+    before, _ = accuracy(program, problem, variables, gates)
+    variables = estimate_norms(program, problem, variables, gates)
+    after, images = accuracy(program, problem, variables, gates)
+    return Assessed(after, before, images, variables)
+
+
 def accuracy(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> tuple[float, int]:
     """Share of test images classified right, and their number (at most `check_images`)."""
     images, labels = problem.dataset.test_images, problem.dataset.test_labels
     count = min(len(labels), problem.settings.check_images or len(labels))
-    correct = 0
-    for start in range(0, count, BATCH):
-        chosen = np.arange(start, min(start + BATCH, count))
-        switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
-        correct += int(program(variables, gates, *_batch(images, labels, chosen), switch)[1])
-    return correct / count, count
+    return correct(program, variables, gates, images, labels, np.arange(count)) / count, count
+
+
+def correct(
+    program: Callable, variables: PackedVariables, gates: Gates, images: np.ndarray, labels: np.ndarray,
+    chosen: np.ndarray,
+) -> int:  # fmt: skip
+    """How many of the chosen images are classified right in evaluation mode."""
+    switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
+    parts = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
+    return sum(int(program(variables, gates, *_batch(images, labels, part), switch)[1]) for part in parts)
 
 
 def estimate_norms(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> PackedVariables:
@@ -75,6 +88,11 @@ def estimate_norms(program: Callable, problem: Problem, variables: PackedVariabl
         batch = _batch(data.train_images, data.train_labels, np.resize(chosen, BATCH))
         variables = {**variables, "batch_stats": program(variables, gates, *batch, switch)[0]}
     return variables
+
+
+def accuracies(named: Iterable[tuple[str, Assessed]]) -> dict[str, float]:
+    """`NAME` and `NAME_before` of each."""
+    return {key: value for name, a in named for key, value in ((name, a.accuracy), (f"{name}_before", a.before))}
 
 
 def _batch(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> tuple[jax.Array, jax.Array]:

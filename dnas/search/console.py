@@ -59,8 +59,17 @@ class Console:
         with self.out.status(f"{what} ..."):
             yield
 
-    def compiled(self, seconds: float) -> None:
-        self.out.print(f"compiled in {seconds:.1f} s")
+    def compiled(self, seconds: float, programs: int) -> None:
+        self.out.print(f"compiled in {seconds:.1f} s ({programs} programs, each traced once)")
+
+    def continued(self, step: int, steps: int) -> None:
+        self.out.print(f"continued after step {step} of {steps}")
+
+    def already(self, out: Path | None) -> None:
+        self.out.print(f"{out} holds the whole result of this run already; without --resume it is searched anew")
+
+    def profiled(self, folder: Path | None) -> None:
+        self.out.print(f"profile written to {folder}; open it in TensorBoard or at ui.perfetto.dev")
 
     @contextmanager
     def progress(self, steps: int) -> Iterator[_Steps]:
@@ -83,9 +92,9 @@ class Console:
         self.out.print(f"\n[bold]found[/]: input {size['resolution']}x{size['resolution']}x{size['channels']}")
         self.out.print(layer_table(counted))
         self._budgets(found)
-        a = found.accuracies
+        a = found.outcome.accuracies
         accuracies = Table(box=None, pad_edge=False, header_style="bold")
-        for name in (f"accuracy, {found.images} test images", "batch norms estimated again", "before"):
+        for name in (f"accuracy, {found.outcome.images} test images", "batch norms estimated again", "before"):
             accuracies.add_column(name, justify="left" if "accuracy" in name else "right")
         shown = {
             "soft": "supernet, all options mixed",
@@ -96,28 +105,32 @@ class Console:
             if name in a:
                 accuracies.add_row(text, f"{a[name]:.1%}", f"{a[f'{name}_before']:.1%}")
         self.out.print(accuracies)
-        for note in found.warnings:
+        for note in found.outcome.warnings:
             self.out.print(f"[yellow]warning[/]: {note}")
         if out is not None:
             self.out.print(f"written to {out}: architecture.json, weights.safetensors, history.jsonl, provenance.json")
 
     def _budgets(self, found: Found) -> None:
-        derivation = found.derivation
+        outcome = found.outcome
+        columns = ["budget", "found", "share"]
+        columns += ["expected before"] * bool(outcome.expected) + ["plain argmax"] * (outcome.derivation is not None)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("budget", "found", "share", "expected before", "plain argmax"):
+        for name in columns:
             table.add_column(name, justify="right")
-        for m, cost, expected, argmax in zip(
-            found.problem.measured, derivation.costs, found.expected, derivation.argmax_costs, strict=True
-        ):
-            b = m.budget
-            table.add_row(b.text, b.shown(cost), f"{cost / b.limit:.4f}", b.shown(expected), b.shown(argmax))
+        for n, (m, cost) in enumerate(zip(found.problem.measured, outcome.costs, strict=True)):
+            row = [m.budget.text, m.budget.shown(cost), f"{cost / m.budget.limit:.4f}"]
+            row += [m.budget.shown(outcome.expected[n])] if outcome.expected else []
+            row += [m.budget.shown(outcome.derivation.argmax_costs[n])] if outcome.derivation is not None else []
+            table.add_row(*row)
         if found.problem.measured:
             self.out.print(table)
-        lost = derivation.argmax_log_probability - derivation.log_probability
-        self.out.print(
-            f"log-probability {derivation.log_probability:.3f} ({lost:.3f} below the plain argmax), "
-            f"certified gap {derivation.gap:.4f} nats"
-        )
+        d = outcome.derivation
+        if d is not None:
+            lost = d.argmax_log_probability - d.log_probability
+            self.out.print(
+                f"log-probability {d.log_probability:.3f} ({lost:.3f} below the plain argmax), "
+                f"certified gap {d.gap:.4f} nats"
+            )
 
 
 class _Steps:

@@ -4,7 +4,8 @@
 
 The first term uses the drawn gates, as FBNet does; u_j uses p = softmax(theta), so the budgets speak of the mean cost
 of sampled networks. lambda_j >= 0 pushes a cost down to its budget; mu >= 0 pushes the costs up until one budget is
-used, so that the expected cost ends at the budget whatever alpha and beta are. Both follow by dual ascent.
+used, so that the expected cost ends at the budget whatever alpha and beta are. Both follow by dual ascent, and so does
+the skip guard, a multiplier on the share of skipped blocks beyond a limit.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Multipliers(NamedTuple):
 
     down: Float[Array, " budgets"]
     up: Float[Array, ""]
+    guard: Float[Array, ""]
+    """Against skip collapse; stays 0 while the share of skipped blocks is below its limit."""
 
 
 def combine(
@@ -62,8 +65,17 @@ def budget_term(u: Float[Array, " budgets"], multipliers: Multipliers, penalty: 
     return down + multipliers.up * lack + 0.5 * penalty * jnp.square(jnp.maximum(lack, 0))
 
 
-def ascend(u: Float[Array, " budgets"], multipliers: Multipliers, rate: float, fill: bool) -> Multipliers:
-    """One step of dual ascent on the violations."""
-    lack = jnp.log(FILLED) - jnp.max(u)
-    up = jnp.maximum(multipliers.up + rate * lack, 0) if fill else multipliers.up
-    return Multipliers(jnp.maximum(multipliers.down + rate * u, 0), up)
+def guard_term(excess: Float[Array, ""], multipliers: Multipliers, penalty: float) -> Float[Array, ""]:
+    """The skip guard: pushes back where the expected share of skipped blocks exceeds its limit by `excess`."""
+    return multipliers.guard * excess + 0.5 * penalty * jnp.square(jnp.maximum(excess, 0))
+
+
+def ascend(
+    u: Float[Array, " budgets"], excess: Float[Array, ""], multipliers: Multipliers, rate: float, fill: bool
+) -> Multipliers:
+    """One step of dual ascent on the violations and on the skip guard."""
+    up = multipliers.up
+    if fill and len(u):
+        up = jnp.maximum(up + rate * (jnp.log(FILLED) - jnp.max(u)), 0)
+    guard = jnp.maximum(multipliers.guard + rate * excess, 0)
+    return Multipliers(jnp.maximum(multipliers.down + rate * u, 0), up, guard)

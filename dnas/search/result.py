@@ -1,18 +1,14 @@
-"""The documents a search leaves: the architecture's file, and where it came from."""
+"""The file of the architecture that a search found."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dnas.architecture import options_taken
 from dnas.cost import ledger
+from dnas.derive import Derivation
 from dnas.network import shapes
-from dnas.nn.gates import entropy
-from dnas.provenance import provenance as provenance_of_process
 from dnas.search.problem import proxy_notes
-from dnas.search.strategies.dmasking import largest_probability
 
 if TYPE_CHECKING:
     from dnas.search.run import Found
@@ -23,38 +19,25 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
 
     Holds no clock, host or path: the same seed and inputs give the same bytes.
     """
-    problem, derivation = found.problem, found.derivation
+    problem, outcome = found.problem, found.outcome
     records = shapes(found.architecture.network)[0].ledger
     counted = {name: int(ledger.at(cost(records), {})) for name, cost in ledger.COSTS.items()}
-    limits = [m.budget for m in problem.measured]
-    budgets = [
-        {
-            "budget": budget.text, "limit": budget.limit, "cost": cost, "share": round(cost / budget.limit, 6),
-            "expected_before": round(expected, 3), "argmax_cost": argmax,
-        }
-        for budget, cost, expected, argmax in zip(
-            limits, derivation.costs, found.expected, derivation.argmax_costs, strict=True
-        )
-    ]  # fmt: skip
     tables = {m.budget.table: m.coverage.to_data() for m in problem.measured if m.coverage is not None}
     search = {
         "space": problem.space.name,
-        "strategy": "dmasking",
+        "strategy": found.strategy,
         "preset": preset,
         "seed": problem.seed,
         "data": {"name": problem.dataset.name, "sha256": problem.dataset.fingerprint},
-        "budgets": budgets,
+        "budgets": budgets(found),
         **({"latency_tables": tables} if tables else {}),
-        "budget_satisfied": all(cost <= b.limit for cost, b in zip(derivation.costs, limits, strict=True)),
-        "log_probability": round(derivation.log_probability, 6),
-        "argmax_log_probability": round(derivation.argmax_log_probability, 6),
-        "gap_nats": round(derivation.gap, 6),
-        "mean_largest_probability": _mean(largest_probability(problem, found.theta)),
-        "mean_entropy": _mean(entropy(problem.layout, found.theta)),
-        "inherited_accuracy": {name: round(value, 4) for name, value in found.accuracies.items()},
-        "accuracy_split": f"test, {found.images} images",
+        "budget_satisfied": all(c <= m.budget.limit for c, m in zip(outcome.costs, problem.measured, strict=True)),
+        **_derived(outcome.derivation),
+        **outcome.summary,
+        "inherited_accuracy": {name: round(value, 4) for name, value in outcome.accuracies.items()},
+        "accuracy_split": f"test, {outcome.images} images",
         "by_proxy": proxy_notes(problem),
-        "warnings": found.warnings,
+        "warnings": outcome.warnings,
         "settings": problem.settings.to_json(),
     }
     return {
@@ -63,23 +46,32 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
             "macs": counted["MACs"], "params": counted["params"],
             "convention": "multiply-adds of convolutions, linear layers and attention products; all trainable numbers",
         },
-        "choices_taken": options_taken(problem.space, derivation.assignment),
+        "choices_taken": options_taken(problem.space, outcome.assignment),
         "preprocessing": problem.preprocessing.to_json(),
         "labels": list(problem.dataset.class_names),
         "search": search,
     }  # fmt: skip
 
 
-def provenance(found: Found, preset: str, phases: dict[str, float]) -> dict[str, Any]:
-    """Times, host, command and versions."""
+def budgets(found: Found) -> list[dict[str, Any]]:
+    """Each budget beside the cost of the network found, and beside what was expected before it was derived."""
+    outcome, rows = found.outcome, []
+    for n, (measured, cost) in enumerate(zip(found.problem.measured, outcome.costs, strict=True)):
+        limit = measured.budget.limit
+        row = {"budget": measured.budget.text, "limit": limit, "cost": cost, "share": round(cost / limit, 6)}
+        if outcome.expected:
+            row["expected_before"] = round(outcome.expected[n], 3)
+        if outcome.derivation is not None:
+            row["argmax_cost"] = outcome.derivation.argmax_costs[n]
+        rows.append(row)
+    return rows
+
+
+def _derived(derivation: Derivation | None) -> dict[str, float]:
+    if derivation is None:
+        return {}
     return {
-        **provenance_of_process(),
-        "preset": preset,
-        "space_file": found.problem.space.source,
-        "phases": {name: round(value, 3) for name, value in phases.items()},
+        "log_probability": round(derivation.log_probability, 6),
+        "argmax_log_probability": round(derivation.argmax_log_probability, 6),
+        "gap_nats": round(derivation.gap, 6),
     }
-
-
-def _mean(values: Any) -> float:
-    array = np.asarray(values, np.float64)
-    return round(float(array.mean()), 6) if array.size else 1.0

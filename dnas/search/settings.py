@@ -54,6 +54,8 @@ class Settings:
     """Weight of the violation itself beside its multiplier (augmented Lagrangian): damps the ascent's swings."""
     decide: float = 0.005
     """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
+    skip_limit: float = 0.4
+    """Share of the blocks that may be skipped in the mean before a multiplier pushes back; 1 for no guard."""
     fill: float = 0.97
     """Least share of a budget that the result uses; 0 asks for upper limits alone."""
 
@@ -64,6 +66,8 @@ class Settings:
     """Training batches over which batch norms are estimated again."""
     check_images: int | None = None
     """Most test images per accuracy (None: all)."""
+    quick_compile: bool = False
+    """Less optimisation by the compiler, for runs so short that compiling is most of them."""
 
     def validated(self) -> Settings:
         """Itself; raises `InputError` for a value out of range."""
@@ -71,8 +75,11 @@ class Settings:
             value = getattr(self, name)
             if not value > 0 or value < low:
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
-        if not 0 <= self.fill <= 1:
-            raise InputError("--fill", "out of range", found=self.fill, accepted="0 to 1")
+        for name in ("fill", "skip_limit"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"--{name.replace('_', '-')}", "out of range", found=getattr(self, name), accepted="0 to 1"
+                )
         if self.warm_up < 0 or self.settle < 0 or self.warm_up + self.settle >= 1:
             found = [self.warm_up, self.settle]
             raise InputError("warm_up and settle", "out of range", found=found, accepted="shares adding up to below 1")
@@ -87,7 +94,8 @@ class Settings:
 PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
-        epochs=0.12, theta_every=1.0, theta_lr=1.0, norm_batches=4, check_images=200, multiplier_lr=0.5, warm_up=0.1
+        epochs=0.12, theta_every=1.0, theta_lr=1.0, norm_batches=4, check_images=200, multiplier_lr=0.5, warm_up=0.1,
+        quick_compile=True,
     ),
     "quick": Settings(),
     "paper": Settings(

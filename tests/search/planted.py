@@ -11,10 +11,13 @@ from dnas.data import synthetic
 from dnas.data.dataset import Dataset
 from dnas.data.splits import search_split
 from dnas.search.budget import parse_budget
+from dnas.search.compiling import Compiler
 from dnas.search.console import Console
+from dnas.search.journal import Journal
 from dnas.search.problem import make_problem
-from dnas.search.run import compile_programs, finish, train
+from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
+from dnas.search.strategies import dmasking
 from dnas.space.read import space_from_data
 
 SETTINGS = Settings(
@@ -75,11 +78,12 @@ def options_found(task: Planted, seeds: range) -> list[Any]:
     """The option that the search takes for the planted choice, seed by seed. Programs are compiled once."""
     console = Console(quiet=True)
     first = make_problem(task.space, [parse_budget(b) for b in task.budgets], task.data(0), task.settings, 0)
-    programs = compile_programs(first, console)
+    programs = dmasking.compile_programs(first, Compiler())
     taken = []
     for seed in seeds:
         data = task.data(seed)
         problem = dataclasses.replace(first, dataset=data, split=search_split(data, seed), seed=seed)
-        found = finish(problem, programs, train(problem, programs, None, console), console)
-        taken.append(options_taken(task.space, found.derivation.assignment)[task.choice])
+        strategy = dmasking.strategy(problem, programs)
+        state = advance(strategy, Journal(None, {}), Options(), console, problem)
+        taken.append(options_taken(task.space, strategy.outcome(state).assignment)[task.choice])
     return taken

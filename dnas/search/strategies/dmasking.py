@@ -1,167 +1,291 @@
 """DMaskingNAS: weights and theta learn in turn on their own shares of the training data (FBNet V1, V2).
 
 Weights step: cross-entropy under gates drawn from theta. Theta step: `dnas.search.objective` under gates drawn anew.
-Two programs, each traced once; everything that changes between steps is an argument.
+Then the most probable network within the budgets is derived, and the weights settle under its gates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from dnas.data.preprocess import prepare
-from dnas.nn.forward import NORM_MOMENTUM
+from dnas.architecture import options_taken
+from dnas.data.batches import Batches, steps_per_epoch
+from dnas.derive import Derivation, derive
 from dnas.nn.gates import (
     Gates,
+    Layout,
     Theta,
+    as_mapping,
     entropy,
     gumbel_softmax,
     init_theta,
     keep_largest,
+    one_hot,
     probabilities,
     straight_through,
 )
-from dnas.nn.packing import MATRICES, Packing
-from dnas.nn.supernet import Supernet, init
+from dnas.nn.packing import MATRICES, Leaves, Packing
+from dnas.nn.supernet import init
 from dnas.search import objective
+from dnas.search.assess import accuracies, assessed, assessment, example_arguments
+from dnas.search.compiling import Compiler, Program
+from dnas.search.learn import Learned, PackedVariables, as_targets, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
+from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
 
-Metrics = dict[str, Array]
-Batch = tuple[Array, Array]
-"""Images uint8 [B, S, S, C] and labels int32 [B]."""
+NAME = "dmasking"
 
 
-class SearchState(NamedTuple):
-    """Everything a search must remember; a pytree."""
+class Arrays(NamedTuple):
+    """The arrays of the state."""
 
-    variables: dict[str, dict[str, Array]]
-    """Parameters and statistics, packed (`dnas.nn.packing`)."""
-    theta: Theta
-    multipliers: Multipliers
+    variables: PackedVariables
     weights_opt: optax.OptState
+    theta: Theta
     theta_opt: optax.OptState
-    step: Int[Array, ""]
-    """Steps on the weights so far."""
-    theta_step: Int[Array, ""]
+    multipliers: Multipliers
 
 
-class Strategy(NamedTuple):
-    """A pair of pure steps `(state, batch, key) -> (state, metrics)` and the state they begin with."""
+class Programs(NamedTuple):
+    """What is compiled: two large programs and three of a few operations."""
 
-    init: Callable[[PRNGKeyArray], SearchState]
-    weights_step: Callable[[SearchState, Batch, PRNGKeyArray], tuple[SearchState, Metrics]]
-    theta_step: Callable[[SearchState, Batch, PRNGKeyArray], tuple[SearchState, Metrics]]
+    draw: Program
+    """`(theta, key, number, temperature) -> gates`"""
+    learn: Program
+    update_weights: Program
+    update_theta: Program
+    assess: Program
 
 
-def dmasking(problem: Problem, steps: int) -> Strategy:
-    """The strategy for a run of `steps` steps on the weights."""
+class Schedule(NamedTuple):
+    """How many steps a search takes: weights alone, weights and theta, weights of the network found."""
+
+    warm_up: int
+    search: int
+    settle: int
+    theta_steps: int
+
+    @property
+    def steps(self) -> int:
+        return self.warm_up + self.search + self.settle
+
+    def theta_due(self, n: int) -> range:
+        """Numbers of the theta steps after step `n` of the search: spread evenly, the last after the last."""
+        return range(self.theta_steps * n // self.search, self.theta_steps * (n + 1) // self.search)
+
+
+def schedule(problem: Problem) -> Schedule:
+    """Steps of the settings' epochs on this data."""
+    s = problem.settings
+    steps = max(2, math.ceil(s.epochs * steps_per_epoch(len(problem.split.weights_index), s.batch_size)))
+    warm_up, settle = int(s.warm_up * steps), int(s.settle * steps)
+    search = steps - warm_up - settle
+    return Schedule(warm_up, search, settle, max(1, int(search / s.theta_every)))
+
+
+def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
+    """Every program of the strategy, each traced once."""
+    state = _start(problem)
+    gates = probabilities(problem.layout, state.theta)
+    images, labels = _streams(problem)[0].at(0)
+    learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
+    learned = jax.eval_shape(learn, state.variables, gates, images, targets)
+    key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
+    return Programs(
+        learn=compiler(learn, state.variables, gates, images, targets),
+        assess=compiler(assessment(problem), *example_arguments(problem, state.variables, gates)),
+        draw=compiler(_draw(problem), state.theta, key, number, real),
+        update_weights=compiler(
+            _update_weights(problem), state.variables, state.weights_opt, learned.params, learned.statistics,
+            donate=(0, 1),
+        ),
+        update_theta=compiler(
+            _update_theta(problem), state.theta, state.theta_opt, state.multipliers, learned.loss, learned.gates, key,
+            number, real, real,
+        ),
+    )  # fmt: skip
+
+
+def strategy(problem: Problem, programs: Programs) -> Strategy:
+    """The strategy on a problem; `programs` may be those of another problem that differs in data and seed alone."""
+    plan, key = schedule(problem), jax.random.key(problem.seed)
+    for_weights, for_theta = _streams(problem)
+    classes, s = problem.dataset.classes, problem.settings
+
+    def learn(arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
+        images, labels = batches.at(n)
+        return programs.learn(arrays.variables, gates, images, as_targets(labels, classes))
+
+    def temperature(step: int) -> np.float32:
+        return np.float32(s.temperature * (s.temperature_end / s.temperature) ** (step / max(1, plan.steps)))
+
+    def update(arrays: Arrays, learned: Learned) -> tuple[Arrays, Metrics]:
+        variables, weights_opt = programs.update_weights(
+            arrays.variables, arrays.weights_opt, learned.params, learned.statistics
+        )
+        metrics = {"loss": learned.loss, "accuracy": learned.accuracy}
+        return arrays._replace(variables=variables, weights_opt=weights_opt), metrics
+
+    def weights_step(arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
+        gates = programs.draw(arrays.theta, key, np.int32(2 * step), temperature(step))
+        arrays, metrics = update(arrays, learn(arrays, gates, for_weights, step))
+        return arrays, metrics | {"temperature": temperature(step)}
+
+    def theta_step(arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
+        draw = key, np.int32(2 * n + 1), temperature(step)
+        learned = learn(arrays, programs.draw(arrays.theta, *draw), for_theta, n)
+        progress = np.float32((n + 1) / plan.theta_steps)
+        theta, theta_opt, multipliers, metrics = programs.update_theta(
+            arrays.theta, arrays.theta_opt, arrays.multipliers, learned.loss, learned.gates, *draw, progress
+        )
+        metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
+        return arrays._replace(theta=theta, theta_opt=theta_opt, multipliers=multipliers), metrics
+
+    def warm_up(state: State, n: int) -> tuple[State, Metrics]:
+        arrays, metrics = weights_step(state.arrays, n)
+        return state._replace(arrays=arrays), metrics
+
+    def search(state: State, n: int) -> tuple[State, Metrics]:
+        step = plan.warm_up + n
+        arrays, metrics = weights_step(state.arrays, step)
+        for number in plan.theta_due(n):
+            arrays, more = theta_step(arrays, number, step)
+            metrics |= more
+        return state._replace(arrays=arrays), metrics
+
+    def decide(state: State) -> State:
+        """Derives the network; the supernet is assessed as it is before the weights settle."""
+        derivation = derived(problem, state.arrays.theta)
+        soft = probabilities(problem.layout, state.arrays.theta)
+        hard = one_hot(problem.layout, derivation.assignment)
+        named = [
+            (name, assessed(programs.assess, problem, state.arrays.variables, gates))
+            for name, gates in (("soft", soft), ("derived", hard))
+        ]
+        return state._replace(
+            notes={**state.notes, "assignment": derivation.assignment, "accuracies": accuracies(named)}
+        )
+
+    def settle(state: State, n: int) -> tuple[State, Metrics]:
+        gates = one_hot(problem.layout, state.notes["assignment"])
+        arrays, metrics = update(state.arrays, learn(state.arrays, gates, for_weights, plan.warm_up + plan.search + n))
+        return state._replace(arrays=arrays), metrics
+
+    def outcome(state: State) -> Outcome:
+        if "assignment" not in state.notes:
+            state = decide(state)
+        theta, derivation = state.arrays.theta, derived(problem, state.arrays.theta)
+        hard = one_hot(problem.layout, derivation.assignment)
+        last = assessed(programs.assess, problem, state.arrays.variables, hard)
+        found = dict(state.notes["accuracies"])
+        if plan.settle:
+            found |= accuracies([("settled", last)])
+        soft = probabilities(problem.layout, theta)
+        expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
+        return Outcome(
+            derivation.assignment, derivation.costs, last.variables, found, last.images, derivation, tuple(expected),
+            summary(problem, theta), warnings=warnings(problem, theta, derivation),
+        )  # fmt: skip
+
+    phases = (
+        Phase("warm-up", plan.warm_up, warm_up),
+        Phase("search", plan.search, search),
+        Phase("settle", plan.settle, settle, begin=decide),
+    )
+    return Strategy(
+        NAME, lambda: State(_start(problem), {}), phases, outcome, lambda state: observe(problem, state.arrays.theta)
+    )
+
+
+# Programs -------------------------------------------------------------------------------------------------------------
+
+
+def _draw(problem: Problem):
     s, layout = problem.settings, problem.layout
-    net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None)
-    weights_tx, theta_tx = _weights_optimizer(problem, steps), _theta_optimizer(problem)
-    packing = Packing(problem.proxy)
-    limits = jnp.asarray(problem.limits)
     resolutions = [c.name for c in problem.space.resolution.over]
-    latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
 
-    def temperature(state: SearchState) -> Array:
-        progress = state.step / max(1, steps)
-        return s.temperature * (s.temperature_end / s.temperature) ** progress
-
-    def draw(theta: Theta, key: PRNGKeyArray, state: SearchState) -> Gates:
-        gates = gumbel_softmax(layout, theta, key, temperature(state), noise=s.noise)
+    def draw(theta: Theta, key: PRNGKeyArray, number: Array, temperature: Array) -> Gates:
+        gates = gumbel_softmax(layout, theta, jax.random.fold_in(key, number), temperature, noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
         return gates if not s.resolution_paths else keep_largest(gates, resolutions, s.resolution_paths)
 
-    def cross_entropy(packed, gates: Gates, batch: Batch) -> tuple[Array, tuple[dict[str, Array], Array]]:
-        images, labels = batch
-        (logits, _), updated = net.apply(
-            packing.unpack(packed),
-            prepare(images, problem.preprocessing),
-            gates,
-            momentum=NORM_MOMENTUM,
-            mutable=["batch_stats"],
-        )
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        return loss, (packing.pack(updated)["batch_stats"], jnp.mean(jnp.argmax(logits, -1) == labels))
+    return draw
 
-    def start(key: PRNGKeyArray) -> SearchState:
-        variables, theta = packing.pack(init(problem.proxy, key)), init_theta(layout)
-        multipliers = Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()))
-        return SearchState(
-            variables, theta, multipliers, weights_tx.init(variables["params"]), theta_tx.init(theta),
-            jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32),
-        )  # fmt: skip
 
-    def weights_step(state: SearchState, batch: Batch, key: PRNGKeyArray) -> tuple[SearchState, Metrics]:
-        gates = draw(state.theta, jax.random.fold_in(key, 2 * state.step), state)
+def _update_weights(problem: Problem):
+    optimizer = _weights_optimizer(problem)
 
-        def loss_of(params):
-            return cross_entropy({**state.variables, "params": params}, gates, batch)
+    def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, statistics: Leaves):
+        updates, state = optimizer.update(gradient, state, variables["params"])
+        return {"params": optax.apply_updates(variables["params"], updates), "batch_stats": statistics}, state
 
-        (loss, (stats, accuracy)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.variables["params"])
-        updates, weights_opt = weights_tx.update(grads, state.weights_opt, state.variables["params"])
-        variables = {"params": optax.apply_updates(state.variables["params"], updates), "batch_stats": stats}
-        state = state._replace(variables=variables, weights_opt=weights_opt, step=state.step + 1)
-        return state, {"loss": loss, "accuracy": accuracy, "temperature": temperature(state)}
+    return update_weights
 
-    def theta_loss(theta: Theta, state: SearchState, batch: Batch, key: PRNGKeyArray):
-        gates = draw(theta, key, state)
-        loss, (_, accuracy) = cross_entropy(state.variables, gates, batch)
-        total, expected, u = loss, jnp.zeros(0), jnp.zeros(0)
+
+def _update_theta(problem: Problem):
+    """One step of theta and the multipliers.
+
+    The supernet enters through its loss and d loss / d gates at the gates drawn: loss + <gradient, gates - drawn> has
+    the same value and the same gradient there.
+    """
+    s, layout, optimizer, draw = problem.settings, problem.layout, _theta_optimizer(problem), _draw(problem)
+    limits = jnp.asarray(problem.limits)
+    latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
+    skips = skip_options(problem)
+
+    def total(theta: Theta, multipliers: Multipliers, loss, gradient, key, number, temperature, progress):
+        gates = draw(theta, key, number, temperature)
+        cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
+        p = probabilities(layout, theta)
+        spread, skipped = entropy(layout, theta), jnp.sum(p.values * skips)
+        result, expected, u = cross_entropy, jnp.zeros(0), jnp.zeros(0)
         if problem.measured:
             drawn = objective.scaled(problem.expected(gates)[latency], problem.measured[latency].smallest)
-            total = objective.combine(loss, drawn, s.loss_form, s.alpha, s.beta)
-            expected = problem.expected(probabilities(layout, theta))
+            result = objective.combine(cross_entropy, drawn, s.loss_form, s.alpha, s.beta)
+            expected = problem.expected(p)
             u = objective.violations(expected, limits)
-            total = total + objective.budget_term(u, state.multipliers, s.penalty, s.fill > 0)
-        spread = entropy(layout, theta)
-        progress = jnp.clip((state.step / max(1, steps) - s.warm_up) / (1 - s.warm_up), 0, 1)
-        total = total + s.decide * progress**2 * jnp.sum(spread)
-        return total, (loss, accuracy, expected, u, jnp.mean(spread))
+            result = result + objective.budget_term(u, multipliers, s.penalty, s.fill > 0)
+        result = result + objective.guard_term(skipped - s.skip_limit, multipliers, s.penalty)
+        result = result + s.decide * progress**2 * jnp.sum(spread)
+        return result, (expected, u, jnp.mean(spread), skipped)
 
-    def theta_step(state: SearchState, batch: Batch, key: PRNGKeyArray) -> tuple[SearchState, Metrics]:
-        draw_key = jax.random.fold_in(key, 2 * state.theta_step + 1)
-        grad = jax.grad(theta_loss, has_aux=True)
-        grads, (loss, accuracy, expected, u, spread) = grad(state.theta, state, batch, draw_key)
-        updates, theta_opt = theta_tx.update(grads, state.theta_opt, state.theta)
-        multipliers = state.multipliers
-        if problem.measured:
-            multipliers = objective.ascend(u, multipliers, s.multiplier_lr, s.fill > 0)
-        state = state._replace(
-            theta=optax.apply_updates(state.theta, updates), theta_opt=theta_opt, multipliers=multipliers,
-            theta_step=state.theta_step + 1,
-        )  # fmt: skip
-        metrics = {"theta_loss": loss, "theta_accuracy": accuracy, "entropy": spread, "expected": expected}
-        return state, metrics | {"multipliers": multipliers.down, "push_up": multipliers.up}
+    def update_theta(theta: Theta, state: optax.OptState, multipliers: Multipliers, loss, gradient, *draw_arguments):
+        gradient, (expected, u, spread, skipped) = jax.grad(total, has_aux=True)(
+            theta, multipliers, loss, gradient, *draw_arguments
+        )
+        updates, state = optimizer.update(gradient, state, theta)
+        multipliers = objective.ascend(u, skipped - s.skip_limit, multipliers, s.multiplier_lr, s.fill > 0)
+        metrics = {
+            "entropy": spread, "expected": expected, "skip_share": skipped, "multipliers": multipliers.down,
+            "push_up": multipliers.up, "skip_guard": multipliers.guard,
+        }  # fmt: skip
+        return optax.apply_updates(theta, updates), state, multipliers, metrics
 
-    return Strategy(start, weights_step, theta_step)
+    return update_theta
 
 
-def largest_probability(problem: Problem, theta: Theta) -> Float[Array, " choices"]:
-    """Each choice's largest probability: 1 when it is decided."""
-    return jnp.max(probabilities(problem.layout, theta).values, axis=-1)
-
-
-def _weights_optimizer(problem: Problem, steps: int) -> optax.GradientTransformation:
-    s = problem.settings
+def _weights_optimizer(problem: Problem) -> optax.GradientTransformation:
+    s, steps = problem.settings, schedule(problem).steps
     warm = max(1, min(steps // 20, 200))
-    schedule = optax.warmup_cosine_decay_schedule(s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1))
+    rate = optax.warmup_cosine_decay_schedule(s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1))
 
-    def decayed(params: dict[str, Array]) -> dict[str, bool]:
+    def decayed(params: Leaves) -> dict[str, bool]:
         # Norms and biases, which are the vectors, are not pulled to zero.
         return {name: name == MATRICES for name in params}
 
     return optax.chain(
         optax.add_decayed_weights(s.weight_decay, mask=decayed),
         optax.clip_by_global_norm(s.clip),
-        optax.sgd(schedule, s.weights_momentum),
+        optax.sgd(rate, s.weights_momentum),
     )
 
 
@@ -169,3 +293,88 @@ def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
     s = problem.settings
     decay = [optax.add_decayed_weights(s.theta_decay)] if s.theta_decay else []
     return optax.chain(*decay, optax.adam(s.theta_lr, b1=0.5, b2=0.99))
+
+
+def _start(problem: Problem) -> Arrays:
+    variables = Packing(problem.proxy).pack(init(problem.proxy, jax.random.key(problem.seed)))
+    theta = init_theta(problem.layout)
+    return Arrays(
+        variables, _weights_optimizer(problem).init(variables["params"]), theta, _theta_optimizer(problem).init(theta),
+        Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()), jnp.zeros(())),
+    )  # fmt: skip
+
+
+def _streams(problem: Problem) -> tuple[Batches, Batches]:
+    """The batches for weights and for theta."""
+    data, split, size = problem.dataset, problem.split, problem.settings.batch_size
+    return (
+        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed),
+        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1),
+    )
+
+
+# What theta says ------------------------------------------------------------------------------------------------------
+
+
+def derived(problem: Problem, theta: Theta) -> Derivation:
+    """The most probable network within the budgets."""
+    soft = probabilities(problem.layout, theta)
+    logits = {name: np.log(np.maximum(p, 1e-300)) for name, p in as_mapping(soft).items()}
+    return derive(
+        problem.space, problem.walked, logits, [m.cost for m in problem.measured],
+        [m.budget.limit for m in problem.measured], fill=problem.settings.fill,
+    )  # fmt: skip
+
+
+def skip_options(problem: Problem) -> Float[np.ndarray, "choices options"]:
+    """Weights with which probabilities add up to the share of blocks skipped, where skipping is an option."""
+    layout = problem.layout
+    weights = np.zeros(layout.shape, np.float32)
+    for row, choice in enumerate(layout.choices):
+        if "skip" in choice.options:
+            weights[row, choice.options.index("skip")] = 1
+    return weights / max(1.0, weights.sum())
+
+
+def largest_probability(layout: Layout, theta: Theta) -> Float[Array, " choices"]:
+    """Each choice's largest probability: 1 when it is decided."""
+    return jnp.max(probabilities(layout, theta).values, axis=-1)
+
+
+def observe(problem: Problem, theta: Theta) -> dict[str, dict[str, list[float]]]:
+    """The probabilities of every choice."""
+    named = as_mapping(probabilities(problem.layout, theta))
+    return {"probabilities": {name: [round(float(v), 4) for v in p] for name, p in named.items()}}
+
+
+def summary(problem: Problem, theta: Theta) -> dict[str, float]:
+    """How decided theta is."""
+    if not problem.space.choices:
+        return {}
+    return {
+        "mean_largest_probability": round(float(np.mean(largest_probability(problem.layout, theta))), 6),
+        "mean_entropy": round(float(np.mean(entropy(problem.layout, theta))), 6),
+    }
+
+
+def warnings(problem: Problem, theta: Theta, derivation: Derivation) -> list[str]:
+    """Collapse to skips, a flat theta, an unused budget."""
+    notes = []
+    taken = options_taken(problem.space, derivation.assignment)
+    blocks = [c.name for c in problem.space.choices if "skip" in c.options]
+    skips = [name for name in blocks if taken[name] == "skip"]
+    if blocks and len(skips) > 0.5 * len(blocks):
+        notes.append(
+            f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, warm up longer or set a "
+            "lower --skip-limit"
+        )
+    decided = float(np.mean(largest_probability(problem.layout, theta))) if problem.space.choices else 1.0
+    even = float(np.mean([1 / len(c) for c in problem.space.choices])) if problem.space.choices else 1.0
+    if decided < even + 0.25 * (1 - even):
+        notes.append(
+            f"theta is nearly flat (mean largest probability {decided:.2f}): the choices were hardly decided by the "
+            "data; search longer or raise --theta-lr"
+        )
+    if derivation.note:
+        notes.append(derivation.note)
+    return notes

@@ -1,0 +1,115 @@
+"""What a search in progress writes: its history row by row, and checkpoints from which it can go on.
+
+The history grows in `history.partial.jsonl` and takes its name when the search has ended, so a rerun leaves the former
+result alone until it has its own. Checkpoints hold the history too: a continued run repeats it bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dnas.checkpoint import Checkpoints
+from dnas.errors import UserError
+from dnas.files import read_document, write_atomic
+from dnas.search.strategy import Metrics, State, Strategy
+
+PARTIAL = "history.partial.jsonl"
+HISTORY = "history.jsonl"
+
+
+class Journal:
+    """History and checkpoints of one run; with no folder it remembers only."""
+
+    def __init__(self, out: Path | None, identity: Mapping[str, Any], every_s: float = 60.0):
+        self.out, self.identity, self.every_s = out, identity, every_s
+        self.rows: list[str] = []
+        self.seconds = 0.0
+        """Time spent writing checkpoints."""
+        self._checkpoints: Checkpoints | None = None
+        self._saved_at = time.monotonic()
+
+    def begin(self, strategy: Strategy, resume: bool, force: bool) -> tuple[State, int, Metrics]:
+        """The state to begin with, the number of steps behind it and what they measured last.
+
+        A fresh start, or the newest checkpoint's.
+        """
+        fresh = strategy.start()
+        if self.out is None:
+            return fresh, 0, {}
+        self._checkpoints = Checkpoints(self.out / "checkpoints", self.identity)
+        if resume and self._checkpoints.latest() is not None:
+            saved = self._checkpoints.restore(fresh.arrays, force=force)
+            self.rows = list(saved.notes["history"])
+            return State(saved.state, saved.notes["notes"]), saved.step, saved.notes["measured"]
+        self._checkpoints.clear()
+        return fresh, 0, {}
+
+    def finished(self) -> bool:
+        """Whether the folder holds the whole result of this very run."""
+        file = None if self.out is None else self.out / "provenance.json"
+        if file is None or not file.is_file():
+            return False
+        try:
+            stored = read_document(file).data
+        except UserError:
+            return False
+        return isinstance(stored, dict) and stored.get("identity") == json.loads(json.dumps(self.identity))
+
+    def note(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Adds a row; returns it as plain numbers. Raises `UserError` where one is not finite."""
+        plain = {name: _rounded(value) for name, value in jax.device_get(row).items()}
+        _refuse_nan(plain)
+        self.rows.append(json.dumps(plain))
+        if self.out is not None:
+            write_atomic(self.out / PARTIAL, "\n".join(self.rows) + "\n")
+        return plain
+
+    def save(self, state: State, step: int, measured: Metrics, *, now: bool = False) -> bool:
+        """Begins a checkpoint if it is time, or in any case with `now`; whether it did."""
+        if self._checkpoints is None or not (now or time.monotonic() - self._saved_at >= self.every_s):
+            return False
+        jax.block_until_ready(state.arrays)
+        began = time.monotonic()
+        exact = {name: np.asarray(value).tolist() for name, value in jax.device_get(measured).items()}
+        self._checkpoints.save(step, state.arrays, {"notes": state.notes, "history": self.rows, "measured": exact})
+        if now:
+            self._checkpoints.wait()
+        self._saved_at = time.monotonic()
+        self.seconds += self._saved_at - began
+        return True
+
+    def end(self) -> None:
+        """The history under its own name; checkpoints are of no more use."""
+        if self.out is None or self._checkpoints is None:
+            return
+        write_atomic(self.out / HISTORY, "\n".join(self.rows) + "\n")
+        (self.out / PARTIAL).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Called after the last file of the result is written."""
+        if self._checkpoints is not None:
+            self._checkpoints.remove()
+            self._checkpoints = None
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, str | dict | bool | int):
+        return value
+    return np.asarray(value, np.float64).round(6).tolist()
+
+
+def _refuse_nan(row: dict[str, Any]) -> None:
+    numbers = {name: value for name, value in row.items() if not isinstance(value, str | dict)}
+    bad = [name for name, value in numbers.items() if not np.all(np.isfinite(np.asarray(value, np.float64)))]
+    if bad:
+        raise UserError(
+            f"the search diverged at step {row['step']}: {', '.join(bad)} not finite; nothing is exported. "
+            "Try a smaller --weights-lr or --theta-lr"
+        )

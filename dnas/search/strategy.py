@@ -1,0 +1,83 @@
+"""What a search algorithm is to the driver: a state and the phases that change it.
+
+A strategy is one file with a function `(problem, programs) -> Strategy`. The driver (`dnas.search.run`) takes the steps
+of its phases in turn, shows and records their metrics, and saves the state, so a strategy knows nothing of clocks,
+files, signals or progress, and what it computes depends on its state and the step's number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dnas.derive import Derivation
+from dnas.nn.packing import Leaves
+
+Metrics = dict[str, Any]
+"""Arrays on the device; read only where a row of the history is written."""
+
+
+class State(NamedTuple):
+    """Everything a search must remember."""
+
+    arrays: Any
+    """A pytree of arrays whose shapes never change."""
+    notes: dict[str, Any]
+    """JSON values: what was decided on the way. A step that changes them makes new ones."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of steps of one kind.
+
+    `begin` runs once before the first step. `step(state, n)` takes step `n` of this phase, from 0. A phase whose
+    number of steps is not known before ends early where `done` says so.
+    """
+
+    name: str
+    steps: int
+    step: Callable[[State, int], tuple[State, Metrics]]
+    begin: Callable[[State], State] = lambda state: state
+    done: Callable[[State], bool] = lambda state: False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search ends with, before it is written."""
+
+    assignment: dict[str, int]
+    """Option taken for each choice."""
+    costs: tuple[float, ...]
+    """Of that network, a budget each."""
+    variables: dict[str, Leaves]
+    """The supernet's, packed, batch norms estimated for the network found."""
+    accuracies: dict[str, float]
+    """Of the named networks on test images; `NAME_before` with the norms' former statistics."""
+    images: int
+    """Test images behind each accuracy."""
+    derivation: Derivation | None = None
+    """How the network was derived from probabilities, if it was."""
+    expected: tuple[float, ...] = ()
+    """Mean cost of sampled networks before the derivation, a budget each."""
+    summary: dict[str, float] = field(default_factory=dict)
+    """Further numbers for the result's file."""
+    chain: list[dict[str, Any]] = field(default_factory=list)
+    """Networks met on the way, each with its cost, of a strategy that goes from network to network."""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A search algorithm on one problem."""
+
+    name: str
+    start: Callable[[], State]
+    phases: tuple[Phase, ...]
+    outcome: Callable[[State], Outcome]
+    observe: Callable[[State], dict[str, Any]] = lambda state: {}
+    """More for a row of the history, such as the probabilities of the choices."""
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
