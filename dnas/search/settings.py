@@ -52,6 +52,8 @@ class Settings:
     """Step of the dual ascent on the budgets' multipliers."""
     penalty: float = 4.0
     """Weight of the violation itself beside its multiplier (augmented Lagrangian): damps the ascent's swings."""
+    tighten: float = 19.0
+    """How much the penalty grows towards the end, where choices harden and one that flips moves the cost the most."""
     decide: float = 0.005
     """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
     skip_limit: float = 0.4

@@ -248,13 +248,14 @@ def _update_theta(problem: Problem):
         p = probabilities(layout, theta)
         spread, skipped = entropy(layout, theta), jnp.sum(p.values * skips)
         result, expected, u = cross_entropy, jnp.zeros(0), jnp.zeros(0)
+        penalty = s.penalty * (1 + s.tighten * progress)
         if problem.measured:
             drawn = objective.scaled(problem.expected(gates)[latency], problem.measured[latency].smallest)
             result = objective.combine(cross_entropy, drawn, s.loss_form, s.alpha, s.beta)
             expected = problem.expected(p)
             u = objective.violations(expected, limits)
-            result = result + objective.budget_term(u, multipliers, s.penalty, s.fill > 0)
-        result = result + objective.guard_term(skipped - s.skip_limit, multipliers, s.penalty)
+            result = result + objective.budget_term(u, multipliers, penalty, s.fill > 0)
+        result = result + objective.guard_term(skipped - s.skip_limit, multipliers, penalty)
         result = result + s.decide * progress**2 * jnp.sum(spread)
         return result, (expected, u, jnp.mean(spread), skipped)
 
@@ -274,9 +275,15 @@ def _update_theta(problem: Problem):
 
 
 def _weights_optimizer(problem: Problem) -> optax.GradientTransformation:
-    s, steps = problem.settings, schedule(problem).steps
+    s, plan = problem.settings, schedule(problem)
+    steps = plan.warm_up + plan.search
     warm = max(1, min(steps // 20, 200))
-    rate = optax.warmup_cosine_decay_schedule(s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1))
+    searching = optax.warmup_cosine_decay_schedule(
+        s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1), end_value=0.2 * s.weights_lr
+    )
+    # The network found starts to learn anew: what it inherits was learned under other gates.
+    settling = optax.cosine_decay_schedule(s.weights_lr, max(1, plan.settle))
+    rate = optax.join_schedules([searching, settling], [steps])
 
     def decayed(params: Leaves) -> dict[str, bool]:
         # Norms and biases, which are the vectors, are not pulled to zero.
