@@ -37,7 +37,7 @@ class Switch(NamedTuple):
     """
 
     training: Array
-    keep: Array
+    keep: Array | float
 
 
 class Parameters(Protocol):
@@ -139,8 +139,8 @@ class Forward:
         else:
             centre, variance = P.moments(x.value, self._pixels(x))
             keep = self.momentum.keep if isinstance(self.momentum, Switch) else self.momentum
-            self.parameters.update(f"{path}.mean", keep * old_mean + (1 - keep) * jax.lax.stop_gradient(centre))
-            self.parameters.update(f"{path}.var", keep * old_var + (1 - keep) * jax.lax.stop_gradient(variance))
+            self.parameters.update(f"{path}.mean", blend(old_mean, jax.lax.stop_gradient(centre), keep))
+            self.parameters.update(f"{path}.var", blend(old_var, jax.lax.stop_gradient(variance), keep))
             if isinstance(self.momentum, Switch):
                 centre = jnp.where(self.momentum.training, centre, old_mean)
                 variance = jnp.where(self.momentum.training, variance, old_var)
@@ -210,6 +210,11 @@ class Forward:
         if key not in self._weights_of:
             self._weights_of[key] = kind(side, self.gates)
         return self._weights_of[key]
+
+
+def blend(old: Array, new: Array, keep: Array | float) -> Array:
+    """keep * old + (1 - keep) * new; the new value alone where `keep` is the number 0."""
+    return new if isinstance(keep, float) and keep == 0 else keep * old + (1 - keep) * new
 
 
 def _spread(part: Quantity, side: Quantity) -> Quantity:

@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float
 
 from dnas.data.preprocess import prepare
-from dnas.nn.forward import NORM_MOMENTUM, Switch
+from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet
@@ -48,11 +48,14 @@ def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     packing = Packing(problem.proxy)
 
     def run(variables: PackedVariables, gates: Gates, images: Array, momentum: float | Switch):
+        # The moments of this batch come out as they are and join the running ones packed, in one operation for all.
+        keep = momentum.keep if isinstance(momentum, Switch) else momentum
         (logits, _), updated = net.apply(
-            packing.unpack(variables), prepare(images, problem.preprocessing), gates, momentum=momentum,
-            mutable=["batch_stats"],
+            packing.unpack(variables), prepare(images, problem.preprocessing), gates,
+            momentum=momentum._replace(keep=0.0) if isinstance(momentum, Switch) else 0.0, mutable=["batch_stats"],
         )  # fmt: skip
-        return logits, packing.pack(updated)["batch_stats"]
+        moments = packing.pack(updated)["batch_stats"]
+        return logits, jax.tree.map(lambda old, new: blend(old, new, keep), variables["batch_stats"], moments)
 
     return run
 
