@@ -24,6 +24,7 @@ from dnas.export.extras import need, unusable
 from dnas.export.trace import trace, weights_of
 from dnas.files import write_atomic
 from dnas.nn.supernet import Variables
+from dnas.results import read_result
 from dnas.space.space import Space
 
 
@@ -37,7 +38,7 @@ class Made:
 
 def export(arch: str, to: str, weights: Path | None = None, out: Path | None = None, seed: int = 0) -> list[str]:
     """Writes one export; returns what to tell the user. Raises `UserError` where it cannot be right."""
-    space = load_space(arch)
+    space = load_space(arch) if weights is None else read_result(arch, weights).network
     graph = trace(space)  # refuses what is not an architecture, before any work
     out = Path(f"{space.name}{SUFFIXES[to]}") if out is None else out
     for module, extra, how in NEEDS.get(to, ()):

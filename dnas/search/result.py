@@ -28,7 +28,14 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "strategy": found.strategy,
         "preset": preset,
         "seed": problem.seed,
-        "data": {"name": problem.dataset.name, "sha256": problem.dataset.fingerprint},
+        "data": {
+            "name": problem.dataset.name, "sha256": problem.dataset.fingerprint, "side": problem.dataset.side,
+            "seed": problem.seed,
+        },
+        "proxy": {
+            "resolution": found.by_proxy.network.resolution.value, "channels": found.by_proxy.network.channels,
+            "classes": found.by_proxy.network.classes,
+        },
         "budgets": budgets(found),
         **({"latency_tables": tables} if tables else {}),
         "budget_satisfied": all(c <= m.budget.limit for c, m in zip(outcome.costs, problem.measured, strict=True)),
@@ -39,7 +46,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "by_proxy": proxy_notes(problem),
         "warnings": outcome.warnings,
         "settings": problem.settings.to_json(),
-    }
+    }  # fmt: skip
     return {
         **found.architecture.data,
         "costs": {

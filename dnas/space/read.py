@@ -37,7 +37,7 @@ from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
 TOP = ("name", "about", "input", "choices", "templates", "trunk", "head", "where")
-EXTRA = ("costs", "search", "preprocessing", "choices_taken", "labels")
+EXTRA = ("costs", "search", "training", "preprocessing", "choices_taken", "labels")
 MAX_NODES = 2000
 
 

@@ -1,0 +1,133 @@
+"""Accuracy of an architecture with its weights.
+
+python -m dnas.evaluate runs/mine --data images/
+python -m dnas.evaluate fbnetv2_f4 --weights mine.safetensors --data images/ --json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from dnas.cli import console, run
+
+MAX_CONFUSION = 20
+"""Most classes for which the confusion table is printed."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Accuracy of an architecture with its weights: first guess, first five, which class is taken for which."""
+
+    arch: Annotated[str, tyro.conf.Positional]
+    """Result folder, path to an architecture's file, or name of a published one (see dnas.spaces)."""
+    weights: Path | None = None
+    """Weights as a safetensors file; those beside the architecture if not given."""
+    data: str | None = None
+    """Image folder, .npz file or folder of IDX files; the Fashion-MNIST extract that comes with dnas if not given."""
+    split: Literal["test", "train"] = "test"
+    """Which images."""
+    seed: int | None = None
+    """Of the test split of data that have none; as recorded with the architecture if not given."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
+    json: bool = False
+    """Print one JSON object instead of tables."""
+
+
+def main(args: Arguments) -> None:
+    from dnas.data.load import load
+    from dnas.errors import InputError
+    from dnas.results import preprocessing_of, read_result
+
+    result = read_result(args.arch, args.weights)
+    if result.weights is None:
+        raise InputError(args.arch, "no weights beside it", accepted="--weights FILE.safetensors, or a result folder")
+    seed = result.data_seed if args.seed is None else args.seed
+    dataset = load(args.data, seed=seed, skip_bad=args.skip_bad, resolution=result.data_side)
+    preprocessing = preprocessing_of(result, dataset)
+
+    from dnas.backend import configure
+
+    configure()
+    from dnas import weights
+
+    variables = weights.load(result.weights, result.network)
+    report = evaluated(result, variables, dataset, preprocessing, args.split)
+    if args.json:
+        print(json.dumps(report))
+    else:
+        _show(report)
+
+
+def evaluated(result: Any, variables: Any, dataset: Any, preprocessing: Any, split: str) -> dict[str, Any]:
+    """The report: what was evaluated, on which images, and the counts."""
+    from dnas.evaluation import batch_size, program, tally
+
+    images, labels = (getattr(dataset, f"{split}_{part}") for part in ("images", "labels"))
+    side = result.network.resolution.value
+    answer = program(result.network, preprocessing)
+    counts = tally(answer, variables, images, labels, dataset.classes, batch_size(side))
+    known = (result.data or {}).get("sha256")
+    notes = list(dataset.notes)
+    if known is not None and known != dataset.fingerprint:
+        notes.append("not the data that the architecture was searched or trained on")
+    if result.labels and result.labels != dataset.class_names:
+        notes.append(f"classes are named otherwise than recorded, the first {_first_difference(result, dataset)}")
+    if result.preprocessing is None:
+        notes.append("no preprocessing recorded: scaled to the network's input by the statistics of these data")
+    return {
+        "architecture": result.space.source,
+        "weights": str(result.weights),
+        "data": dataset.name,
+        "split": split,
+        "images": counts.images,
+        "top1": counts.top1 / counts.images,
+        "top5": counts.top5 / counts.images if dataset.classes > 5 else None,
+        "input": [side, side, preprocessing.channels],
+        "preprocessing": preprocessing.to_json(),
+        "classes": list(dataset.class_names),
+        "confusion": counts.confusion.tolist() if dataset.classes <= MAX_CONFUSION else None,
+        "skipped": list(dataset.skipped),
+        "notes": notes,
+    }
+
+
+def _first_difference(result: Any, dataset: Any) -> str:
+    pairs = zip(result.labels, dataset.class_names, strict=True)
+    return next(f"'{here}' for '{recorded}'" for recorded, here in pairs if recorded != here)
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    out = console()
+    side, _, channels = report["input"]
+    out.print(f"{report['architecture']} with {report['weights']}, input {side}x{side}x{channels}")
+    five = "" if report["top5"] is None else f", top-5 {report['top5']:.2%}"
+    images = f"{report['images']:,} {report['split']} images of {report['data']}"
+    out.print(f"[bold]top-1 {report['top1']:.2%}{five}[/] on {images}")
+    for note in report["notes"]:
+        out.print(f"  {note}")
+    if report["skipped"]:
+        shown = ", ".join(report["skipped"][:10]) + (", ..." if len(report["skipped"]) > 10 else "")
+        out.print(f"  {len(report['skipped'])} images cannot be read and were left out: {shown}")
+    if report["confusion"] is None:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", title="right class, and what it was taken for")
+    table.add_column("")
+    for number in range(len(report["classes"])):
+        table.add_column(str(number), justify="right")
+    table.add_column("right", justify="right")
+    for number, (name, row) in enumerate(zip(report["classes"], report["confusion"], strict=True)):
+        share = f"{row[number] / sum(row):.1%}" if sum(row) else "-"
+        table.add_row(f"{number} {name}", *(str(n) if n else "." for n in row), share)
+    out.print(table)
+
+
+if __name__ == "__main__":
+    run(main, Arguments)

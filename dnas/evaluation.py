@@ -1,0 +1,105 @@
+"""Accuracy of a plain network: one compiled program, batches filled up to its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from dnas.data.preprocess import Preprocessing, prepare
+from dnas.errors import UserError
+from dnas.nn.gates import Layout, one_hot
+from dnas.nn.grids import grid_index
+from dnas.nn.supernet import Supernet, Variables
+from dnas.space.space import Space
+
+PIXELS = 1 << 21
+"""Of the images of a batch together."""
+MAX_BATCH = 256
+
+
+class Answers(NamedTuple):
+    """Of a batch of images."""
+
+    predicted: Int[Array, " N"]
+    rank: Int[Array, " N"]
+    """How many classes score above the right one: 0 is a hit, below 5 one of the first five."""
+    finite: Bool[Array, " N"]
+
+
+class Tally(NamedTuple):
+    """Counts over images."""
+
+    images: int
+    top1: int
+    top5: int
+    confusion: np.ndarray
+    """[classes, classes]: row the right class, column the predicted one."""
+
+    @property
+    def accuracy(self) -> float:
+        return self.top1 / self.images
+
+
+Program = Callable[[Variables, Any, Any], Answers]
+
+
+def as_seen(images: Any, preprocessing: Preprocessing, side: int) -> Float[Array, "N S S C"]:
+    """The network's input: prepared, then, where the network's side is another, subsampled to its grid.
+
+    That is what an option of a smaller resolution saw in the search (FBNetV2, Wan et al. 2020, section 3.2).
+    """
+    x = prepare(images, preprocessing)
+    if preprocessing.side == side:
+        return x
+    index = grid_index(side, preprocessing.side)
+    return x[:, index][:, :, index]
+
+
+def program(space: Space, preprocessing: Preprocessing) -> Program:
+    """`(variables, uint8 images [B, H, W, C], labels [B]) -> Answers`, compiled once."""
+    gates, net, side = one_hot(Layout(space.choices), {}), Supernet(space), space.resolution.value
+
+    @jax.jit
+    def answer(variables: Variables, images: Array, labels: Array) -> Answers:
+        logits: Any = net.apply(variables, as_seen(images, preprocessing, side), gates)[0]  # type: ignore[index]
+        own = jnp.take_along_axis(logits, labels[:, None], axis=1)
+        # A tie goes to the class that stands first, as argmax has it.
+        before = jnp.arange(logits.shape[1])[None, :] < labels[:, None]
+        above = (logits > own) | ((logits == own) & before)
+        return Answers(jnp.argmax(logits, 1), jnp.sum(above, 1), jnp.all(jnp.isfinite(logits), 1))
+
+    return answer
+
+
+def batch_size(side: int) -> int:
+    """Images in a batch of squares of `side`: bounded memory."""
+    return max(1, min(MAX_BATCH, PIXELS // side**2))
+
+
+def tally(
+    answer: Program, variables: Variables, images: np.ndarray, labels: np.ndarray, classes: int, batch: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Tally:  # fmt: skip
+    """Counts over all images; `progress` is told how many are done.
+
+    Raises:
+        UserError: the network gives numbers that are not finite.
+    """
+    top1 = top5 = 0
+    confusion = np.zeros((classes, classes), np.int64)
+    for start in range(0, len(labels), batch):
+        chosen = np.arange(start, min(start + batch, len(labels)))
+        filled = np.resize(chosen, batch)
+        found = jax.device_get(answer(variables, jnp.asarray(images[filled]), jnp.asarray(labels[filled])))
+        predicted, rank, finite = (part[: len(chosen)] for part in found)
+        if not finite.all():
+            raise UserError(f"the network's scores of image {start + int(np.argmin(finite))} are not finite numbers")
+        np.add.at(confusion, (labels[chosen], predicted), 1)
+        top1, top5 = top1 + int(np.sum(rank == 0)), top5 + int(np.sum(rank < 5))
+        progress(int(chosen[-1]) + 1)
+    return Tally(len(labels), top1, top5, confusion)
