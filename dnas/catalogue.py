@@ -36,6 +36,11 @@ def table_names() -> list[str]:
     return _names(folder("lut"))
 
 
+def recipe_names() -> list[str]:
+    """Names of the shipped training recipes."""
+    return _names(folder("search_spaces") / "recipes")
+
+
 def find_space(name: str | Path) -> Path:
     """The file of a space or architecture; raises `InputError` with the nearest name for an unknown one."""
     home = folder("search_spaces")
@@ -45,6 +50,11 @@ def find_space(name: str | Path) -> Path:
 def find_table(name: str | Path) -> Path:
     """The file of a latency table, by name or path."""
     return _find(str(name), [folder("lut")], "latency table", "python -m dnas.lut show")
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a training recipe, by name or path."""
+    return _find(str(name), [folder("search_spaces") / "recipes"], "recipe", "python -m dnas.train --help")
 
 
 def load_space(name: str | Path, classes: int | None = None) -> Space:

@@ -47,7 +47,7 @@ def main(args: Arguments) -> None:
     result = read_result(args.arch, args.weights)
     if result.weights is None:
         raise InputError(args.arch, "no weights beside it", accepted="--weights FILE.safetensors, or a result folder")
-    seed = result.data_seed if args.seed is None else args.seed
+    seed = result.data_seed() if args.seed is None else args.seed
     dataset = load(args.data, seed=seed, skip_bad=args.skip_bad, resolution=result.data_side)
     preprocessing = preprocessing_of(result, dataset)
 

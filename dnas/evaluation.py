@@ -60,13 +60,18 @@ def as_seen(images: Any, preprocessing: Preprocessing, side: int) -> Float[Array
     return x[:, index][:, :, index]
 
 
-def program(space: Space, preprocessing: Preprocessing) -> Program:
-    """`(variables, uint8 images [B, H, W, C], labels [B]) -> Answers`, compiled once."""
+def program(
+    space: Space, preprocessing: Preprocessing, unpack: Callable[[Any], Variables] = lambda variables: variables
+) -> Program:
+    """`(variables, uint8 images [B, H, W, C], labels [B]) -> Answers`, compiled once.
+
+    `unpack` makes variables of what the program is given.
+    """
     gates, net, side = one_hot(Layout(space.choices), {}), Supernet(space), space.resolution.value
 
     @jax.jit
     def answer(variables: Variables, images: Array, labels: Array) -> Answers:
-        logits: Any = net.apply(variables, as_seen(images, preprocessing, side), gates)[0]  # type: ignore[index]
+        logits: Any = net.apply(unpack(variables), as_seen(images, preprocessing, side), gates)[0]  # type: ignore[index]
         own = jnp.take_along_axis(logits, labels[:, None], axis=1)
         # A tie goes to the class that stands first, as argmax has it.
         before = jnp.arange(logits.shape[1])[None, :] < labels[:, None]

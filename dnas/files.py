@@ -39,6 +39,16 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             os.unlink(name)
 
 
+def prepare_folder(folder: Path) -> None:
+    """Makes a result's folder now: a run of minutes must not end at a folder that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # leaves what a former run wrote alone
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot write here: {error.strerror or error}") from error
+
+
 def to_json(value: Any) -> str:
     """Canonical JSON: two spaces, keys in the order given, a newline at the end; equal values give equal bytes."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

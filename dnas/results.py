@@ -35,10 +35,9 @@ class Result:
     data: Mapping[str, Any] | None = None
     """`name`, `sha256`, `side` and `seed` of the data it was searched or trained on."""
 
-    @property
-    def data_seed(self) -> int:
-        """The seed that drew the test split of data without one."""
-        return int((self.data or {}).get("seed", 0))
+    def data_seed(self, otherwise: int = 0) -> int:
+        """The seed that drew the test split of data without one: the images that never chose anything."""
+        return int((self.data or {}).get("seed", otherwise))
 
     @property
     def data_side(self) -> int:
@@ -118,7 +117,8 @@ def _recorded_data(space: Space) -> dict[str, Any]:
     section = "training" if "training" in extra else "search"
     record = _mapping(space, extra.get(section, {}), section)
     data = dict(_mapping(space, record.get("data", {}), f"{section}.data"))
-    data.setdefault("seed", record.get("seed", 0))
+    if section in extra:
+        data.setdefault("seed", record.get("seed", 0))
     if section == "search" and section in extra:
         data.setdefault("side", 64)  # what an image folder was decoded to before files recorded it
     for key in ("seed", "side"):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -59,7 +60,13 @@ class Batches:
         return self.images[chosen], self.labels[chosen]
 
 
-def prefetch(batches: Batches, start: int, stop: int, depth: int = 2) -> Iterator[Batch]:
+class Source(Protocol):
+    """Batches by their number."""
+
+    def at(self, step: int) -> Batch: ...
+
+
+def prefetch(batches: Source, start: int, stop: int, depth: int = 2) -> Generator[Batch, None, None]:
     """`batches.at(step)` for step in range(start, stop), up to `depth` of them prepared ahead by one thread.
 
     A failure in the thread is raised at its step. Closing the generator, or leaving its loop, ends the thread.

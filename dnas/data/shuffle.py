@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-BATCHES, SEARCH_SPLIT, TEST_SPLIT, EXTRACT = 1, 2, 3, 4
+BATCHES, SEARCH_SPLIT, TEST_SPLIT, EXTRACT, AUGMENT, TRAIN_SPLIT = 1, 2, 3, 4, 5, 6
 """Purposes: streams of the same seed that must not repeat each other."""
 
 _WORD = 2**64
@@ -23,6 +23,12 @@ def permutation(count: int, seed: int, purpose: int, number: int) -> np.ndarray:
     order = np.argsort(np.random.Philox(key=key).random_raw(count), kind="stable")
     order.flags.writeable = False
     return order
+
+
+def uniforms(count: int, seed: int, purpose: int, number: int) -> np.ndarray:
+    """Numbers in [0, 1), float64, keyed by (seed, purpose, number)."""
+    key = np.array([seed % _WORD, (purpose << 56) + number], dtype=np.uint64)
+    return (np.random.Philox(key=key).random_raw(count) >> np.uint64(11)) * 2.0**-53
 
 
 def stratified(labels: np.ndarray, share: float, seed: int, purpose: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from jaxtyping import Array
 
 from dnas.network import Feature
 from dnas.nn import primitives as P
+from dnas.nn.drops import Drops
 from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
 from dnas.nn.lookup import Lookup
@@ -55,17 +56,19 @@ class Forward:
     `Switch` decides at run time.
     `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
     without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
-    many resolutions, those of the largest gates.
+    many resolutions, those of the largest gates. `drops` leaves residual branches and classifier inputs out at random.
     """
 
     def __init__(
         self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
         paper_resolution: bool = False, resolution_paths: int | None = None, taps: Sequence[str] = (),
+        drops: Drops | None = None,
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
         self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
         self._weights_of: dict[tuple, Array] = {}
         self.wanted, self.taps = frozenset(taps), {}
+        self.drops, self._residuals = drops, 0
 
     # Convolutions ---------------------------------------------------------------------------------------------------
 
@@ -92,7 +95,8 @@ class Forward:
         w = self.parameters.weight(f"{path}.weight", (x.width, y.width))
         if x.pending:
             w = w * self._mask(x.channels, x.width)[:, None]
-        return self._biased(path, P.pointwise(x.value, w), bias)
+        value = x.value if self.drops is None else self.drops.of_classifier(x.value, path)
+        return self._biased(path, P.pointwise(value, w), bias)
 
     def _mixed_kernel(self, path: str, kernel: Quantity, channels: tuple[int, ...]) -> Array:
         """sum_i g_i pad(w_i) to the largest kernel, which goes with the largest padding.
@@ -187,8 +191,11 @@ class Forward:
         return x.value if x.channels.is_constant else x.value * self._mask(x.channels, x.width)
 
     def residual(self, x: Feature, y: Feature, agree: Quantity) -> Array:
-        value = _resized(x.value, y.width)
-        return y.value + (value if agree.is_constant else self.lookup.mean(agree) * value)
+        value, branch = _resized(x.value, y.width), y.value
+        if self.drops is not None:
+            branch = self.drops.of_branch(branch, self._residuals)
+            self._residuals += 1
+        return branch + (value if agree.is_constant else self.lookup.mean(agree) * value)
 
     def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Array:
         mixed = [self.lookup.mean(condition) * _resized(part.value, y.width) for condition, part in parts]

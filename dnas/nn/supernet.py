@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dnas.errors import InputError
 from dnas.network import Feature, Network
+from dnas.nn.drops import Drops
 from dnas.nn.forward import Forward, Switch
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.lookup import Plan, Requests
@@ -50,14 +51,16 @@ class Supernet(nn.Module):
         *,
         momentum: float | Switch | None = None,
         taps: tuple[str, ...] = (),
+        drops: Drops | None = None,
     ) -> tuple[Float[Array, "N classes"], dict[str, Array]]:
         """Logits, and the values at the block paths named in `taps`.
 
         `momentum` None is evaluation mode; a number is training mode, with that weight on former norm statistics.
+        `drops` leaves parts out at random (training alone).
         """
         values = Forward(
             _FlaxParameters(self), gates, needs(self.space).plan(gates), momentum, taps=taps,
-            paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths,
+            paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, drops=drops,
         )  # fmt: skip
         return _walk(self.space, values, images), values.taps
 

@@ -1,0 +1,43 @@
+"""Progress of a long run: a bar with the time left on a terminal, else a line every tenth of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Update = Callable[[int, str], None]
+"""How many steps are done, and what to say of them."""
+
+
+@contextmanager
+def progress(out: Any, steps: int, what: str, done: int = 0) -> Iterator[Update]:
+    """`out` is a rich console; `done` steps were made by a former run and do not enter the estimate."""
+    if not out.is_terminal:
+        yield _lines(out, steps, done)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[line]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=out) as bar:
+        task = bar.add_task(what, total=steps, completed=done, line="")
+        yield lambda step, line: bar.update(task, completed=step, line=line)
+
+
+def _lines(out: Any, steps: int, done: int) -> Update:
+    began, shown = time.monotonic(), done
+
+    def update(step: int, line: str) -> None:
+        nonlocal shown
+        if step <= done or (step < shown + max(1, steps // 10) and step < steps):
+            return
+        shown = step
+        spent = time.monotonic() - began
+        left = spent / (step - done) * (steps - step)
+        out.print(f"step {step}/{steps}  {spent:.0f} s, {left:.0f} s left  {line}")
+
+    return update

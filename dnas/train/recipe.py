@@ -1,0 +1,247 @@
+"""Training recipes as data, in the manner of space files: each field a value or a choice.
+
+    name: mine
+    epochs: 12
+    optimizer: sgd
+    lr: 0.1
+    mixup: {choices: [0, 0.2]}          # a choice makes it a space of recipes; a training needs values
+
+Jax-free. `FIELDS` says what a recipe may hold, what is accepted, and what stands where a field is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from dnas.catalogue import find_recipe
+from dnas.errors import InputError, suggestion
+from dnas.files import Document, read_document
+from dnas.space.fields import Field, Options, flag, integer, name
+from dnas.space.quantity import Assignment, Choice, Quantity
+
+_Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+def _number(about: str, default: float, *, least: float = 0.0, most: float = 1e9, **rest: Any) -> Field:
+    accepts = f"a number from {least:g}" + (f" to {most:g}" if most < 1e9 else "")
+    return Field(_Number, accepts, about, default, lambda v: least <= v <= most, **rest)
+
+
+def _above_zero(about: str, default: float) -> Field:
+    return Field(_Number, "a number above 0", about, default, lambda v: v > 0)
+
+
+def _share(about: str, default: float) -> Field:
+    return Field(_Number, "a number from 0, below 1", about, default, lambda v: v < 1)
+
+
+def _epochs(about: str) -> Field:
+    accepts = "a list of numbers above 0, rising"
+    rising = lambda v: all(a < b for a, b in zip((0, *v), v, strict=False))  # noqa: E731
+    return Field(tuple[_Number, ...], accepts, about, (), rising, searchable=False)
+
+
+FIELDS: dict[str, Field] = {
+    "epochs": _above_zero("passes over the training images", 12.0),
+    "batch_size": integer("images in a step", 128),
+    "optimizer": name("rule of the step", ("sgd", "rmsprop", "adamw"), "sgd"),
+    "lr": _above_zero("largest learning rate", 0.1),
+    "lr_batch": integer("batch size for which lr is meant: it grows with batch_size / lr_batch; 0 for no scaling", 0,
+                        least=0),
+    "momentum": _share("of sgd and rmsprop", 0.9),
+    "nesterov": flag("Nesterov's form of sgd's momentum", False),
+    "rms_decay": _share("memory of rmsprop's mean square", 0.9),
+    "beta1": _share("memory of adamw's mean", 0.9),
+    "beta2": _share("memory of adamw's mean square", 0.999),
+    "epsilon": _above_zero("added to the root of the mean square", 1e-8),
+    "weight_decay": _number("pull to zero of everything but norms and biases", 1e-4, most=1),
+    "clip_norm": _number("largest norm of the gradient; 0 for no limit", 0.0),
+    "clip_adaptive": _number("largest ratio of a unit's gradient to its weights (Brock et al. 2021); 0 for none", 0.0),
+    "schedule": name("how the learning rate falls", ("cosine", "step", "exponential", "constant"), "cosine"),
+    "lr_floor": _number("learning rate at the end of the cosine", 0.0),
+    "warmup_epochs": _number("epochs in which it rises linearly", 0.0),
+    "warmup_lr": _number("where it rises from", 0.0),
+    "decay_epochs": _epochs("epochs at which 'step' multiplies by decay_rate; the first is 'exponential's period"),
+    "decay_rate": Field(_Number, "a number above 0, up to 1", "see decay_epochs", 0.1, lambda v: 0 < v <= 1),
+    "label_smoothing": _share("share of the target spread evenly over all classes", 0.0),
+    "mixup": _number("alpha of the Beta distribution of mixup (Zhang et al. 2018); 0 for none", 0.0, most=100),
+    "cutmix": _number("alpha of cutmix (Yun et al. 2019); 0 for none", 0.0, most=100),
+    "mix_probability": _number("probability of mixing a batch at all", 1.0, most=1),
+    "mix_switch": _number("probability of cutmix where both are on", 0.5, most=1),
+    "crop_padding": integer("largest random shift, in pixels of the data", 0, least=0, check=lambda v: v <= 64),
+    "crop_area": Field(_Number, "a number above 0, up to 1",
+                       "least share of the image that a random crop shows; 1 for no crop", 1.0, lambda v: 0 < v <= 1),
+    "flip": flag("mirror half of the images", False),
+    "rand_augment": integer("RandAugment operations for an image (Cubuk et al. 2020); 0 for none", 0, least=0,
+                            check=lambda v: v <= 10),
+    "rand_magnitude": _number("their strength", 9.0, most=10),
+    "rand_spread": _number("standard deviation of the strength", 0.5, most=10),
+    "rand_probability": _number("probability of each operation", 0.5, most=1),
+    "erase": _number("probability of filling a rectangle with noise (Zhong et al. 2020)", 0.0, most=1),
+    "dropout": _share("share of the classifier's inputs set to zero", 0.0),
+    "drop_path": _share("probability of skipping the last residual branch (Huang et al. 2016), less before", 0.0),
+    "ema": _share("memory of the averaged weights, which are then the result; 0 for the last weights", 0.0),
+    "distillation": name("what a teacher gives: its probabilities or its first guess", ("soft", "hard"), "soft"),
+    "distillation_weight": _number("the teacher's share of the loss", 0.5, most=1),
+    "distillation_temperature": _above_zero("softens both networks' probabilities ('soft')", 1.0),
+    "validation": Field(_Number, "a number above 0, below 1", "share of the training images that choose the best epoch",
+                        0.1, lambda v: 0 < v < 1),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe: the fields of `FIELDS`, all with values; hashable."""
+
+    name: str
+    epochs: float
+    batch_size: int
+    optimizer: str
+    lr: float
+    lr_batch: int
+    momentum: float
+    nesterov: bool
+    rms_decay: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    clip_norm: float
+    clip_adaptive: float
+    schedule: str
+    lr_floor: float
+    warmup_epochs: float
+    warmup_lr: float
+    decay_epochs: tuple[float, ...]
+    decay_rate: float
+    label_smoothing: float
+    mixup: float
+    cutmix: float
+    mix_probability: float
+    mix_switch: float
+    crop_padding: int
+    crop_area: float
+    flip: bool
+    rand_augment: int
+    rand_magnitude: float
+    rand_spread: float
+    rand_probability: float
+    erase: float
+    dropout: float
+    drop_path: float
+    ema: float
+    distillation: str
+    distillation_weight: float
+    distillation_temperature: float
+    validation: float
+
+    @property
+    def peak_lr(self) -> float:
+        """The largest learning rate at this batch size."""
+        return self.lr * self.batch_size / self.lr_batch if self.lr_batch else self.lr
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, which a recipe file may hold as they are."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    def to_yaml(self) -> str:
+        """The recipe's file, every field stated."""
+        lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in self.to_json().items()]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class RecipeSpace:
+    """A recipe file: each field a quantity over the file's choices."""
+
+    name: str
+    document: Document
+    fields: Mapping[str, Quantity]
+    choices: tuple[Choice, ...]
+
+    def at(self, assignment: Assignment) -> Recipe:
+        """The recipe in which each choice takes the option of the given index; raises `InputError` (see `checked`)."""
+        values = {key: quantity.at(assignment) for key, quantity in self.fields.items()}
+        return checked(Recipe(self.name, **values), self.document)
+
+    def fixed(self) -> Recipe:
+        """The one recipe of a file without choices; raises `InputError` naming the choices."""
+        if self.choices:
+            names = ", ".join(choice.name for choice in self.choices)
+            raise InputError(self.document.path, f"a space of recipes: {names} are choices", accepted="values")
+        return self.at({})
+
+
+def read_recipe(source: str | Path) -> RecipeSpace:
+    """A recipe by name or path.
+
+    Raises:
+        InputError: no such recipe; an unknown field or a value that is not accepted, with file and line.
+    """
+    document = read_document(find_recipe(source))
+    data = document.data
+    if not isinstance(data, dict):
+        raise InputError(document.path, "not a recipe", found=data, accepted="field: value lines")
+    choices: list[Choice] = []
+    for key in data:
+        if key not in FIELDS and key not in ("name", "about"):
+            raise InputError(
+                document.where((key,)), f"unknown field '{key}'{suggestion(str(key), FIELDS)}",
+                accepted=", ".join(FIELDS),
+            )  # fmt: skip
+    fields = {
+        key: _quantity(document, key, data[key], field, choices) if key in data else Quantity.constant(field.default)
+        for key, field in FIELDS.items()
+    }
+    title = data.get("name", Path(document.path).stem)
+    if not isinstance(title, str):
+        raise InputError(document.where(("name",)), "not text", found=title)
+    return RecipeSpace(title, document, fields, tuple(choices))
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with the values that are not None, given as options of a command; raises `InputError`."""
+    given = {key: value for key, value in values.items() if value is not None}
+    fields = {key: FIELDS[key].validated(value, f"--{key.replace('_', '-')}") for key, value in given.items()}
+    return checked(replace(recipe, **fields))
+
+
+def checked(recipe: Recipe, document: Document | None = None) -> Recipe:
+    """Itself; raises `InputError` where fields contradict each other."""
+
+    def refuse(key: str, problem: str, accepted: str) -> None:
+        where = key if document is None else document.where((key,))
+        raise InputError(where, problem, found=getattr(recipe, key), accepted=accepted)
+
+    if recipe.warmup_epochs >= recipe.epochs and recipe.warmup_epochs:
+        refuse("warmup_epochs", "the warm-up takes the whole training", f"below epochs ({recipe.epochs:g})")
+    if recipe.schedule in ("step", "exponential") and not recipe.decay_epochs:
+        refuse("decay_epochs", f"schedule '{recipe.schedule}' needs it", "a list of epochs")
+    if recipe.lr_floor > recipe.peak_lr:
+        refuse("lr_floor", "above the largest learning rate", f"at most {recipe.peak_lr:g}")
+    if recipe.warmup_lr > recipe.peak_lr:
+        refuse("warmup_lr", "above the largest learning rate", f"at most {recipe.peak_lr:g}")
+    return recipe
+
+
+def _quantity(document: Document, key: str, value: Any, field: Field, choices: list[Choice]) -> Quantity:
+    where = document.where((key,))
+    if isinstance(value, list):
+        value = tuple(value)
+    if not isinstance(value, dict):
+        return Quantity.constant(field.validated(value, where))
+    if not field.searchable:
+        raise InputError(where, "cannot be searched", found=value, accepted=field.accepts)
+    try:
+        options = msgspec.convert(value, Options, strict=True).options(where)
+    except msgspec.ValidationError as error:
+        accepted = "{choices: [...]} or {range: [low, high, step]}"
+        raise InputError(where, f"not a choice: {error}", found=value, accepted=accepted) from None
+    choice = Choice(key, options)
+    choices.append(choice)
+    return Quantity.combine(lambda v: field.validated(v, where), Quantity.of(choice))

@@ -1,0 +1,317 @@
+"""The driver of a training: batches, compiled programs, checkpoints, progress and the files of the result.
+
+The only place of the training that reads clocks or writes files. Epochs are chosen on the validation share; the test
+split is read once, at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dnas import weights
+from dnas.architecture import architecture
+from dnas.checkpoint import Checkpoints
+from dnas.count import count
+from dnas.data.batches import Batches, prefetch, steps_per_epoch
+from dnas.data.randaugment import rand_augment
+from dnas.errors import Stopped, UserError
+from dnas.evaluation import Tally, batch_size, program, tally
+from dnas.files import prepare_folder, write_atomic, write_json
+from dnas.interrupt import asked_to_stop
+from dnas.progress import Update, progress
+from dnas.provenance import provenance
+from dnas.results import ARCHITECTURE, WEIGHTS
+from dnas.train.recipe import Recipe
+from dnas.train.schedule import schedule
+from dnas.train.setup import Setup
+from dnas.train.step import PackedVariables, TrainState, no_sums, training
+
+UPDATES = 100
+"""How often the loss is read and shown; reading waits for the device."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Batches with the augmentation that runs on the host; a pure function of the step."""
+
+    batches: Batches
+    recipe: Recipe
+
+    def at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = self.batches.at(step)
+        r = self.recipe
+        if r.rand_augment:
+            images = rand_augment(
+                images, r.rand_augment, r.rand_magnitude, r.rand_spread, r.rand_probability, self.batches.seed, step
+            )
+        return images, labels
+
+
+@dataclass
+class Progress:
+    """Where a training stands: what a checkpoint holds."""
+
+    state: TrainState
+    best: PackedVariables
+    """Variables of the best epoch so far."""
+    evaluated: int
+    """Step of the last evaluation."""
+    best_step: int
+    best_accuracy: float
+    history: list[dict[str, Any]]
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        return {"state": self.state, "best": self.best}
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        names = ("evaluated", "best_step", "best_accuracy", "history")
+        return {name: getattr(self, name) for name in names}
+
+
+class _AskedToStop(Exception):
+    """Raised inside an evaluation."""
+
+
+class Run:
+    """One training: static facts, compiled programs, and the loop."""
+
+    def __init__(self, setup: Setup, out: Path, console: Any, checkpoint_seconds: float):
+        self.setup, self.out, self.console, self.checkpoint_seconds = setup, out, console, checkpoint_seconds
+        s, recipe = setup, setup.recipe
+        self.per_epoch = steps_per_epoch(len(s.train_index), recipe.batch_size)
+        self.steps = max(1, round(recipe.epochs * self.per_epoch))
+        self.training = training(
+            s.network, s.preprocessing, recipe, schedule(recipe, self.steps, self.per_epoch), s.teacher
+        )
+        self.stream = Stream(
+            Batches(s.dataset.train_images, s.dataset.train_labels, s.train_index, recipe.batch_size, s.seed), recipe
+        )
+        self.taught = None if s.teacher is None else s.teacher.variables
+        self.step = jax.jit(self.training.step, donate_argnums=0)
+        self.answer = program(s.network, s.preprocessing, self.training.packing.unpack)
+
+    def beginning(self) -> Progress:
+        state = self.training.init(self.setup.variables)
+        return Progress(state, jax.tree.map(jnp.copy, state.variables), 0, 0, -1.0, [])
+
+    def restored(self, checkpoints: Checkpoints, force: bool) -> Progress:
+        saved = checkpoints.restore(self.beginning().arrays, force=force)
+        return Progress(**saved.state, **saved.notes)
+
+    def save(self, checkpoints: Checkpoints, p: Progress) -> None:
+        checkpoints.save(int(p.state.step), p.arrays, p.notes)
+
+    def loop(self, p: Progress, checkpoints: Checkpoints, asked: Callable[[], int], show: Update) -> None:
+        """Steps and evaluations to the end; leaves with `Stopped` where asked to."""
+        key = jax.random.key(self.setup.seed)
+        step = int(p.state.step)
+        saved_at, every = time.monotonic(), max(1, self.steps // UPDATES)
+        stream = prefetch(self.stream, step, self.steps)
+        try:
+            while True:
+                if self._due(step) and p.evaluated < step:
+                    self._evaluate(p, asked, step, show)
+                    self.save(checkpoints, p)
+                    saved_at = time.monotonic()
+                if step == self.steps:
+                    return
+                p.state, metrics = self.step(p.state, next(stream), key, self.taught)
+                step += 1
+                if step % every == 0:
+                    show(step, self._line(p, _finite(float(metrics["loss"]), step)))
+                if asked():
+                    raise _AskedToStop
+                if time.monotonic() - saved_at > self.checkpoint_seconds:
+                    self.save(checkpoints, p)
+                    saved_at = time.monotonic()
+        except _AskedToStop:
+            self.leave(p, checkpoints, asked())
+        finally:
+            stream.close()
+
+    def leave(self, p: Progress, checkpoints: Checkpoints, number: int) -> None:
+        """Saves and raises `Stopped`."""
+        self.save(checkpoints, p)
+        checkpoints.wait()
+        raise Stopped(
+            f"stopped after step {int(p.state.step)} of {self.steps}; continue with the same command and --resume",
+            number,
+        )
+
+    def count_right(self, variables: PackedVariables, split: str, asked: Callable[[], int]) -> Tally:
+        """Counts over the test images, or over the validation share of the training images."""
+        data, side = self.setup.dataset, self.setup.network.resolution.value
+        images, labels = data.test_images, data.test_labels
+        if split == "validation":
+            images, labels = (a[self.setup.validation_index] for a in (data.train_images, data.train_labels))
+
+        def check(_: int) -> None:
+            if asked():
+                raise _AskedToStop
+
+        return tally(self.answer, variables, images, labels, data.classes, batch_size(side), check)
+
+    def result(self, p: Progress, asked: Callable[[], int], checkpoints: Checkpoints) -> Tally:
+        """Counts of the best variables on the test split."""
+        try:
+            return self.count_right(p.best, "test", asked)
+        except _AskedToStop:
+            self.leave(p, checkpoints, asked())
+            raise
+
+    def _due(self, step: int) -> bool:
+        return step > 0 and (step % self.per_epoch == 0 or step == self.steps)
+
+    def _evaluate(self, p: Progress, asked: Callable[[], int], step: int, show: Update) -> None:
+        """Validation of the averaged weights (of the last, without averaging); keeps the best."""
+        variables = p.state.averaged or p.state.variables
+        counts = self.count_right(variables, "validation", asked)
+        sums = jax.device_get(p.state.sums)
+        seen = max(1, int(sums.images))
+        line = {
+            "step": step,
+            "epoch": round(step / self.per_epoch, 4),
+            "loss": round(_finite(float(sums.loss) / seen, step), 6),
+            "train_accuracy": round(int(sums.right) / seen, 6),
+            "validation_accuracy": round(counts.accuracy, 6),
+            "lr": round(float(self.training.rate(jnp.asarray(step - 1))), 9),
+        }
+        p.history.append(line)
+        p.evaluated = step
+        if counts.accuracy > p.best_accuracy:
+            p.best_step, p.best_accuracy = step, counts.accuracy
+            p.best = jax.tree.map(jnp.copy, variables)  # the state is donated to the next step
+        p.state = p.state._replace(sums=no_sums())
+        write_atomic(self.out / "history.jsonl", "".join(json.dumps(row) + "\n" for row in p.history))
+        show(step, self._line(p, line["loss"]))
+
+    def _line(self, p: Progress, loss: float) -> str:
+        known = f"  validation {p.history[-1]['validation_accuracy']:.2%}" if p.history else ""
+        return f"loss {loss:.3f}{known}"
+
+
+def run_training(
+    setup: Setup, out: Path, console: Any, *, resume: bool = False, force: bool = False,
+    checkpoint_seconds: float = 60.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Trains, keeps the best epoch and writes the result folder; the architecture's document.
+
+    Raises:
+        UserError: a folder that cannot be written, a checkpoint of another run, a loss that is not finite.
+        Stopped: asked to leave by a signal; everything is saved.
+    """
+    began = time.monotonic()
+    prepare_folder(out)
+    run = Run(setup, out, console, checkpoint_seconds)
+    _opening(run)
+    with asked_to_stop() as asked, Checkpoints(out / "checkpoints", setup.identity) as checkpoints:
+        if resume and checkpoints.latest() is not None:
+            p = run.restored(checkpoints, force)
+            console.print(f"continuing after step {int(p.state.step)} of {run.steps}")
+        else:
+            if resume:
+                console.print(f"no checkpoint in {checkpoints.folder}: beginning at the first step")
+            checkpoints.clear()
+            p = run.beginning()
+        with progress(console, run.steps, "training", int(p.state.step)) as show:
+            run.loop(p, checkpoints, asked, show)
+        counts = run.result(p, asked, checkpoints)
+        document = _document(run, p, counts)
+        _write(run, p, document, time.monotonic() - began)
+    _closing(run, p, counts)
+    return document
+
+
+def _opening(run: Run) -> None:
+    s, recipe = run.setup, run.setup.recipe
+    device = jax.devices()[0]
+    network = s.network
+    side = network.resolution.value
+    run.console.print(
+        f"[bold]{network.name}[/] at {side}x{side}x{network.channels}, {network.classes} classes, "
+        f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {device.platform} ({device.device_kind})"
+    )
+    run.console.print(
+        f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
+        f"{len(s.dataset.test_labels)} for test"
+    )
+    for note in s.dataset.notes:
+        run.console.print(f"  {note}")
+    if s.dataset.skipped:
+        run.console.print(f"  {len(s.dataset.skipped)} images cannot be read and were left out")
+    run.console.print(
+        f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
+        f"{recipe.batch_size}, {run.steps} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
+    )
+
+
+def _closing(run: Run, p: Progress, counts: Tally) -> None:
+    five = f", top-5 {counts.top5 / counts.images:.2%}" if run.setup.dataset.classes > 5 else ""
+    run.console.print(
+        f"best after epoch {p.best_step / run.per_epoch:g}: validation {p.best_accuracy:.2%}; "
+        f"[bold]test top-1 {counts.accuracy:.2%}{five}[/] on {counts.images:,} images"
+    )
+    run.console.print(f"written to {run.out}: {ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json")
+
+
+def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
+    """The architecture as trained: its own input, costs, preprocessing, accuracies; no clock, host or path."""
+    s = run.setup
+    counted = count(s.network)
+    found = (s.source.space.extra or {}).get("search")
+    kept = ("space", "strategy", "seed", "budgets", "inherited_accuracy")
+    return {
+        **architecture(s.network, {}).data,
+        "costs": {"macs": counted["macs"], "params": counted["params"], "convention": counted["convention"]},
+        "preprocessing": s.preprocessing.to_json(),
+        "labels": list(s.dataset.class_names),
+        "training": {
+            "recipe": s.recipe.to_json(),
+            "start": s.start,
+            "seed": s.seed,
+            "steps": run.steps,
+            "data": {
+                "name": s.dataset.name, "sha256": s.dataset.fingerprint, "side": s.dataset.side,
+                "seed": s.source.data_seed(s.seed),
+            },
+            "images": {"train": len(s.train_index), "validation": len(s.validation_index), "test": counts.images},
+            "teacher": s.teacher_name,
+            "best_epoch": round(p.best_step / run.per_epoch, 4),
+            "accuracy": {
+                "validation": round(p.best_accuracy, 6),
+                "test": round(counts.accuracy, 6),
+                "test_top5": round(counts.top5 / counts.images, 6) if s.dataset.classes > 5 else None,
+            },
+            **({"found": {key: found[key] for key in kept if key in found}} if isinstance(found, dict) else {}),
+        },
+    }  # fmt: skip
+
+
+def _write(run: Run, p: Progress, document: dict[str, Any], seconds: float) -> None:
+    best = run.training.packing.unpack(p.best)
+    weights.save(run.out / WEIGHTS, run.setup.network, best)
+    write_json(run.out / ARCHITECTURE, document)
+    write_atomic(run.out / "recipe.yaml", run.setup.recipe.to_yaml())
+    write_atomic(run.out / "history.jsonl", "".join(json.dumps(row) + "\n" for row in p.history))
+    source = {"architecture_file": run.setup.source.space.source, "seconds": round(seconds, 3)}
+    write_json(run.out / "provenance.json", {**provenance(), **source})
+
+
+def _finite(value: float, step: int) -> float:
+    if not np.isfinite(value):
+        raise UserError(
+            f"the training diverged at step {step}: the loss is not finite; the former checkpoints stay. "
+            "Try a smaller --lr or a longer warm-up"
+        )
+    return value
