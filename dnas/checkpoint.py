@@ -52,7 +52,7 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: Mapping[str, Any], keep: int = KEEP):
         self.folder, self.identity = Path(folder).absolute(), json.loads(json.dumps(identity))
         self.keep = keep
-        self._manager = self._opened()
+        self._manager: Any = self._opened()
 
     def latest(self) -> int | None:
         """Step of the newest whole checkpoint."""
@@ -124,8 +124,10 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for what was saved and ends the writing thread."""
-        self.wait()
-        self._manager.close()
+        if self._manager is not None:
+            self.wait()
+            self._manager.close()
+            self._manager = None
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -136,9 +138,11 @@ class Checkpoints:
     def _opened(self) -> Any:
         import orbax.checkpoint as ocp  # takes half a second
 
-        options = ocp.CheckpointManagerOptions(max_to_keep=self.keep, cleanup_tmp_directories=True)
+        options = ocp.CheckpointManagerOptions(max_to_keep=self.keep)
         with self._writing(None):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for remains in self.folder.glob("*.orbax-checkpoint-tmp*"):  # of a run killed while it wrote
+                shutil.rmtree(remains, ignore_errors=True)
             return ocp.CheckpointManager(self.folder, options=options)
 
     def _check_identity(self, step: int, stored: Any, force: bool) -> None:

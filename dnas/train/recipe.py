@@ -11,6 +11,7 @@ Jax-free. `FIELDS` says what a recipe may hold, what is accepted, and what stand
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -194,10 +195,10 @@ def read_recipe(source: str | Path) -> RecipeSpace:
                 document.where((key,)), f"unknown field '{key}'{suggestion(str(key), FIELDS)}",
                 accepted=", ".join(FIELDS),
             )  # fmt: skip
-    fields = {
-        key: _quantity(document, key, data[key], field, choices) if key in data else Quantity.constant(field.default)
-        for key, field in FIELDS.items()
-    }
+    fields = {key: Quantity.constant(field.default) for key, field in FIELDS.items()}
+    for key, value in data.items():
+        if key in FIELDS:
+            fields[key] = _quantity(document, key, value, FIELDS[key], choices)
     title = data.get("name", Path(document.path).stem)
     if not isinstance(title, str):
         raise InputError(document.where(("name",)), "not text", found=title)
@@ -231,6 +232,7 @@ def checked(recipe: Recipe, document: Document | None = None) -> Recipe:
 
 def _quantity(document: Document, key: str, value: Any, field: Field, choices: list[Choice]) -> Quantity:
     where = document.where((key,))
+    value = _numbers(value, field)
     if isinstance(value, list):
         value = tuple(value)
     if not isinstance(value, dict):
@@ -245,3 +247,13 @@ def _quantity(document: Document, key: str, value: Any, field: Field, choices: l
     choice = Choice(key, options)
     choices.append(choice)
     return Quantity.combine(lambda v: field.validated(v, where), Quantity.of(choice))
+
+
+def _numbers(value: Any, field: Field) -> Any:
+    """`1e-4`, which is text to YAML, as the number it is, in the place of a number."""
+    if isinstance(value, dict):
+        return {key: [_numbers(v, field) for v in part] if isinstance(part, list) else part
+                for key, part in value.items()}  # fmt: skip
+    if field.type is _Number and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return value

@@ -1,0 +1,113 @@
+"""Rules of the step: decay masks, clipping, and torch's own optimisers on the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dnas.nn.packing import PACKED, Packing
+from dnas.nn.supernet import init
+from dnas.space.read import space_from_data
+from dnas.train.optimizer import adaptive_clip, decayed, optimizer
+from dnas.train.recipe import read_recipe
+
+PLAIN = replace(
+    read_recipe("quick").fixed(), lr=0.1, weight_decay=0.01, nesterov=False, clip_norm=0.0, clip_adaptive=0.0,
+    optimizer="sgd",
+)  # fmt: skip
+EVERY_LAYER = {
+    "name": "every", "input": {"channels": 1, "classes": 3, "resolution": 8},
+    "trunk": [{"conv": {"kernel": 3, "out": 4, "bias": True}}, {"mbconv": {"out": 4, "expand": 2, "se": True}}],
+    "head": [{"pool_head": {"hidden": 6, "out": 5}}, {"linear": {"out": 3}}],
+}  # fmt: skip
+
+
+def rate(step):
+    return jnp.full((), 0.1) / (1 + step)
+
+
+def test_decay_spares_norms_and_biases_of_every_kind_of_layer():
+    """With no gradient, a step changes weights alone, and by the factor 1 - lr * decay."""
+    space = space_from_data(EVERY_LAYER, "every")
+    params = Packing(space).pack(init(space, jax.random.key(0)))["params"]
+    params = jax.tree.map(lambda x: x + 1, params)
+    assert decayed(params)[PACKED] is False and sum(not v for v in decayed(params).values()) == 1
+    for name in ("sgd", "rmsprop", "adamw"):
+        recipe = replace(PLAIN, optimizer=name)
+        rule = optimizer(recipe, rate)
+        updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+        assert not np.any(updates[PACKED])
+        assert all(np.all(updates[path] != 0) for path in params if path != PACKED), name
+    rule = optimizer(replace(PLAIN, optimizer="adamw"), rate)
+    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+    path = next(path for path in params if path != PACKED)
+    np.testing.assert_allclose(updates[path], -0.1 * 0.01 * params[path], rtol=1e-6)
+
+
+def test_adaptive_clipping_limits_each_unit():
+    weights = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(3, 3, 2, 5)), jnp.float32), PACKED: jnp.ones(4)}
+    gradient = jax.tree.map(lambda x: 10 * jnp.ones_like(x), weights)
+    gradient["w"] = gradient["w"].at[..., 1].set(1e-6)
+    clip = adaptive_clip(0.01)
+    found, _ = clip.update(gradient, clip.init(weights), weights)
+    for unit in range(5):
+        norm = np.linalg.norm(np.asarray(weights["w"][..., unit]))
+        wanted = 1e-6 * np.sqrt(18) if unit == 1 else 0.01 * norm
+        assert np.linalg.norm(np.asarray(found["w"][..., unit])) == pytest.approx(wanted, rel=1e-5)
+    np.testing.assert_array_equal(found[PACKED], gradient[PACKED])
+
+
+def test_clipping_comes_before_the_decay():
+    recipe = replace(PLAIN, clip_norm=1.0)
+    params, gradient = {"w": jnp.full(2, 3.0)}, {"w": jnp.array([30.0, 40.0])}
+    rule = optimizer(recipe, rate)
+    updates, _ = rule.update(gradient, rule.init(params), params)
+    np.testing.assert_allclose(updates["w"], -0.1 * (np.array([0.6, 0.8]) + 0.01 * 3), rtol=1e-6)
+
+
+def plain_steps(recipe, make):
+    """Three steps on a fixed sequence of gradients, here and by a torch optimiser."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    generator = np.random.default_rng(0)
+    start = generator.normal(size=(4, 3)).astype(np.float32)
+    gradients = generator.normal(size=(3, 4, 3)).astype(np.float32)
+    weights = torch.nn.Parameter(torch.tensor(start))
+    rule = make(torch, [weights])
+    schedule = torch.optim.lr_scheduler.LambdaLR(rule, lambda step: 1 / (1 + step))
+    params = {"w": jnp.asarray(start)}
+    own = optimizer(recipe, rate)
+    state = own.init(params)
+    for gradient in gradients:
+        weights.grad = torch.tensor(gradient)
+        rule.step()
+        schedule.step()
+        updates, state = own.update({"w": jnp.asarray(gradient)}, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["w"], weights.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_is_torchs(nesterov):
+    plain_steps(
+        replace(PLAIN, nesterov=nesterov),
+        lambda torch, p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov),
+    )
+
+
+def test_adamw_is_torchs():
+    plain_steps(
+        replace(PLAIN, optimizer="adamw"), lambda torch, p: torch.optim.AdamW(p, 0.1, eps=1e-8, weight_decay=0.01)
+    )
+
+
+def test_rmsprop_is_torchs():
+    """Without momentum, whose place torch puts the learning rate outside of, as here, at a constant rate alone."""
+    plain_steps(
+        replace(PLAIN, optimizer="rmsprop", momentum=0.0, epsilon=1e-3),
+        lambda torch, p: torch.optim.RMSprop(p, 0.1, alpha=0.9, eps=1e-3, weight_decay=0.01),
+    )

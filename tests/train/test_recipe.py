@@ -1,0 +1,116 @@
+"""Recipes as files: what is read, what is refused and where."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from dnas.catalogue import recipe_names
+from dnas.errors import InputError
+from dnas.train.recipe import FIELDS, Recipe, read_recipe, with_values
+
+
+def written(tmp_path, text: str):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    return read_recipe(file)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_reads(name):
+    recipe = read_recipe(name)
+    assert recipe.name == name
+    if recipe.choices:
+        assert name.endswith("_search")
+        assert all(recipe.at({c.name: i % len(c) for c in recipe.choices}) for i in range(50))
+    else:
+        assert recipe.fixed().name == name
+
+
+def test_the_presets_of_the_papers_are_there():
+    assert {"quick", "fbnet", "fbnetv3", "efficientformer"} <= set(recipe_names())
+    former = read_recipe("efficientformer").fixed()
+    assert (former.optimizer, former.weight_decay, former.peak_lr, former.ema) == ("adamw", 0.025, 1e-3, 0.99996)
+    assert with_values(former, {"batch_size": 3072}).peak_lr == pytest.approx(3e-3)  # 24 devices of 128 images
+    v3, space = read_recipe("fbnetv3").fixed(), read_recipe("fbnetv3_search")
+    for choice in space.choices:  # the fixed recipe lies inside the space that the joint search explores
+        value, options = getattr(v3, choice.name), choice.options
+        assert value in options or min(options) <= value <= max(options), choice.name
+
+
+def test_the_dataclass_and_the_fields_agree():
+    assert [f.name for f in dataclasses.fields(Recipe)] == ["name", *FIELDS]
+
+
+def test_what_is_written_reads_back_equal(tmp_path):
+    for name in ("quick", "fbnet", "efficientformer"):
+        recipe = read_recipe(name).fixed()
+        assert written(tmp_path, recipe.to_yaml()).fixed() == recipe
+
+
+def test_fields_left_out_take_their_defaults(tmp_path):
+    recipe = written(tmp_path, "lr: 1\n").fixed()
+    assert recipe.name == "mine" and recipe.lr == 1.0 and recipe.epochs == FIELDS["epochs"].default
+
+
+def test_exponents_are_numbers_with_and_without_a_point(tmp_path):
+    assert written(tmp_path, "lr: 1e-3\nweight_decay: 5.0e-5\n").fixed().lr == 0.001
+    assert written(tmp_path, "lr: {choices: [1e-3, 2e-3]}\n").choices[0].options == (0.001, 0.002)
+
+
+def test_choices_make_a_space_of_recipes(tmp_path):
+    space = written(tmp_path, "lr: {range: [0.1, 0.3, 0.1]}\noptimizer: {choices: [sgd, adamw]}\n")
+    assert [(c.name, c.options) for c in space.choices] == [("lr", (0.1, 0.2, 0.3)), ("optimizer", ("sgd", "adamw"))]
+    assert (space.at({"lr": 2, "optimizer": 1}).lr, space.at({"lr": 2, "optimizer": 1}).optimizer) == (0.3, "adamw")
+    with pytest.raises(InputError, match="lr, optimizer are choices"):
+        space.fixed()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lr: 0.1\nlearning: 2\n", "mine.yaml:2: learning: unknown field"),
+        ("epochs: 5\nmixupp: 1\n", "did you mean 'mixup'"),
+        ("epochs: 0\n", "mine.yaml:1: epochs.*above 0"),
+        ("lr: -1\n", "mine.yaml:1: lr"),
+        ("lr: .nan\n", "mine.yaml:1: lr"),
+        ("lr: fast\n", "accepted: a number above 0"),
+        ("batch_size: 1.5\n", "batch_size.*integer"),
+        ("batch_size: true\n", "batch_size.*integer"),
+        ("optimizer: lion\n", "one of sgd, rmsprop, adamw"),
+        ("dropout: 1\n", "below 1"),
+        ("flip: 1\n", "true or false"),
+        ("validation: 0\n", "above 0, below 1"),
+        ("schedule: step\n", "schedule 'step' needs it"),
+        ("decay_epochs: [3, 2]\n", "rising"),
+        ("decay_epochs: {choices: [1, 2]}\n", "cannot be searched"),
+        ("epochs: 5\nwarmup_epochs: 5\n", "mine.yaml:2: warmup_epochs.*whole training"),
+        ("lr: 0.1\nlr_floor: 0.2\n", "mine.yaml:2: lr_floor"),
+        ("lr: {choices: [0.1, -1]}\n", "found -1"),
+        ("lr: {range: [0.1, 0.3]}\n", "not a choice"),
+        ("lr: 1\nlr: 2\n", "mine.yaml:2: the key 'lr' stands twice"),
+        ("lr: !!python/object/apply:os.system [ls]\n", "mine.yaml:1"),
+        ("- lr\n", "not a recipe"),
+        ("name: 3\n", "not text"),
+    ],
+)
+def test_a_mistake_names_file_line_and_what_is_accepted(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        written(tmp_path, text).fixed()
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'fbnetv3'"):
+        read_recipe("fbnetv4")
+    with pytest.raises(InputError, match="nowhere.yaml"):
+        read_recipe("nowhere.yaml")
+
+
+def test_options_of_the_command_are_checked_alike():
+    recipe = read_recipe("quick").fixed()
+    assert with_values(recipe, {"epochs": 3, "lr": None}).epochs == 3.0
+    with pytest.raises(InputError, match="--epochs"):
+        with_values(recipe, {"epochs": -1.0})
+    with pytest.raises(InputError, match="warmup_epochs"):
+        with_values(recipe, {"epochs": 0.5})
