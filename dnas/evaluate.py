@@ -40,6 +40,9 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    from dnas.backend import configure
+
+    configure()
     from dnas.data.load import load
     from dnas.errors import InputError
     from dnas.results import preprocessing_of, read_result
@@ -50,10 +53,6 @@ def main(args: Arguments) -> None:
     seed = result.data_seed() if args.seed is None else args.seed
     dataset = load(args.data, seed=seed, skip_bad=args.skip_bad, resolution=result.data_side)
     preprocessing = preprocessing_of(result, dataset)
-
-    from dnas.backend import configure
-
-    configure()
     from dnas import weights
 
     variables = weights.load(result.weights, result.network)

@@ -57,6 +57,9 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    from dnas.backend import configure
+
+    configure()
     from dnas.data.load import load
     from dnas.errors import InputError, UserError
     from dnas.results import read_result
@@ -75,10 +78,6 @@ def main(args: Arguments) -> None:
     dataset = load(
         args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, resolution=side or source.data_side
     )
-
-    from dnas.backend import configure
-
-    configure()
     from dnas.train.run import run_training
     from dnas.train.setup import make_setup
 
