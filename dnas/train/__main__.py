@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dnas.backend import with_huge_pages
 from dnas.cli import console, run
 
 
@@ -88,4 +89,5 @@ def main(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
+    with_huge_pages()
     run(main, Arguments)

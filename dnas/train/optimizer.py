@@ -1,7 +1,7 @@
 """Rules of the step, from a recipe: clipping, weight decay and the three optimisers.
 
-Parameters are packed (`dnas.nn.packing`): norms' scales and shifts and all biases are one vector, which neither decay
-nor adaptive clipping touches.
+Parameters are packed (`dnas.nn.packing`) into weights, and vectors: norms' scales and shifts and all biases, which
+neither decay nor adaptive clipping touches.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dnas.nn.packing import PACKED, Leaves
+from dnas.nn.packing import VECTORS, Leaves, Packing
 from dnas.train.recipe import Recipe
 from dnas.train.schedule import Schedule
 
 
-def optimizer(recipe: Recipe, rate: Schedule) -> optax.GradientTransformation:
+def optimizer(recipe: Recipe, rate: Schedule, packing: Packing) -> optax.GradientTransformation:
     """Gradient -> step. Decay joins the gradient for sgd and rmsprop and is apart from it for adamw, as in torch."""
     parts = []
     if recipe.clip_norm:
         parts.append(optax.clip_by_global_norm(recipe.clip_norm))
     if recipe.clip_adaptive:
-        parts.append(adaptive_clip(recipe.clip_adaptive))
+        parts.append(adaptive_clip(recipe.clip_adaptive, packing))
     return optax.chain(*parts, RULES[recipe.optimizer](recipe, rate))
 
 
 def decayed(params: Leaves) -> dict[str, bool]:
     """Which leaves weight decay pulls to zero: weights, not norms and biases."""
-    return {path: path != PACKED for path in params}
+    return {name: name != VECTORS for name in params}
 
 
 def _decay(recipe: Recipe) -> optax.GradientTransformation:
@@ -53,11 +53,11 @@ def _adamw(recipe: Recipe, rate: Schedule) -> optax.GradientTransformation:
 RULES = {"sgd": _sgd, "rmsprop": _rmsprop, "adamw": _adamw}
 
 
-def adaptive_clip(limit: float, least: float = 1e-3) -> optax.GradientTransformation:
+def adaptive_clip(limit: float, packing: Packing, least: float = 1e-3) -> optax.GradientTransformation:
     """Scales each output unit's gradient to at most `limit` times its weights' norm (Brock et al. 2021, eq. 3)."""
 
-    def clip(path: str, gradient: jax.Array, weights: jax.Array) -> jax.Array:
-        if path == PACKED:
+    def clip(gradient: jax.Array, weights: jax.Array) -> jax.Array:
+        if gradient.ndim < 2:
             return gradient
         axes = tuple(range(gradient.ndim - 1))
         own = jnp.sqrt(jnp.sum(jnp.square(weights), axes, keepdims=True))
@@ -67,6 +67,8 @@ def adaptive_clip(limit: float, least: float = 1e-3) -> optax.GradientTransforma
 
     def update(updates, state, params=None):
         assert params is not None
-        return {path: clip(path, gradient, params[path]) for path, gradient in updates.items()}, state
+        gradient, weights = (packing.unpack_group("params", leaves) for leaves in (updates, params))
+        clipped = {path: clip(gradient[path], weights[path]) for path in gradient}
+        return packing.pack({"params": clipped})["params"], state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -25,7 +25,7 @@ from dnas.data.batches import Batches, prefetch, steps_per_epoch
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
-from dnas.files import prepare_folder, write_atomic, write_json
+from dnas.files import prepare_folder, read_document, write_atomic, write_json
 from dnas.interrupt import asked_to_stop
 from dnas.progress import Update, progress
 from dnas.provenance import provenance
@@ -35,6 +35,8 @@ from dnas.train.schedule import schedule
 from dnas.train.setup import Setup
 from dnas.train.step import PackedVariables, TrainState, no_sums, training
 
+HISTORY, PARTIAL = "history.jsonl", "history.partial.jsonl"
+"""A history takes its name when the training has ended: a rerun leaves the former result alone until it has its own."""
 UPDATES = 100
 """How often the loss is read and shown; reading waits for the device."""
 
@@ -193,7 +195,7 @@ class Run:
             p.best_step, p.best_accuracy = step, counts.accuracy
             p.best = jax.tree.map(jnp.copy, variables)  # the state is donated to the next step
         p.state = p.state._replace(sums=no_sums())
-        write_atomic(self.out / "history.jsonl", "".join(json.dumps(row) + "\n" for row in p.history))
+        write_atomic(self.out / PARTIAL, _json_lines(p.history))
         show(step, self._line(p, line["loss"]))
 
     def _line(self, p: Progress, loss: float) -> str:
@@ -204,8 +206,8 @@ class Run:
 def run_training(
     setup: Setup, out: Path, console: Any, *, resume: bool = False, force: bool = False,
     checkpoint_seconds: float = 60.0,
-) -> dict[str, Any]:  # fmt: skip
-    """Trains, keeps the best epoch and writes the result folder; the architecture's document.
+) -> None:  # fmt: skip
+    """Trains, keeps the best epoch and writes the result folder, unless it is there and the run was to be continued.
 
     Raises:
         UserError: a folder that cannot be written, a checkpoint of another run, a loss that is not finite.
@@ -213,6 +215,9 @@ def run_training(
     """
     began = time.monotonic()
     prepare_folder(out)
+    if resume and _finished(out, setup):
+        console.print(f"{out}: this training has ended already")
+        return
     run = Run(setup, out, console, checkpoint_seconds)
     _opening(run)
     with asked_to_stop() as asked, Checkpoints(out / "checkpoints", setup.identity) as checkpoints:
@@ -227,10 +232,9 @@ def run_training(
         with progress(console, run.steps, "training", int(p.state.step)) as show:
             run.loop(p, checkpoints, asked, show)
         counts = run.result(p, asked, checkpoints)
-        document = _document(run, p, counts)
-        _write(run, p, document, time.monotonic() - began)
+        _write(run, p, _document(run, p, counts), time.monotonic() - began)
+        checkpoints.remove()
     _closing(run, p, counts)
-    return document
 
 
 def _opening(run: Run) -> None:
@@ -303,9 +307,28 @@ def _write(run: Run, p: Progress, document: dict[str, Any], seconds: float) -> N
     weights.save(run.out / WEIGHTS, run.setup.network, best)
     write_json(run.out / ARCHITECTURE, document)
     write_atomic(run.out / "recipe.yaml", run.setup.recipe.to_yaml())
-    write_atomic(run.out / "history.jsonl", "".join(json.dumps(row) + "\n" for row in p.history))
-    source = {"architecture_file": run.setup.source.space.source, "seconds": round(seconds, 3)}
-    write_json(run.out / "provenance.json", {**provenance(), **source})
+    write_atomic(run.out / HISTORY, _json_lines(p.history))
+    (run.out / PARTIAL).unlink(missing_ok=True)
+    origin = {
+        "architecture_file": run.setup.source.space.source, "seconds": round(seconds, 3),
+        "identity": run.setup.identity,
+    }  # fmt: skip
+    write_json(run.out / "provenance.json", provenance() | origin)  # last: it says that the rest is whole
+
+
+def _json_lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _finished(out: Path, setup: Setup) -> bool:
+    """Whether the folder holds the whole result of this very training."""
+    if not (out / "provenance.json").is_file():
+        return False
+    try:
+        stored = read_document(out / "provenance.json").data
+    except UserError:
+        return False
+    return isinstance(stored, dict) and stored.get("identity") == json.loads(json.dumps(setup.identity))
 
 
 def _finite(value: float, step: int) -> float:

@@ -75,7 +75,7 @@ def training(
 ) -> Training:
     """The training of one architecture. `step` takes the teacher's variables as its last argument (None without)."""
     packing, net = Packing(network), Supernet(network)
-    gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate)
+    gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate, packing)
 
     def init(variables: Variables) -> TrainState:
         # Copies: the state is donated to each step, and no buffer may be in it twice.

@@ -20,6 +20,7 @@ from dnas import weights
 from dnas.cli import call, parse
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
+from dnas.errors import UserError
 from dnas.evaluate import Arguments as EvaluateArguments
 from dnas.evaluate import main as evaluate_main
 from dnas.nn.gates import Layout, one_hot
@@ -98,7 +99,7 @@ def arguments(home: Path, out: str, *more: str, recipe: str = "recipe") -> list[
 
 def test_leaves_a_result_that_evaluate_reads(home, capsys):
     assert train(*arguments(home, "out")) == 0
-    assert {p.name for p in (home / "out").iterdir()} == {*FILES, "provenance.json", "checkpoints"}
+    assert {p.name for p in (home / "out").iterdir()} == {*FILES, "provenance.json"}
     document = json.loads((home / "out" / "architecture.json").read_text())
     record = document["training"]
     assert record["start"] == "scratch" and record["images"] == {"train": 36, "validation": 9, "test": 15}
@@ -442,15 +443,27 @@ def test_continuing_after_a_signal_gives_the_same_bytes(home, capsys, monkeypatc
 
 
 @pytest.mark.slow
-def test_another_run_is_not_continued_unless_forced(home, capsys):
-    assert train(*arguments(home, "out")) == 0
+def test_another_run_is_not_continued_unless_forced(home, capsys, monkeypatch):
+    monkeypatch.setattr("dnas.train.run._write", stopping)
+    assert train(*arguments(home, "out")) == 2
     error = refused(capsys, *arguments(home, "out", "--resume", "--seed", "1"))
     assert "seed was 0, is 1" in error and "--force" in error
     error = refused(capsys, *arguments(home, "out", "--resume", "--lr", "0.01"))
     assert "recipe.lr was 0.05, is 0.01" in error
+    monkeypatch.undo()
     assert train(*arguments(home, "out", "--resume", "--force", "--lr", "0.01")) == 0
     assert train(*arguments(home, "none", "--resume")) == 0
     assert "beginning at the first step" in capsys.readouterr().out
+    written = (home / "none" / "provenance.json").stat().st_mtime_ns
+    assert train(*arguments(home, "none", "--resume")) == 0
+    assert "ended already" in capsys.readouterr().out
+    assert (home / "none" / "provenance.json").stat().st_mtime_ns == written
+    assert train(*arguments(home, "none")) == 0  # without --resume it is made anew
+    assert (home / "none" / "provenance.json").stat().st_mtime_ns != written
+
+
+def stopping(*_):
+    raise UserError("the disk is full")
 
 
 @pytest.mark.slow
