@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnas.catalogue import load_space
+from dnas.catalogue import load_space, published_names, space_names
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.errors import InputError
@@ -46,13 +46,13 @@ class Result:
 
 
 def read_result(arch: str | Path, weights: Path | None = None) -> Result:
-    """Reads an architecture by name, file or result folder; weights beside it are found by themselves.
+    """Reads an architecture by name, file or result folder; a result's weights are found by themselves.
 
     Raises:
         InputError: no such architecture, a space with choices, a damaged record.
     """
     path = Path(arch)
-    if path.is_dir():
+    if path.is_dir() and str(arch) not in (*published_names(), *space_names()):
         if not (path / ARCHITECTURE).is_file():
             raise InputError(str(path), f"no {ARCHITECTURE} in this folder", accepted="a result folder, file or name")
         path = path / ARCHITECTURE
@@ -63,8 +63,9 @@ def read_result(arch: str | Path, weights: Path | None = None) -> Result:
         raise InputError(
             space.source, f"a space with {count} choices, not one architecture", accepted="an architecture"
         )
-    beside = Path(space.source).parent / WEIGHTS
-    found = weights if weights is not None else beside if beside.is_file() else None
+    source = Path(space.source)
+    beside = source.parent / WEIGHTS
+    found = weights or (beside if source.name == ARCHITECTURE and beside.is_file() else None)
     extra = space.extra or {}
     preprocessing = None
     if "preprocessing" in extra:

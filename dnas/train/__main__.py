@@ -32,7 +32,7 @@ class Arguments:
     recipe: str = "quick"
     """Name of a recipe (quick, fbnet, fbnetv3, efficientformer) or path to a file of your own."""
     epochs: float | None = None
-    """Passes over the training images; the recipe's if not given."""
+    """Passes over the training images; the recipe's if not given. Its warm-up and milestones scale along."""
     batch_size: int | None = None
     """Images in a step; the recipe's if not given."""
     lr: float | None = None

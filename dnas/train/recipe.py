@@ -206,9 +206,16 @@ def read_recipe(source: str | Path) -> RecipeSpace:
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with the values that are not None, given as options of a command; raises `InputError`."""
+    """The recipe with the values that are not None, given as options of a command; raises `InputError`.
+
+    Other epochs scale the warm-up and the milestones with them.
+    """
     given = {key: value for key, value in values.items() if value is not None}
     fields = {key: FIELDS[key].validated(value, f"--{key.replace('_', '-')}") for key, value in given.items()}
+    if "epochs" in fields:
+        ratio = fields["epochs"] / recipe.epochs
+        milestones = tuple(epoch * ratio for epoch in recipe.decay_epochs)
+        fields = {"warmup_epochs": recipe.warmup_epochs * ratio, "decay_epochs": milestones} | fields
     return checked(replace(recipe, **fields))
 
 

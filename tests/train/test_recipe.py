@@ -112,5 +112,11 @@ def test_options_of_the_command_are_checked_alike():
     assert with_values(recipe, {"epochs": 3, "lr": None}).epochs == 3.0
     with pytest.raises(InputError, match="--epochs"):
         with_values(recipe, {"epochs": -1.0})
-    with pytest.raises(InputError, match="warmup_epochs"):
-        with_values(recipe, {"epochs": 0.5})
+    with pytest.raises(InputError, match="lr_floor"):
+        with_values(read_recipe("efficientformer").fixed(), {"lr": 1e-6})
+
+
+def test_other_epochs_keep_the_shape_of_the_schedule():
+    quick, fbnet = (read_recipe(name).fixed() for name in ("quick", "fbnet"))
+    assert with_values(quick, {"epochs": 6}).warmup_epochs == quick.warmup_epochs / 2
+    assert with_values(fbnet, {"epochs": 36}).decay_epochs == pytest.approx((9, 18, 27))

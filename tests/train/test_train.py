@@ -376,17 +376,18 @@ def test_weights_that_do_not_fit_the_data_are_refused(home, capsys):
     weights.save(home / "weights.safetensors", space, init(space, jax.random.key(0)))
     write_data(home / "four.npz", classes=4)
     write_data(home / "colour.npz", channels=3)
+    inherit = ("--weights", str(home / "weights.safetensors"))
     argv = arguments(home, "out")
     for data, said in (("four", "4 classes for a network of 3"), ("colour", "3 channels for a network of 1")):
         argv[argv.index("--data") + 1] = str(home / f"{data}.npz")
-        error = refused(capsys, *argv)
+        error = refused(capsys, *argv, *inherit)
         assert "weights.safetensors: the inherited weights do not fit" in error and said in error
         assert train(*argv, "--init", "scratch", "--epochs", "1") == 0  # a fresh network takes the data's sizes
-    argv = arguments(home, "out", "--teacher", str(home / "small.yaml"), "--init", "scratch")
+    argv = arguments(home, "out", "--teacher", str(home / "small.yaml"), "--teacher-weights", inherit[1])
     argv[argv.index("--data") + 1] = str(home / "four.npz")
     assert "4 classes for a network of 3" in refused(capsys, *argv)
     (home / "small.yaml").write_text(NETWORK.replace("out: 6", "out: 7"))
-    assert "weights of another architecture" in refused(capsys, *arguments(home, "out"))
+    assert "weights of another architecture" in refused(capsys, *arguments(home, "out", *inherit))
 
 
 def test_a_training_that_diverges_says_so_and_exports_nothing(home, capsys):
