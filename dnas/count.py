@@ -35,7 +35,7 @@ class Arguments:
     """Number of classes; the architecture's own if not given."""
     json: bool = False
     """Print one JSON object instead of a table."""
-    convention: Literal["dnas", "zoo", "fvcore", "timm", "thop"] = "dnas"
+    convention: Literal["dnas", "zoo", "fvcore", "timm", "thop", "snap"] = "dnas"
     """Whose way of counting; the result states it in one line."""
 
 

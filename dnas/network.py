@@ -41,6 +41,20 @@ class Feature:
         return self.channels.max()
 
 
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Attention scores [N, heads, queries, keys], a row for each pixel of a map of queries, a column for one of keys.
+
+    `queries` and `keys` are the sides of those maps. `pending` says that the mask over heads is still to be applied.
+    """
+
+    value: Any
+    heads: Quantity
+    queries: Quantity
+    keys: Quantity
+    pending: bool = True
+
+
 class Values(Protocol):
     """Arithmetic behind the primitives. All sizes were checked before a call."""
 
@@ -50,9 +64,19 @@ class Values(Protocol):
                   bias: bool) -> Any: ...  # fmt: skip
     def linear(self, path: str, x: Feature, y: Feature, bias: bool) -> Any: ...
     def batch_norm(self, path: str, x: Feature, masked: bool, start: float) -> Any: ...
+    def layer_norm(self, path: str, x: Feature) -> Any: ...
+    def layer_scale(self, path: str, x: Feature, start: float) -> Any: ...
     def activation(self, x: Feature, act: Quantity) -> Any: ...
     def squeeze_excite(self, path: str, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Any: ...
     def global_pool(self, x: Feature) -> Any: ...
+    def average_pool(self, x: Feature, y: Feature, kernel: Quantity, stride: int, padding: Quantity) -> Any: ...
+    def upsample(self, x: Feature, y: Feature) -> Any: ...
+    def combine(self, parts: Sequence[tuple[float, Feature]]) -> Any: ...
+    def attention_scores(self, q: Feature, k: Feature, s: Scores) -> Any: ...
+    def attention_bias(self, path: str, s: Scores, stride: int) -> Any: ...
+    def mix_heads(self, path: str, s: Scores) -> Any: ...
+    def softmax(self, s: Scores) -> Any: ...
+    def attend(self, s: Scores, v: Feature, y: Feature) -> Any: ...
     def channel_shuffle(self, x: Feature, groups: int) -> Any: ...
     def mask(self, x: Feature) -> Any: ...
     def residual(self, x: Feature, y: Feature, agree: Quantity) -> Any: ...
@@ -186,7 +210,10 @@ class Network:
             _check_groups(x.channels, out, groups)
         y = Feature(None, out, conv_side(x.side, kernel, stride, padding), pending=True)
         weights = Product(kernel, kernel, x.channels // groups, out)
-        self._record("conv", path, macs=weights * _area(y.side), weights=weights, biases=Product(out, int(bias)))
+        self._record(
+            "conv", path, macs=weights * _area(y.side), weights=weights, biases=Product(out, int(bias)),
+            fan_of_bias=Product(x.channels // groups, int(bias)),
+        )  # fmt: skip
         return replace(y, value=self.values.conv(path, x, y, kernel, stride, padding, groups, bias))
 
     def depthwise(
@@ -197,29 +224,47 @@ class Network:
         path, kernel, padding = self._name(name), _quantity(kernel), _padding(kernel, padding)
         y = Feature(None, x.channels, conv_side(x.side, kernel, stride, padding), pending=True)
         weights = Product(kernel, kernel, x.channels)
-        self._record("conv", path, macs=weights * _area(y.side), weights=weights, biases=Product(x.channels, int(bias)))
+        self._record(
+            "conv", path, macs=weights * _area(y.side), weights=weights, biases=Product(x.channels, int(bias)),
+            fan_of_bias=Product(int(bias)),
+        )  # fmt: skip
         return replace(y, value=self.values.depthwise(path, x, y, kernel, stride, padding, bias))
 
     def linear(self, name: str, x: Feature, out: Quantity, *, bias: bool = True) -> Feature:
-        """Linear layer on a vector."""
-        if x.side is not None:
-            raise UserError("a linear layer needs a pooled input; put a 'pool' block before it")
+        """Linear layer on a vector, or on the channels of each pixel of a map."""
         path = self._name(name)
-        y = Feature(None, out, None, pending=True)
+        y = Feature(None, out, x.side, pending=True)
         weights = Product(x.channels, out)
-        self._record("linear", path, macs=weights, weights=weights, biases=Product(out, int(bias)))
+        macs = weights if x.side is None else weights * _area(x.side)
+        self._record("linear", path, macs=macs, weights=weights, biases=Product(out, int(bias)))
         return replace(y, value=self.values.linear(path, x, y, bias))
 
     def batch_norm(self, name: str, x: Feature, *, masked: bool = False, start: float = 1.0) -> Feature:
         """Batch norm over every axis but channels. `masked` applies the channel mask through its scale and shift."""
         path = self._name(name)
-        elements = Product(x.channels) if x.side is None else Product(x.channels) * _area(x.side)
-        self._record("batch_norm", path, affine=Product(x.channels, 2), inputs=elements)
+        self._record("batch_norm", path, affine=Product(x.channels, 2), inputs=_elements(x))
         return replace(x, value=self.values.batch_norm(path, x, masked, start), pending=not masked)
+
+    def layer_norm(self, name: str, x: Feature) -> Feature:
+        """Norm over the channels that are meant, pixel by pixel, with a scale and a shift a channel."""
+        path = self._name(name)
+        self._record("layer_norm", path, affine=Product(x.channels, 2), inputs=_elements(x))
+        return replace(x, value=self.values.layer_norm(path, x), pending=True)
+
+    def layer_scale(self, name: str, x: Feature, start: float) -> Feature:
+        """A learned factor a channel, `start` at first (Touvron et al. 2021, section 2)."""
+        path = self._name(name)
+        self._record("layer_scale", path, affine=Product(x.channels))
+        return replace(x, value=self.values.layer_scale(path, x, start))
 
     def activation(self, x: Feature, act: Quantity | str) -> Feature:
         """Activation; several options mix elementwise."""
         act = _quantity(act)
+        for name in act.values():
+            if name != "none":
+                with self.given(act.equals(name)):
+                    line = Product(x.channels) if x.side is None else Product(x.channels, x.side)
+                    self._record(name, self._name("act"), inputs=_elements(x), line=line)
         if act.is_constant and act.value == "none":
             return x
         return replace(x, value=self.values.activation(x, act))
@@ -240,14 +285,88 @@ class Network:
                 self._record("conv", f"{path}.{part}", macs=weights, weights=weights, biases=Product(b))
         return replace(x, value=self.values.squeeze_excite(path, x, hidden, act, on))
 
-    def global_pool(self, x: Feature) -> Feature:
-        """Mean over the map; of a vector, the vector itself (some releases pool twice, and their counts show it)."""
+    def global_pool(self, x: Feature, kind: str = "pool") -> Feature:
+        """Mean over the map; of a vector, the vector itself (some releases pool twice, and their counts show it).
+
+        `kind` names the record: a "mean" is a plain reduction, which no counting tool sees as a pooling layer.
+        """
         pooled = Product(x.channels)
+        self._record(kind, self._name("pool"), inputs=_elements(x), outputs=pooled)
         if x.side is None:
-            self._record("pool", self._name("pool"), inputs=pooled, outputs=pooled)
             return x
-        self._record("pool", self._name("pool"), inputs=pooled * _area(x.side), outputs=pooled)
         return replace(x, value=self.values.global_pool(x), side=None)
+
+    def average_pool(
+        self, x: Feature, kernel: Quantity | int, stride: int = 1, padding: Quantity | int | None = None
+    ) -> Feature:
+        """Mean over a window around each pixel; cells outside the map do not count. A window of 1 picks pixels."""
+        kernel, padding = _quantity(kernel), _padding(_quantity(kernel), padding)
+        y = replace(x, value=None, side=conv_side(x.side, kernel, stride, padding))
+        self._record("average_pool", self._name("pool"), inputs=Product(kernel, kernel) * _elements(y))
+        return replace(y, value=self.values.average_pool(x, y, kernel, stride, padding))
+
+    def upsample(self, x: Feature, factor: int) -> Feature:
+        """Bilinear interpolation to `factor` times the side, pixels as areas (corners not aligned)."""
+        if x.side is None:
+            raise UserError("only a map can be enlarged; the input is pooled already")
+        y = replace(x, value=None, side=x.side * factor)
+        self._record("upsample", self._name("upsample"), outputs=_elements(y))
+        return replace(y, value=self.values.upsample(x, y))
+
+    def combine(self, *parts: tuple[float, Feature]) -> Feature:
+        """sum_i factor_i * feature_i of features of one size, factors being plain numbers."""
+        features = [feature for _, feature in parts]
+        first = features[0]
+        if any(not f.channels.same_as(first.channels) or not _same_side(f, first) for f in features):
+            sizes = [(f.channels.values(), None if f.side is None else f.side.values()) for f in features]
+            raise UserError(f"features of different sizes (channels, side) cannot be added: {sizes}")
+        if not all(f.pending for f in features):
+            features = [self.masked(f) for f in features]
+        value = self.values.combine([(factor, f) for (factor, _), f in zip(parts, features, strict=True)])
+        return replace(first, value=value, pending=features[0].pending)
+
+    # Attention ------------------------------------------------------------------------------------------------------
+
+    def attention_scores(self, name: str, q: Feature, k: Feature, heads: Quantity) -> Scores:
+        """q k^T / sqrt(width of a head), head by head; a head's channels lie together."""
+        if q.side is None or k.side is None or not (q.side.is_constant and k.side.is_constant):
+            raise UserError("attention needs maps of one size; it cannot be searched over resolutions")
+        if not q.channels.same_as(k.channels) or not _head_width(q, heads).is_constant:
+            raise UserError("queries and keys need heads of one fixed width")
+        self._record("matmul", self._name(name), macs=Product(q.channels) * _area(q.side) * _area(k.side))
+        s = Scores(None, heads, q.side, k.side)
+        return replace(s, value=self.values.attention_scores(q, k, s))
+
+    def attention_bias(self, name: str, s: Scores, stride: int = 1) -> Scores:
+        """Adds a learned number for each head and distance (abs(dy), abs(dx)) of key and query.
+
+        Query y stands at `stride * y` of the map of keys (Graham et al. 2021, section 4.2: one table a layer).
+        """
+        path = self._name(name)
+        self._record("attention_bias", path, biases=Product(s.heads, s.keys, s.keys))
+        return replace(s, value=self.values.attention_bias(path, s, stride))
+
+    def mix_heads(self, name: str, s: Scores) -> Scores:
+        """Talking heads (Shazeer et al. 2020): a linear layer over the heads, at each query and key."""
+        path, weights = self._name(name), Product(s.heads, s.heads)
+        macs = weights * _area(s.queries) * _area(s.keys)
+        bias = Product(s.heads)
+        self._record("conv", path, macs=macs, weights=weights, biases=bias, fan_of_bias=bias)
+        return replace(s, value=self.values.mix_heads(path, s), pending=True)
+
+    def softmax(self, s: Scores) -> Scores:
+        """Softmax over the keys."""
+        return replace(s, value=self.values.softmax(s))
+
+    def attend(self, name: str, s: Scores, v: Feature) -> Feature:
+        """Sums of values weighted by the scores, head by head: a map of the side of the queries."""
+        if not _head_width(v, s.heads).is_constant or v.side is None or not v.side.same_as(s.keys):
+            raise UserError("values need heads of one fixed width, and the side of the keys")
+        self._record("matmul", self._name(name), macs=Product(v.channels) * _area(s.queries) * _area(s.keys))
+        y = Feature(None, v.channels, s.queries, pending=True)
+        return replace(y, value=self.values.attend(s, v, y))
+
+    # Order and masks ------------------------------------------------------------------------------------------------
 
     def channel_shuffle(self, x: Feature, groups: int) -> Feature:
         """Channels of the groups interleaved."""
@@ -350,6 +469,19 @@ def _padding(kernel: Quantity | int, padding: Quantity | int | None) -> Quantity
 def _area(side: Quantity | None) -> Product:
     assert side is not None
     return Product(side, side)
+
+
+def _elements(x: Feature) -> Product:
+    return Product(x.channels) if x.side is None else Product(x.channels) * _area(x.side)
+
+
+def _same_side(a: Feature, b: Feature) -> bool:
+    return (a.side is None) == (b.side is None) and (a.side is None or b.side is None or a.side.same_as(b.side))
+
+
+def _head_width(x: Feature, heads: Quantity) -> Quantity:
+    """Channels of a head; -1 where they do not come out even."""
+    return Quantity.combine(lambda c, h: c // h if c % h == 0 else -1, x.channels, heads)
 
 
 def _check_groups(channels: Quantity, out: Quantity, groups: int) -> None:

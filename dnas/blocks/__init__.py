@@ -1,6 +1,7 @@
 """Block kinds. Importing this package registers all of them in `KINDS`."""
 
 from dnas.blocks import basic as basic
+from dnas.blocks import efficientformer as efficientformer
 from dnas.blocks import mobile as mobile
 from dnas.blocks.kind import KINDS as KINDS
 from dnas.blocks.kind import Fields as Fields

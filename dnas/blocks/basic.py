@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnas.blocks.kind import Fields, block
+from dnas.errors import UserError
 from dnas.space.fields import Formula, flag, integer, name, odd
 
 if TYPE_CHECKING:
@@ -60,4 +61,6 @@ def pool(net: Network, x: Feature, f: Fields) -> Feature:
 )
 def linear(net: Network, x: Feature, f: Fields) -> Feature:
     """Linear layer on a pooled feature."""
+    if x.side is not None:
+        raise UserError("a linear layer needs a pooled input; put a 'pool' block before it")
     return net.masked(net.activation(net.linear("linear", x, f.out, bias=f.fixed("bias")), f.act))

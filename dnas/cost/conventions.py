@@ -6,7 +6,7 @@ can be compared to the unit. Each function gives the convention's operation coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dnas.cost.ledger import Cost, Record, macs, params
@@ -39,15 +39,15 @@ def zoo(records: Records) -> Counts:
 
 
 def fvcore(records: Records) -> Counts:
-    """fvcore FlopCountAnalysis, eval: MACs + 2 per batch-norm element + 1 per input element of every average pool."""
+    """fvcore FlopCountAnalysis, eval: MACs + 2 per batch-norm, 5 per layer-norm, 4 per upsampled element + global pools."""
     records = list(records)
-    return Counts(macs(records) + _inputs(records, NORMS, 2) + _inputs(records, POOLS), params(records))
+    return Counts(macs(records) + _elementwise(records) + _inputs(records, POOLS), params(records))
 
 
 def timm(records: Records) -> Counts:
     """timm (fvcore on timm's modules): as fvcore, but squeeze-excite means are plain reductions and not seen."""
     records = list(records)
-    return Counts(macs(records) + _inputs(records, NORMS, 2) + _inputs(records, ("pool",)), params(records))
+    return Counts(macs(records) + _elementwise(records) + _inputs(records, ("pool",)), params(records))
 
 
 def thop(records: Records) -> Counts:
@@ -57,12 +57,42 @@ def thop(records: Records) -> Counts:
     return Counts(macs(records) + _inputs(records, NORMS, 4) + pools, params(records))
 
 
-CONVENTIONS: dict[str, Callable[[Records], Counts]] = {c.__name__: c for c in (dnas, zoo, fvcore, timm, thop)}
+def snap(records: Records) -> Counts:
+    """EfficientFormer's profiler: MACs + GELU (of maps only channels x height) + 2 per layer-norm element + k x k per
+    pooled element; params without norms' scales and tables, a convolution's bias as its input channels per group."""
+    records = list(records)
+    pools = _inputs(records, ("average_pool",)) + _inputs(records, ("layer_norm",), 2)
+    weights = _each(_of(records, ("conv", "linear")), lambda r: r.weights)
+    biases = _each(_of(records, ("conv",)), lambda r: r.fan_of_bias)
+    norms = _each(_of(records, ("layer_norm",)), lambda r: r.affine)
+    biases += _each(_of(records, ("linear",)), lambda r: r.biases)
+    return Counts(macs(records) + pools + _gelu(records), weights + biases + norms)
+
+
+CONVENTIONS: dict[str, Callable[[Records], Counts]] = {c.__name__: c for c in (dnas, zoo, fvcore, timm, thop, snap)}
 
 
 def statement(name: str) -> str:
     """The convention in one line."""
     return (CONVENTIONS[name].__doc__ or "").strip()
+
+
+def _elementwise(records: Records) -> Cost:
+    """What fvcore adds for norms and enlargements."""
+    records = list(records)
+    enlarged = _each(_of(records, ("upsample",)), lambda r: r.outputs * 4)
+    return _inputs(records, NORMS, 2) + _inputs(records, ("layer_norm",), 5) + enlarged
+
+
+def _gelu(records: Sequence[Record]) -> Cost:
+    """All elements where tokens are rows of a matrix (after a linear layer), else one line of each channel's map."""
+    cost: list[Product] = []
+    tokens = False
+    for r in records:
+        tokens = r.kind == "linear" if r.kind in ("linear", "conv", "matmul") else tokens
+        if r.kind == "gelu":
+            cost.append(r.given * (r.inputs if tokens else r.line))
+    return tuple(cost)
 
 
 def _of(records: Records, kinds: tuple[str, ...]) -> list[Record]:

@@ -35,9 +35,14 @@ class Record:
     biases: Product = NOTHING
     affine: Product = NOTHING
     inputs: Product = NOTHING
-    """Elements that a norm or a pooling reads, for the conventions that count them (`dnas.cost.conventions`)."""
+    """Elements that a norm, an activation or a pooling reads, for the conventions that count them
+    (`dnas.cost.conventions`); of windows that overlap, each reads its own."""
     outputs: Product = NOTHING
-    """Elements that a pooling writes."""
+    """Elements that a pooling or an enlargement writes."""
+    line: Product = NOTHING
+    """Elements in one line of the map that an activation reads: channels times side."""
+    fan_of_bias: Product = NOTHING
+    """Input channels of a group of a convolution that has a bias."""
 
 
 Cost = tuple[Product, ...]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dnas.network import Feature
+from dnas.network import Feature, Scores
 from dnas.nn import primitives as P
 from dnas.nn.drops import Drops
 from dnas.nn.gates import Gates
@@ -154,6 +154,18 @@ class Forward:
         factor = scale * jax.lax.rsqrt(variance + NORM_EPSILON)
         return x.value * factor + (shift - centre * factor)
 
+    def layer_norm(self, path, x: Feature) -> Array:
+        scale = self.parameters.weight(f"{path}.scale", (x.width,), 1.0)
+        shift = self.parameters.weight(f"{path}.shift", (x.width,), 0.0)
+        if x.channels.is_constant:
+            return P.layer_norm(x.value, None, NORM_EPSILON) * scale + shift
+        mask = self._mask(x.channels, x.width)
+        value = x.value * mask if x.pending else x.value
+        return P.layer_norm(value, mask, NORM_EPSILON) * scale + shift
+
+    def layer_scale(self, path, x: Feature, start: float) -> Array:
+        return x.value * self.parameters.weight(f"{path}.scale", (x.width,), start)
+
     def activation(self, x: Feature, act: Quantity) -> Array:
         names = act.values()
         if len(names) == 1:
@@ -181,9 +193,57 @@ class Forward:
     def global_pool(self, x: Feature) -> Array:
         return P.spatial_mean(x.value, self._pixels(x))
 
+    def average_pool(self, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity) -> Array:
+        sizes = kernel.values()
+        if len(sizes) == 1:
+            return self._pooled(x, y, sizes[0], stride, padding.max())
+        mixed = [  # the padding that gives the same side as the largest window's
+            self.lookup.mean(kernel.equals(k)) * self._pooled(x, y, k, stride, padding.max() - (max(sizes) - k) // 2)
+            for k in sizes
+        ]
+        return functools.reduce(operator.add, mixed)
+
+    def _pooled(self, x: Feature, y: Feature, kernel: int, stride: int, padding: int) -> Array:
+        return self._spatial(lambda v, w: w * P.average_pool(v, kernel, stride, padding), x, y, jnp.ones(()))
+
+    def upsample(self, x: Feature, y: Feature) -> Array:
+        factor = y.side.max() // x.side.max()  # type: ignore[union-attr]
+        return self._spatial(lambda v, w: w * P.upsample(v, factor), x, y, jnp.ones(()))
+
+    def combine(self, parts: Sequence[tuple[float, Feature]]) -> Array:
+        terms = [x.value if factor == 1 else factor * x.value for factor, x in parts]
+        return functools.reduce(operator.add, terms)
+
     def channel_shuffle(self, x: Feature, groups: int) -> Array:
         *lead, c = x.value.shape
         return x.value.reshape(*lead, groups, c // groups).swapaxes(-1, -2).reshape(*lead, c)
+
+    # Attention ------------------------------------------------------------------------------------------------------
+
+    # Widths of heads are fixed, so a mask on queries, keys and values is a mask over heads: nothing mixes heads but
+    # `mix_heads`, which takes it into its weights, and what comes after `attend`, whose result is still to be masked.
+
+    def attention_scores(self, q: Feature, k: Feature, s: Scores) -> Array:
+        return P.attention_scores(q.value, k.value, s.heads.max())
+
+    def attention_bias(self, path, s: Scores, stride: int) -> Array:
+        side = s.keys.max()
+        table = self.parameters.weight(f"{path}.table", (s.heads.max(), side, side), 0.0)
+        return s.value + P.distance_bias(table, s.queries.max(), stride)
+
+    def mix_heads(self, path, s: Scores) -> Array:
+        heads = s.heads.max()
+        w = self.parameters.weight(f"{path}.weight", (heads, heads))
+        if s.pending and not s.heads.is_constant:
+            w = w * self._mask(s.heads, heads)[:, None]
+        bias = self.parameters.weight(f"{path}.bias", (heads,), 0.0)
+        return jnp.einsum("nhqk,hg->ngqk", s.value, w) + bias[:, None, None]
+
+    def softmax(self, s: Scores) -> Array:
+        return jax.nn.softmax(s.value, axis=-1)
+
+    def attend(self, s: Scores, v: Feature, y: Feature) -> Array:
+        return P.attend(s.value, v.value, y.side.max())  # type: ignore[union-attr]
 
     # Masks and mixtures ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -129,6 +130,75 @@ def _kernel_gradient(x: Map, ct: Map, k: int, stride: int, padding: int) -> Arra
         return jnp.sum(tap * ct, axis=(0, 1, 2))
 
     return lax.map(tap_gradient, jnp.arange(k * k)).reshape(k, k, c)
+
+
+def average_pool(x: Map, kernel: int, stride: int, padding: int) -> Map:
+    """Mean of the cells of each window that lie inside the map."""
+    if kernel == 1 and padding == 0:
+        return x[:, ::stride, ::stride]
+    inside = np.ones((1, *x.shape[1:3], 1), np.float32)
+    return _window_sums(x, kernel, stride, padding) / _window_sums(jnp.asarray(inside), kernel, stride, padding)
+
+
+def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> Map:
+    for axis in (1, 2):
+        edges = [(padding, padding) if a == axis else (0, 0) for a in range(4)]
+        padded = jnp.pad(x, edges)
+        span = padded.shape[axis] - kernel + 1
+        shifted = [lax.slice_in_dim(padded, i, i + span, stride, axis) for i in range(kernel)]
+        x = functools.reduce(operator.add, shifted)
+    return x
+
+
+def upsample(x: Map, factor: int) -> Map:
+    """Bilinear interpolation to `factor` times the side, pixels as areas; beyond the centres of edge pixels, theirs."""
+    weights = jnp.asarray(interpolation(x.shape[1], factor))
+    return jnp.einsum("nhwc,Hh,Ww->nHWc", x, weights, weights, precision="highest")
+
+
+def interpolation(side: int, factor: int) -> Float[np.ndarray, "out side"]:
+    """Weights of linear interpolation along one axis."""
+    place = np.clip((np.arange(side * factor) + 0.5) / factor - 0.5, 0, side - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(side)[None])).astype(np.float32)
+
+
+def layer_norm(x: Float[Array, "*batch C"], mask: Float[Array, " C"] | None, epsilon: float) -> Array:
+    """(x - mean) / sqrt(variance + epsilon) over channels. `mask` weighs the channels; x must be masked already."""
+    if mask is None:
+        centred = x - jnp.mean(x, -1, keepdims=True)
+        return centred * lax.rsqrt(jnp.mean(jnp.square(centred), -1, keepdims=True) + epsilon)
+    count = jnp.sum(mask)
+    centred = x - jnp.sum(x, -1, keepdims=True) / count
+    return centred * lax.rsqrt(jnp.sum(mask * jnp.square(centred), -1, keepdims=True) / count + epsilon)
+
+
+def attention_scores(q: Map, k: Map, heads: int) -> Float[Array, "N heads Q K"]:
+    """q k^T / sqrt(width of a head); channels are [heads, width]."""
+    q, k = (_by_head(x, heads) for x in (q, k))
+    return jnp.einsum("nqhd,nkhd->nhqk", q * q.shape[-1] ** -0.5, k)
+
+
+def attend(scores: Float[Array, "N heads Q K"], v: Map, side: int) -> Map:
+    """Values weighted by scores, as a map of side `side`."""
+    mixed = jnp.einsum("nhqk,nkhd->nqhd", scores, _by_head(v, scores.shape[1]))
+    return mixed.reshape(v.shape[0], side, side, v.shape[-1])
+
+
+def _by_head(x: Map, heads: int) -> Float[Array, "N pixels heads width"]:
+    n, h, w, c = x.shape
+    return x.reshape(n, h * w, heads, c // heads)
+
+
+def distance_bias(table: Float[Array, "heads R R"], queries: int, stride: int) -> Float[Array, "heads Q K"]:
+    """table[h, abs(stride * qy - ky), abs(stride * qx - kx)] for queries on a map of side `queries`, keys on side R.
+
+    Two products with one-hot matrices and not an index: the gradient of an index is a serial scatter on CPU.
+    """
+    heads, side, _ = table.shape
+    apart = np.abs(stride * np.arange(queries)[:, None] - np.arange(side)[None, :])
+    picks = jnp.asarray((apart[..., None] == np.arange(side)).astype(np.float32))
+    bias = jnp.einsum("hab,yYa,xXb->hyxYX", table, picks, picks, precision="highest")
+    return bias.reshape(heads, queries * queries, side * side)
 
 
 def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:
