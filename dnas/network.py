@@ -282,7 +282,9 @@ class Network:
             self._record("squeeze", f"{path}.pool", inputs=pooled * _area(x.side), outputs=pooled)
             for part, a, b in (("reduce", x.channels, hidden), ("expand", hidden, x.channels)):
                 weights = Product(a, b)
-                self._record("conv", f"{path}.{part}", macs=weights, weights=weights, biases=Product(b))
+                self._record(
+                    "conv", f"{path}.{part}", macs=weights, weights=weights, biases=Product(b), fan_of_bias=Product(a)
+                )
         return replace(x, value=self.values.squeeze_excite(path, x, hidden, act, on))
 
     def global_pool(self, x: Feature, kind: str = "pool") -> Feature:

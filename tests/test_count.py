@@ -103,6 +103,7 @@ def test_small_network_by_hand():
         "fvcore": (macs + 2 * norms + squeeze + pool, params),
         "timm": (macs + 2 * norms + pool, params),
         "thop": (macs + 4 * norms + squeeze + 8 + pool + 4, params),
+        "snap": (macs, weights + 3 + (8 + 2) + 5),
     }
     assert set(expected) == set(CONVENTIONS)
     for name, pair in expected.items():

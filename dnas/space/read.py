@@ -11,10 +11,13 @@
     head:
       - pool: {}
       - linear: {out: $classes}
-    where: ["$w2 % 8 == 0"]
+    where: ["$w2 % 8 == 0", {order: [mb4d, mb3d], of: trunk.4.*.one_of}]
 
 * `repeat: n` writes a block n times, each repetition with choices of its own; `repeat: {range: ...}` is a prefix depth.
-  `stride` belongs to the first repetition, and `first: {...}` overrides other fields there.
+  `stride` belongs to the first repetition, and `first: {...}` overrides other fields there; `each: {expand: [4, 3]}`
+  gives a field a value a repetition, and `$index` is the repetition's number, from 0.
+* `choices` may name plain values, too. `where` states what must hold: a formula over names, or an order of options
+  along a run of choices (`dnas.space.order`).
 * A template's arguments are its fields: a choice given as an argument is one choice wherever the template uses it.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
@@ -32,13 +35,16 @@ from dnas.blocks import KINDS
 from dnas.errors import InputError, suggestion
 from dnas.files import Document, read_document
 from dnas.space.expr import Expression, parse
-from dnas.space.fields import REQUIRED, Field, Options, Positive
+from dnas.space.fields import REQUIRED, Field, NonNegative, Options, Positive
+from dnas.space.order import matching, order_constraints
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
 TOP = ("name", "about", "input", "choices", "templates", "trunk", "head", "where")
 EXTRA = ("costs", "search", "training", "preprocessing", "choices_taken", "labels")
 MAX_NODES = 2000
+INDEX = "index"
+"""The name under which a repetition finds its own number."""
 
 
 def read_space(path: str | Path) -> Space:
@@ -94,17 +100,23 @@ class _Reader:
             place = ("choices", key)
             if key in scope:
                 raise InputError(self.document.where(place), f"'{key}' is taken", accepted="another name")
-            if isinstance(value, str):
+            if key == INDEX:
+                raise InputError(self.document.where(place), f"'{key}' is taken", accepted="another name")
+            if isinstance(value, bool | int | float):
+                scope[key] = Quantity.constant(value)
+            elif isinstance(value, str):
                 scope[key] = parse(value, self.document.where(place)).evaluate(self._lookup(scope, place))
             else:
                 scope[key] = self._choice(value, place, key)
-        self.named = frozenset(scope)
+        self.named = frozenset((*scope, INDEX))
         self.templates = self._mapping(data.get("templates", {}), ("templates",))
         for key in self.templates:
             if key in KINDS or key == "one_of":
                 raise InputError(self.document.where(("templates", key)), f"'{key}' is a block kind already")
+        where = [(("where", n), entry) for n, entry in enumerate(self._list(data, "where"))]
+        constraints = [self._constraint(e, place, scope) for place, e in where if not isinstance(e, dict)]
         nodes = self._items(data["trunk"], ("trunk",), scope) + self._items(data.get("head", []), ("head",), scope)
-        constraints = [self._constraint(text, ("where", n), scope) for n, text in enumerate(self._list(data, "where"))]
+        constraints += [c for place, entry in where if isinstance(entry, dict) for c in self._order(entry, place, nodes)]
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints),
@@ -135,7 +147,10 @@ class _Reader:
         if isinstance(depth, Expression):
             raise InputError(where, "a number of repetitions cannot follow from the block", found=depth.text)
         most = depth.max()
-        blocks = [self._node(kind, fields, place, f"{path}.{n}", scope, n == 0) for n in range(most)]
+        blocks = [
+            self._node(kind, own, place, f"{path}.{n}", {**scope, INDEX: Quantity.constant(n)}, n == 0)
+            for n, own in enumerate(self._each(kind, fields, place, most))
+        ]
         least = depth.min()
         if least == most:
             return blocks
@@ -189,6 +204,19 @@ class _Reader:
             if name not in parsed and field.default is REQUIRED:
                 raise InputError(self.document.where((*place, kind)), f"'{name}' is missing", accepted=field.accepts)
         return Block(path, kind, parsed, scope, self.document.where((*place, kind)))
+
+    def _each(self, kind: str, fields: Any, place: tuple, count: int) -> list[Any]:
+        """The fields of every repetition."""
+        if kind == "one_of" or "each" not in fields:
+            return [fields] * count
+        at = (*place, kind, "each")
+        own = self._mapping(fields["each"], at)
+        for name, values in own.items():
+            if not isinstance(values, list) or len(values) != count:
+                accepted = f"a list of {count} values, one a repetition"
+                raise InputError(self.document.where((*at, name)), "not accepted here", found=values, accepted=accepted)
+        rest = {name: value for name, value in fields.items() if name != "each"}
+        return [rest | {name: values[n] for name, values in own.items()} for n in range(count)]
 
     def _of_repetition(self, fields: dict[str, Any], place: tuple, first: bool) -> dict[str, Any]:
         """`stride` and `first` belong to the first repetition."""
@@ -323,11 +351,31 @@ class _Reader:
         where = self.document.where(place)
         if not isinstance(text, str):
             raise InputError(where, "not a formula", found=text)
-        named = dict(scope) | {c.name: Quantity.of(c) for c in self.choices.values() if c.name.isidentifier()}
-        result = Quantity.combine(lambda v: int(bool(v)), parse(text, where).evaluate(self._lookup(named, place)))
+        formula, lookup = parse(text, where), self._lookup(scope, place)
+        result = Quantity.combine(lambda v: int(bool(v)), formula.evaluate(lookup))
         if not np_any(result):
-            raise InputError(where, "no architecture satisfies this", found=text)
+            known = {name: lookup(name) for name in formula.names}
+            values = ", ".join(f"{name} is {q.value}" for name, q in known.items() if q.is_constant)
+            problem = f"does not hold: {values}" if values else "no architecture satisfies this"
+            raise InputError(where, problem, found=text)
         return result
+
+    def _order(self, entry: dict[str, Any], place: tuple, nodes: list[Node]) -> list[Quantity]:
+        """`{order: [a, b], of: pattern}`."""
+        where = self.document.where(place)
+        entry = self._mapping(entry, place, ("order", "of"))
+        order, pattern = entry.get("order"), entry.get("of")
+        if not isinstance(order, list) or len(order) < 2 or not isinstance(pattern, str):
+            raise InputError(where, "not an order", found=entry, accepted="{order: [option, option], of: choice.*.name}")
+        run = matching(list(self.choices.values()), pattern)
+        if not run:
+            raise InputError(where, "no choice has such a name", found=pattern, accepted=", ".join(self.choices))
+        for choice in run:
+            unknown = [o for o in order if o not in choice.options]
+            if unknown:
+                accepted = ", ".join(map(str, choice.options))
+                raise InputError(where, f"not an option of {choice.name}", found=unknown[0], accepted=accepted)
+        return order_constraints(run, order, nodes, ".".join(map(str, place)))
 
     def _mapping(self, value: Any, place: tuple, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
         value = {} if value is None else value
@@ -361,7 +409,7 @@ def np_any(quantity: Quantity) -> bool:
     return bool(quantity.table.any())
 
 
-_REPEAT = Field(Positive, "an integer from 1, or a range", "repetitions", check=lambda n: n <= 200)
+_REPEAT = Field(NonNegative, "an integer from 0 to 200, or a range", "repetitions", check=lambda n: n <= 200)
 _ANY = Field(object, "a value or a choice", "argument of a template")
 _INPUT = {
     "channels": Field(Positive, "an integer from 1", "image channels", searchable=False),

@@ -69,8 +69,8 @@ def _top() -> dict[str, Any]:
         },
         "choices": {
             "type": "object",
-            "additionalProperties": {"anyOf": [CHOICE, FORMULA]},
-            "description": "named choices: one decision wherever $name stands",
+            "additionalProperties": {"anyOf": [CHOICE, FORMULA, {"type": ["boolean", "number"]}]},
+            "description": "named choices and values: one decision wherever $name stands",
         },
         "templates": {
             "type": "object",
@@ -81,12 +81,24 @@ def _top() -> dict[str, Any]:
         "head": {"description": "blocks from the last map to the classes"},
         "where": {
             "type": "array",
-            "items": {"type": "string"},
-            "description": "what must hold between named choices, as formulas: '$w % 8 == 0'",
+            "items": {"anyOf": [{"type": "string"}, _order()]},
+            "description": "what must hold, as formulas over names: '$w % 8 == 0', or as an order of options",
         },
     }
     assert tuple(known) == TOP
     return known | {key: {"description": "written by dnas into an exported architecture"} for key in EXTRA}
+
+
+def _order() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["order", "of"],
+        "additionalProperties": False,
+        "properties": {
+            "order": {"type": "array", "minItems": 2, "description": "options, the earlier first"},
+            "of": {"type": "string", "description": "the choices this holds along, by name: trunk.7.*.one_of"},
+        },
+    }
 
 
 def _items(item: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +123,7 @@ def _choice() -> dict[str, Any]:
 
 def _repeat() -> dict[str, Any]:
     return {
-        "anyOf": [{"type": "integer", "minimum": 1, "maximum": 200}, CHOICE, FORMULA],
+        "anyOf": [{"type": "integer", "minimum": 0, "maximum": 200}, CHOICE, FORMULA],
         "description": "number of repetitions; a choice makes the depth one",
     }
 
@@ -143,11 +155,20 @@ def _kind(kind: Kind) -> dict[str, Any]:
     result: dict[str, Any] = {
         "type": ["object", "null"],
         "description": kind.about,
-        "properties": fields | {"repeat": _repeat(), "first": first},
+        "properties": fields | {"repeat": _repeat(), "first": first, "each": _each(fields)},
         "additionalProperties": False,
     }
     required = [name for name, field in kind.fields.items() if field.default is REQUIRED]
     return result | ({"required": required} if required else {})
+
+
+def _each(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: {"type": "array"} for name in fields},
+        "additionalProperties": False,
+        "description": "fields with a list of values, one a repetition",
+    }
 
 
 def _field(field: Field) -> dict[str, Any]:
