@@ -10,7 +10,7 @@ import pytest
 
 from dnas.network import Feature, Network
 from dnas.nn.forward import Forward
-from dnas.nn.gates import Gates, Layout
+from dnas.nn.gates import Gates, Layout, one_hot
 from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Choice, Quantity
 
@@ -36,11 +36,18 @@ class Held:
         self.updates[path] = value
 
 
-def run(function, momentum=None):
+def run(function, momentum=None, gates=GATES, parameters=None):
     """`function(network)` twice, as every forward pass: first to note what it asks of its gates."""
-    parameters, requests = Held(), Requests()
-    function(Network(Forward(parameters, GATES, requests, momentum)))
-    return function(Network(Forward(parameters, GATES, Plan(requests, LAYOUT)(GATES), momentum)))
+    parameters, requests = parameters or Held(), Requests()
+    function(Network(Forward(parameters, gates, requests, momentum)))
+    return function(Network(Forward(parameters, gates, Plan(requests, gates.layout)(gates), momentum)))
+
+
+class Sliced(Held):
+    """The leading part of parameters that are held already."""
+
+    def weight(self, path, shape, start=None):
+        return self.values[path][tuple(slice(n) for n in shape)]
 
 
 def feature(width: Quantity, side: int = 3, seed: int = 1) -> Feature:
@@ -125,3 +132,76 @@ def test_residual_counts_by_the_probability_that_widths_agree():
     x_mask = 0.25 * mask + 0.75
     expected = mask * np.asarray(y.value) + (1 - 0.75 * 0.5) * x_mask * np.asarray(x.value)
     np.testing.assert_allclose(partly.value, expected, rtol=1e-5, atol=1e-6)
+
+
+def plain(function, wide):
+    """`function(network)` of a network without choices on slices of the wide one's parameters."""
+    sliced = Sliced()
+    sliced.values = wide.values
+    layout = Layout(())
+    return run(function, gates=one_hot(layout, {}), parameters=sliced)
+
+
+@pytest.mark.parametrize("pending", [True, False])
+@pytest.mark.parametrize("option", range(3))
+def test_layer_norm_under_a_mask_is_that_of_the_sliced_map(option, pending):
+    """Inputs with a mean far from zero: channels that are masked must count neither in the mean nor in the variance."""
+    width, wide = Choice("w", (2, 5, 8)), Held()
+    x = 7 + 2 * feature(Quantity.of(width)).value
+    n = width.options[option]
+    gates = one_hot(Layout((width,)), {"w": option})
+
+    def masked(net: Network):
+        given = Feature(x, Quantity.of(width), Quantity.constant(3), pending=True)
+        return net.masked(net.layer_norm("n", given if pending else net.masked(given)))
+
+    found = run(masked, gates=gates, parameters=wide).value
+    small = Feature(x[..., :n], Quantity.constant(n), Quantity.constant(3))
+    expected = plain(lambda net: net.layer_norm("n", small), wide).value
+    np.testing.assert_allclose(found[..., :n], expected, rtol=1e-5, atol=1e-5)
+    assert not np.any(found[..., n:])
+    exact = np.asarray(x[..., :n], np.float64)
+    normal = (exact - exact.mean(-1, keepdims=True)) / np.sqrt(exact.var(-1, keepdims=True) + 1e-5)
+    wanted = normal * np.asarray(wide.values[".n.scale"][:n]) + np.asarray(wide.values[".n.shift"][:n])
+    np.testing.assert_allclose(expected, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_layer_norm_under_a_soft_mask_weighs_its_statistics():
+    """Mean and variance are those of a draw of channels with the mask's probabilities."""
+    x = 5 + feature(Quantity.of(WIDTH)).value
+
+    def norm(net: Network):
+        return net.layer_norm("n", Feature(x, Quantity.of(WIDTH), Quantity.constant(3), pending=True))
+
+    wide, mask = Held(), np.array([1, 0.8, 0.5, 0.5])
+    found = run(norm, parameters=wide).value
+    values = np.asarray(x, np.float64) * mask  # what is masked once stays the network's value
+    mean = values.sum(-1, keepdims=True) / mask.sum()
+    variance = (mask * (values - mean) ** 2).sum(-1, keepdims=True) / mask.sum()
+    expected = (values - mean) / np.sqrt(variance + 1e-5) * wide.values[".n.scale"] + wide.values[".n.shift"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("talking", [True, False])
+@pytest.mark.parametrize("option", range(3))
+def test_attention_under_a_mask_over_heads_is_that_of_the_sliced_heads(option, talking):
+    """Unmasked heads would leak through the talking heads, before the softmax and after it."""
+    heads, wide = Choice("h", (1, 3, 4)), Held()
+    q, k, v = (feature(Quantity.constant(4 * size), seed=n).value for n, size in enumerate((2, 2, 5)))
+    gates = one_hot(Layout((heads,)), {"h": option})
+
+    def attention(net: Network, count: Quantity):
+        def cut(x, size):
+            return Feature(x[..., : count.max() * size], count * size, Quantity.constant(3), pending=True)
+
+        scores = net.attention_bias("bias", net.attention_scores("s", cut(q, 2), cut(k, 2), count))
+        if talking:
+            scores = net.mix_heads("before", scores)
+        scores = net.softmax(scores)
+        if talking:
+            scores = net.mix_heads("after", scores)
+        return net.conv("out", net.attend("a", scores, cut(v, 5)), Quantity.constant(6))
+
+    found = run(lambda net: attention(net, Quantity.of(heads)), gates=gates, parameters=wide).value
+    expected = plain(lambda net: attention(net, Quantity.constant(heads.options[option])), wide).value
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

@@ -47,7 +47,44 @@ SMALL = {
     ],
     "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
 }
-WRITTEN = {"everything": EVERYTHING, "small": SMALL}
+# Heads, widths and hidden widths under masks at once; the widths tie the skips, so one mask meets every operator.
+ATTENTION = {
+    "name": "attention",
+    "input": {"channels": 2, "classes": 3, "resolution": 16},
+    "choices": {"w": {"choices": [4, 6, 8]}, "v": {"choices": [6, 10]}, "heads": {"choices": [1, 2, 3]}},
+    "trunk": [
+        {"conv": {"kernel": 3, "stride": 2, "out": "$w", "bias": True, "act": "relu"}},
+        {
+            "one_of": [
+                {"mb4d": {"expand": {"choices": [1, 2]}, "pool": {"choices": [3, 5]}, "layer_scale": 0.5}},
+                {"mb3d": {"expand": {"choices": [1, 2]}, "act": {"choices": ["gelu", "relu"]}, "heads": "$heads",
+                          "key_width": 4, "layer_scale": 0.5}},
+                {"skip": {"out": "in"}},
+            ],
+            "repeat": 2,
+        },
+        {"conv_ffn": {"expand": {"choices": [0.5, 1, 2]}, "kernel": {"choices": [3, 5]}, "layer_scale": 0.5,
+                      "attention": {"choices": [False, True]}, "attention_stride": 2, "heads": "$heads",
+                      "key_width": 4}},
+        {"attention_down": {"out": "$v", "heads": {"choices": [2, 4]}, "key_width": 2}},
+        {"conv_ffn": {"repeat": {"range": [0, 2, 1]}, "attention": True, "heads": {"choices": [2, 3]}, "key_width": 4,
+                      "layer_scale": 0.5}},
+    ],
+    "head": [{"norm_head": {"out": "$classes"}}],
+    "where": [{"order": ["mb4d", "mb3d"], "of": "trunk.1.*.one_of"}],
+}  # fmt: skip
+POOLING = {
+    "name": "pooling",
+    "input": {"channels": 2, "classes": 3, "resolution": {"choices": [6, 9, 12]}},
+    "trunk": [
+        {"conv": {"kernel": 3, "stride": 2, "out": {"choices": [4, 8]}}},
+        {"mb4d": {"repeat": 2, "pool": {"choices": [3, 5]}, "layer_scale": 0.5}},
+    ],
+    "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
+}
+WRITTEN = {"everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING}
+FULL = {"fbnetv2": 64, "efficientformer": 64, "efficientformerv2": 64}
+"""Side at which a full space is checked."""
 
 
 def random_variables(space, seed: int):
@@ -56,7 +93,7 @@ def random_variables(space, seed: int):
     variables = init(space, jax.random.key(seed))
     for group, leaves in variables.items():
         for path, leaf in leaves.items():
-            if path.endswith((".scale", ".shift", ".bias", ".mean")):
+            if path.endswith((".scale", ".shift", ".bias", ".mean", ".table")):
                 leaves[path] = jnp.asarray(rng.normal(0.5, 0.5, leaf.shape), jnp.float32)
             if path.endswith(".var"):
                 leaves[path] = jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
@@ -68,8 +105,8 @@ def random_variables(space, seed: int):
 def prepared(name: str):
     """Space, variables, images of the largest side, and the supernet compiled in both modes."""
     space = space_from_data(WRITTEN[name], name) if name in WRITTEN else load_space(name)
-    if name == "fbnetv2":
-        space = at_input(space, channels=1, classes=10, side=64)
+    if name in FULL:
+        space = at_input(space, channels=1, classes=10, side=FULL[name])
     side = space.resolution.max()
     images = jnp.asarray(np.random.default_rng(0).normal(size=(3, side, side, space.channels)), jnp.float32)
     net = Supernet(space)
@@ -101,19 +138,32 @@ def corner(space, seed: int) -> dict[str, int]:
     return {c.name: int(rng.integers(len(c))) for c in space.choices}
 
 
-@pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("name", ["everything", "tiny"])
+CORNERS = {"everything": 12, "tiny": 12, "attention": 4, "pooling": 4}
+
+
+@pytest.mark.parametrize("name, seed", [(name, seed) for name, count in CORNERS.items() for seed in range(count)])
 def test_supernet_is_the_plain_network(name, seed):
     check_corner(name, corner(prepared(name)[0], seed))
 
 
-def test_every_option_of_every_choice():
+@pytest.mark.parametrize("name", ["everything", pytest.param("attention", marks=pytest.mark.slow)])
+def test_every_option_of_every_choice(name):
     """Around one network, each choice takes each of its options in turn."""
-    space = prepared("everything")[0]
+    space = prepared(name)[0]
     base = corner(space, 100)
     for choice in space.choices:
         for option in range(len(choice)):
-            check_corner("everything", base | {choice.name: option})
+            check_corner(name, base | {choice.name: option})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["efficientformer_tiny", "efficientformerv2_tiny"])
+def test_every_option_of_every_choice_of_small_spaces(name):
+    space = prepared(name)[0]
+    base = corner(space, 7)
+    for choice in space.choices:
+        for option in range(len(choice)):
+            check_corner(name, base | {choice.name: option})
 
 
 @pytest.mark.slow
@@ -124,10 +174,11 @@ def test_every_corner_of_a_small_space():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
 @pytest.mark.parametrize("seed", range(3))
-def test_fbnetv2(seed):
-    space = prepared("fbnetv2")[0]
-    check_corner("fbnetv2", corner(space, seed))
+def test_full_space(name, seed):
+    space = prepared(name)[0]
+    check_corner(name, corner(space, seed))
 
 
 def test_sampled_resolutions_are_the_soft_mix_where_no_other_has_weight():
