@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.space.quantity import MAX_TABLE, Choice, Quantity, union
+from dnas.space.quantity import MAX_TABLE, Assignment, Choice, Quantity, union
 
 Over = tuple[Choice, ...]
 Factor = tuple[Over, np.ndarray]
@@ -60,6 +60,11 @@ def log_total(factors_log: Sequence[Quantity], constraints: Iterable[Quantity] =
     """
     tables = [(q.over, q.table.astype(np.float64)) for q in factors_log] + [log_indicator(q) for q in constraints]
     return _eliminate(tables, lambda _choice, _rest, joint: log_sum_exp(joint))
+
+
+def satisfied(constraints: Iterable[Quantity], assignment: Assignment) -> bool:
+    """Whether an assignment of all choices meets the constraints, whatever states of their own these carry."""
+    return log_total([], [q.fix(assignment) for q in constraints]) > -math.inf
 
 
 def log_indicator(constraint: Quantity) -> Factor:
