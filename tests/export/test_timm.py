@@ -1,7 +1,5 @@
 """timm: block strings for what it can express, refusal for the rest, and our timm files against timm's own models."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -17,26 +15,6 @@ from .networks import grouped, network
 
 FILES = {"timm_fbnetc_100": "fbnetc_100", "timm_fbnetv3_b": "fbnetv3_b", "timm_fbnetv3_d": "fbnetv3_d",
          "timm_fbnetv3_g": "fbnetv3_g"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def torch_and_timm():
-    """torch and timm, or a skip with the reason."""
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    try:
-        import timm as package
-    except ImportError as error:
-        pytest.skip(f"timm is not installed ({error})")
-    except RuntimeError:
-        # torch's CPU build with torchvision's CUDA build: declaring its operators is enough to import it.
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        torch._dnas_keep = library
-        for module in [m for m in sys.modules if m.split(".")[0] in ("timm", "torchvision")]:
-            del sys.modules[module]
-        package = pytest.importorskip("timm", exc_type=(ImportError, RuntimeError))
-    return torch, package
 
 
 def test_block_strings():
