@@ -6,13 +6,23 @@ excite) are taken apart here once; every exporter then writes the same few opera
 | kind | inputs | attributes |
 |---|---|---|
 | conv | map | kernel, stride, padding, groups, bias |
-| linear | vector | bias |
+| linear | vector, or map: its channels | bias |
 | norm | map or vector | - |
+| layer_norm | map or vector: its channels | - |
+| gamma | any: a factor a channel | - |
 | act | any | name |
 | pool | map | keep: a map of side 1 is left, else a vector |
+| average_pool | map; cells outside it do not count | kernel, stride, padding |
+| upsample | map, bilinear | factor |
 | shuffle | map | groups |
 | add | two of equal shape | - |
+| sum | several of equal shape | factors |
 | scale | map, map of side 1 | - |
+| scores | queries, keys | heads |
+| distance_bias | scores | stride |
+| mix_heads | scores | - |
+| softmax | scores | - |
+| attend | scores, values | - |
 """
 
 from __future__ import annotations
@@ -24,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import InputError, UserError
-from dnas.network import Feature, Network
+from dnas.network import Feature, Network, Scores
 from dnas.space.quantity import Quantity
 from dnas.space.space import Block, Space
 
@@ -34,11 +44,15 @@ Weights = Callable[[str, tuple[int, ...]], np.ndarray]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor between operators: its number, and its size without the batch."""
+    """A tensor between operators: its number, and its size without the batch.
+
+    Attention scores have heads as channels, the side of the map of queries and, in `keys`, that of the keys.
+    """
 
     index: int
     channels: int
     side: int | None
+    keys: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,10 +107,16 @@ class Tracer:
         return self.conv(path, x, y, kernel, stride, padding, x.width, bias)
 
     def linear(self, path, x: Feature, y: Feature, bias) -> Value:
-        return self._add("linear", path, [x.value], y.width, None, bias=bias)
+        return self._add("linear", path, [x.value], y.width, _side(y), bias=bias)
 
     def batch_norm(self, path, x: Feature, masked: bool, start: float) -> Value:
         return self._add("norm", path, [x.value], x.width, _side(x))
+
+    def layer_norm(self, path, x: Feature) -> Value:
+        return self._add("layer_norm", path, [x.value], x.width, _side(x))
+
+    def layer_scale(self, path, x: Feature, start: float) -> Value:
+        return self._add("gamma", path, [x.value], x.width, _side(x))
 
     def activation(self, x: Feature, act: Quantity) -> Value:
         return self._act(x.value, act.value)
@@ -110,6 +130,39 @@ class Tracer:
 
     def global_pool(self, x: Feature) -> Value:
         return self._add("pool", "", [x.value], x.width, None, keep=False)
+
+    def average_pool(self, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity) -> Value:
+        sizes = {"kernel": kernel.value, "stride": stride, "padding": padding.value}
+        return self._add("average_pool", "", [x.value], y.width, _side(y), **sizes)
+
+    def upsample(self, x: Feature, y: Feature) -> Value:
+        side = y.side.value  # type: ignore[union-attr]
+        return self._add("upsample", "", [x.value], y.width, side, factor=side // x.value.side)
+
+    def combine(self, parts: Sequence[tuple[float, Feature]]) -> Value:
+        first = parts[0][1]
+        if [factor for factor, _ in parts] == [1, 1]:
+            return self._add("add", "", [x.value for _, x in parts], first.width, _side(first))
+        factors = tuple(factor for factor, _ in parts)
+        return self._add("sum", "", [x.value for _, x in parts], first.width, _side(first), factors=factors)
+
+    def attention_scores(self, q: Feature, k: Feature, s: Scores) -> Value:
+        return self._scores("scores", "", [q.value, k.value], s, heads=s.heads.value)
+
+    def attention_bias(self, path, s: Scores, stride: int) -> Value:
+        return self._scores("distance_bias", path, [s.value], s, stride=stride)
+
+    def mix_heads(self, path, s: Scores) -> Value:
+        return self._scores("mix_heads", path, [s.value], s)
+
+    def softmax(self, s: Scores) -> Value:
+        return self._scores("softmax", "", [s.value], s)
+
+    def attend(self, s: Scores, v: Feature, y: Feature) -> Value:
+        return self._add("attend", "", [s.value, v.value], y.width, _side(y))
+
+    def _scores(self, kind: str, path: str, inputs: Sequence[Value], s: Scores, **sizes: Any) -> Value:
+        return self._add(kind, path, inputs, s.heads.value, s.queries.value, s.keys.value, **sizes)
 
     def channel_shuffle(self, x: Feature, groups: int) -> Value:
         return self._add("shuffle", "", [x.value], x.width, _side(x), groups=groups)
@@ -135,9 +188,10 @@ class Tracer:
         return x if name == "none" else self._add("act", "", [x], x.channels, x.side, name=name)
 
     def _add(
-        self, kind: str, path: str, inputs: Sequence[Value], channels: int, side: int | None, **sizes: Any
-    ) -> Value:
-        output = Value(self.count, channels, side)
+        self, kind: str, path: str, inputs: Sequence[Value], channels: int, side: int | None,
+        keys: int | None = None, **sizes: Any,
+    ) -> Value:  # fmt: skip
+        output = Value(self.count, channels, side, keys)
         self.count += 1
         self.ops.append(Op(kind, path, tuple(inputs), output, sizes))
         return output
@@ -193,9 +247,38 @@ def linear_weight(op: Op, weights: Weights) -> np.ndarray:
     return weights(f"{op.path}.weight", (op.inputs[0].channels, op.output.channels))
 
 
-def norm_affine(op: Op, weights: Weights, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """(factor, shift) of a norm in evaluation mode, in float64."""
+def gamma_weight(op: Op, weights: Weights) -> np.ndarray:
+    """[channels]"""
+    return weights(f"{op.path}.scale", (op.output.channels,))
+
+
+def head_weights(op: Op, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """[in, out] and [out] of talking heads."""
+    heads = op.output.channels
+    return weights(f"{op.path}.weight", (heads, heads)), weights(f"{op.path}.bias", (heads,))
+
+
+def distance_table(op: Op, weights: Weights) -> np.ndarray:
+    """[heads, side, side]: a number for each distance between query and key."""
+    side = op.output.keys
+    assert side is not None
+    return weights(f"{op.path}.table", (op.output.channels, side, side))
+
+
+def spread_distances(op: Op, table: np.ndarray) -> np.ndarray:
+    """[heads, queries, keys]: the table's number for every pair."""
+    queries, keys, stride = op.output.side, op.output.keys, op.attributes["stride"]
+    assert queries is not None and keys is not None
+    apart = np.abs(stride * np.arange(queries)[:, None] - np.arange(keys)[None, :])
+    spread = table[:, apart[:, None, :, None], apart[None, :, None, :]]
+    return spread.reshape(len(table), queries * queries, keys * keys)
+
+
+def affine(op: Op, weights: Weights, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """(factor, shift) a channel of a norm in evaluation mode or of a gamma, in float64."""
     shape = (op.output.channels,)
+    if op.kind == "gamma":
+        return gamma_weight(op, weights).astype(np.float64), np.zeros(shape)
     parts = (weights(f"{op.path}.{name}", shape) for name in ("scale", "shift", "mean", "var"))
     scale, shift, mean, var = (part.astype(np.float64) for part in parts)
     factor = scale / np.sqrt(var + epsilon)
@@ -211,18 +294,21 @@ def uses(ops: Sequence[Op], last: Value) -> dict[int, int]:
     return count
 
 
-def folded(ops: Sequence[Op], last: Value) -> list[tuple[Op, Op | None]]:
-    """Operators in order, each convolution or linear layer with the norm that only its result enters."""
+def folded(ops: Sequence[Op], last: Value) -> list[tuple[Op, tuple[Op, ...]]]:
+    """Operators in order, each convolution or linear layer with the norm and the gamma that only its result enters."""
     read = uses(ops, last)
-    makers = {op.output.index: op for op in ops if op.kind in ("conv", "linear") and read[op.output.index] == 1}
-    norms = {op.inputs[0].index: op for op in ops if op.kind == "norm" and op.inputs[0].index in makers}
-    pairs: list[tuple[Op, Op | None]] = []
+    pairs: list[tuple[Op, tuple[Op, ...]]] = []
+    place: dict[int, int] = {}
     for op in ops:
-        norm = norms.get(op.output.index)
-        if norm is not None:
-            pairs.append((replace(op, output=norm.output), norm))
-        elif op not in norms.values():
-            pairs.append((op, None))
+        source = op.inputs[0].index
+        if op.kind in ("norm", "gamma") and source in place and read[source] == 1:
+            maker, after = pairs[place[source]]
+            pairs[place[source]] = replace(maker, output=op.output), (*after, op)
+            place[op.output.index] = place.pop(source)
+            continue
+        if op.kind in ("conv", "linear"):
+            place[op.output.index] = len(pairs)
+        pairs.append((op, ()))
     return pairs
 
 

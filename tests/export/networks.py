@@ -29,6 +29,24 @@ GROUPED = {
 }
 """Every operator and activation that the shipped spaces have."""
 
+ATTENDED = {
+    "name": "attended",
+    "input": {"channels": 2, "classes": 3, "resolution": 24},
+    "trunk": [
+        {"conv": {"kernel": 3, "out": 8, "stride": 2, "act": "gelu", "bias": True}},
+        {"mb4d": {"layer_scale": 0.5, "pool": 5}},
+        {"mb3d": {"repeat": 2, "layer_scale": 0.5, "heads": 2, "key_width": 4, "act": "swish"}},
+        {"mb4d": {"layer_scale": 0.5}},
+        {"conv_ffn": {"layer_scale": 0.5, "attention": True, "attention_stride": 3, "heads": 3, "key_width": 4}},
+        {"attention_down": {"out": 10, "heads": 2, "key_width": 4}},
+        {"mb3d": {"layer_scale": 0.5, "heads": 2, "key_width": 4}},
+        {"conv_ffn": {"layer_scale": 0.5, "attention": True, "heads": 2, "key_width": 4, "expand": 2}},
+    ],
+    "head": [{"norm_head": {"out": "$classes"}}],
+}
+"""Every operator of the EfficientFormer blocks, in rows and in maps."""
+WRITTEN = {"grouped": GROUPED, "attended": ATTENDED}
+
 
 def grouped() -> Space:
     return space_from_data(GROUPED, "grouped")
@@ -36,15 +54,15 @@ def grouped() -> Space:
 
 @functools.lru_cache(maxsize=8)
 def network(name: str) -> tuple[Space, Variables]:
-    """`grouped`, `tiny-SEED` (a random network of `tiny`) or `NAME@SIDE` (a published one on smaller images)."""
-    if name == "grouped":
-        space = grouped()
+    """`grouped`, `attended`, `tiny-SEED` (a random network of `tiny`) or `NAME@SIDE` (a published one on smaller images)."""
+    if name in WRITTEN:
+        space = space_from_data(WRITTEN[name], name)
     elif name.startswith("tiny-"):
         space = tiny(int(name[5:]))[0].network
     else:
         published, _, side = name.partition("@")
         space = at_input(load_space(published), side=int(side))
-    return space, parity.initial(space)
+    return space, awake(parity.initial(space))
 
 
 @functools.lru_cache(maxsize=4)
@@ -54,6 +72,17 @@ def tiny(seed: int) -> tuple[Architecture, Space, Assignment]:
     generator = np.random.default_rng(seed)
     assignment = {c.name: int(generator.integers(len(c))) for c in space.choices}
     return architecture(space, assignment, name=f"tiny-{seed}"), space, assignment
+
+
+def awake(variables: Variables) -> Variables:
+    """The same with layer scales and attention tables that matter: they start near zero."""
+    generator = np.random.default_rng(0)
+    ends = ("_scale.scale", ".table")
+    params = {
+        name: generator.uniform(0.2, 0.6, value.shape).astype(np.float32) if name.endswith(ends) else value
+        for name, value in variables["params"].items()
+    }
+    return {**variables, "params": params}
 
 
 def noisy(space: Space, seed: int = 0) -> Variables:

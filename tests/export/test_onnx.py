@@ -29,7 +29,7 @@ pytest.importorskip("onnxruntime", reason="needs dnas[onnx]")
 from dnas.export import onnx as onnx_export  # noqa: E402
 from dnas.export.count_onnx import macs  # noqa: E402
 
-NETWORKS = ("grouped", "tiny-0", "tiny-3", "fbnet_96@64")
+NETWORKS = ("grouped", "attended", "tiny-0", "tiny-3", "fbnet_96@64")
 
 
 def runner(space, variables):
@@ -56,7 +56,9 @@ def test_macs_of_every_published_network(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ("fbnetv2_f1@64", "fbnetv3_a@64", "fbnet_b1_caffe2@64"))
+@pytest.mark.parametrize("name", (
+    "fbnetv2_f1@64", "fbnetv3_a@64", "fbnet_b1_caffe2@64", "efficientformer_l1@224", "efficientformerv2_s0@224",
+))  # fmt: skip
 def test_same_numbers_of_published_networks(name):
     space, variables = network(name)
     assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
@@ -75,6 +77,13 @@ def test_one_hot_supernet_equals_the_network_equals_onnx(seed):
     variables = inherit(wide, found)
     assert parity.difference(parity.reference(found.network, variables, small), supernet) < parity.LIMIT
     assert parity.difference(runner(found.network, variables)(small), supernet) < parity.LIMIT
+
+
+def test_a_run_of_token_blocks_stays_in_rows():
+    """One turn into rows before the first and none after the last: the head takes its mean over rows."""
+    model = onnx_export.model(trace(load_space("efficientformer_l7")), lambda _, shape: np.zeros(shape, np.float32))
+    turns = [node for node in model.graph.node if node.name.startswith(("rows_", "columns_"))]
+    assert len(turns) == 1
 
 
 def test_any_batch():

@@ -16,6 +16,7 @@ from dnas.nn.gates import Layout, gumbel_softmax, init_theta, keep_largest, one_
 from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Supernet, init
+from dnas.relevance import relevance
 from dnas.space.read import at_input, space_from_data
 
 EVERYTHING = {
@@ -156,14 +157,24 @@ def test_every_option_of_every_choice(name):
             check_corner(name, base | {choice.name: option})
 
 
+def covering(space, limit: int = 200) -> list[dict[str, int]]:
+    """Random networks that together take every option of every choice, each in a block that exists."""
+    relevant, missing, found = relevance(space), {(c.name, n) for c in space.choices for n in range(len(c))}, []
+    for seed in range(limit):
+        assignment = corner(space, seed)
+        new = {(name, n) for name, n in assignment.items() if relevant[name].at(assignment)} & missing
+        if new:
+            found.append(assignment)
+            missing -= new
+    assert not missing
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientformer_tiny", "efficientformerv2_tiny"])
-def test_every_option_of_every_choice_of_small_spaces(name):
-    space = prepared(name)[0]
-    base = corner(space, 7)
-    for choice in space.choices:
-        for option in range(len(choice)):
-            check_corner(name, base | {choice.name: option})
+def test_every_option_of_small_spaces(name):
+    for assignment in covering(prepared(name)[0]):
+        check_corner(name, assignment)
 
 
 @pytest.mark.slow
