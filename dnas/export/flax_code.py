@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dnas.export.structure import Parameter, Shape, call, local, statements, structure
-from dnas.export.trace import Graph, Op, Weights, conv_weight, linear_weight
+from dnas.export.structure import ENDS, Parameter, Shape, call, local, statements, structure, weighted_sum
+from dnas.export.trace import Graph, Op, Weights, conv_weight, distance_table, gamma_weight, head_weights, linear_weight
 from dnas.nn.forward import NORM_EPSILON, NORM_MOMENTUM
 
 ACTIVATIONS = {
@@ -36,6 +36,80 @@ def shuffle(x, groups):
     return x.reshape(*lead, groups, c // groups).swapaxes(-1, -2).reshape(*lead, c)
 
 '''
+SCALE = '''
+class Scale(nn.Module):
+    """A factor a channel."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x * self.param("scale", nn.initializers.ones, x.shape[-1:])
+
+'''
+AVERAGE_POOL = '''
+def average_pool(x, kernel, stride, padding):
+    """Means over windows; cells outside the map do not count."""
+    pads = [(padding, padding)] * 2
+    return nn.avg_pool(x, (kernel, kernel), (stride, stride), pads, count_include_pad=False)
+
+'''
+UPSAMPLE = '''
+def upsample(x, factor):
+    n, h, w, c = x.shape
+    return jax.image.resize(x, (n, h * factor, w * factor, c), "bilinear")
+
+'''
+DISTANCE_BIAS = '''
+class DistanceBias(nn.Module):
+    """Adds to the scores [N, heads, queries, keys] a number for each distance (abs(dy), abs(dx)); queries stand at
+    every `stride`-th pixel of the keys."""
+
+    queries: int
+    keys: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, scores):
+        heads = scores.shape[1]
+        table = self.param("table", nn.initializers.zeros, (heads, self.keys, self.keys))
+        apart = abs(self.stride * jnp.arange(self.queries)[:, None] - jnp.arange(self.keys))
+        bias = table[:, apart[:, None, :, None], apart[None, :, None, :]]
+        return scores + bias.reshape(heads, *scores.shape[2:])
+
+'''
+MIX_HEADS = '''
+class MixHeads(nn.Module):
+    """A linear layer over the heads of scores [N, heads, queries, keys]."""
+
+    @nn.compact
+    def __call__(self, scores):
+        heads = scores.shape[1]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (heads, heads))
+        bias = self.param("bias", nn.initializers.zeros, (heads,))
+        return jnp.einsum("nhqk,hg->ngqk", scores, kernel) + bias[:, None, None]
+
+'''
+ATTENTION = '''
+def by_head(x, heads):
+    n, h, w, c = x.shape
+    return x.reshape(n, h * w, heads, c // heads)
+
+
+def attention_scores(q, k, heads):
+    """q k^T / sqrt(width of a head): [N, heads, queries, keys]."""
+    q, k = by_head(q, heads), by_head(k, heads)
+    return jnp.einsum("nqhd,nkhd->nhqk", q * q.shape[-1] ** -0.5, k)
+
+
+def attend(scores, v, side):
+    """Values weighted by the scores, as a map."""
+    mixed = jnp.einsum("nhqk,nkhd->nqhd", scores, by_head(v, scores.shape[1]))
+    return mixed.reshape(v.shape[0], side, side, v.shape[-1])
+
+'''
+HELPERS = {
+    "shuffle": SHUFFLE, "gamma": SCALE, "average_pool": AVERAGE_POOL, "upsample": UPSAMPLE,
+    "distance_bias": DISTANCE_BIAS, "mix_heads": MIX_HEADS, "scores": ATTENTION,
+}  # fmt: skip
 
 
 def source(graph: Graph, *, title: str, weights_file: str) -> str:
@@ -49,7 +123,8 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
         if b.ops
     ]
     helpers = CONV.format(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON)
-    helpers += SHUFFLE if any(op.kind == "shuffle" for op in graph.ops) else ""
+    used = {op.kind for op in graph.ops}
+    helpers += "".join(text for kind, text in HELPERS.items() if kind in used)
     helpers += GELU if any(op.attributes.get("name") == "gelu" for op in graph.ops) else ""
     return "\n".join(
         [
@@ -61,6 +136,8 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
             "",
             *(["from typing import Any", ""] if any(": Any\n" in c for c in classes) else []),
             "import flax.linen as nn",
+            *(["import jax"] if "jax.image" in helpers or "jax.nn" in "".join(classes) else []),
+            *(["import jax.numpy as jnp"] if "jnp." in helpers else []),
             "import safetensors.numpy",
             "from flax.traverse_util import unflatten_dict",
             "",
@@ -103,6 +180,15 @@ def _leaves(op: Op, weights: Weights) -> dict[tuple[str, str], np.ndarray]:
             for group, names in (("params", params), ("batch_stats", stats))
             for leaf, ours in names.items()
         }
+    if op.kind == "layer_norm":
+        names = {"scale": "scale", "bias": "shift"}
+        return {("params", leaf): weights(f"{op.path}.{ours}", shape) for leaf, ours in names.items()}
+    if op.kind == "gamma":
+        return {("params", "scale"): gamma_weight(op, weights)}
+    if op.kind == "distance_bias":
+        return {("params", "table"): distance_table(op, weights)}
+    if op.kind == "mix_heads":
+        return dict(zip((("params", "kernel"), ("params", "bias")), head_weights(op, weights), strict=True))
     kernel = conv_weight(op, weights) if op.kind == "conv" else linear_weight(op, weights)
     bias = {("params", "bias"): weights(f"{op.path}.bias", shape)} if op.attributes["bias"] else {}
     return {("params", "kernel"): kernel, **bias}
@@ -127,6 +213,29 @@ def _class(shape: Shape) -> str:
                 return f'nn.Dense({text["out"]}{bias}, name="{name}")({inputs[0]})'
             case "norm":
                 return f'norm(train, "{name}")({inputs[0]})'
+            case "layer_norm":
+                sizes = f"epsilon={NORM_EPSILON}, use_fast_variance=False"
+                return f'nn.LayerNorm({sizes}, name="{name}")({inputs[0]})'
+            case "gamma":
+                return f'Scale(name="{name}")({inputs[0]})'
+            case "sum":
+                return weighted_sum(slot["factors"], inputs)
+            case "average_pool":
+                padding = f"{text['kernel']} // 2" if slot["padding"] is None else text["padding"]
+                return f"average_pool({inputs[0]}, {text['kernel']}, {text['stride']}, {padding})"
+            case "upsample":
+                return f"upsample({inputs[0]}, {text['factor']})"
+            case "scores":
+                return f"attention_scores({inputs[0]}, {inputs[1]}, {text['heads']})"
+            case "distance_bias":
+                sizes = f"{text['queries']}, {text['keys']}, {text['stride']}"
+                return f'DistanceBias({sizes}, name="{name}")({inputs[0]})'
+            case "mix_heads":
+                return f'MixHeads(name="{name}")({inputs[0]})'
+            case "softmax":
+                return f"nn.softmax({inputs[0]})"
+            case "attend":
+                return f"attend({inputs[0]}, {inputs[1]}, {text['side']})"
             case "act":
                 return f"{text['name']}({inputs[0]})"
             case "pool":
@@ -139,7 +248,7 @@ def _class(shape: Shape) -> str:
                 return f"{inputs[0]} * {inputs[1]}"
         raise AssertionError(op.kind)
 
-    done = list(statements(block, render, ("conv", "act")))
+    done = list(statements(block, render, ("conv", *ENDS)))
     lines += [f"        {name} = {expression}" for name, expression in done[:-1]]
     lines += [f"        return {done[-1][1]}", "", ""]
     return "\n".join(lines)
@@ -148,7 +257,11 @@ def _class(shape: Shape) -> str:
 def _read(shape: Shape) -> set[str]:
     """Parameters that flax needs: it finds the sizes of inputs itself."""
     slots = zip(shape.blocks[0].ops, shape.slots, strict=True)
-    unread = {"conv": ("inputs",), "linear": ("inputs",), "norm": ("inputs", "out")}
+    both = ("inputs", "out")
+    unread = {
+        "conv": ("inputs",), "linear": ("inputs",), "norm": both, "layer_norm": both, "gamma": both, "mix_heads": both,
+        "distance_bias": ("heads",),
+    }  # fmt: skip
     return {
         v.name
         for op, slot in slots

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from dnas.export.trace import Graph, Op, TracedBlock, uses
 
+WITH_SIZES = ("conv", "linear", "norm", "layer_norm", "gamma", "mix_heads")
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
 
 
@@ -64,8 +66,12 @@ def local(op: Op, block: TracedBlock) -> str:
 def attributes(op: Op) -> dict[str, Any]:
     """Every number of an operator, sizes included."""
     found = dict(op.attributes)
-    if op.kind in ("conv", "linear", "norm"):
+    if op.kind in WITH_SIZES:
         found |= {"inputs": op.inputs[0].channels, "out": op.output.channels}
+    if op.kind == "distance_bias":
+        found |= {"heads": op.output.channels, "queries": op.output.side, "keys": op.output.keys}
+    if op.kind == "attend":
+        found |= {"side": op.output.side}
     return found
 
 
@@ -74,7 +80,7 @@ def _signature(block: TracedBlock) -> tuple:
     place = {block.input.index: 0} | {op.output.index: n + 1 for n, op in enumerate(block.ops)}
     ops = [
         (op.kind, local(op, block), tuple(place[v.index] for v in op.inputs), op.attributes.get("bias"),
-         op.attributes.get("keep"))
+         op.attributes.get("keep"), op.attributes.get("factors"), op.output.side is None)
         for op in block.ops
     ]  # fmt: skip
     return block.kind, tuple(ops)
@@ -118,12 +124,25 @@ def _free(name: str, taken: dict[str, Any]) -> str:
 
 def _about(block: TracedBlock) -> str:
     """`mbconv: expand, depthwise, project, + input`."""
-    words = {"pool": "pool", "shuffle": "shuffle", "add": "+ input"}
-    parts = [local(op, block) or words.get(op.kind, "") for op in block.ops if op.kind != "norm"]
-    return f"{block.kind}: {', '.join(part for part in parts if part)}."
+    words = {
+        "pool": "pool", "shuffle": "shuffle", "add": "+ input", "average_pool": "local means", "upsample": "enlarged",
+        "softmax": "softmax", "attend": "weighted values",
+    }  # fmt: skip
+    parts = [local(op, block) or words.get(op.kind, "") for op in block.ops if op.kind not in ("norm", "gamma")]
+    return "\n    ".join(wrap(f"{block.kind}: {', '.join(part for part in parts if part)}.", 106))
 
 
-def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ("act",)) -> Iterator[tuple[str, str]]:
+def weighted_sum(factors: Sequence[float], terms: Sequence[str]) -> str:
+    """`0.5 * a + 0.5 * b`, `a - b`: a statement of its own, as its kind ends one."""
+    signs = ["" if n == 0 and f > 0 else "-" if n == 0 else " + " if f > 0 else " - " for n, f in enumerate(factors)]
+    sizes = ["" if abs(f) == 1 else f"{abs(f)!r} * " for f in factors]
+    return "".join(f"{a}{b}{c}" for a, b, c in zip(signs, sizes, terms, strict=True))
+
+
+ENDS = ("act", "add", "sum", "distance_bias", "attend")
+
+
+def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ENDS) -> Iterator[tuple[str, str]]:
     """(variable, expression) of each statement of a block's forward function; the last variable is the result.
 
     `render(op index, op, input expressions)` writes one operator. A result that is read once goes straight into the
@@ -132,18 +151,24 @@ def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ("act",)) 
     last = block.output
     read = uses(block.ops, last)
     expressions: dict[int, str] = {block.input.index: "x"}
-    left = dict(read)
+    within: dict[int, set[int]] = {block.input.index: {block.input.index}}  # variables in an expression, by value
+    left = dict(read)  # how many reads of a variable no statement holds yet
     holders: dict[str, int] = {"x": block.input.index}
     for index, op in enumerate(block.ops):
         expression = render(index, op, [expressions[v.index] for v in op.inputs])
-        for value in op.inputs:
-            left[value.index] -= 1
+        inside = [variable for value in op.inputs for variable in within[value.index]]
         if op.kind not in ends and read[op.output.index] == 1 and op.output.index != last.index:
-            expressions[op.output.index] = expression
+            expressions[op.output.index], within[op.output.index] = expression, set(inside)
+            for variable in inside:  # read later, and once however often it stands there
+                left[variable] -= 1
+            for variable in set(inside):
+                left[variable] += 1
             continue
+        for variable in inside:
+            left[variable] -= 1
         name = next(n for n in ("y", "s", "z", *(f"v{i}" for i in range(99))) if left.get(holders.get(n, -1), 0) == 0)
         holders[name] = op.output.index
-        expressions[op.output.index] = name
+        expressions[op.output.index], within[op.output.index] = name, {op.output.index}
         yield name, expression
 
 
