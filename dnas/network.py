@@ -252,7 +252,7 @@ class Network:
         return replace(x, value=self.values.layer_norm(path, x), pending=True)
 
     def layer_scale(self, name: str, x: Feature, start: float) -> Feature:
-        """A learned factor a channel, `start` at first (Touvron et al. 2021, section 2)."""
+        """A learned factor a channel, `start` at first (CaiT, Touvron et al. 2021)."""
         path = self._name(name)
         self._record("layer_scale", path, affine=Product(x.channels))
         return replace(x, value=self.values.layer_scale(path, x, start))
@@ -264,7 +264,7 @@ class Network:
             if name != "none":
                 with self.given(act.equals(name)):
                     line = Product(x.channels) if x.side is None else Product(x.channels, x.side)
-                    self._record(name, self._name("act"), inputs=_elements(x), line=line)
+                    self._record("activation", self._name("act"), inputs=_elements(x), line=line, detail=name)
         if act.is_constant and act.value == "none":
             return x
         return replace(x, value=self.values.activation(x, act))
@@ -342,7 +342,7 @@ class Network:
     def attention_bias(self, name: str, s: Scores, stride: int = 1) -> Scores:
         """Adds a learned number for each head and distance (abs(dy), abs(dx)) of key and query.
 
-        Query y stands at `stride * y` of the map of keys (Graham et al. 2021, section 4.2: one table a layer).
+        Query y stands at `stride * y` of the map of keys (LeViT, Graham et al. 2021).
         """
         path = self._name(name)
         self._record("attention_bias", path, biases=Product(s.heads, s.keys, s.keys))
@@ -386,8 +386,8 @@ class Network:
             return y
         return replace(y, value=self.values.residual(self.masked(x), self.masked(y), agree), pending=False)
 
-    def _record(self, kind: str, path: str, **parts: Product) -> None:
-        self.ledger.append(Record(kind, path, Product(*self._conditions), **parts))
+    def _record(self, kind: str, path: str, *, detail: str = "", **parts: Product) -> None:
+        self.ledger.append(Record(kind, path, Product(*self._conditions), detail=detail, **parts))
 
     def _name(self, name: str) -> str:
         return f"{self._path}.{name}"

@@ -25,7 +25,7 @@ def _hidden() -> dict[str, Field]:
         "expand": ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
         "hidden": integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),
         "act": name("activation", ACTIVATIONS, "gelu"),
-        "layer_scale": ratio("start of the learned factors of each branch", LAYER_SCALE, searchable=False),
+        "layer_scale": ratio("start of the learned factors of each branch", LAYER_SCALE, searchable=False, lasts=False),
     }
 
 
@@ -126,7 +126,7 @@ def attention_down(net: Network, x: Feature, f: Fields) -> Feature:
     distilled=flag("a second classifier for distillation; the scores are the mean of both", True, searchable=False),
 )
 def norm_head(net: Network, x: Feature, f: Fields) -> Feature:
-    """Norm, mean over the map, linear classifier, and a second one that a teacher trains (Touvron et al. 2021)."""
+    """Norm, mean over the map, linear classifier, and a second one that a teacher trains (DeiT, Touvron et al. 2021)."""
     y = net.layer_norm("norm", x) if f.fixed("norm") == "layer" else net.batch_norm("norm", x)
     y = net.global_pool(y, kind="mean")
     heads = ("classifier", "distilled_classifier") if f.fixed("distilled") else ("classifier",)

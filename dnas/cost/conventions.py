@@ -90,7 +90,7 @@ def _gelu(records: Sequence[Record]) -> Cost:
     tokens = False
     for r in records:
         tokens = r.kind == "linear" if r.kind in ("linear", "conv", "matmul") else tokens
-        if r.kind == "gelu":
+        if r.detail == "gelu":
             cost.append(r.given * (r.inputs if tokens else r.line))
     return tuple(cost)
 

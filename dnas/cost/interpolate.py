@@ -85,7 +85,7 @@ def work(walked: Walked) -> dict[str, Quantity]:
     """What a block does: operators, multiply-adds of each operator, weights, and elements norms and pools read."""
     zero = Quantity.constant(0)
     result = {"operators": walked.operators}
-    for record in walked.records:
+    for record in filter(lambda r: r.works, walked.records):
         for name, part in ((record.path, record.macs), ("weights", record.weights), ("elements", record.inputs)):
             amount = (record.given * part).joint()
             if not (amount.is_constant and amount.value == 0):

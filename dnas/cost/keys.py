@@ -3,7 +3,7 @@
     mbconv side=16 in=16 out=24 kernel=5 stride=2 hidden=48 se=1 se_hidden=16
 
 A key has the kind, the side and the channels of the input, and the fields an exported architecture would state
-(`Field.written`, `Field.part_of`): defaults are left out, so a field that is added to a kind later changes no key.
+(`Field.written`, `Field.part_of`, `Field.lasts`): defaults are left out, so a field that is added to a kind later changes no key.
 A table may spell a key otherwise (defaults written out, another order); it is read by `walked_keys` and spelt anew.
 """
 
@@ -32,7 +32,7 @@ def block_keys(use: BlockUse) -> Quantity:
     known = {**use.fields, "in": use.channels_in} | ({} if use.side_in is None else {"side": use.side_in})
     tokens = [Quantity.combine(lambda v, n=n: f" {n}={v}", known[n]) for n in ("side", "in") if n in known]
     for name, field in KINDS[use.kind].fields.items():
-        if field.written != "never":
+        if field.written != "never" and field.lasts:
             tokens.append(_token(name, field, use, known))
     over = union(tokens)
     table: Any = np.full([1] * len(over), use.kind, dtype=object)
@@ -73,7 +73,7 @@ class Walked:
     def operators(self) -> Quantity:
         """How many operators it has: 0 for an identity, which takes no time."""
         total = Quantity.constant(0)
-        for record in self.records:
+        for record in filter(lambda r: r.works, self.records):
             total = total + record.given.joint()
         return total
 

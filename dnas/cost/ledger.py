@@ -43,6 +43,13 @@ class Record:
     """Elements in one line of the map that an activation reads: channels times side."""
     fan_of_bias: Product = NOTHING
     """Input channels of a group of a convolution that has a bias."""
+    detail: str = ""
+    """Which activation."""
+
+    @property
+    def works(self) -> bool:
+        """Whether it is an operator of its own: activations go with the one before them."""
+        return self.kind != "activation"
 
 
 Cost = tuple[Product, ...]

@@ -75,7 +75,8 @@ def blocks_of(space: Space) -> list[BlockSpec]:
 
 def _columns(use: BlockUse) -> dict[str, Quantity]:
     kind = KINDS[use.kind]
-    columns = {name: q for name, q in use.fields.items() if kind.fields[name].written != "never"}
+    named = {name for name, field in kind.fields.items() if field.written != "never" and field.lasts}
+    columns = {name: q for name, q in use.fields.items() if name in named}
     columns[IN] = use.channels_in
     if use.side_in is not None:
         columns[SIDE] = use.side_in

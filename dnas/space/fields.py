@@ -69,6 +69,8 @@ class Field:
     """Whether an exported architecture states the field: a hidden width always, a padding only where unusual."""
     part_of: str | None = None
     """The flag field without which this one means nothing."""
+    lasts: bool = True
+    """False where it only says how training starts, so that nothing of a running network depends on it."""
     names: tuple[str, ...] = ()
     """The names accepted, where the field is one of a few names."""
 
