@@ -89,8 +89,8 @@ def _attention(net: Network, x: Feature, f: Fields) -> Feature:
     stride, y = f.fixed("attention_stride"), x
     if stride > 1:
         if x.side is None or any(side % stride for side in x.side.values()):
-            found = "a pooled input" if x.side is None else f"side {x.side.values()[0]}"
-            raise UserError(f"attention of stride {stride} needs a map whose side is a multiple of {stride}, not {found}")
+            found = "a pooled input" if x.side is None else f"{x.side.values()[0]}"
+            raise UserError(f"attention of stride {stride} needs a side that is a multiple of {stride}, not {found}")
         y = net.batch_norm("stride_norm", net.depthwise("stride", y, 3, stride, bias=True))
     q = _conv_norm(net, "query", y, f.heads * f.key_width)
     k = _conv_norm(net, "key", y, f.heads * f.key_width)
@@ -126,7 +126,7 @@ def attention_down(net: Network, x: Feature, f: Fields) -> Feature:
     distilled=flag("a second classifier for distillation; the scores are the mean of both", True, searchable=False),
 )
 def norm_head(net: Network, x: Feature, f: Fields) -> Feature:
-    """Norm, mean over the map, linear classifier, and a second one that a teacher trains (DeiT, Touvron et al. 2021)."""
+    """Norm, mean over the map, linear classifier, and a second one for a teacher (DeiT, Touvron et al. 2021)."""
     y = net.layer_norm("norm", x) if f.fixed("norm") == "layer" else net.batch_norm("norm", x)
     y = net.global_pool(y, kind="mean")
     heads = ("classifier", "distilled_classifier") if f.fixed("distilled") else ("classifier",)

@@ -39,7 +39,8 @@ def zoo(records: Records) -> Counts:
 
 
 def fvcore(records: Records) -> Counts:
-    """fvcore FlopCountAnalysis, eval: MACs + 2 per batch-norm, 5 per layer-norm, 4 per upsampled element + global pools."""
+    """fvcore FlopCountAnalysis, eval: MACs + 2 a batch-norm, 5 a layer-norm, 4 an upsampled element + input elements of
+    every global average pool."""
     records = list(records)
     return Counts(macs(records) + _elementwise(records) + _inputs(records, POOLS), params(records))
 
@@ -74,7 +75,7 @@ CONVENTIONS: dict[str, Callable[[Records], Counts]] = {c.__name__: c for c in (d
 
 def statement(name: str) -> str:
     """The convention in one line."""
-    return (CONVENTIONS[name].__doc__ or "").strip()
+    return " ".join((CONVENTIONS[name].__doc__ or "").split())
 
 
 def _elementwise(records: Records) -> Cost:

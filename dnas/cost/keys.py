@@ -3,7 +3,7 @@
     mbconv side=16 in=16 out=24 kernel=5 stride=2 hidden=48 se=1 se_hidden=16
 
 A key has the kind, the side and the channels of the input, and the fields an exported architecture would state
-(`Field.written`, `Field.part_of`, `Field.lasts`): defaults are left out, so a field that is added to a kind later changes no key.
+(`Field.written`, `part_of`, `lasts`): defaults are left out, so a field that is added to a kind later changes no key.
 A table may spell a key otherwise (defaults written out, another order); it is read by `walked_keys` and spelt anew.
 """
 

@@ -52,12 +52,12 @@ def average_pool(x, kernel, stride, padding):
     return nn.avg_pool(x, (kernel, kernel), (stride, stride), pads, count_include_pad=False)
 
 '''
-UPSAMPLE = '''
+UPSAMPLE = """
 def upsample(x, factor):
     n, h, w, c = x.shape
     return jax.image.resize(x, (n, h * factor, w * factor, c), "bilinear")
 
-'''
+"""
 DISTANCE_BIAS = '''
 class DistanceBias(nn.Module):
     """Adds to the scores [N, heads, queries, keys] a number for each distance (abs(dy), abs(dx)); queries stand at

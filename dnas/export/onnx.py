@@ -14,7 +14,17 @@ import numpy as np
 
 from dnas.export.extras import need
 from dnas.export.trace import (
-    Graph, Op, Value, Weights, affine, conv_weight, distance_table, folded, gamma_weight, head_weights, linear_weight,
+    Graph,
+    Op,
+    Value,
+    Weights,
+    affine,
+    conv_weight,
+    distance_table,
+    folded,
+    gamma_weight,
+    head_weights,
+    linear_weight,
     spread_distances,
 )  # fmt: skip
 from dnas.nn.forward import NORM_EPSILON
@@ -175,7 +185,8 @@ class _Builder:
     def _layer_norm(self, op: Op, after: tuple[Op, ...]) -> None:
         c, rows = op.output.channels, op.output.side is not None
         parts = [self.constant(f"{op.path}.{n}", self.weights(f"{op.path}.{n}", (c,))) for n in ("scale", "shift")]
-        self.node("LayerNormalization", [op.inputs[0], *parts], op.output, op.path, rows=rows, axis=-1, epsilon=NORM_EPSILON)
+        inputs = [op.inputs[0], *parts]
+        self.node("LayerNormalization", inputs, op.output, op.path, rows=rows, axis=-1, epsilon=NORM_EPSILON)
 
     def _gamma(self, op: Op, after: tuple[Op, ...]) -> None:
         x, rows = op.inputs[0], self.in_rows(op.inputs[0])

@@ -132,7 +132,7 @@ def _about(block: TracedBlock) -> str:
     return "\n    ".join(wrap(f"{block.kind}: {', '.join(part for part in parts if part)}.", 106))
 
 
-def weighted_sum(factors: Sequence[float], terms: Sequence[str]) -> str:
+def weighted_sum(factors: Any, terms: Sequence[str]) -> str:
     """`0.5 * a + 0.5 * b`, `a - b`: a statement of its own, as its kind ends one."""
     signs = ["" if n == 0 and f > 0 else "-" if n == 0 else " + " if f > 0 else " - " for n, f in enumerate(factors)]
     sizes = ["" if abs(f) == 1 else f"{abs(f)!r} * " for f in factors]

@@ -116,7 +116,7 @@ class _Reader:
         where = [(("where", n), entry) for n, entry in enumerate(self._list(data, "where"))]
         constraints = [self._constraint(e, place, scope) for place, e in where if not isinstance(e, dict)]
         nodes = self._items(data["trunk"], ("trunk",), scope) + self._items(data.get("head", []), ("head",), scope)
-        constraints += [c for place, entry in where if isinstance(entry, dict) for c in self._order(entry, place, nodes)]
+        constraints += [c for place, e in where if isinstance(e, dict) for c in self._order(e, place, nodes)]
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints),
@@ -366,7 +366,8 @@ class _Reader:
         entry = self._mapping(entry, place, ("order", "of"))
         order, pattern = entry.get("order"), entry.get("of")
         if not isinstance(order, list) or len(order) < 2 or not isinstance(pattern, str):
-            raise InputError(where, "not an order", found=entry, accepted="{order: [option, option], of: choice.*.name}")
+            accepted = "{order: [option, option], of: choice.*.name}"
+            raise InputError(where, "not an order", found=entry, accepted=accepted)
         run = matching(list(self.choices.values()), pattern)
         if not run:
             raise InputError(where, "no choice has such a name", found=pattern, accepted=", ".join(self.choices))

@@ -34,6 +34,9 @@ SMALL = {
 }
 
 
+FORMERS = ("efficientformer_tiny", "efficientformerv2_tiny", "efficientformer", "efficientformerv2")
+
+
 @functools.cache
 def known(name: str):
     space = space_from_data(SMALL, "small") if name == "small" else load_space(name)
@@ -52,7 +55,7 @@ def corners(name: str):
         yield {c.name: int(rng.integers(len(c))) for c in space.choices}
 
 
-@pytest.mark.parametrize("name", ["small", "fbnetv2"])
+@pytest.mark.parametrize("name", ["small", "fbnetv2", *FORMERS])
 def test_one_hot_corners_are_the_integer_count_of_the_exported_network(name):
     space, costs = known(name)
     for assignment in corners(name):

@@ -18,6 +18,7 @@ from dnas.space.read import space_from_data
 from .oracle import entries
 
 HEADS, KEY, VALUE = 8, 32, 128
+NAMES = ("query", "key", "value")
 LEAVES = {"gamma": "scale", "weight": "weight", "bias": "bias"}
 V1_CONV = {"ls1": "mixer_scale", "ls2": "mlp_scale", "mlp.fc1": "expand", "mlp.norm1": "expand_norm",
            "mlp.fc2": "project", "mlp.norm2": "project_norm"}  # fmt: skip
@@ -66,7 +67,7 @@ def ours(entry, names) -> dict[str, np.ndarray]:
     if module == "token_mixer.qkv":
         parts = np.split(value.reshape(HEADS, 2 * KEY + VALUE, -1), [KEY, 2 * KEY], axis=1)
         rows = [part.reshape(part.shape[0] * part.shape[1], -1) for part in parts]
-        return {f"{n}.{leaf}": r.T if leaf == "weight" else r for n, r in zip(("query", "key", "value"), rows)}
+        return {f"{n}.{leaf}": r.T if leaf == "weight" else r for n, r in zip(NAMES, rows, strict=True)}
     norm = module.endswith((".bn", "norm1", "norm2"))
     module = module.removesuffix(".conv")
     name = names[module.removesuffix(".bn")] + ("_norm" if module.endswith(".bn") else "")

@@ -166,7 +166,7 @@ def test_derived_networks_keep_budget_and_order(name):
 
 EDITS = {
     # An odd side of stage 3: no stride of 2 can be undone there.
-    "odd side": ("efficientformerv2_s0", "resolution: 224", "resolution: 208", "multiple of 2, not side 13"),
+    "odd side": ("efficientformerv2_s0", "resolution: 224", "resolution: 208", "multiple of 2, not 13"),
     "attention of s0": ("efficientformerv2_s0", "attention: 2", "attention: 5", "$attention is 5, $depth4 is 4"),
     "attention of l3": ("efficientformer_l3", "attention: 4", "attention: 7", "$attention is 7, $depth4 is 6"),
     "width of l1": ("efficientformer_l1", "c3: 224", "c3: 220", "$c3 is 220"),

@@ -54,7 +54,7 @@ def grouped() -> Space:
 
 @functools.lru_cache(maxsize=8)
 def network(name: str) -> tuple[Space, Variables]:
-    """`grouped`, `attended`, `tiny-SEED` (a random network of `tiny`) or `NAME@SIDE` (a published one on smaller images)."""
+    """`grouped`, `attended`, `tiny-SEED` (a network of `tiny`) or `NAME@SIDE` (a published one on other images)."""
     if name in WRITTEN:
         space = space_from_data(WRITTEN[name], name)
     elif name.startswith("tiny-"):

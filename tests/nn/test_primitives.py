@@ -107,3 +107,53 @@ def test_gradient_of_weighted_moments():
     expected = jax.grad(functools.partial(total, definition), (0, 1))(x, logits)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel, stride, padding, side", [(3, 1, 1, 5), (5, 1, 2, 4), (3, 2, 1, 6), (1, 2, 0, 5)])
+def test_average_pool_leaves_out_cells_beyond_the_map(kernel, stride, padding, side):
+    x = random(2, side, side, 3)
+    found, pull = jax.vjp(lambda x: P.average_pool(x, kernel, stride, padding), x)
+    padded = np.full((2, side + 2 * padding, side + 2 * padding, 3), np.nan)
+    padded[:, padding : padding + side, padding : padding + side] = x
+    out = found.shape[1]
+    assert out == (side + 2 * padding - kernel) // stride + 1
+    for i in range(out):
+        for j in range(out):
+            window = padded[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            np.testing.assert_allclose(found[:, i, j], np.nanmean(window, axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    check_grads(lambda x: P.average_pool(x, kernel, stride, padding), (x,), 1, ["rev"], 1e-2, 1e-2, 0.1)
+
+
+@pytest.mark.parametrize("side, factor", [(1, 2), (3, 2), (4, 3)])
+def test_upsample_is_the_library_s(side, factor):
+    x = random(2, side, side, 3)
+    wanted = jax.image.resize(x, (2, side * factor, side * factor, 3), "bilinear")
+    np.testing.assert_allclose(P.upsample(x, factor), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("side, stride", [(4, 1), (4, 2), (5, 2)])
+def test_distance_bias(side, stride):
+    table, queries = random(2, side, side), -(-side // stride)
+    found = P.distance_bias(table, queries, stride)
+    assert found.shape == (2, queries**2, side**2)
+    for q in range(queries**2):
+        for k in range(side**2):
+            apart = abs(stride * (q // queries) - k // side), abs(stride * (q % queries) - k % side)
+            np.testing.assert_array_equal(found[:, q, k], table[:, apart[0], apart[1]])
+    check_grads(lambda t: P.distance_bias(t, queries, stride), (table,), 1, ["rev"], 1e-2, 1e-2, 0.1)
+
+
+def test_attention_against_loops():
+    """Two heads of width 3 for queries and keys, 2 for values; four queries, nine keys."""
+    q, k, v = random(1, 2, 2, 6), random(1, 3, 3, 6), random(1, 3, 3, 4)
+    scores = np.asarray(P.attention_scores(q, k, 2), np.float64)
+    flat = [np.asarray(x, np.float64).reshape(-1, x.shape[-1]) for x in (q, k, v)]
+    for h, i, j in np.ndindex(2, 4, 9):
+        assert scores[0, h, i, j] == pytest.approx(
+            flat[0][i, 3 * h : 3 * h + 3] @ flat[1][j, 3 * h : 3 * h + 3] / 3**0.5, 1e-5
+        )
+    out = np.asarray(P.attend(jnp.asarray(scores, jnp.float32), v, 2)).reshape(4, 4)
+    for h, i in np.ndindex(2, 4):
+        np.testing.assert_allclose(
+            out[i, 2 * h : 2 * h + 2], scores[0, h, i] @ flat[2][:, 2 * h : 2 * h + 2], rtol=1e-4
+        )
