@@ -51,7 +51,7 @@ def corners(name: str):
             yield {c.name: i for c, i in zip(space.choices, indices, strict=True)}
         return
     rng = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(30 if name in FORMERS else 200):
         yield {c.name: int(rng.integers(len(c))) for c in space.choices}
 
 
@@ -67,7 +67,7 @@ def test_one_hot_corners_are_the_integer_count_of_the_exported_network(name):
             assert ledger.mean(cost, gates) == count == ledger.at(cost, assignment)
 
 
-@pytest.mark.parametrize("name", ["small", "tiny", "fbnetv2"])
+@pytest.mark.parametrize("name", ["small", "tiny", "fbnetv2", *FORMERS[2:]])
 def test_float32_program_agrees_to_a_millionth(name):
     space, costs = known(name)
     layout = Layout(space.choices)
@@ -80,8 +80,9 @@ def test_float32_program_agrees_to_a_millionth(name):
         np.testing.assert_allclose(program(gates), exact, rtol=2e-6)
 
 
-def test_mean_is_that_of_sampled_networks():
-    space, costs = known("fbnetv2")
+@pytest.mark.parametrize("name", ["fbnetv2", *FORMERS[2:]])
+def test_mean_is_that_of_sampled_networks(name):
+    space, costs = known(name)
     rng = np.random.default_rng(2)
     p = {c.name: rng.dirichlet(np.ones(len(c))) for c in space.choices}
     drawn = {c.name: rng.choice(len(c), 100_000, p=p[c.name]) for c in space.choices}
@@ -95,7 +96,7 @@ def test_mean_is_that_of_sampled_networks():
         assert total.mean() == pytest.approx(ledger.mean(cost, p), rel=0.005)
 
 
-@pytest.mark.parametrize("name", ["small", "tiny", "fbnetv2"])
+@pytest.mark.parametrize("name", ["small", "tiny", "fbnetv2", *FORMERS])
 @pytest.mark.parametrize("kind", ["MACs", "params"])
 def test_gradient_is_finite_differences_and_zero_only_where_options_cost_the_same(name, kind):
     space, costs = known(name)

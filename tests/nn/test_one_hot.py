@@ -185,8 +185,9 @@ def test_every_corner_of_a_small_space():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FULL)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "name, seed", [("fbnetv2", 0), ("fbnetv2", 1), ("fbnetv2", 2), ("efficientformer", 0), ("efficientformerv2", 0)]
+)
 def test_full_space(name, seed):
     space = prepared(name)[0]
     check_corner(name, corner(space, seed))
