@@ -31,7 +31,9 @@ from dnas.nn.forward import NORM_EPSILON
 from dnas.space.space import Space
 
 INPUT, OUTPUT = "images", "logits"
-OPSET, GELU_OPSET = 17, 20
+OPSETS = {"Gelu": 20, "ReduceMean": 18}
+OPSET = 17
+"""Of a graph without the operators above, which came, or came in the form used here, later."""
 
 
 def model(
@@ -56,7 +58,7 @@ def model(
         [helper.make_tensor_value_info(OUTPUT, kind, _shape(graph.output))],
         list(made.initializers.values()),
     )  # fmt: skip
-    opset = GELU_OPSET if any(node.op_type == "Gelu" for node in made.nodes) else OPSET
+    opset = max(OPSETS.get(node.op_type, OPSET) for node in made.nodes)
     result = helper.make_model(
         onnx_graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="dnas",
         ir_version=helper.find_min_ir_version_for([helper.make_opsetid("", opset)]),

@@ -7,7 +7,7 @@ import pytest
 
 from dnas import cli
 from dnas.catalogue import load_space
-from dnas.cost.keys import block_keys, walk
+from dnas.cost.keys import block_keys, canonical, walk
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import at, macs
@@ -62,8 +62,12 @@ class Clock:
         return program
 
 
-def test_distinct_blocks_are_the_keys_of_the_space():
-    space = load_space("tiny")
+FORMERS = ("efficientformer_tiny", "efficientformerv2_tiny")
+
+
+@pytest.mark.parametrize("name", ["tiny", *FORMERS])
+def test_distinct_blocks_are_the_keys_of_the_space(name):
+    space = load_space(name)
     keys = set()
     for use in shapes(space)[0].uses:
         table, working = block_keys(use), walk(use).operators
@@ -77,9 +81,34 @@ def test_distinct_blocks_are_the_keys_of_the_space():
     assert [b.key for b in blocks] == sorted(keys)
 
 
-def test_blocks_of_a_network_hold_all_its_macs():
-    network = load_space("fbnetv2_f1")
+@pytest.mark.parametrize("name", ["fbnetv2_f1", "efficientformer_l3", "efficientformerv2_s1"])
+def test_blocks_of_a_network_hold_all_its_macs(name):
+    network = load_space(name)
     assert sum(b.macs for b in blocks_of(network)) == at(macs(shapes(network)[0].ledger), {})
+
+
+def test_how_training_starts_is_no_part_of_a_key():
+    """One table serves spaces that start their layer scales differently."""
+    keys = [b.key for name in FORMERS for b in distinct_blocks(load_space(name))]
+    assert not any("layer_scale" in key for key in keys)
+    assert canonical(keys, "t") == keys
+    spelt = "mb4d side=4 in=16 hidden=64 layer_scale=0.5"
+    assert canonical([spelt], "t") == ["mb4d side=4 in=16 hidden=64"]
+
+
+@pytest.mark.parametrize("name", FORMERS)
+def test_each_kind_of_attention_block_runs_alone_with_its_macs(name):
+    pytest.importorskip("onnxruntime", reason="needs dnas[onnx]")
+    from dnas.export import onnx as onnx_export
+    from dnas.export.count_onnx import macs as onnx_macs
+    from dnas.export.trace import trace_block
+    from dnas.measure.runtimes import random_weights, runtime
+
+    groups = {block.group(): block for block in distinct_blocks(load_space(name))}
+    for block in groups.values():
+        graph = trace_block(block.block, block.channels, block.side)
+        assert onnx_macs(onnx_export.model(graph, random_weights)) == block.macs
+        runtime("onnxruntime").build(block)()
 
 
 def test_everything_is_measured_where_time_allows():
