@@ -82,6 +82,13 @@ class Values(Protocol):
     def residual(self, x: Feature, y: Feature, agree: Quantity) -> Any: ...
     def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Any: ...
     def tap(self, path: str, x: Feature) -> None: ...
+    def ahead(self, nodes: Sequence[Node], x: Feature) -> tuple[int, Feature] | None:
+        """Evaluates the first few nodes, of which the first is a choice between whole blocks, in a way of its own.
+
+        How many, and the feature after them; None leaves them to the walk, which mixes all blocks. What is evaluated
+        here is not in the walk's ledger.
+        """
+        ...
 
 
 class NoValues:
@@ -118,8 +125,11 @@ class Network:
         self._path = ""
 
     def walk(self, nodes: Sequence[Node], x: Feature) -> Feature:
-        for node in nodes:
-            x = self.node(node, x)
+        at = 0
+        while at < len(nodes):
+            ahead = self.values.ahead(nodes[at:], x) if isinstance(nodes[at], OneOf) else None
+            taken, x = ahead or (1, self.node(nodes[at], x))
+            at += taken
         return x
 
     def node(self, node: Node, x: Feature) -> Feature:
@@ -129,7 +139,7 @@ class Network:
                 return self._block(node, x)
             case OneOf():
                 options = [
-                    (indicator(node.choice, lambda i, n=n: i == n), lambda b=branch: self.node(b, x))
+                    (indicator(node.choice, lambda i, n=n: i == n), lambda b=branch: self.walk([b], x))
                     for n, branch in enumerate(node.branches)
                 ]
                 return self.mixture(options, where=node.where)
@@ -137,7 +147,7 @@ class Network:
                 for position, block in enumerate(node.blocks):
                     present = Quantity.combine(lambda d, p=position: int(d > p), node.depth)
                     before = x
-                    options = [(present, lambda b=block, v=before: self.node(b, v)), (1 - present, lambda v=before: v)]
+                    options = [(present, lambda b=block, v=before: self.walk([b], v)), (1 - present, lambda v=before: v)]
                     x = self.mixture(options, where=node.where)
                 return x
         raise AssertionError(node)

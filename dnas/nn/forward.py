@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import jax
@@ -17,14 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dnas.network import Feature, Scores
+from dnas.network import Feature, Network, Scores
 from dnas.nn import primitives as P
+from dnas.nn.branches import Branch, Inputs, run_largest
 from dnas.nn.drops import Drops
 from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
 from dnas.nn.lookup import Lookup
 from dnas.nn.mixing import mix_grids
+from dnas.nn.program import program_of, same_layers
 from dnas.space.quantity import Quantity
+from dnas.space.space import Node, OneOf
 
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9
@@ -47,6 +51,31 @@ class Parameters(Protocol):
     def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Array: ...
     def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Array: ...
     def update(self, path: str, value: Array) -> None: ...
+    def under(self, path: str) -> Own: ...
+
+
+class Own(NamedTuple):
+    """Parameters and running statistics of one block, by path, in the order in which it asks for them."""
+
+    weights: dict[str, Array]
+    statistics: dict[str, Array]
+
+    def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Array:
+        return self.weights[path]
+
+    def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Array:
+        return self.statistics[path]
+
+    def update(self, path: str, value: Array) -> None:
+        self.statistics[path] = value
+
+    def under(self, path: str) -> Own:
+        return Own(*({name: leaf for name, leaf in leaves.items() if within(name, path)} for leaves in self))
+
+
+def within(name: str, path: str) -> bool:
+    """Whether a parameter belongs to the block at `path`."""
+    return name.startswith(f"{path}.")
 
 
 class Forward:
@@ -56,16 +85,17 @@ class Forward:
     `Switch` decides at run time.
     `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
     without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
-    many resolutions, those of the largest gates. `drops` leaves residual branches and classifier inputs out at random.
+    many resolutions, those of the largest gates, and `paths` only that many blocks of a choice between whole blocks.
+    `drops` leaves residual branches and classifier inputs out at random.
     """
 
     def __init__(
         self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
-        paper_resolution: bool = False, resolution_paths: int | None = None, taps: Sequence[str] = (),
-        drops: Drops | None = None,
+        paper_resolution: bool = False, resolution_paths: int | None = None, paths: int | None = None,
+        taps: Sequence[str] = (), drops: Drops | None = None,
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
-        self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
+        self.paper_resolution, self.resolution_paths, self.paths = paper_resolution, resolution_paths, paths
         self._weights_of: dict[tuple, Array] = {}
         self.wanted, self.taps = frozenset(taps), {}
         self.drops, self._residuals = drops, 0
@@ -261,6 +291,37 @@ class Forward:
         mixed = [self.lookup.mean(condition) * _resized(part.value, y.width) for condition, part in parts]
         return functools.reduce(operator.add, mixed)
 
+    def ahead(self, nodes: Sequence[Node], x: Feature) -> tuple[int, Feature] | None:
+        """A run of choices between the same blocks, of which only a few are evaluated (`dnas.nn.branches`)."""
+        node = nodes[0]
+        if self.paths is None or not isinstance(node, OneOf) or len(node.branches) <= self.paths:
+            return None
+        assert self.drops is None, "drops belong to the training of plain networks"
+        layers, programs, y = same_layers(nodes, x)
+        switch = self.momentum if isinstance(self.momentum, Switch) else None
+
+        def run(branch: Node, inputs: Inputs, weights: dict[str, Array], statistics: dict[str, Array]):
+            gates, lookup = inputs.shared
+            forward = Forward(
+                Own(weights, statistics), gates, lookup, self.momentum if switch is None else inputs.fixed,
+                paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
+            )  # fmt: skip
+            network = Network(forward)
+            after = network.masked(network.walk([branch], replace(x, value=inputs.x)))
+            return _resized(after.value, y.width), statistics
+
+        own = [[self.parameters.under(branch.path) for branch in layer.branches] for layer in layers]
+        value, statistics = run_largest(
+            [Branch(p.steps, p.size, functools.partial(run, b)) for p, b in zip(programs, node.branches, strict=True)],
+            [[o.weights for o in layer] for layer in own], [[o.statistics for o in layer] for layer in own],
+            jnp.stack([self.gates[layer.choice.name] for layer in layers]),
+            Inputs(x.value, (self.gates, self.lookup), switch), self.paths,
+        )  # fmt: skip
+        if self.momentum is not None:
+            for path, leaf in statistics.items():
+                self.parameters.update(path, leaf)
+        return len(layers), replace(y, value=value)
+
     def tap(self, path: str, x: Feature) -> None:
         if path in self.wanted:
             self.taps[path] = x.value
@@ -280,8 +341,10 @@ class Forward:
 
 
 def blend(old: Array, new: Array, keep: Array | float) -> Array:
-    """keep * old + (1 - keep) * new; the new value alone where `keep` is the number 0."""
-    return new if isinstance(keep, float) and keep == 0 else keep * old + (1 - keep) * new
+    """keep * old + (1 - keep) * new; the new value alone where `keep` is the number 0, the old one where both agree."""
+    # Norms of blocks that did not run must stay as they are, without rounding.
+    mixed = keep * old + (1 - keep) * new
+    return new if isinstance(keep, float) and keep == 0 else jnp.where(old == new, old, mixed)
 
 
 def _spread(part: Quantity, side: Quantity) -> Quantity:

@@ -104,7 +104,8 @@ def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
     """Of the named choices, all but the `count` largest entries set to zero and the rest rescaled to add up to 1.
 
     With two, a choice's gradient still compares options while only two of them need to be computed (the two-path
-    sampling of ProxylessNAS, Cai et al. 2019, section 3.2.1).
+    sampling of ProxylessNAS, Cai et al. 2019, section 3.2.1). One alone is 1 in the forward pass and keeps the soft
+    gate's gradient (straight-through).
     """
     if not names:
         return gates
@@ -112,7 +113,10 @@ def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
     part = gates.values[rows]
     _, best = jax.lax.top_k(part, min(count, part.shape[-1]))
     kept = part * jnp.sum(jax.nn.one_hot(best, part.shape[-1], dtype=part.dtype), axis=1)
-    return Gates(gates.values.at[rows].set(kept / jnp.sum(kept, axis=-1, keepdims=True)), gates.layout)
+    rescaled = kept / jnp.sum(kept, axis=-1, keepdims=True)
+    if count == 1:
+        rescaled = jax.lax.stop_gradient(rescaled) + (part - jax.lax.stop_gradient(part))
+    return Gates(gates.values.at[rows].set(rescaled), gates.layout)
 
 
 def uniform_one_hot(layout: Layout, key: PRNGKeyArray) -> Gates:

@@ -7,8 +7,11 @@ the forward pass picks its values out. Compiling is several times faster than wi
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -65,9 +68,12 @@ class Plan:
         return _Answers(self, self.means(gates), [group(gates) for group in self.mask_groups])
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["means", "masks"], meta_fields=["plan"])
+@dataclass(frozen=True)
 class _Answers:
-    def __init__(self, plan: Plan, means: Array, masks: list[Array]):
-        self.plan, self.means, self.masks = plan, means, masks
+    plan: Plan
+    means: Array
+    masks: list[Array]
 
     def mean(self, quantity: Quantity) -> Array:
         return self.means[self.plan.mean_index[_key(quantity)]]

@@ -19,6 +19,9 @@ from jaxtyping import Array, Float
 
 Map = Float[Array, "N H W C"]
 
+FEW_GROUPS = 8
+"""Up to so many groups a 1x1 convolution is a matrix product each."""
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "none": lambda x: x,
     "relu": jax.nn.relu,
@@ -38,8 +41,10 @@ def pointwise(x: Float[Array, "*batch I"], w: Float[Array, "I O"]) -> Float[Arra
 
 def conv(x: Map, w: Float[Array, "k k I O"], stride: int, padding: int, groups: int = 1) -> Map:
     """Convolution with equal padding on all sides."""
-    if w.shape[0] == 1 and groups == 1 and padding == 0:
-        return pointwise(x[:, ::stride, ::stride] if stride > 1 else x, w[0, 0])
+    if w.shape[0] == 1 and padding == 0 and groups <= FEW_GROUPS:
+        x = x[:, ::stride, ::stride] if stride > 1 else x
+        parts = zip(jnp.split(x, groups, -1), jnp.split(w[0, 0], groups, -1), strict=True)
+        return jnp.concatenate([pointwise(part, own) for part, own in parts], -1)
     return lax.conv_general_dilated(
         x, w, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,

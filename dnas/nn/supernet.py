@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dnas.errors import InputError
 from dnas.network import Feature, Network
 from dnas.nn.drops import Drops
-from dnas.nn.forward import Forward, Switch
+from dnas.nn.forward import Forward, Own, Switch, within
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Quantity
@@ -37,11 +37,14 @@ class Supernet(nn.Module):
       space: search space or architecture (static; hashed by identity).
       paper_resolution: keep FBNetV2's plain sum over resolution grids.
       resolution_paths: evaluate only that many resolutions, those of the largest gates (None: all).
+      paths: run only that many blocks of a choice between whole blocks, those of the largest gates (None: all). Values
+        inside such a choice cannot be tapped.
     """
 
     space: Space
     paper_resolution: bool = False
     resolution_paths: int | None = None
+    paths: int | None = None
 
     @nn.compact
     def __call__(
@@ -60,7 +63,8 @@ class Supernet(nn.Module):
         """
         values = Forward(
             _FlaxParameters(self), gates, needs(self.space).plan(gates), momentum, taps=taps,
-            paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, drops=drops,
+            paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
+            drops=drops,
         )  # fmt: skip
         return _walk(self.space, values, images), values.taps
 
@@ -76,7 +80,7 @@ def _walk(space: Space, values: Forward, images: Array) -> Array:
 class _FlaxParameters:
     """Parameters and statistics as flax variables of one module."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: Supernet):
         self.module = module
 
     def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Array:
@@ -88,6 +92,14 @@ class _FlaxParameters:
     def update(self, path: str, value: Array) -> None:
         if not self.module.is_initializing():
             self.module.put_variable("batch_stats", path, value)
+
+    def under(self, path: str) -> Own:
+        needed = needs(self.module.space)
+        weights = {n: self.weight(n, *needed.weights[n]) for n in needed.weights if within(n, path)}
+        statistics = {
+            n: self.statistic(n, start, shape) for n, (shape, start) in needed.statistics.items() if within(n, path)
+        }
+        return Own(weights, statistics)
 
 
 def init(space: Space, key: PRNGKeyArray) -> Variables:
@@ -154,6 +166,9 @@ class _Shapes:
 
     def update(self, path: str, value: Array) -> None:
         pass
+
+    def under(self, path: str) -> Own:
+        raise AssertionError("shapes are noted of every branch")
 
 
 def _drawn(path: str, shape: tuple[int, ...], start: float | None, seed: list[int]) -> np.ndarray:

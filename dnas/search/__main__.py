@@ -52,6 +52,8 @@ class Arguments:
     """Power of the cost in the loss of the choices (0.6)."""
     resolution_paths: int | None = None
     """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
+    paths: int | None = None
+    """Blocks run in a step of a choice between whole blocks, of the largest gates (2); 0 for all, mixed softly."""
     skip_limit: float | None = None
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
     strategy: Literal["dmasking"] = "dmasking"
@@ -76,7 +78,7 @@ def main(args: Arguments) -> None:
     budgets = [parse_budget(text) for text in args.budget]
     names = (
         "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
-        "resolution_paths", "skip_limit",
+        "resolution_paths", "paths", "skip_limit",
     )  # fmt: skip
     settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names})
     space = load_space(args.space, args.classes)

@@ -44,7 +44,10 @@ class Learned(NamedTuple):
 def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     """`(variables, gates, images uint8, momentum) -> (logits, statistics)` of the problem's supernet."""
     s = problem.settings
-    net = Supernet(problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None)
+    net = Supernet(
+        problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
+        paths=s.paths or None,
+    )  # fmt: skip
     packing = Packing(problem.proxy)
 
     def run(variables: PackedVariables, gates: Gates, images: Array, momentum: float | Switch):

@@ -42,6 +42,8 @@ class Settings:
     temperature_end: float = 0.2
     resolution_paths: int = 2
     """Resolutions evaluated in a step, those of the largest gates (0: all, mixed softly)."""
+    paths: int = 2
+    """Blocks run in a step of a choice between whole blocks, those of the largest gates (0: all, mixed softly)."""
     paper_resolution: bool = False
     """FBNetV2's plain sum over resolution grids, without dividing by each pixel's coverage."""
 
@@ -85,6 +87,8 @@ class Settings:
         if self.warm_up < 0 or self.settle < 0 or self.warm_up + self.settle >= 1:
             found = [self.warm_up, self.settle]
             raise InputError("warm_up and settle", "out of range", found=found, accepted="shares adding up to below 1")
+        if self.paths < 0:
+            raise InputError("--paths", "out of range", found=self.paths, accepted="0 or more")
         if self.side is not None and not 1 <= self.side <= 1024:
             raise InputError("--side", "out of range", found=self.side, accepted="1 to 1024")
         return self
@@ -102,7 +106,7 @@ PRESETS: dict[PresetName, Settings] = {
     "quick": Settings(),
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
-        temperature=5.0, temperature_end=0.087, resolution_paths=0, paper_resolution=True, decide=0.0, settle=0.0,
+        temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0, paper_resolution=True, decide=0.0, settle=0.0,
         norm_batches=64,
     ),
 }  # fmt: skip

@@ -78,15 +78,18 @@ class Space:
 
     def blocks(self) -> Iterator[Block]:
         """Every block that can exist, in network order."""
-        yield from _blocks(self.nodes)
+        return (node for node in _all(self.nodes) if isinstance(node, Block))
+
+    def block_choices(self) -> tuple[Choice, ...]:
+        """The choices between whole blocks, in network order."""
+        return tuple(node.choice for node in _all(self.nodes) if isinstance(node, OneOf))
 
 
-def _blocks(nodes: Sequence[Node]) -> Iterator[Block]:
+def _all(nodes: Sequence[Node]) -> Iterator[Node]:
     for node in nodes:
+        yield node
         match node:
-            case Block():
-                yield node
             case OneOf():
-                yield from _blocks(node.branches)
+                yield from _all(node.branches)
             case Stage():
-                yield from _blocks(node.blocks)
+                yield from _all(node.blocks)

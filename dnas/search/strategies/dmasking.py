@@ -164,7 +164,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     def decide(state: State) -> State:
         """Derives the network; the supernet is assessed as it is before the weights settle."""
         derivation = derived(problem, state.arrays.theta)
-        soft = probabilities(problem.layout, state.arrays.theta)
+        soft = kept(problem, probabilities(problem.layout, state.arrays.theta))
         hard = one_hot(problem.layout, derivation.assignment)
         named = [
             (name, assessed(programs.assess, problem, state.arrays.variables, gates))
@@ -210,15 +210,23 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
 def _draw(problem: Problem):
     s, layout = problem.settings, problem.layout
-    resolutions = [c.name for c in problem.space.resolution.over]
 
     def draw(theta: Theta, key: PRNGKeyArray, number: Array, temperature: Array) -> Gates:
         gates = gumbel_softmax(layout, theta, jax.random.fold_in(key, number), temperature, noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
-        return gates if not s.resolution_paths else keep_largest(gates, resolutions, s.resolution_paths)
+        return kept(problem, gates)
 
     return draw
+
+
+def kept(problem: Problem, gates: Gates) -> Gates:
+    """The gates with what the settings' paths evaluate alone, of resolutions and of choices between whole blocks."""
+    s = problem.settings
+    for choices, count in ((problem.space.resolution.over, s.resolution_paths), (problem.space.block_choices(), s.paths)):
+        names = [c.name for c in choices if len(c) > count]
+        gates = keep_largest(gates, names, count) if count else gates
+    return gates
 
 
 def _update_weights(problem: Problem):
