@@ -30,14 +30,18 @@ def forward(space: Space, variables: Variables) -> Callable[[Any], jax.Array]:
 
 
 def initial(space: Space, seed: int = 0) -> Variables:
-    """Random initial weights with norm statistics of random images.
+    """Random initial weights with norm statistics of random images."""
+    return settled(space, init(space, jax.random.key(seed)), seed)
+
+
+def settled(space: Space, variables: Variables, seed: int = 0) -> Variables:
+    """The variables with norm statistics of random images.
 
     Without those statistics activations grow from block to block, and squeeze-excite gates of such numbers amplify
     rounding a thousand times: no two runtimes would agree. Statistics of few numbers (the last maps may be single
     pixels) would leave some of that, hence many images where they are small, and variances of at least a tenth of a
     norm's mean variance.
     """
-    variables = init(space, jax.random.key(seed))
     gates = one_hot(Layout(space.choices), {})
     batch = min(128, max(16, (1 << 20) // space.resolution.value**2))
     x = images(space, batch, seed + 1)
@@ -47,8 +51,8 @@ def initial(space: Space, seed: int = 0) -> Variables:
 
     with _cpu():
         stats = jax.jit(moments)(x)["batch_stats"]
-    settled = {n: jnp.maximum(v, 0.1 * jnp.mean(v)) if n.endswith(".var") else v for n, v in stats.items()}
-    return {"params": variables["params"], "batch_stats": settled}
+    floored = {n: jnp.maximum(v, 0.1 * jnp.mean(v)) if n.endswith(".var") else v for n, v in stats.items()}
+    return {"params": variables["params"], "batch_stats": floored}
 
 
 def images(space: Space, batch: int = 2, seed: int = 0) -> np.ndarray:

@@ -62,7 +62,7 @@ def network(name: str) -> tuple[Space, Variables]:
     else:
         published, _, side = name.partition("@")
         space = at_input(load_space(published), side=int(side))
-    return space, awake(parity.initial(space))
+    return space, parity.settled(space, awake(init(space, jax.random.key(0))))
 
 
 @functools.lru_cache(maxsize=4)

@@ -32,6 +32,11 @@ from dnas.export.count_onnx import macs  # noqa: E402
 NETWORKS = ("grouped", "attended", "tiny-0", "tiny-3", "fbnet_96@64")
 
 
+def limit(name: str) -> float:
+    """Attention amplifies no rounding of its own: there the exports agree ten times closer than is asked for."""
+    return 1e-5 if name == "attended" or name.startswith("efficientformer") else parity.LIMIT
+
+
 def runner(space, variables):
     model = onnx_export.model(trace(space), weights_of(variables))
     session = onnx_export.session(model.SerializeToString())
@@ -41,7 +46,7 @@ def runner(space, variables):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_same_numbers_and_macs(name):
     space, variables = network(name)
-    assert parity.check(space, variables, runner(space, variables), "ONNX", batch=3) < parity.LIMIT
+    assert parity.check(space, variables, runner(space, variables), "ONNX", batch=3) < limit(name)
     model = onnx_export.model(trace(space), weights_of(variables))
     assert macs(model) == count(space)["macs"]
     kinds = {node.op_type for node in model.graph.node}
@@ -61,7 +66,7 @@ def test_macs_of_every_published_network(name):
 ))  # fmt: skip
 def test_same_numbers_of_published_networks(name):
     space, variables = network(name)
-    assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
+    assert parity.check(space, variables, runner(space, variables), "ONNX") < limit(name)
 
 
 @pytest.mark.parametrize("seed", (0, 5))
