@@ -176,6 +176,9 @@ class Tracer:
     def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Value:
         raise AssertionError("a mixture in a network without choices")
 
+    def ahead(self, nodes: Sequence, x: Feature) -> None:
+        raise AssertionError("a choice in a network without choices")
+
     def tap(self, path: str, x: Feature) -> None:
         self.ends.append((path, x.value, len(self.ops)))
 

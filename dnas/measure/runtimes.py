@@ -138,6 +138,9 @@ class _Random:
     def update(self, path: str, value: Any) -> None:
         pass
 
+    def under(self, path: str) -> Any:
+        return self
+
 
 def _shape(channels: int, side: int | None, nchw: bool) -> tuple[int, ...]:
     if side is None:

@@ -11,12 +11,11 @@ to the backward pass, and so cost as much as running them all.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -103,11 +102,13 @@ def run_largest(
     chosen = jnp.where(largest == 0, len(branches), chosen)
     flat = jnp.stack([_flat([leaf for o, own in enumerate(ls) for leaf in _grown(own, plan, o)]) for ls in weights])
     longest = max(_size(body.statistics) for body in plan.bodies)
-    rows = jnp.stack([jnp.stack([*(_flat(list(s.values()), longest) for s in ls), jnp.zeros(longest)]) for ls in statistics])
+    rows = jnp.stack(
+        [jnp.stack([*(_flat(list(s.values()), longest) for s in ls), jnp.zeros(longest)]) for ls in statistics]
+    )
     y, rows = _chain(plan, inputs.x, inputs.shared, flat, largest, chosen, rows, inputs.fixed)
-    after = {}
-    for layer, updated in zip(statistics, rows, strict=True):
-        for own, row in zip(layer, updated, strict=False):
+    after: dict[str, Array] = {}
+    for layer, updated in zip(statistics, list(rows), strict=True):
+        for own, row in zip(layer, list(updated), strict=False):
             after |= _named(row, {name: leaf.shape for name, leaf in own.items()})
     return y, after
 
@@ -161,7 +162,9 @@ def _run_layers(plan: _Plan, x, shared, weights, gates, chosen, rows, fixed) -> 
         def path(carry: tuple[Array, Array], of_path: tuple[Array, Array]):
             total, rows = carry
             gate, option = of_path
-            y, row = lax.switch(_of(plan.body, option, len(runs)), [*runs, nothing], _of(plan.starts, option), rows[option])
+            y, row = lax.switch(
+                _of(plan.body, option, len(runs)), [*runs, nothing], _of(plan.starts, option), rows[option]
+            )
             return (total + gate * y, rows.at[option].set(row)), None
 
         (y, rows), _ = lax.scan(path, (jnp.zeros(like.shape, like.dtype), rows), (gates, chosen))

@@ -26,7 +26,7 @@ from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
 from dnas.nn.lookup import Lookup
 from dnas.nn.mixing import mix_grids
-from dnas.nn.program import program_of, same_layers
+from dnas.nn.program import same_layers
 from dnas.space.quantity import Quantity
 from dnas.space.space import Node, OneOf
 

@@ -8,7 +8,7 @@ the padding beyond half of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
 from dnas.network import Feature, Network
@@ -28,7 +28,8 @@ class Program(NamedTuple):
 
 def program_of(node: Node, x: Feature) -> Program:
     """The program of a block on an input of x's sizes."""
-    recorder, x = _Recorder(), replace(x, value=0)
+    recorder: Any = _Recorder()
+    x = replace(x, value=0)
     network = Network(recorder)
     y = network.masked(network.walk([node], x))
     return Program((_plain(x), *recorder.steps, _plain(y)), recorder.size, y)
@@ -107,5 +108,7 @@ def _plain(part: Any) -> Any:
             return part.value if part.is_constant else (part.over, part.table.dtype.str, part.table.tobytes())
         case list() | tuple():
             return tuple(_plain(p) for p in part)
+        case _ if is_dataclass(part):
+            return tuple(_plain(getattr(part, field.name)) for field in fields(part))
         case _:
             return part

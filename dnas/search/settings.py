@@ -106,8 +106,8 @@ PRESETS: dict[PresetName, Settings] = {
     "quick": Settings(),
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
-        temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0, paper_resolution=True, decide=0.0, settle=0.0,
-        norm_batches=64,
+        temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0, paper_resolution=True, decide=0.0,
+        settle=0.0, norm_batches=64,
     ),
 }  # fmt: skip
 

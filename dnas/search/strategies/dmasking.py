@@ -223,7 +223,10 @@ def _draw(problem: Problem):
 def kept(problem: Problem, gates: Gates) -> Gates:
     """The gates with what the settings' paths evaluate alone, of resolutions and of choices between whole blocks."""
     s = problem.settings
-    for choices, count in ((problem.space.resolution.over, s.resolution_paths), (problem.space.block_choices(), s.paths)):
+    for choices, count in (
+        (problem.space.resolution.over, s.resolution_paths),
+        (problem.space.block_choices(), s.paths),
+    ):
         names = [c.name for c in choices if len(c) > count]
         gates = keep_largest(gates, names, count) if count else gates
     return gates
