@@ -105,10 +105,11 @@ def run_largest(
     rows = jnp.stack(
         [jnp.stack([*(_flat(list(s.values()), longest) for s in ls), jnp.zeros(longest)]) for ls in statistics]
     )
-    y, rows = _chain(plan, inputs.x, inputs.shared, flat, largest, chosen, rows, inputs.fixed)
+    updated: Any
+    y, updated = _chain(plan, inputs.x, inputs.shared, flat, largest, chosen, rows, inputs.fixed)
     after: dict[str, Array] = {}
-    for layer, updated in zip(statistics, list(rows), strict=True):
-        for own, row in zip(layer, list(updated), strict=False):
+    for layer, of_layer in zip(statistics, updated, strict=True):
+        for own, row in zip(layer, of_layer, strict=False):
             after |= _named(row, {name: leaf.shape for name, leaf in own.items()})
     return y, after
 
