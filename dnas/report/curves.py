@@ -1,0 +1,228 @@
+"""The course of a search: loss, accuracy, costs and multipliers, temperature, entropy, skips; one or several runs.
+
+With one run a colour is a quantity; with several a colour is a run and a dash tells quantities apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from dnas.report.chart import Chart, Series
+from dnas.report.runs import Row, Run
+from dnas.report.scene import Point, number, series
+
+DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2.5), (8, 3, 2, 3))
+Value = Callable[[Row], float | None]
+
+
+def curves(runs: Sequence[Run]) -> list[Chart]:
+    """Every chart of the course that the runs recorded something for."""
+    made = [
+        *_parted(
+            runs, "loss", "Loss", "cross-entropy", {"weights": lambda r: r.loss, "choices": lambda r: r.theta_loss},
+            "Cross-entropy on batches of the weights' and of the choices' share of the training data; running mean.",
+        ),
+        *_parted(
+            runs, "accuracy", "Accuracy while learning", "accuracy of the supernet",
+            {"weights": lambda r: r.accuracy, "choices": lambda r: r.theta_accuracy},
+            "Share of a training batch that the supernet classifies rightly, under the gates drawn at that step; "
+            "running mean.", show=percent,
+        ),
+        _expected(runs),
+        _multipliers(runs),
+        _chart(
+            runs, "temperature", "Temperature", "temperature of the gates", {"": lambda r: r.temperature},
+            "The gates are drawn at this temperature: high mixes all options, low comes close to taking one.",
+            zero=True,
+        ),
+        _chart(
+            runs, "entropy", "Entropy of the choices", "mean entropy, nats", {"": lambda r: r.entropy},
+            "How undecided the choices are, on average over all of them: 0 is decided.", zero=True,
+        ),
+        _chart(
+            runs, "skips", "Skip share", "share of blocks", {"": lambda r: r.skip_share},
+            "Mean probability of the skip where a block may be skipped. Near 1 the search has collapsed.", zero=True,
+            show=percent,
+        ),
+    ]  # fmt: skip
+    return [chart for chart in made if any(s.points for s in chart.series)]
+
+
+def missing(runs: Sequence[Run]) -> list[str]:
+    """What none of the rows of some run recorded, in words."""
+    wanted: dict[str, Callable[[Row], object]] = {
+        "probabilities of the choices": lambda r: r.probabilities,
+        "skip share": lambda r: r.skip_share,
+        "phases of the search": lambda r: r.phase,
+        "entropy": lambda r: r.entropy,
+        "temperature": lambda r: r.temperature,
+    }
+    if any(run.facts.budgets for run in runs):
+        wanted["expected cost"] = lambda r: r.expected
+        wanted["multipliers"] = lambda r: r.multipliers
+    return [
+        name for name, value in wanted.items() if not all(any(value(r) is not None for r in run.rows) for run in runs)
+    ]
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.4g}%"
+
+
+def spans(run: Run) -> tuple[tuple[float, float, str], ...]:
+    """The phases of a run along its steps."""
+    found: list[tuple[float, float, str]] = []
+    before = 0.0
+    for row in run.rows:
+        if row.phase is not None:
+            if found and found[-1][2] == row.phase:
+                found[-1] = (found[-1][0], row.step, row.phase)
+            else:
+                found.append((before, row.step, row.phase))
+        before = row.step
+    return tuple(found)
+
+
+def _chart(
+    runs: Sequence[Run], key: str, title: str, y_label: str, values: dict[str, Value], about: str, *,
+    smooth: bool = False, zero: bool = False, show: Callable[[float], str] = number,
+) -> Chart:  # fmt: skip
+    lines = []
+    for n, run in enumerate(runs):
+        for m, (name, value) in enumerate(values.items()):
+            points = tuple(_points(run, value))
+            colour, dash = _style(n, m, len(runs))
+            label = _label(run, name, len(runs), len(values))
+            if smooth and len(points) > 12:
+                if len(runs) == 1:
+                    lines.append(Series(label, points, colour, faint=True))
+                points = tuple(smoothed(points))
+            lines.append(Series(label, points, colour, dash))
+    return Chart(
+        key, title, about, "step", y_label, tuple(lines), spans=spans(runs[0]) if len(runs) == 1 else (),
+        from_zero=zero, x_from_zero=True, y_show=show,
+    )  # fmt: skip
+
+
+def _parted(
+    runs: Sequence[Run], key: str, title: str, y_label: str, values: dict[str, Value], about: str, *,
+    show: Callable[[float], str] = number,
+) -> list[Chart]:  # fmt: skip
+    """Both quantities in one chart for one run, in a chart each for several."""
+    if len(runs) == 1:
+        return [_chart(runs, key, title, y_label, values, about, smooth=True, show=show)]
+    return [
+        _chart(runs, f"{key}-{name}", f"{title}, {name}", y_label, {"": value}, about, smooth=True, show=show)
+        for name, value in values.items()
+    ]
+
+
+def _points(run: Run, value: Value) -> Iterator[Point]:
+    for row in run.rows:
+        found = value(row)
+        if found is not None:
+            yield float(row.step), found
+
+
+def smoothed(points: Sequence[Point], share: float = 0.08) -> Iterator[Point]:
+    """Mean over a window of about `share` of the points, centred, smaller at the ends."""
+    reach = max(1, round(len(points) * share / 2))
+    sums = [0.0]
+    for _, y in points:
+        sums.append(sums[-1] + y)
+    for n, (x, _) in enumerate(points):
+        near = min(reach, n, len(points) - 1 - n)
+        yield x, (sums[n + near + 1] - sums[n - near]) / (2 * near + 1)
+
+
+def _style(run: int, part: int, runs: int) -> tuple[str, tuple[float, ...]]:
+    """Colour by quantity in one run, by run in several (a dash for quantities, and for runs beyond the colours)."""
+    if runs == 1:
+        return series(part), ()
+    return series(run), DASHES[(part + run // 8) % len(DASHES)]
+
+
+def _label(run: Run, part: str, runs: int, parts: int) -> str:
+    if runs == 1:
+        return part
+    return f"{run.name}, {part}" if parts > 1 and part else run.name
+
+
+def tested(runs: Sequence[Run]) -> list[Chart]:
+    """Accuracies after the search on one axis of names: soft, derived, settled, ...; none where none was measured."""
+    names = list(dict.fromkeys(k for run in runs for k in run.facts.inherited_accuracy if not k.endswith("_before")))
+    lines = []
+    for n, run in enumerate(runs):
+        own, where = run.facts.inherited_accuracy, run.facts.accuracy_split
+        after = tuple((float(names.index(k)), v) for k, v in own.items() if k in names)
+        before = tuple((float(names.index(k)), own[f"{k}_before"]) for k in own if f"{k}_before" in own)
+        notes = tuple(f"{run.name}, {names[int(x)]}: {y:.1%} ({where})" for x, y in after)
+        if len(runs) > 1:
+            lines.append(Series(run.name, after, series(n), dots=True, notes=notes))
+            continue
+        earlier = tuple(f"{names[int(x)]}, batch norms as they were: {y:.1%} ({where})" for x, y in before)
+        lines.append(Series("batch norms as they were", before, series(1), dots=True, hollow=True, notes=earlier))
+        tags = tuple(f"{y:.1%}" for _, y in after)
+        lines.append(Series("batch norms estimated again", after, series(0), dots=True, notes=notes, tags=tags))
+    about = (
+        "Soft: the supernet with all options mixed; derived: the network found with inherited weights; settled: the "
+        "same after learning on. Test images, which choose nothing."
+    )
+
+    def name(value: float) -> str:
+        index = round(value)
+        return names[index] if abs(value - index) < 1e-6 and 0 <= index < len(names) else ""
+
+    title, y_label = "Accuracy after the search", "accuracy on test images"
+    chart = Chart("tested", title, about, "", y_label, tuple(lines), x_show=name, y_show=percent)
+    return [chart] if names else []
+
+
+def _expected(runs: Sequence[Run]) -> Chart:
+    """Expected cost over its budget, and the cost of the network found at the end."""
+    chart = _per_budget(
+        runs, "expected", "Expected against derived cost", "cost / budget",
+        "Line: mean cost of networks drawn from the choices' probabilities, as a share of the budget. Dot: exact cost "
+        "of the network found, never above 1.",
+        lambda row, n: None if row.expected is None else row.expected[n], of_limit=True,
+    )  # fmt: skip
+    ends = []
+    for n, run in enumerate(runs):
+        for m, budget in enumerate(run.facts.budgets):
+            colour, _ = _style(n, m, len(runs))
+            note = f"{run.name}: found {budget.cost:,.6g} of {budget.budget}"
+            point = (float(run.rows[-1].step), budget.cost / budget.limit)
+            ends.append(Series("", (point,), colour, dots=True, notes=(note,)))
+    line = ((1.0, "budget"),) if ends else ()
+    return replace(chart, series=(*chart.series, *ends), references=line, y_show=percent)
+
+
+def _multipliers(runs: Sequence[Run]) -> Chart:
+    """The budgets' multipliers; of one run also the push towards using the budget."""
+    chart = _per_budget(
+        runs, "multipliers", "Multipliers of the budgets", "multiplier",
+        "How hard each budget pushes the expected cost down: raised while it is above the budget, lowered below. "
+        "Push up: how hard an unused budget pushes it up.",
+        lambda row, n: None if row.multipliers is None else row.multipliers[n],
+    )  # fmt: skip
+    ups = tuple(_points(runs[0], lambda row: row.push_up)) if len(runs) == 1 else ()
+    return replace(chart, series=(*chart.series, Series("push up", ups, series(7))) if ups else chart.series)
+
+
+def _per_budget(
+    runs: Sequence[Run], key: str, title: str, y_label: str, about: str, value: Callable[[Row, int], float | None], *,
+    of_limit: bool = False,
+) -> Chart:  # fmt: skip
+    lines = []
+    for n, run in enumerate(runs):
+        for m, budget in enumerate(run.facts.budgets):
+            scale = 1 / budget.limit if of_limit else 1.0
+            points = tuple((x, scale * y) for x, y in _points(run, lambda row, m=m: value(row, m)))
+            colour, dash = _style(n, m, len(runs))
+            several = len(run.facts.budgets) + (len(runs) == 1)
+            lines.append(Series(_label(run, budget.budget, len(runs), several), points, colour, dash))
+    return Chart(
+        key, title, about, "step", y_label, tuple(lines), spans=spans(runs[0]) if len(runs) == 1 else (),
+        from_zero=not of_limit, x_from_zero=True,
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""Where the budget goes: multiply-adds and parameters of every block, as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dnas.report.runs import Layer, Run
+from dnas.report.scene import SMALL, Item, Scene, Text, box, line, number, shortened
+
+ROW = 19.0
+MOST = 80
+
+
+def layers_scene(run: Run, width: float = 350.0, key: str = "layers") -> Scene:
+    """One row a block, in network order; of more than 80 blocks the costliest, the others together."""
+    layers, rest = _shown(run.layers)
+    label, gap = (108.0, 14.0) if width < 600 else (190.0, 40.0)
+    room = (width - label - gap) / 2
+    items: list[Item] = []
+    for n, (name, total) in enumerate((("MACs", run.macs), ("params", run.params))):
+        x = label + n * (room + gap)
+        items += [Text(x, 12, name, SMALL, colour="ink", bold=True), Text(x + room, 12, number(total), SMALL, "end")]
+        items.append(line(x, 18, x, 24 + ROW * (len(layers) + bool(rest)), stroke="line"))
+    most = [max((getattr(y, part) for y in run.layers), default=0) or 1 for part in ("macs", "params")]
+    for row, layer in enumerate(layers):
+        y = 24 + ROW * row
+        items.append(Text(label - 8, y + 12, _name(layer, label - 10), SMALL, "end", "ink"))
+        for n, part in enumerate(("macs", "params")):
+            value, total = getattr(layer, part), (run.macs, run.params)[n] or 1
+            items += _bar(label + n * (room + gap), y, room, value, most[n], total, f"s{n}", layer.path)
+    if rest:
+        macs, params = sum(y.macs for y in rest), sum(y.params for y in rest)
+        text = f"{len(rest)} other blocks: {number(macs)} multiply-adds, {number(params)} parameters"
+        items.append(Text(0, 24 + ROW * len(layers) + 12, text, SMALL))
+    about = "; ".join(f"{y.path} {y.kind} {y.macs:,} multiply-adds, {y.params:,} parameters" for y in layers)
+    height = 30 + ROW * (len(layers) + bool(rest))
+    return Scene(key, f"Where the budget goes in {run.name}", about, width, height, tuple(items))
+
+
+def _shown(layers: Sequence[Layer]) -> tuple[list[Layer], list[Layer]]:
+    if len(layers) <= MOST:
+        return list(layers), []
+    kept = set(sorted(range(len(layers)), key=lambda n: -layers[n].macs)[: MOST - 1])
+    return [y for n, y in enumerate(layers) if n in kept], [y for n, y in enumerate(layers) if n not in kept]
+
+
+def _name(layer: Layer, room: float) -> str:
+    return shortened(f"{layer.path} {layer.kind}", room, SMALL)
+
+
+def _bar(x: float, y: float, room: float, value: int, most: int, total: int, colour: str, path: str) -> list[Item]:
+    """A bar with its share of the total beside it, or inside where it is long."""
+    length = (room - 2) * value / most
+    share = value / total
+    text = f"{share:.0%}" if share >= 0.01 or not value else "<1%"
+    inside = length > room - 34
+    where = (x + length - 4, "end", "paper") if inside else (x + length + 5, "start", "muted")
+    note = f"{path}: {value:,} ({share:.1%})"
+    bar = [box(x, y + 2, max(length, 0.5), ROW - 5, fill=colour, note=note, data=True)]
+    return [*bar, Text(where[0], y + 12, text, SMALL, where[1], where[2])]

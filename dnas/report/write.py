@@ -1,0 +1,38 @@
+"""From result folders to files: the page and the pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dnas.errors import UserError
+from dnas.files import write_atomic
+from dnas.report.gallery import notes, scenes, sections
+from dnas.report.page import page
+from dnas.report.png import png
+from dnas.report.runs import read_runs
+
+
+def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None) -> list[str]:
+    """Writes the page and, with `pictures`, PNG files; returns what to tell the user. Raises `UserError`."""
+    if not folders:
+        raise UserError("no folder given; accepted: result folders of dnas.search")
+    runs = read_runs(folders)
+    if out is None:
+        out = (folders[0] if len(folders) == 1 else Path()) / "report.html"
+    if out.is_dir():
+        raise UserError(f"--out {out}: a folder, not a file")
+    made = sections(runs)
+    text = page(runs, made, notes(runs))
+    images = {} if pictures is None else {_file(n, s.key): png(s) for n, s in enumerate(scenes(made), 1)}
+    write_atomic(out, text)
+    told = [f"wrote {out} ({len(text.encode()):,} bytes)"]
+    for name, data in images.items():
+        assert pictures is not None
+        write_atomic(pictures / name, data)
+    return told + ([f"wrote {len(images)} pictures to {pictures}"] if images else [])
+
+
+def _file(position: int, key: str) -> str:
+    return f"{position:03}-{re.sub('[^a-z0-9]+', '-', key.lower()).strip('-')}.png"
