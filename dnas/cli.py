@@ -6,7 +6,8 @@ A command is a frozen dataclass of arguments (docstrings under its fields are th
         run(main, Arguments)
 
 Arguments are parsed before the function is called, and this module imports no jax, so `--help` and mistakes in the
-arguments answer at once. Exit codes: 0 done, 1 a fault of ours (with traceback), 2 a mistake in the input (one line).
+arguments answer at once. Exit codes: 0 done, 1 a fault of ours (with traceback), 2 a mistake in the input, or a limit
+of the machine that the user can do something about (one line).
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-import tyro
-
-from dnas.errors import Stopped, UserError
+from dnas.errors import Stopped, UserError, what_to_try
+from dnas.usage import read_arguments
 
 Arguments = TypeVar("Arguments")
 
@@ -29,14 +29,14 @@ def run(main: Callable[[Arguments], int | None], arguments: type[Arguments], arg
 
 
 def parse(arguments: type[Arguments], argv: list[str] | None = None) -> Arguments:
-    """The arguments of a command line; usage errors exit with code 2."""
+    """The arguments of a command line; usage errors are one line and exit with code 2."""
     module = sys.modules[arguments.__module__]
     spec = getattr(module, "__spec__", None)
     name = spec.name.removesuffix(".__main__") if spec else arguments.__module__
-    return tyro.cli(
-        arguments, args=argv, prog=f"python -m {name}", description=arguments.__doc__,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )  # fmt: skip
+    try:
+        return read_arguments(arguments, argv, f"python -m {name}")
+    except UserError as error:
+        sys.exit(_tell(str(error)))
 
 
 def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
@@ -46,8 +46,7 @@ def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return _tell(str(error))
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
@@ -55,9 +54,31 @@ def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader has gone (`| head`); nothing may be flushed to it any more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 0
+    except OSError as error:
+        line = what_to_try(error)
+        if line is None:
+            raise
+        if error.filename is None:
+            _close_stdout()
+        return _tell(line)
+    except Exception as error:
+        line = what_to_try(error)
+        if line is None:
+            raise
+        return _tell(line)
+
+
+def _tell(message: str) -> int:
+    """Prints one line; the exit code of mistakes."""
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _close_stdout() -> None:
+    """The reader has gone (`| head`), or its disk is full: nothing may be flushed to it any more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def console() -> Any:

@@ -7,6 +7,7 @@ Every message a user can cause is a `UserError`; the command lines turn it into 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -45,6 +46,37 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` for the known name nearest to `name`, else an empty string."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean '{near[0]}'?" if near else ""
+
+
+_LIMITS = {
+    errno.ENOSPC: "the disk is full; free some space, or write to another disk with --out",
+    errno.EDQUOT: "your quota on this disk is used up; free some space, or write to another disk with --out",
+    errno.EFBIG: "larger than this shell lets a file be (ulimit -f); raise the limit, or write less",
+    errno.EROFS: "this file system is read-only; write to another folder with --out",
+    errno.EACCES: "permission denied; check whose file or folder it is, or write to another one with --out",
+    errno.EPERM: "not permitted; check whose file or folder it is, or write to another one with --out",
+}
+_MEMORY = "out of memory; try a smaller --batch-size or --side, or close other programs"
+
+
+def what_to_try(error: BaseException) -> str | None:
+    """One line about a limit of the machine (disk, permission, memory) and what to do; None for any other error."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM or isinstance(error, MemoryError):
+        return _MEMORY
+    if isinstance(error, OSError):
+        hint = _LIMITS.get(error.errno or 0)
+        where = "standard output" if error.filename is None else error.filename
+        return None if hint is None else f"{where}: {hint}"
+    # XLA's error class differs between versions and is not worth importing jax for: its status code is what counts.
+    if "RESOURCE_EXHAUSTED" in str(error) and type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError"):
+        return f"{_MEMORY} ({_short(str(error).splitlines()[0], 160)})"
+    return None
+
+
+def cannot_write(path: object, error: OSError) -> UserError:
+    """The error of a file that could not be written, with what to try."""
+    hint = _LIMITS.get(error.errno or 0, error.strerror or str(error))
+    return UserError(f"{path}: cannot write: {hint}")
 
 
 def _short(value: object, limit: int = 80) -> str:

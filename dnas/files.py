@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dnas.errors import InputError, UserError
+from dnas.errors import InputError, UserError, cannot_write
 
 MAX_YAML = 1 << 20
 MAX_JSON = 16 << 20
 MAX_DEPTH = 64
+MAX_INTEGER = 1 << 62
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Writes `path` so that a reader, or a crash, sees the former file whole or the new one whole."""
-    data = data.encode() if isinstance(data, str) else data
+    data = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # A name of its own length would be too long where the file's name is as long as names may be.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     except OSError as error:
-        raise UserError(f"{path}: cannot write here: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
+    except ValueError as error:  # a null byte in the name
+        raise UserError(f"{str(path)!r}: not a file name: {error}") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -33,7 +40,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot write: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     finally:
         if os.path.exists(name):
             os.unlink(name)
@@ -109,41 +116,46 @@ def read_document(path: Path) -> Document:
     return Document(shown, data, lines)
 
 
-def parse_json(text: str, shown: str) -> Any:
-    """JSON text as plain data, within the depth bound; raises `InputError`."""
+def parse_json(text: str, shown: str, line: int | None = None) -> Any:
+    """JSON text as plain data, within the bounds of depth and size of numbers; raises `InputError`.
+
+    Args:
+        line: where the text stands in its file, for files of one object a line.
+    """
+    where = shown if line is None else f"{shown}:{line}"
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in pairs:
             if key in result:
-                raise InputError(shown, f"the key '{key}' stands twice")
+                raise InputError(where, f"the key '{key}' stands twice")
             result[key] = value
         return result
 
     def refuse(constant: str) -> None:
-        raise InputError(shown, "not a JSON number", found=constant)
+        raise InputError(where, "not a JSON number", found=constant)
+
+    def number(text: str) -> float | int:
+        value = float(text)
+        if not math.isfinite(value):
+            raise InputError(where, "not a finite number", found=text)
+        if abs(value) > MAX_INTEGER and text.lstrip("-").isdigit():
+            raise InputError(where, "too large an integer", found=text)
+        return int(text) if text.lstrip("-").isdigit() else value
 
     depth = deepest = 0
-    quoted = escaped = False
-    for char in text:
-        if quoted:
-            quoted = escaped or char != '"'
-            escaped = not escaped and char == "\\"
-        elif char == '"':
-            quoted = True
-        elif char in "[{":
-            depth += 1
-            deepest = max(depth, deepest)
-        elif char in "]}":
-            depth -= 1
+    for token in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        deepest = max(depth, deepest)
     if deepest > MAX_DEPTH:
-        raise InputError(shown, f"nested {deepest} deep", accepted=f"at most {MAX_DEPTH}")
+        raise InputError(where, f"nested {deepest} deep", accepted=f"at most {MAX_DEPTH}")
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=number, parse_int=number)
     except json.JSONDecodeError as error:
-        raise InputError(f"{shown}:{error.lineno}", f"not JSON: {error.msg}") from error
+        at = f"{shown}:{error.lineno if line is None else line}"
+        raise InputError(at, f"not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(shown, f"not JSON: {error}") from error
+        raise InputError(where, f"not JSON: {error}") from error
 
 
 def _refuse_aliases_and_depth(text: str, shown: str) -> None:

@@ -23,6 +23,8 @@ from dnas.report.scene import (
 
 TALL = 108.0
 """Height of the widest block, of one network alone."""
+SLOT = 62.0
+"""Least room of a block along a row."""
 MAPS = 30.0
 """Side of the square of the input image."""
 LINEAR_UP_TO = 24
@@ -35,11 +37,10 @@ def network_scene(run: Run, width: float, key: str = "network", tall: float = TA
 
     Height is channels (in, hidden, out), colour the kernel, the square below the map's side, with its number.
     """
-    slot = 64.0
-    per_row = max(1, int((width - 8) // slot))
+    most = max(1, int((width - 8) // SLOT))
+    per_row = math.ceil(len(run.layers) / math.ceil(len(run.layers) / most))
+    slot = min(146.0, (width - 8) / per_row)
     rows = [run.layers[n : n + per_row] for n in range(0, len(run.layers), per_row)]
-    if len(rows) == 1:
-        slot = min(146.0, (width - 8) / len(run.layers))
     scale, proportion = _scale(run.layers, tall)
     items, top = _legend(run.layers, proportion, width)
     row_height = tall + 96
@@ -54,18 +55,19 @@ def network_scene(run: Run, width: float, key: str = "network", tall: float = TA
 
 def expansion(layer: Layer) -> float | None:
     """Hidden over input width, of a block that has a hidden width."""
-    hidden = layer.fields.get("hidden")
-    return hidden / layer.channels_in if _is_count(hidden) else None
+    hidden = _count(layer, "hidden")
+    return None if hidden is None else hidden / layer.channels_in
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _count(layer: Layer, field: str) -> int | None:
+    """A field that counts something, or None."""
+    value = layer.fields.get(field)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _widths(layer: Layer) -> tuple[int, int, int]:
-    """Channels in, inside and out."""
-    hidden = layer.fields.get("hidden")
-    return layer.channels_in, int(hidden) if _is_count(hidden) else 0, layer.channels  # type: ignore[arg-type]
+    """Channels in, inside (0: nothing inside) and out."""
+    return layer.channels_in, _count(layer, "hidden") or 0, layer.channels
 
 
 def _scale(layers: Sequence[Layer], tall: float) -> tuple[Callable[[float], float], str]:
@@ -78,7 +80,7 @@ def _scale(layers: Sequence[Layer], tall: float) -> tuple[Callable[[float], floa
 
 def _legend(layers: Sequence[Layer], proportion: str, width: float) -> tuple[list[Item], float]:
     """Colours of the kernels in use and what height means; the items and the height they take."""
-    kernels: list[int] = sorted({k for layer in layers if _is_count(k := layer.fields.get("kernel"))})  # type: ignore[type-var]
+    kernels = sorted({k for layer in layers if (k := _count(layer, "kernel")) is not None})
     items: list[Item] = []
     x, y = 4.0, 12.0
     entries = [(_colour(k), f"{k}×{k}") for k in kernels] + [(_colour(None), "no kernel")]
@@ -111,8 +113,7 @@ def _block(
         xs, ys = (left, right), (a, b)
     upper = [(px, middle - max(py, 0.6)) for px, py in zip(xs, ys, strict=True)]
     lower = [(px, middle + max(py, 0.6)) for px, py in zip(reversed(xs), reversed(ys), strict=True)]
-    kernel = layer.fields.get("kernel")
-    colour = _colour(kernel if _is_count(kernel) else None)
+    colour = _colour(_count(layer, "kernel"))
     outline = Shape(tuple(upper + lower), "line", colour, 0.8, note=_told(layer, run), data=True)
     items: list[Item] = [outline]
     if layer.fields.get("se") is True:
@@ -123,8 +124,8 @@ def _block(
 def _words(layer: Layer, x: float, y: float, slot: float) -> list[Item]:
     """Kind; kernel and expansion; channels out."""
     room = slot - 3
-    kernel, e = layer.fields.get("kernel"), expansion(layer)
-    what = f"{kernel}×{kernel}" if _is_count(kernel) else ""
+    kernel, e = _count(layer, "kernel"), expansion(layer)
+    what = f"{kernel}×{kernel}" if kernel else ""
     if e is not None:
         what += f" e{e:.3g}"
     lines = [(layer.kind, "ink", True), (what.strip(), "muted", False), (f"→ {layer.channels}", "muted", False)]
@@ -152,16 +153,16 @@ def _map(layer: Layer, run: Run, x: float, bottom: float) -> list[Item]:
     ]
 
 
-def _colour(kernel: object) -> str:
+def _colour(kernel: int | None) -> str:
     """The colour of a kernel's side; other sides than the usual share the last one."""
-    return "grid" if kernel is None else KERNELS.get(kernel, f"k{KINDS - 1}")  # type: ignore[arg-type]
+    return "grid" if kernel is None else KERNELS.get(kernel, f"k{KINDS - 1}")
 
 
 def _sentence(layer: Layer) -> str:
     e = expansion(layer)
-    kernel = layer.fields.get("kernel")
+    kernel = _count(layer, "kernel")
     parts = [f"{layer.kind} {layer.channels_in} to {layer.channels} channels"]
-    parts += [f"kernel {kernel}"] if _is_count(kernel) else []
+    parts += [f"kernel {kernel}"] if kernel else []
     parts += [f"expansion {e:.3g}"] if e is not None else []
     parts += [f"map {layer.side}"] if layer.side is not None else []
     return ", ".join(parts)

@@ -205,7 +205,7 @@ def read_history(path: Path, budgets: int | None = None) -> Iterator[Row]:
     last = -1
     for number, text in enumerate(lines, 1):
         where = f"{path}:{number}"
-        row = _converted(parse_json(text, where), Row, where)
+        row = _converted(parse_json(text, str(path), number), Row, where)
         if row.step <= last:
             raise InputError(where, f"step {row.step} after step {last}", accepted="growing steps")
         last = row.step
