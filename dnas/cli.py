@@ -21,6 +21,8 @@ from dnas.errors import Stopped, UserError, what_to_try
 from dnas.usage import read_arguments
 
 Arguments = TypeVar("Arguments")
+LONGEST = 1500
+"""Characters of an error's line."""
 
 
 def run(main: Callable[[Arguments], int | None], arguments: type[Arguments], argv: list[str] | None = None) -> NoReturn:
@@ -71,8 +73,11 @@ def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
 
 
 def _tell(message: str) -> int:
-    """Prints one line; the exit code of mistakes."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    """Prints one line; the exit code of mistakes. What a file holds is shown without its control characters."""
+    line = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(message.split()))
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    print(f"error: {line}", file=sys.stderr)
     return 2
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 
 
@@ -25,6 +26,13 @@ class InputError(UserError):
         if accepted is not None:
             notes.append(f"accepted: {accepted}")
         super().__init__(f"{where}: {problem}" + (f" ({'; '.join(notes)})" if notes else ""))
+
+
+def explained(problem: object, known: Iterable[str]) -> str:
+    """A message of msgspec's, with the known field nearest to an unknown one."""
+    text = str(problem)
+    unknown = re.search("unknown field `(.*?)`", text)
+    return text + suggestion(unknown[1], known) if unknown else text
 
 
 class MissingExtra(UserError):

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +24,36 @@ _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Writes `path` so that a reader, or a crash, sees the former file whole or the new one whole."""
-    data = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes | str]) -> None:
+    """Writes files that belong together: each whole or not at all, and none takes its place before all are written.
+
+    Raises `UserError` with what to try where one cannot be written; then all former files stand.
+    """
+    staged: dict[Path, str] = {}
+    path = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own length would be too long where the file's name is as long as names may be.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Without the whole name, which may be as long as names can be.
+            handle, staged[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(staged[path], 0o644)
+        for path, name in staged.items():
+            os.replace(name, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     except ValueError as error:  # a null byte in the name
         raise UserError(f"{str(path)!r}: not a file name: {error}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
     finally:
-        if os.path.exists(name):
-            os.unlink(name)
+        for name in staged.values():
+            if os.path.exists(name):
+                os.unlink(name)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -150,10 +160,15 @@ def parse_json(text: str, shown: str, line: int | None = None) -> Any:
     if deepest > MAX_DEPTH:
         raise InputError(where, f"nested {deepest} deep", accepted=f"at most {MAX_DEPTH}")
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=number, parse_int=number)
+        value = json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=number, parse_int=number)
+        if r"\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         at = f"{shown}:{error.lineno if line is None else line}"
         raise InputError(at, f"not JSON: {error.msg}") from error
+    except UnicodeEncodeError as error:
+        raise InputError(where, "half a character (an unpaired surrogate)") from error
     except (ValueError, RecursionError) as error:
         raise InputError(where, f"not JSON: {error}") from error
 
@@ -201,7 +216,11 @@ def _scalar(node: yaml.Node, shown: str) -> Any:
     allowed = {f"tag:yaml.org,2002:{t}" for t in ("str", "int", "float", "bool", "null")}
     if not isinstance(node, yaml.ScalarNode) or node.tag not in allowed:
         raise InputError(f"{shown}:{node.start_mark.line + 1}", "not a plain value", found=node.tag.split(":")[-1])
+    where = f"{shown}:{node.start_mark.line + 1}"
     try:
-        return _SCALARS.construct_object(node, deep=True)
+        value = _SCALARS.construct_object(node, deep=True)
     except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{shown}:{node.start_mark.line + 1}", f"not a value: {error}", found=node.value) from error
+        raise InputError(where, f"not a value: {error}", found=node.value) from error
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise InputError(where, "too large an integer", found=node.value)
+    return value

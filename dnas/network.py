@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from dnas.blocks import KINDS, Fields
 from dnas.cost.ledger import Record
-from dnas.errors import InputError, UserError
+from dnas.errors import InputError, UserError, suggestion
 from dnas.space.expr import Expression, parse
 from dnas.space.fields import Formula
 from dnas.space.quantity import Product, Quantity, indicator
@@ -428,7 +428,8 @@ def evaluated_fields(node: Block, x: Feature) -> dict[str, Quantity]:
             return done[name]
         if name not in kind.fields:
             accepted = ", ".join((*kind.fields, "in", "side"))
-            raise InputError(node.where, f"unknown name '{name}' in a formula of {node.path}", accepted=accepted)
+            near = suggestion(name, (*kind.fields, "in", "side"))
+            raise InputError(node.where, f"unknown name '{name}' in a formula of {node.path}{near}", accepted=accepted)
         if name in active:
             raise InputError(node.where, f"{node.path}.{name} depends on itself ({' -> '.join((*active, name))})")
         active.append(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
 import sys
 import types
@@ -27,8 +28,8 @@ _VALUE = re.compile(
     r"Error parsing (?P<name>\S+): (?:no type matching )?(?P<wanted>.*?) could be instantiated from (?P<found>\[.*?\])"
 )
 _MISSING = re.compile(r"(?:Missing|Expected).*? for (?:argument )?'(?P<name>.*?)'")
-_FRAME = re.compile("[│╭╮╰╯]")
-_RULE = re.compile(r"^\s*─{4,}\s*$")
+_FRAME = re.compile(r"^[│|╭╰+]|[│|╮╯+]$")
+_RULE = re.compile(r"^[\s─-]{4,}$")
 
 
 def read_arguments(arguments: type[Arguments], argv: Sequence[str] | None, prog: str) -> Arguments:
@@ -109,13 +110,11 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserError:
     """What tyro printed in its box, as one line in the style of every other mistake."""
-    lines = [_FRAME.sub("", line).rstrip() for line in box.splitlines()]
-    title = lines[0].strip("─ ") if lines else "mistake in the arguments"
-    body: list[str] = []
-    for line in lines[1:]:
-        if _RULE.match(line) or not line.strip():
-            break
-        body.append(line.strip())
+    # Where standard output is not UTF-8, the box is made of spaces and a rule stands below its title.
+    lines = [_FRAME.sub("", line).strip() for line in box.splitlines()]
+    title = lines[0].strip("─- ") if lines else "mistake in the arguments"
+    rest = itertools.dropwhile(lambda line: not line or _RULE.match(line), lines[1:])
+    body = list(itertools.takewhile(lambda line: line and not _RULE.match(line), rest))
     text = " ".join(body)
     if match := _CHOICE.search(text):
         known = [name.strip(" '\"") for name in match["known"].split(",")]

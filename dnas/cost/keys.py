@@ -176,6 +176,8 @@ def _parsed(kind: str, name: str, text: str, where: str) -> Any:
         raise InputError(where, f"not a number for '{name}'", found=text) from None
     if name in ("side", "in") and not (isinstance(value, int) and 1 <= value <= 1_000_000):
         raise InputError(where, f"not accepted for '{name}'", found=text, accepted="an integer from 1")
+    if not abs(value) <= 1_000_000:
+        raise InputError(where, f"not accepted for '{name}'", found=text, accepted="a number up to 1,000,000")
     return value
 
 

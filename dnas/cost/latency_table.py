@@ -24,7 +24,7 @@ import msgspec
 
 from dnas.blocks import KINDS
 from dnas.cost.keys import canonical
-from dnas.errors import InputError, suggestion
+from dnas.errors import InputError, explained, suggestion
 from dnas.files import MAX_JSON, parse_json, read_bytes, write_json
 
 Plain = str | int | float | bool | None
@@ -120,6 +120,7 @@ def milliseconds(entry: float | Entry) -> float:
 
 
 TOP = LatencyTable.__struct_fields__
+_NESTED = [name for part in (Measured, Source, Fit, Crossed) for name in part.__struct_fields__]
 
 
 def read_table(path: str | Path) -> LatencyTable:
@@ -167,7 +168,7 @@ def table_from_data(data: Any, shown: str) -> LatencyTable:
         table = msgspec.convert({**data, "entries": {}}, LatencyTable)
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `$.")
-        raise InputError(f"{shown}: {place.rstrip('`')}" if place else shown, problem) from None
+        raise InputError(f"{shown}: {place.rstrip('`')}" if place else shown, explained(problem, _NESTED)) from None
     table = msgspec.structs.replace(table, entries=checked)
     for kind in table.in_base:
         if kind not in KINDS:
@@ -187,7 +188,8 @@ def _entry(value: Any, where: str) -> float | Entry:
         try:
             value = msgspec.convert(value, Entry)
         except msgspec.ValidationError as error:
-            raise InputError(where, str(error).replace(" - at `$", " at `entry")) from None
+            problem = str(error).replace(" - at `$", " at `entry")
+            raise InputError(where, explained(problem, Entry.__struct_fields__)) from None
         number = value.ms
         if value.spread is not None and not (math.isfinite(value.spread) and value.spread >= 0):
             raise InputError(where, "a spread that cannot be", found=value.spread, accepted="milliseconds from 0")

@@ -111,4 +111,9 @@ def merged(cost: Cost, limit: int = 4096) -> Cost:
 
 def by_block(records: Sequence[Record], paths: Sequence[str]) -> dict[str, list[Record]]:
     """The records under each block's path."""
-    return {path: [r for r in records if r.path == path or r.path.startswith(path + ".")] for path in paths}
+    found: dict[str, list[Record]] = {path: [] for path in paths}
+    for record in records:
+        parts = record.path.split(".")
+        for length in range(1, len(parts) + 1):
+            found.get(".".join(parts[:length]), []).append(record)
+    return found

@@ -22,7 +22,7 @@ from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
 from dnas.export.extras import need, unusable
 from dnas.export.trace import trace, weights_of
-from dnas.files import write_atomic
+from dnas.files import write_together
 from dnas.nn.supernet import Variables
 from dnas.results import read_result
 from dnas.space.space import Space
@@ -51,11 +51,9 @@ def export(arch: str, to: str, weights: Path | None = None, out: Path | None = N
     else:
         variables, notes = weight_files.load(weights, space), []
     made = MAKERS[to](space, graph, variables, out)
-    for ending, data in made.files.items():
-        path = out.with_suffix(ending) if ending else out
-        write_atomic(path, data)
-        notes.append(f"wrote {path} ({len(data):,} bytes)")
-    return [*made.lines, *notes]
+    files = {out.with_suffix(ending) if ending else out: data for ending, data in made.files.items()}
+    write_together(files)
+    return [*made.lines, *notes, *(f"wrote {path} ({len(data):,} bytes)" for path, data in files.items())]
 
 
 def _onnx(space: Space, graph: Any, variables: Variables, out: Path) -> Made:

@@ -12,7 +12,7 @@ from dnas.cost import ledger
 from dnas.cost.latency import Coverage, latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import Cost
-from dnas.errors import InputError, UserError
+from dnas.errors import InputError, UserError, suggestion
 from dnas.network import Network
 from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
@@ -45,7 +45,9 @@ def parse_budget(text: str) -> Budget:
     """Reads a budget; raises `InputError` naming the accepted forms."""
     match = _FORM.fullmatch(text.strip())
     if match is None:
-        raise InputError("--budget", "not a budget", found=text, accepted=ACCEPTED)
+        unit = text.strip().lstrip("0123456789.").lstrip("kMG")
+        near = suggestion(unit, ("FLOPs", "MACs", "params", "ms@TABLE"))
+        raise InputError("--budget", f"not a budget{near}", found=text, accepted=ACCEPTED)
     number, size, unit, time_unit, table = match.groups()
     try:
         value = float(number)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnas.errors import InputError, UserError, suggestion
+from dnas.files import MAX_INTEGER
 from dnas.space.quantity import Quantity
 
 MAX_LENGTH = 200
@@ -56,7 +57,10 @@ class Expression:
 
         def at_point(*values: Any) -> Any:
             try:
-                return _value(self.tree, dict(zip(self.names, values, strict=True)))
+                value = _value(self.tree, dict(zip(self.names, values, strict=True)))
+                if isinstance(value, int) and abs(value) > MAX_INTEGER:
+                    raise OverflowError("too large an integer")
+                return value
             except (ArithmeticError, TypeError, ValueError) as error:
                 raise InputError(self.where, f"cannot compute '{self.text}': {error}") from error
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dnas.errors import InputError
+from dnas.errors import InputError, suggestion
 from dnas.space.quantity import Option
 
 REQUIRED = object()
@@ -83,7 +83,8 @@ class Field:
         except msgspec.ValidationError:
             raise InputError(where, "not accepted here", found=value, accepted=self.accepts) from None
         if not self.check(value):
-            raise InputError(where, "not accepted here", found=value, accepted=self.accepts)
+            near = suggestion(value, self.names) if self.names else ""
+            raise InputError(where, f"not accepted here{near}", found=value, accepted=self.accepts)
         return value
 
 

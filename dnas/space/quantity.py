@@ -26,6 +26,8 @@ Gates = Mapping[str, Any]
 """Choice name -> array [options]: one weight an option (numpy or jax)."""
 
 MAX_TABLE = 4_000_000
+MAX_LOOP = 200_000
+"""Entries of a table that is computed one by one: a tenth of a second."""
 _DTYPES = {bool: np.bool_, int: np.int64, float: np.float64}
 
 
@@ -73,7 +75,7 @@ class Quantity:
         tables = [np.broadcast_to(q.table_over(over), shape_of(over)) for q in quantities]
         if isinstance(function, np.ufunc) and all(t.dtype != object for t in tables):
             return Quantity(over, np.asarray(function(*tables))).simplify()
-        result = np.empty(shape_of(over), dtype=object)
+        result = np.empty(shape_of(over, MAX_LOOP), dtype=object)
         flat = result.reshape(-1)
         for index, values in enumerate(zip(*(t.reshape(-1) for t in tables), strict=True)):
             flat[index] = function(*(v.item() if isinstance(v, np.generic) else v for v in values))
@@ -175,10 +177,11 @@ def union(quantities: Iterable[Quantity]) -> tuple[Choice, ...]:
     return tuple(dict.fromkeys(choice for q in quantities for choice in q.over))
 
 
-def shape_of(over: Iterable[Choice]) -> tuple[int, ...]:
+def shape_of(over: Iterable[Choice], most: int = MAX_TABLE) -> tuple[int, ...]:
     """Numbers of options; raises `UserError` where the joint table would be too large to hold."""
+    over = tuple(over)
     shape = tuple(len(c) for c in over)
-    if math.prod(shape) > MAX_TABLE:
+    if math.prod(shape) > most:
         names = ", ".join(c.name for c in over)
         raise UserError(
             f"a quantity depends jointly on too many choices ({math.prod(shape):,} combinations of {names}); "

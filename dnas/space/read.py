@@ -45,6 +45,7 @@ EXTRA = ("costs", "search", "training", "preprocessing", "choices_taken", "label
 MAX_NODES = 2000
 INDEX = "index"
 """The name under which a repetition finds its own number."""
+_NAME = re.compile(r"[\w][\w .+()=,-]{0,99}")
 
 
 def read_space(path: str | Path) -> Space:
@@ -86,9 +87,11 @@ class _Reader:
             if key not in data:
                 raise InputError(self.document.where(()), f"'{key}' is missing", accepted=", ".join(TOP))
         size = self._mapping(data["input"], ("input",), ("channels", "classes", "resolution")) | self.override
-        name = data.get("name", Path(self.document.path).stem)
-        if not isinstance(name, str):
-            raise InputError(self.document.where(("name",)), "not text", found=name)
+        name = data.get("name", _name_of_file(self.document.path))
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            # Names become file names, and stand in exported code.
+            accepted = "letters, digits, spaces and . _ - + ( ) = , at most 100, a letter or digit first"
+            raise InputError(self.document.where(("name",)), "not a name", found=name, accepted=accepted)
         scope: dict[str, Quantity] = {
             key: self._input(size.get(key, default), key)
             for key, default in (("channels", 3), ("classes", 1000), ("resolution", 224))
@@ -324,6 +327,11 @@ class _Reader:
             options = msgspec.convert(value, Options, strict=True).options(where)
         except msgspec.ValidationError as error:
             accepted = "{choices: [...]} or {range: [low, high, step]}"
+            unknown = [key for key in value if key not in Options.__struct_fields__]
+            if unknown:
+                near = suggestion(str(unknown[0]), Options.__struct_fields__)
+                problem = f"not a choice: unknown key '{unknown[0]}'{near}"
+                raise InputError(where, problem, found=value, accepted=accepted) from None
             raise InputError(where, f"not a choice: {error}", found=value, accepted=accepted) from None
         if len(options) == 1:
             return Quantity.constant(options[0])
@@ -396,6 +404,12 @@ class _Reader:
         if not isinstance(value, list):
             raise InputError(self.document.where((key,)), "not a list", found=value)
         return value
+
+
+def _name_of_file(path: str) -> str:
+    """The name of a space whose file does not say: the file's, without what a name cannot hold."""
+    kept = re.sub(r"[^\w .+()=,-]", "_", Path(path).stem)[:100].lstrip(" .+()=,-")
+    return kept or "unnamed"
 
 
 def _names_in(value: Any) -> set[str]:

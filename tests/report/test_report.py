@@ -146,7 +146,7 @@ def test_old_histories_lack_things_and_the_page_says_so(tmp_path):
 def test_names_cannot_break_the_page(tmp_path):
     run = folder("tiny-0", tmp_path)
     document = json.loads((run / "architecture.json").read_text())
-    bad = "</title><script>alert(1)</script>\x00\x1b[31m\ud800&\"'"
+    bad = "</title><script>alert(1)</script>\x00\x1b[31m&\"'"
     document["search"] |= {"space": bad, "warnings": [bad], "strategy": bad, "accuracy_split": bad}
     (run / "architecture.json").write_text(json.dumps(document))
     assert report(str(run)) == 0

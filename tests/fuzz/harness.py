@@ -1,0 +1,262 @@
+"""Spoilt files through every reader: a correct read, or one clear line; never a traceback, a hang or a stray file.
+
+    python -m tests.fuzz.harness 20000 --seed 1        prints what fails, with the case's number
+
+Expected: no line but the last, `20,000 cases, 0 failures`; about 10 minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from dnas import cli, count, lut, spaces
+from dnas.catalogue import find_space, find_table, load_space
+from dnas.report import __main__ as report
+
+from .mutations import BYTES, nasty, value_replaced
+
+SECONDS = 5.0
+"""Of this process: seconds on the clock say little on a busy machine."""
+MEMORY = 1 << 30
+STORED = Path(__file__).parents[1] / "report" / "runs" / "tiny-0"
+
+
+class TooLong(BaseException):
+    """Raised by the timer; not an Exception, so that no reader takes it for its own."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of file: good ones to begin with, and the commands that read them."""
+
+    name: str
+    file: str
+    seeds: tuple[bytes, ...]
+    commands: tuple[Callable[[Path, Path], int], ...]
+    parse: Callable[[bytes], Any] | None = None
+    """Bytes of a good file as plain data; None where the file is binary."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    case: int
+    target: str
+    what: str
+    data: bytes
+
+
+def targets() -> dict[str, Target]:
+    """Everything that a user can hand to dnas as a file."""
+    published = [find_space(n).read_bytes() for n in ("fbnet_c", "fbnetv2_f4")]
+    found = {
+        "space": Target(
+            "space", "mine.yaml", tuple(find_space(n).read_bytes() for n in ("tiny", "fbnetv1_32", "fbnetv2")),
+            (_command(spaces, "{}", "--json"),), yaml.safe_load,
+        ),
+        "architecture": Target(
+            "architecture", "mine.yaml", tuple(published),
+            (_command(count, "{}", "--json"), _command(count, "{}", "--convention", "timm")), yaml.safe_load,
+        ),
+        "exported": Target(
+            "exported", "run/architecture.json", ((STORED / "architecture.json").read_bytes(),),
+            (_command(count, "{}", "--json"), _report), json.loads,
+        ),
+        "table": Target(
+            "table", "mine.json", tuple(find_table(n).read_bytes() for n in ("pixel3", "eyeriss")),
+            (_command(lut, "check", "{}"), _command(lut, "show", "{}", "--space", "tiny")), json.loads,
+        ),
+        "history": Target(
+            "history", "run/history.jsonl", ((STORED / "history.jsonl").read_bytes(),), (_report,), _rows,
+        ),
+        "weights": Target("weights", "mine.safetensors", (_weights(),), (_load_weights,)),
+    }  # fmt: skip
+    return found
+
+
+def _rows(data: bytes) -> list[Any]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def _command(module: Any, *argv: str) -> Callable[[Path, Path], int]:
+    def run(file: Path, out: Path) -> int:
+        arguments = cli.parse(module.Arguments, [a.replace("{}", str(file)) for a in argv])
+        return cli.call(module.main, arguments)
+
+    return run
+
+
+def _report(file: Path, out: Path) -> int:
+    argv = [str(file.parent), "--out", str(out / "report.html")]
+    return cli.call(report.main, cli.parse(report.Arguments, argv))
+
+
+_ARCHITECTURE = STORED / "architecture.json"
+
+
+def _weights() -> bytes:
+    import jax
+
+    from dnas import weights
+    from dnas.nn.supernet import abstract_variables
+
+    space = load_space(_ARCHITECTURE)
+    draw = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as home:
+        file = Path(home, "w.safetensors")
+        weights.save(
+            file, space, jax.tree.map(lambda a: draw.normal(size=a.shape).astype(np.float32), abstract_variables(space))
+        )
+        return file.read_bytes()
+
+
+def _load_weights(file: Path, out: Path) -> int:
+    from dnas import weights
+
+    return cli.call(lambda path: weights.load(path, load_space(_ARCHITECTURE)) and 0, file)
+
+
+def spoilt(target: Target, case: int, seed: int) -> bytes:
+    """The file of a case."""
+    draw = random.Random(f"{seed} {target.name} {case}")
+    data = draw.choice(target.seeds)
+    how = draw.random()
+    if how < 0.04:
+        return nasty(draw)
+    if how < 0.5 and target.parse is not None:
+        changed = value_replaced(target.parse(data), draw)
+        if target.name == "history":
+            return b"\n".join(_dumped(row) for row in changed) if isinstance(changed, list) else _dumped(changed)
+        data = _dumped(changed)
+        return draw.choice(BYTES)(data, draw) if draw.random() < 0.1 else data
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        data = draw.choice(BYTES)(data, draw) if data else data
+    return data
+
+
+def _dumped(value: Any) -> bytes:
+    """JSON, which is YAML too; lone surrogates stay escapes."""
+    return json.dumps(value).encode()
+
+
+def run(cases: int, seed: int = 0, names: tuple[str, ...] = ()) -> Iterator[Failure]:
+    """Runs the cases, spread over the targets; yields what fails."""
+    chosen = [t for name, t in targets().items() if not names or name in names]
+    home = Path(tempfile.mkdtemp(prefix="dnas-fuzz-"))
+    try:
+        for case in range(cases):
+            target = chosen[case % len(chosen)]
+            data = spoilt(target, case, seed)
+            yield from _case(target, case, data, home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _case(target: Target, case: int, data: bytes, home: Path) -> Iterator[Failure]:
+    box, out = home / "in", home / "out"
+    for folder in (box, out):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    file = box / target.file
+    file.parent.mkdir(exist_ok=True)
+    if file.parent != box:
+        for stored in STORED.iterdir():
+            shutil.copyfile(stored, file.parent / stored.name)
+    file.write_bytes(data)
+    inputs = _listing(home)
+    for command in target.commands:
+        what = _watched(command, file, out)
+        added = {name for name in _listing(home) - inputs if not name.startswith("out/")}
+        if added:
+            what = f"wrote outside --out: {sorted(added)}"
+        if what:
+            yield Failure(case, target.name, what, data)
+
+
+def _watched(command: Callable[[Path, Path], int], file: Path, out: Path) -> str:
+    """What is wrong with how a command ended; empty if nothing is."""
+    told, errors = io.StringIO(), io.StringIO()
+    began, memory = time.process_time(), peak()
+    before = signal.signal(signal.SIGPROF, _alarm)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(errors), contextlib.chdir(out):
+            code = command(file, out)
+    except TooLong as late:
+        return f"longer than {SECONDS} s: " + "".join(traceback.format_tb(late.__traceback__)[-3:])
+    except BaseException as error:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        return "".join(traceback.format_exception(error))[-1500:]
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    lines = errors.getvalue().splitlines()
+    if code == 2 and not (len(lines) == 1 and lines[0].startswith("error: ")):
+        return f"exit 2 with {len(lines)} lines: {lines[:3]}"
+    if code == 2 and len(lines[0]) > 2500:
+        return f"a line of {len(lines[0])} characters: {lines[0][:200]}"
+    if code not in (0, 2):
+        return f"exit {code}: {lines[:3]}"
+    if time.process_time() - began > SECONDS:
+        return f"longer than {SECONDS} s"
+    grown = peak() - memory
+    return "" if grown < MEMORY else f"{grown:,} bytes of memory more"
+
+
+def peak() -> int:
+    """The most memory this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _alarm(*_: Any) -> None:
+    raise TooLong
+
+
+def _listing(home: Path) -> set[str]:
+    return {str(path.relative_to(home)) for path in home.rglob("*")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="targets, separated by commas")
+    parser.add_argument("--keep", type=Path, help="folder for the files of failing cases")
+    args = parser.parse_args()
+    failures = 0
+    kinds: Counter[str] = Counter()
+    for failure in run(args.cases, args.seed, tuple(filter(None, args.only.split(",")))):
+        failures += 1
+        last = failure.what.strip().splitlines()[-1]
+        kinds[f"{failure.target}: {last[:140]}"] += 1
+        if kinds[f"{failure.target}: {last[:140]}"] <= 2:
+            print(f"case {failure.case} ({failure.target}): {failure.what}", file=sys.stderr)
+        if args.keep:
+            args.keep.mkdir(parents=True, exist_ok=True)
+            (args.keep / f"{failure.target}-{failure.case}").write_bytes(failure.data)
+    for kind, number in kinds.most_common():
+        print(f"{number:6}  {kind}")
+    print(f"{args.cases:,} cases, {failures} failures, peak memory {peak() >> 20} MiB")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()
