@@ -13,8 +13,12 @@ checkpoint becomes visible by one rename, so a run killed while it writes leaves
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,7 +143,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # takes half a second
 
         options = ocp.CheckpointManagerOptions(max_to_keep=self.keep)
-        with self._writing(None):
+        with self._writing(None), _quiet():
             self.folder.mkdir(parents=True, exist_ok=True)
             for remains in self.folder.glob("*.orbax-checkpoint-tmp*"):  # of a run killed while it wrote
                 shutil.rmtree(remains, ignore_errors=True)
@@ -176,12 +180,31 @@ class Checkpoints:
     @contextmanager
     def _reading(self, step: int) -> Iterator[None]:
         try:
-            yield
+            with _quiet():
+                yield
         except Exception as error:  # damage shows in many ways: missing files, bad JSON, failed checksums
             former = max((s for s in self._manager.all_steps() if s < step), default=None)
             accepted = "a run without --resume" if former is None else f"remove it to continue from step {former}"
             problem = f"not a readable checkpoint: {_first_line(error)}"
             raise InputError(str(self.folder / str(step)), problem, accepted=accepted) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Damage is told in one line of ours: what orbax logs, and what its threads print when a read fails, is not."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            try:
+                yield
+            except Exception:
+                # Reads that were under way end in their own threads, which find their event loop closed.
+                time.sleep(0.1)
+                raise
+    finally:
+        logger.setLevel(level)
 
 
 def differences(stored: Any, now: Any, place: str = "") -> list[str]:

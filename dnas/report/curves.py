@@ -45,6 +45,10 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
             "Mean probability of the skip where a block may be skipped. Near 1 the search has collapsed.", zero=True,
             show=percent,
         ),
+        _chart(
+            runs, "guard", "Skip guard", "weight of the guard", {"": lambda r: r.skip_guard},
+            "How hard the guard against a collapse to skips pushes; 0 while it is not needed.", zero=True,
+        ),
     ]  # fmt: skip
     return [chart for chart in made if any(s.points for s in chart.series)]
 

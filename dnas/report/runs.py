@@ -46,6 +46,7 @@ class Row(msgspec.Struct, frozen=True):
     entropy: float | None = None
     temperature: float | None = None
     skip_share: float | None = None
+    skip_guard: float | None = None
     phase: str | None = None
     probabilities: dict[str, tuple[Probability, ...]] | None = None
 
@@ -157,7 +158,8 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         raise InputError(str(folder), "no such folder", accepted="a result folder of dnas.search")
     file = folder / "architecture.json"
     if not _is(file, "file"):
-        started = "; its search has not ended" if _is(folder / "history.jsonl", "file") else ""
+        begun = any(_is(folder / name, "file") for name in ("history.jsonl", "history.partial.jsonl"))
+        started = "; its search has not ended" if begun else ""
         raise InputError(
             str(folder), f"no architecture.json{started}", accepted="a result folder of dnas.search (its --out)"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import random
@@ -20,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,21 @@ class TooLong(BaseException):
 
 @dataclass(frozen=True)
 class Target:
-    """One kind of file: good ones to begin with, and the commands that read them."""
+    """One kind of file: good ones to begin with, and the commands that read them.
+
+    `commands` are given the spoilt file, or with `beside` the folder that holds it.
+    """
 
     name: str
-    file: str
-    seeds: tuple[bytes, ...]
+    seeds: tuple[tuple[str, bytes], ...]
+    """Where a file lies, and what is in it."""
     commands: tuple[Callable[[Path, Path], int], ...]
     parse: Callable[[bytes], Any] | None = None
     """Bytes of a good file as plain data; None where the file is binary."""
+    beside: tuple[tuple[str, bytes], ...] = ()
+    """The other files of its folder."""
+    rare: bool = False
+    """Taken once where others are taken six times: a slow reader."""
 
 
 @dataclass(frozen=True)
@@ -64,32 +72,35 @@ class Failure:
     data: bytes
 
 
+@functools.cache
 def targets() -> dict[str, Target]:
     """Everything that a user can hand to dnas as a file."""
+    run = _files(STORED)
+    named = dict(run)
+    space = [find_space(n).read_bytes() for n in ("tiny", "fbnetv1_32", "fbnetv2")]
     published = [find_space(n).read_bytes() for n in ("fbnet_c", "fbnetv2_f4")]
-    found = {
-        "space": Target(
-            "space", "mine.yaml", tuple(find_space(n).read_bytes() for n in ("tiny", "fbnetv1_32", "fbnetv2")),
-            (_command(spaces, "{}", "--json"),), yaml.safe_load,
-        ),
-        "architecture": Target(
-            "architecture", "mine.yaml", tuple(published),
-            (_command(count, "{}", "--json"), _command(count, "{}", "--convention", "timm")), yaml.safe_load,
-        ),
-        "exported": Target(
-            "exported", "run/architecture.json", ((STORED / "architecture.json").read_bytes(),),
-            (_command(count, "{}", "--json"), _report), json.loads,
-        ),
-        "table": Target(
-            "table", "mine.json", tuple(find_table(n).read_bytes() for n in ("pixel3", "eyeriss")),
-            (_command(lut, "check", "{}"), _command(lut, "show", "{}", "--space", "tiny")), json.loads,
-        ),
-        "history": Target(
-            "history", "run/history.jsonl", ((STORED / "history.jsonl").read_bytes(),), (_report,), _rows,
-        ),
-        "weights": Target("weights", "mine.safetensors", (_weights(),), (_load_weights,)),
-    }  # fmt: skip
-    return found
+    tables = [find_table(n).read_bytes() for n in ("pixel3", "eyeriss")]
+    counts = (_command(count, "{}", "--json"), _command(count, "{}", "--convention", "timm"))
+    latencies = (_command(lut, "check", "{}"), _command(lut, "show", "{}", "--space", "tiny"))
+    made = [
+        Target("space", _all("mine.yaml", space), (_command(spaces, "{}", "--json"),), yaml.safe_load),
+        Target("architecture", _all("mine.yaml", published), counts, yaml.safe_load),
+        Target("exported", (("architecture.json", named["architecture.json"]),), (_report,), json.loads, run),
+        Target("table", _all("mine.json", tables), latencies, json.loads),
+        Target("history", (("history.jsonl", named["history.jsonl"]),), (_report,), _rows, run),
+        Target("weights", (("mine.safetensors", _weights()),), (_load_weights,)),
+        Target("checkpoint", _checkpoint(), (_restore,), None, _checkpoint(), rare=True),
+    ]
+    return {target.name: target for target in made}
+
+
+def _all(name: str, contents: Iterable[bytes]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, data) for data in contents)
+
+
+def _files(folder: Path) -> tuple[tuple[str, bytes], ...]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple((str(path.relative_to(folder)), path.read_bytes()) for path in found)
 
 
 def _rows(data: bytes) -> list[Any]:
@@ -104,8 +115,8 @@ def _command(module: Any, *argv: str) -> Callable[[Path, Path], int]:
     return run
 
 
-def _report(file: Path, out: Path) -> int:
-    argv = [str(file.parent), "--out", str(out / "report.html")]
+def _report(folder: Path, out: Path) -> int:
+    argv = [str(folder), "--out", str(out / "report.html")]
     return cli.call(report.main, cli.parse(report.Arguments, argv))
 
 
@@ -120,36 +131,82 @@ def _weights() -> bytes:
 
     space = load_space(_ARCHITECTURE)
     draw = np.random.default_rng(0)
+    values = jax.tree.map(lambda a: draw.normal(size=a.shape).astype(np.float32), abstract_variables(space))
     with tempfile.TemporaryDirectory() as home:
         file = Path(home, "w.safetensors")
-        weights.save(
-            file, space, jax.tree.map(lambda a: draw.normal(size=a.shape).astype(np.float32), abstract_variables(space))
-        )
+        weights.save(file, space, values)
         return file.read_bytes()
+
+
+@functools.cache
+def _network() -> Any:
+    return load_space(_ARCHITECTURE)
 
 
 def _load_weights(file: Path, out: Path) -> int:
     from dnas import weights
 
-    return cli.call(lambda path: weights.load(path, load_space(_ARCHITECTURE)) and 0, file)
+    return cli.call(lambda path: weights.load(path, _network()) and 0, file)
 
 
-def spoilt(target: Target, case: int, seed: int) -> bytes:
-    """The file of a case."""
+def _state() -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    return {"weights": jnp.arange(12.0).reshape(3, 4), "key": jax.random.key(3), "step": jnp.asarray(7, jnp.int32)}
+
+
+def _plain(state: Any) -> Any:
+    import jax
+
+    return state | {"key": jax.random.key_data(state["key"])}
+
+
+@functools.cache
+def _checkpoint() -> tuple[tuple[str, bytes], ...]:
+    from dnas.checkpoint import Checkpoints
+
+    with tempfile.TemporaryDirectory() as home:
+        with Checkpoints(Path(home), {"seed": 0}) as checkpoints:
+            for step in (1, 2):
+                checkpoints.save(step, _state(), {"history": ["{}"] * step})
+        return _files(Path(home))
+
+
+def _restore(folder: Path, out: Path) -> int:
+    """Continues from a checkpoint; what is read must be what was written, or a clear line."""
+    import jax
+    import numpy as np
+
+    from dnas.checkpoint import Checkpoints
+
+    def main(where: Path) -> None:
+        with Checkpoints(where, {"seed": 0}) as checkpoints:
+            if checkpoints.latest() is None:
+                return
+            saved = checkpoints.restore(_state())
+        wanted, found = jax.tree.leaves(_plain(_state())), jax.tree.leaves(_plain(saved.state))
+        assert all(map(np.array_equal, wanted, found)), "read wrongly"
+
+    return cli.call(main, folder)
+
+
+def spoilt(target: Target, case: int, seed: int) -> tuple[str, bytes]:
+    """The file of a case: where it lies, and what is in it."""
     draw = random.Random(f"{seed} {target.name} {case}")
-    data = draw.choice(target.seeds)
+    file, data = draw.choice(target.seeds)
     how = draw.random()
     if how < 0.04:
-        return nasty(draw)
+        return file, nasty(draw)
     if how < 0.5 and target.parse is not None:
         changed = value_replaced(target.parse(data), draw)
-        if target.name == "history":
-            return b"\n".join(_dumped(row) for row in changed) if isinstance(changed, list) else _dumped(changed)
+        if target.name == "history" and isinstance(changed, list):
+            return file, b"\n".join(_dumped(row) for row in changed)
         data = _dumped(changed)
-        return draw.choice(BYTES)(data, draw) if draw.random() < 0.1 else data
+        return file, draw.choice(BYTES)(data, draw) if draw.random() < 0.1 else data
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
         data = draw.choice(BYTES)(data, draw) if data else data
-    return data
+    return file, data
 
 
 def _dumped(value: Any) -> bytes:
@@ -159,32 +216,30 @@ def _dumped(value: Any) -> bytes:
 
 def run(cases: int, seed: int = 0, names: tuple[str, ...] = ()) -> Iterator[Failure]:
     """Runs the cases, spread over the targets; yields what fails."""
-    chosen = [t for name, t in targets().items() if not names or name in names]
+    chosen = [t for name, t in targets().items() if not names or name in names for _ in range(1 if t.rare else 6)]
     home = Path(tempfile.mkdtemp(prefix="dnas-fuzz-"))
     try:
         for case in range(cases):
             target = chosen[case % len(chosen)]
-            data = spoilt(target, case, seed)
-            yield from _case(target, case, data, home)
+            yield from one_case(target, case, *spoilt(target, case, seed), home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _case(target: Target, case: int, data: bytes, home: Path) -> Iterator[Failure]:
+def one_case(target: Target, case: int, name: str, data: bytes, home: Path) -> Iterator[Failure]:
+    """Writes the file (and those beside it) into a fresh folder, runs the commands; yields what fails."""
     box, out = home / "in", home / "out"
     for folder in (box, out):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-    file = box / target.file
-    file.parent.mkdir(exist_ok=True)
-    if file.parent != box:
-        for stored in STORED.iterdir():
-            shutil.copyfile(stored, file.parent / stored.name)
-    file.write_bytes(data)
+        folder.mkdir(parents=True)
+    for path, content in (*target.beside, (name, data)):
+        (box / path).parent.mkdir(parents=True, exist_ok=True)
+        (box / path).write_bytes(content)
+    given = box if target.beside else box / name
     inputs = _listing(home)
     for command in target.commands:
-        what = _watched(command, file, out)
-        added = {name for name in _listing(home) - inputs if not name.startswith("out/")}
+        what = _watched(command, given, out)
+        added = {path for path in _listing(home) - inputs if not path.startswith("out/")}
         if added:
             what = f"wrote outside --out: {sorted(added)}"
         if what:
