@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dnas.errors import InputError, UserError
+from dnas.errors import InputError, cannot_write
 
 KEEP = 3
 SHOWN_DIFFERENCES = 3
@@ -175,7 +175,7 @@ class Checkpoints:
             yield
         except (OSError, ValueError) as error:  # a full disk reaches us as either
             what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
-            raise UserError(f"{self.folder}: cannot write {what}: {_first_line(error)}") from error
+            raise cannot_write(self.folder, error, what) from error
 
     @contextmanager
     def _reading(self, step: int) -> Iterator[None]:

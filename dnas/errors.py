@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable
 
@@ -81,10 +82,17 @@ def what_to_try(error: BaseException) -> str | None:
     return None
 
 
-def cannot_write(path: object, error: OSError) -> UserError:
-    """The error of a file that could not be written, with what to try."""
-    hint = _LIMITS.get(error.errno or 0, error.strerror or str(error))
-    return UserError(f"{path}: cannot write: {hint}")
+def cannot_write(path: object, error: Exception, what: str = "") -> UserError:
+    """The error of a file (or of `what` in a folder) that could not be written, with what to try.
+
+    Libraries wrap what the system said into errors of their own: its words are looked for in them.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    said = str(error).splitlines() or [type(error).__name__]
+    plain = (error.strerror if isinstance(error, OSError) else None) or said[0][:300]
+    wrapped = (hint for known, hint in _LIMITS.items() if os.strerror(known) in str(error))
+    hint = _LIMITS.get(number or 0) or next(wrapped, plain)
+    return UserError(f"{path}: cannot write{f' {what}' if what else ''}: {hint}")
 
 
 def _short(value: object, limit: int = 80) -> str:

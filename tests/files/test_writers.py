@@ -109,6 +109,31 @@ def test_a_full_disk(name, former):
     assert left_alone(former)
 
 
+def test_checkpoints_on_a_full_disk(small_disk):
+    """The former checkpoint is read back whole."""
+    import jax.numpy as jnp
+
+    from dnas.checkpoint import Checkpoints
+
+    folder = small_disk / "checkpoints"
+    state = {"w": jnp.arange(4000.0)}
+    try:
+        with Checkpoints(folder, {}) as checkpoints:
+            checkpoints.save(1, state, {})
+        big = {"w": jnp.asarray(np.random.default_rng(0).normal(size=BIG).astype(np.float32))}
+        with pytest.raises(UserError, match="cannot write.*the disk is full; free some space"):
+            with Checkpoints(folder, {}) as checkpoints:
+                checkpoints.save(2, big, {})
+        # Room again, as a user would make it: by removing what the failed write left.
+        for left in folder.iterdir():
+            if left.name != "1":
+                shutil.rmtree(left)
+        with Checkpoints(folder, {}) as checkpoints:
+            assert np.array_equal(checkpoints.restore(state).state["w"], state["w"])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.parametrize("name", ["json_file", "page"])
 def test_a_read_only_disk(name, former):
     folder = former.parent
