@@ -14,6 +14,7 @@ checkpoint becomes visible by one rename, so a run killed while it writes leaves
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import logging
@@ -147,7 +148,15 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             for remains in self.folder.glob("*.orbax-checkpoint-tmp*"):  # of a run killed while it wrote
                 shutil.rmtree(remains, ignore_errors=True)
-            return ocp.CheckpointManager(self.folder, options=options)
+            try:
+                return ocp.CheckpointManager(self.folder, options=options)
+            except (OSError, ValueError):
+                raise
+            except Exception as error:  # damage again: whatever its parsers raise
+                problem = f"holds no readable checkpoints: {_first_line(error)}"
+                raise InputError(
+                    str(self.folder), problem, accepted="an empty folder: remove it to begin anew"
+                ) from error
 
     def _check_identity(self, step: int, stored: Any, force: bool) -> None:
         found = differences(stored, self.identity)
@@ -192,19 +201,23 @@ class Checkpoints:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Damage is told in one line of ours: what orbax logs, and what its threads print when a read fails, is not."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             try:
                 yield
             except Exception:
-                # Reads that were under way end in their own threads, which find their event loop closed.
+                # Reads that were under way end in their own threads, which find their event loop closed; tasks that
+                # nobody waited for complain when they are collected.
                 time.sleep(0.1)
+                gc.collect()
                 raise
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def differences(stored: Any, now: Any, place: str = "") -> list[str]:
