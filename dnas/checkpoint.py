@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import io
 import json
 import logging
@@ -76,7 +77,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         arrays = jax.tree.map(jnp.copy, {name: leaf for name, leaf in _named(state).items() if leaf.size})
-        document = {"identity": self.identity, "notes": dict(notes), "shapes": _shapes(arrays)}
+        document = _sealed({"identity": self.identity, "notes": dict(notes), "shapes": _shapes(arrays)})
         with self._writing(step):
             if step in self._manager.all_steps():
                 return
@@ -106,6 +107,8 @@ class Checkpoints:
         args = ocp.args.Composite(document=ocp.args.JsonRestore())
         with self._reading(step):
             document = self._manager.restore(step, args=args)["document"]
+            if document != _sealed({key: document[key] for key in document if key != "digest"}):
+                raise ValueError("its document was changed after it was written")
         self._check_identity(step, document["identity"], force)
         wanted = {name: leaf for name, leaf in _named(like).items() if leaf.size}
         self._check_shapes(step, _shapes(wanted), document["shapes"])
@@ -229,6 +232,13 @@ def differences(stored: Any, now: Any, place: str = "") -> list[str]:
     if stored == now and isinstance(stored, bool) == isinstance(now, bool):
         return []
     return [f"{place} was {_short(stored)}, is {_short(now)}"]
+
+
+def _sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with a digest of itself: arrays are checked by their own format, JSON is not."""
+    plain = json.loads(json.dumps(document))
+    text = json.dumps(plain, sort_keys=True)
+    return plain | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
 class _Missing:

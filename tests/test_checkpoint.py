@@ -192,3 +192,22 @@ def test_a_second_signal_ends_at_once():
         assert asked() == signal.SIGTERM
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
+
+
+def test_a_changed_document_is_refused(tmp_path):
+    """JSON has no checksum of its own: one other letter would otherwise be read as another history."""
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        checkpoints.save(1, state(), {"history": ["abc"]})
+    file = tmp_path / "1" / "document" / "metadata"
+    for old, new in ((b"abc", b"abd"), (b'"identity"', b'"identitx"'), (b'"notes"', b'"nodes"')):
+        whole = file.read_bytes()
+        assert old in whole
+        file.write_bytes(whole.replace(old, new))
+        with (
+            Checkpoints(tmp_path, IDENTITY) as checkpoints,
+            pytest.raises(InputError, match="not a readable checkpoint"),
+        ):
+            checkpoints.restore(state())
+        file.write_bytes(whole)
+    with Checkpoints(tmp_path, IDENTITY) as checkpoints:
+        assert checkpoints.restore(state()).notes == {"history": ["abc"]}
