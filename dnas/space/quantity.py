@@ -26,8 +26,8 @@ Gates = Mapping[str, Any]
 """Choice name -> array [options]: one weight an option (numpy or jax)."""
 
 MAX_TABLE = 4_000_000
-MAX_LOOP = 200_000
-"""Entries of a table that is computed one by one: a tenth of a second."""
+MAX_LOOP = 400_000
+"""Entries of a table that is computed one by one: less than a second."""
 _DTYPES = {bool: np.bool_, int: np.int64, float: np.float64}
 
 

@@ -88,7 +88,9 @@ class _Reader:
                 raise InputError(self.document.where(()), f"'{key}' is missing", accepted=", ".join(TOP))
         size = self._mapping(data["input"], ("input",), ("channels", "classes", "resolution")) | self.override
         name = data.get("name", _name_of_file(self.document.path))
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str):
+            raise InputError(self.document.where(("name",)), "not text", found=name)
+        if not _NAME.fullmatch(name):
             # Names become file names, and stand in exported code.
             accepted = "letters, digits, spaces and . _ - + ( ) = , at most 100, a letter or digit first"
             raise InputError(self.document.where(("name",)), "not a name", found=name, accepted=accepted)
