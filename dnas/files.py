@@ -63,7 +63,7 @@ def prepare_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):  # leaves what a former run wrote alone
             pass
     except OSError as error:
-        raise UserError(f"--out {folder}: cannot write here: {error.strerror or error}") from error
+        raise cannot_write(f"--out {folder}", error) from error
 
 
 def to_json(value: Any) -> str:
