@@ -105,8 +105,8 @@ def run_largest(
     rows = jnp.stack(
         [jnp.stack([*(_flat(list(s.values()), longest) for s in ls), jnp.zeros(longest)]) for ls in statistics]
     )
-    updated: Any
-    y, updated = _chain(plan, inputs.x, inputs.shared, flat, largest, chosen, rows, inputs.fixed)
+    result: Any = _chain(plan, inputs.x, inputs.shared, flat, largest, chosen, rows, inputs.fixed)
+    y, updated = result
     after: dict[str, Array] = {}
     for layer, of_layer in zip(statistics, updated, strict=True):
         for own, row in zip(layer, of_layer, strict=False):
