@@ -66,6 +66,8 @@ class Arguments:
     """Seconds between checkpoints."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files into the result's folder, while it runs (needs dnas[log])."""
 
 
 def main(args: Arguments) -> None:
@@ -95,7 +97,7 @@ def main(args: Arguments) -> None:
     from dnas.search.run import Options, run_search
 
     problem = make_problem(space, budgets, dataset, settings, args.seed)
-    options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile)
+    options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard)
     run_search(problem, out, Console(), options, args.strategy)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from dnas.checkpoint import Checkpoints
 from dnas.errors import UserError
 from dnas.files import read_document, write_atomic
+from dnas.search.events import EventWriter
 from dnas.search.strategy import Metrics, State, Strategy
 
 PARTIAL = "history.partial.jsonl"
@@ -27,8 +28,9 @@ HISTORY = "history.jsonl"
 class Journal:
     """History and checkpoints of one run; with no folder it remembers only."""
 
-    def __init__(self, out: Path | None, identity: Mapping[str, Any], every_s: float = 60.0):
+    def __init__(self, out: Path | None, identity: Mapping[str, Any], every_s: float = 60.0, tensorboard: bool = False):
         self.out, self.identity, self.every_s = out, identity, every_s
+        self._events = EventWriter(out / "events") if tensorboard and out is not None else None
         self.rows: list[str] = []
         self.seconds = 0.0
         """Time spent writing checkpoints."""
@@ -67,6 +69,8 @@ class Journal:
         plain = {name: _rounded(value) for name, value in jax.device_get(row).items()}
         _refuse_nan(plain)
         self.rows.append(json.dumps(plain))
+        if self._events is not None:
+            self._events.write(plain)
         if self.out is not None:
             write_atomic(self.out / PARTIAL, "\n".join(self.rows) + "\n")
         return plain
@@ -91,6 +95,8 @@ class Journal:
             return
         write_atomic(self.out / HISTORY, "\n".join(self.rows) + "\n")
         (self.out / PARTIAL).unlink(missing_ok=True)
+        if self._events is not None:
+            self._events.close()
 
     def close(self) -> None:
         """Called after the last file of the result is written."""

@@ -41,6 +41,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "budget_satisfied": all(c <= m.budget.limit for c, m in zip(outcome.costs, problem.measured, strict=True)),
         **_derived(outcome.derivation),
         **outcome.summary,
+        "options": {choice.name: list(choice.options) for choice in problem.space.choices},
         "inherited_accuracy": {name: round(value, 4) for name, value in outcome.accuracies.items()},
         "accuracy_split": f"test, {outcome.images} images",
         "by_proxy": proxy_notes(problem),

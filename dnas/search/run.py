@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from typing import Any
 
 from dnas import weights
 from dnas.architecture import Architecture, architecture
-from dnas.errors import Stopped, UserError
-from dnas.files import write_json
+from dnas.errors import Stopped
+from dnas.files import prepare_folder, write_json
 from dnas.interrupt import asked_to_stop
 from dnas.nn.inherit import inherit
 from dnas.nn.packing import Packing
@@ -48,6 +47,8 @@ class Options:
     """Seconds between checkpoints."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
+    tensorboard: bool = False
+    """Also write the history as TensorBoard event files."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def run_search(
     clock = _Clock()
     if out is not None:
         prepare_folder(out)
-    journal = Journal(out, identity(problem, strategy), options.checkpoint_every)
+    journal = Journal(out, identity(problem, strategy), options.checkpoint_every, options.tensorboard)
     if options.resume and journal.finished():
         console.already(out)
         return None
@@ -93,16 +94,6 @@ def run_search(
             write(found, out, options.preset, journal, clock.seconds | {"checkpoints_s": journal.seconds})
         console.closing(found, out)
     return found
-
-
-def prepare_folder(out: Path) -> None:
-    """Makes the result's folder now: a search of minutes must not end at a folder that cannot be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):  # leaves what a former run wrote alone
-            pass
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot write here: {error.strerror or error}") from error
 
 
 def identity(problem: Problem, strategy: str) -> dict[str, Any]:
