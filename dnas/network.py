@@ -147,11 +147,8 @@ class Network:
                 for position, block in enumerate(node.blocks):
                     present = Quantity.combine(lambda d, p=position: int(d > p), node.depth)
                     before = x
-                    options = [
-                        (present, lambda b=block, v=before: self.walk([b], v)),
-                        (1 - present, lambda v=before: v),
-                    ]
-                    x = self.mixture(options, where=node.where)
+                    taken, left = lambda b=block, v=before: self.walk([b], v), lambda v=before: v
+                    x = self.mixture([(present, taken), (1 - present, left)], where=node.where)
                 return x
         raise AssertionError(node)
 

@@ -100,16 +100,18 @@ def run_largest(
     largest, chosen = lax.top_k(gates, paths)
     # Not `> 0`: a gate that is NaN must show in the result.
     chosen = jnp.where(largest == 0, len(branches), chosen)
-    flat = jnp.stack([_flat([leaf for o, own in enumerate(ls) for leaf in _grown(own, plan, o)]) for ls in weights])
-    longest = max(_size(body.statistics) for body in plan.bodies)
-    rows = jnp.stack(
-        [jnp.stack([*(_flat(list(s.values()), longest) for s in ls), jnp.zeros(longest)]) for ls in statistics]
+    flat = jnp.stack(
+        [_flat([leaf for n, own in enumerate(layer) for leaf in _grown(own, plan, n)]) for layer in weights]
     )
-    result: Any = _chain(plan, inputs.x, inputs.shared, flat, largest, chosen, rows, inputs.fixed)
-    y, updated = result
-    after: dict[str, Array] = {}
-    for layer, of_layer in zip(statistics, updated, strict=True):
-        for own, row in zip(layer, of_layer, strict=False):
+    longest = max(_size(body.statistics) for body in plan.bodies)
+    rows = [[*(_flat(list(own.values()), longest) for own in layer), jnp.zeros(longest)] for layer in statistics]
+    found: Any = _chain(
+        plan, inputs.x, inputs.shared, flat, largest, chosen, jnp.stack([jnp.stack(row) for row in rows]), inputs.fixed
+    )
+    y, rows = found
+    after = {}
+    for layer, updated in zip(statistics, rows, strict=True):
+        for own, row in zip(layer, updated, strict=False):
             after |= _named(row, {name: leaf.shape for name, leaf in own.items()})
     return y, after
 
@@ -163,9 +165,8 @@ def _run_layers(plan: _Plan, x, shared, weights, gates, chosen, rows, fixed) -> 
         def path(carry: tuple[Array, Array], of_path: tuple[Array, Array]):
             total, rows = carry
             gate, option = of_path
-            y, row = lax.switch(
-                _of(plan.body, option, len(runs)), [*runs, nothing], _of(plan.starts, option), rows[option]
-            )
+            start = _of(plan.starts, option)
+            y, row = lax.switch(_of(plan.body, option, len(runs)), [*runs, nothing], start, rows[option])
             return (total + gate * y, rows.at[option].set(row)), None
 
         (y, rows), _ = lax.scan(path, (jnp.zeros(like.shape, like.dtype), rows), (gates, chosen))

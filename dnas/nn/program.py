@@ -29,8 +29,7 @@ class Program(NamedTuple):
 def program_of(node: Node, x: Feature) -> Program:
     """The program of a block on an input of x's sizes."""
     recorder: Any = _Recorder()
-    x = replace(x, value=0)
-    network = Network(recorder)
+    network, x = Network(recorder), replace(x, value=0)
     y = network.masked(network.walk([node], x))
     return Program((_plain(x), *recorder.steps, _plain(y)), recorder.size, y)
 

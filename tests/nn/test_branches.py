@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from dnas.catalogue import load_space
 from dnas.network import Feature
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta, keep_largest, one_hot, straight_through
 from dnas.nn.program import program_of, same_layers
-from dnas.nn.supernet import Supernet
+from dnas.nn.supernet import Supernet, abstract_variables
 from dnas.space.quantity import Quantity
-from dnas.space.read import at_input, space_from_data
+from dnas.space.read import space_from_data
 from tests.nn.test_one_hot import random_variables
 
 BLOCKS = [
@@ -220,11 +221,38 @@ def test_other_widths_paddings_and_wirings_are_other_programs():
 
 
 @pytest.mark.slow
-def test_compiled_figures_of_a_layer_of_fbnet():
-    """One path of nine: the FLOPs of a step are those of one block, and there are as few bodies as programs."""
-    data = copy.deepcopy(load_space("fbnetv1_32").document.data)
-    data["trunk"] = [data["trunk"][0], {"tbs": {"repeat": 3, "out": 16}}]
-    space = at_input(space_from_data(data, "cut"), channels=1, classes=10, side=32)
-    x = Feature(None, Quantity.constant(16), Quantity.constant(32))
-    layers = same_layers(space.nodes[1:4], x)
-    assert len(layers.nodes) == 3 and len({p.steps for p in layers.programs}) == 5
+def test_a_step_costs_its_largest_block_and_is_compiled_once():
+    """Nine options of FBNet, one path: by the compiler's count, and by the branches of the conditionals."""
+    blocks = load_space("fbnetv1_32").document.data["templates"]
+
+    def step(layers: int, paths: int | None) -> jax.stages.Compiled:
+        data = {
+            "name": "cut", "input": {"channels": 4, "classes": 10, "resolution": 8}, "templates": blocks,
+            "trunk": [{"tbs": {"out": 24}}, {"tbs": {"repeat": layers, "out": 24}}],
+            "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+        }  # fmt: skip
+        space = space_from_data(data, "cut")
+        net, layout, variables = Supernet(space, paths=paths), Layout(space.choices), abstract_variables(space)
+
+        def loss(params, values, stats, images):
+            (logits, _), updated = net.apply(
+                {"params": params, "batch_stats": stats}, images, Gates(values, layout), momentum=0.9,
+                mutable=["batch_stats"],
+            )  # fmt: skip
+            return jnp.sum(logits**2), updated
+
+        values = jax.ShapeDtypeStruct(layout.shape, jnp.float32)
+        images = jax.ShapeDtypeStruct((4, 8, 8, 4), jnp.float32)
+        learn = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
+        return learn.lower(variables["params"], values, variables["batch_stats"], images).compile()
+
+    def branches(program: jax.stages.Compiled) -> list[int]:
+        found = re.findall(r"conditional\(.*branch_computations=\{(.*?)\}", program.as_text())
+        return [text.count("%") for text in found]
+
+    one, three, soft = step(1, 1), step(3, 1), step(1, None)
+    # Five programs (kernels of 3 and 5 share theirs, and the first layer's skip is a convolution) and nothing at all,
+    # forward and backward, for the first layer and for all that follow it.
+    assert branches(one) == branches(three) == [6] * 4
+    assert branches(soft) == []
+    assert soft.cost_analysis()["flops"] >= 3 * one.cost_analysis()["flops"]

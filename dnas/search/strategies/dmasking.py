@@ -222,11 +222,8 @@ def _draw(problem: Problem):
 
 def kept(problem: Problem, gates: Gates) -> Gates:
     """The gates with what the settings' paths evaluate alone, of resolutions and of choices between whole blocks."""
-    s = problem.settings
-    for choices, count in (
-        (problem.space.resolution.over, s.resolution_paths),
-        (problem.space.block_choices(), s.paths),
-    ):
+    space, s = problem.space, problem.settings
+    for choices, count in ((space.resolution.over, s.resolution_paths), (space.block_choices(), s.paths)):
         names = [c.name for c in choices if len(c) > count]
         gates = keep_largest(gates, names, count) if count else gates
     return gates
