@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from dnas.data.preprocess import prepare
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
-from dnas.nn.gates import Gates
+from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet
 from dnas.search.problem import Problem
@@ -41,6 +41,15 @@ class Learned(NamedTuple):
     """d loss / d gates."""
 
 
+def kept(problem: Problem, gates: Gates) -> Gates:
+    """The gates of what a step evaluates: of resolutions and of choices between blocks the settings' few largest."""
+    space, s = problem.space, problem.settings
+    for choices, count in ((space.resolution.over, s.resolution_paths), (space.block_choices(), s.paths)):
+        names = [c.name for c in choices if len(c) > count]
+        gates = keep_largest(gates, names, count) if count else gates
+    return gates
+
+
 def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     """`(variables, gates, images uint8, momentum) -> (logits, statistics)` of the problem's supernet."""
     s = problem.settings
@@ -54,7 +63,7 @@ def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
         # The moments of this batch come out as they are and join the running ones packed, in one operation for all.
         keep = momentum.keep if isinstance(momentum, Switch) else momentum
         (logits, _), updated = net.apply(
-            packing.unpack(variables), prepare(images, problem.preprocessing), gates,
+            packing.unpack(variables), prepare(images, problem.preprocessing), kept(problem, gates),
             momentum=momentum._replace(keep=0.0) if isinstance(momentum, Switch) else 0.0, mutable=["batch_stats"],
         )  # fmt: skip
         moments = packing.pack(updated)["batch_stats"]

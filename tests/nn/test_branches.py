@@ -255,4 +255,5 @@ def test_a_step_costs_its_largest_block_and_is_compiled_once():
     # forward and backward, for the first layer and for all that follow it.
     assert branches(one) == branches(three) == [6] * 4
     assert branches(soft) == []
-    assert soft.cost_analysis()["flops"] >= 3 * one.cost_analysis()["flops"]
+    # The largest of the nine is a third of them all; its backward pass runs it forward once more.
+    assert soft.cost_analysis()["flops"] >= 2.4 * one.cost_analysis()["flops"]

@@ -26,7 +26,6 @@ from dnas.nn.gates import (
     entropy,
     gumbel_softmax,
     init_theta,
-    keep_largest,
     one_hot,
     probabilities,
     straight_through,
@@ -36,7 +35,7 @@ from dnas.nn.supernet import init
 from dnas.search import objective
 from dnas.search.assess import accuracies, assessed, assessment, example_arguments
 from dnas.search.compiling import Compiler, Program
-from dnas.search.learn import Learned, PackedVariables, as_targets, learning
+from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
 from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
@@ -109,13 +108,13 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
         ),
         update_theta=compiler(
             _update_theta(problem), state.theta, state.theta_opt, state.multipliers, learned.loss, learned.gates, key,
-            number, real, real,
+            number, real, real, problem.limits,
         ),
     )  # fmt: skip
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:
-    """The strategy on a problem; `programs` may be those of another problem that differs in data and seed alone."""
+    """The strategy on a problem; `programs` may be those of another that differs in data, seed and limits alone."""
     plan, key = schedule(problem), jax.random.key(problem.seed)
     for_weights, for_theta = _streams(problem)
     classes, s = problem.dataset.classes, problem.settings
@@ -144,8 +143,9 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         learned = learn(arrays, programs.draw(arrays.theta, *draw), for_theta, n)
         progress = np.float32((n + 1) / plan.theta_steps)
         theta, theta_opt, multipliers, metrics = programs.update_theta(
-            arrays.theta, arrays.theta_opt, arrays.multipliers, learned.loss, learned.gates, *draw, progress
-        )
+            arrays.theta, arrays.theta_opt, arrays.multipliers, learned.loss, learned.gates, *draw, progress,
+            problem.limits,
+        )  # fmt: skip
         metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
         return arrays._replace(theta=theta, theta_opt=theta_opt, multipliers=multipliers), metrics
 
@@ -164,7 +164,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     def decide(state: State) -> State:
         """Derives the network; the supernet is assessed as it is before the weights settle."""
         derivation = derived(problem, state.arrays.theta)
-        soft = kept(problem, probabilities(problem.layout, state.arrays.theta))
+        soft = probabilities(problem.layout, state.arrays.theta)
         hard = one_hot(problem.layout, derivation.assignment)
         named = [
             (name, assessed(programs.assess, problem, state.arrays.variables, gates))
@@ -220,15 +220,6 @@ def _draw(problem: Problem):
     return draw
 
 
-def kept(problem: Problem, gates: Gates) -> Gates:
-    """The gates with what the settings' paths evaluate alone, of resolutions and of choices between whole blocks."""
-    space, s = problem.space, problem.settings
-    for choices, count in ((space.resolution.over, s.resolution_paths), (space.block_choices(), s.paths)):
-        names = [c.name for c in choices if len(c) > count]
-        gates = keep_largest(gates, names, count) if count else gates
-    return gates
-
-
 def _update_weights(problem: Problem):
     optimizer = _weights_optimizer(problem)
 
@@ -246,11 +237,10 @@ def _update_theta(problem: Problem):
     the same value and the same gradient there.
     """
     s, layout, optimizer, draw = problem.settings, problem.layout, _theta_optimizer(problem), _draw(problem)
-    limits = jnp.asarray(problem.limits)
     latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
     skips = skip_options(problem)
 
-    def total(theta: Theta, multipliers: Multipliers, loss, gradient, key, number, temperature, progress):
+    def total(theta: Theta, multipliers: Multipliers, loss, gradient, key, number, temperature, progress, limits):
         gates = draw(theta, key, number, temperature)
         cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
         p = probabilities(layout, theta)
@@ -267,9 +257,9 @@ def _update_theta(problem: Problem):
         result = result + s.decide * progress**2 * jnp.sum(spread)
         return result, (expected, u, jnp.mean(spread), skipped)
 
-    def update_theta(theta: Theta, state: optax.OptState, multipliers: Multipliers, loss, gradient, *draw_arguments):
+    def update_theta(theta: Theta, state: optax.OptState, multipliers: Multipliers, loss, gradient, *arguments):
         gradient, (expected, u, spread, skipped) = jax.grad(total, has_aux=True)(
-            theta, multipliers, loss, gradient, *draw_arguments
+            theta, multipliers, loss, gradient, *arguments
         )
         updates, state = optimizer.update(gradient, state, theta)
         multipliers = objective.ascend(u, skipped - s.skip_limit, multipliers, s.multiplier_lr, s.fill > 0)
