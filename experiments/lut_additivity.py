@@ -1,13 +1,12 @@
 """Does a latency table add up? Whole-network times against the table's sums.
 
-    python -m dnas.measure fbnetv2 --out fbnetv2_here.json
-    python experiments/lut_additivity.py --space fbnetv2 --table fbnetv2_here.json --out fbnetv2_additivity.json
+    python experiments/tables_here.py                # first: the tables, on a quiet machine
+    python experiments/lut_additivity.py             # about 35 minutes on 2 cores, on a quiet machine
 
-Networks are drawn evenly over ten bins of log MACs and timed whole in five interleaved repeats (each repeat times every
-network once), one thread, batch 1. The table's sum, interpolated entries included, is compared after one base and one
-scale (least squares in relative error), which are printed. Expected: Spearman at least 0.95, median absolute error at
-most 10 %. Give it a quiet machine; 30 networks take about two minutes with onnxruntime. With `--runtime xla` the same
-for XLA on the CPU (start it with XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1").
+Of each space 30 networks are drawn evenly over ten bins of log MACs and timed whole in five interleaved repeats (each
+repeat times every network once), one thread, batch 1, on onnxruntime. The table's sum, interpolated entries included,
+is compared after one base and one scale (least squares in relative error), which are printed. Expected: Spearman at
+least 0.95, median absolute error at most 10 %. The same networks on XLA-CPU are reported beside it.
 """
 
 from __future__ import annotations
@@ -18,64 +17,94 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-from dnas.architecture import architecture
-from dnas.catalogue import find_table, load_space
-from dnas.cli import run
-from dnas.cost import ledger
-from dnas.cost.latency import latency_cost
-from dnas.cost.latency_table import read_table
-from dnas.errors import UserError
-from dnas.export import parity
-from dnas.export.trace import trace
-from dnas.files import write_json
-from dnas.measure.protocol import Protocol, time_together
-from dnas.measure.runtimes import onnx_program
-from dnas.network import shapes
-from dnas.nn.supernet import init
-from dnas.space.quantity import Assignment
-from dnas.space.space import Space
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from dnas.architecture import architecture  # noqa: E402
+from dnas.catalogue import find_table, load_space  # noqa: E402
+from dnas.cli import run  # noqa: E402
+from dnas.cost import ledger  # noqa: E402
+from dnas.cost.latency import latency_cost  # noqa: E402
+from dnas.cost.latency_table import read_table  # noqa: E402
+from dnas.errors import UserError  # noqa: E402
+from dnas.export import parity  # noqa: E402
+from dnas.export.trace import trace  # noqa: E402
+from dnas.files import write_atomic, write_json  # noqa: E402
+from dnas.measure.protocol import Protocol, time_together  # noqa: E402
+from dnas.measure.runtimes import onnx_program  # noqa: E402
+from dnas.network import shapes  # noqa: E402
+from dnas.nn.supernet import init  # noqa: E402
+from dnas.space.quantity import Assignment  # noqa: E402
+from dnas.space.space import Space  # noqa: E402
 
 BINS = 10
+RuntimeName = Literal["onnxruntime", "xla"]
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Whole-network times against sums of a latency table."""
+    """Whole-network times against sums of latency tables."""
 
-    space: str
-    table: str
-    """Name or path of a latency table of that space."""
+    tables: tuple[str, ...] = ("fbnetv1=cpu_2core_ort_fbnetv1", "fbnetv2=cpu_2core_ort_fbnetv2")
+    """SPACE=TABLE, each a name or a path."""
     networks: int = 30
     repeats: int = 5
-    runtime: Literal["onnxruntime", "xla"] = "onnxruntime"
+    calls: int = 40
+    """Of one network in one repeat, at most two seconds of them."""
+    runtimes: tuple[RuntimeName, ...] = ("onnxruntime", "xla")
     seed: int = 0
-    out: Path | None = None
-    """JSON with every network's figures."""
+    out: Path = Path("experiments/results/lut_additivity.json")
+    """JSON with every network's figures, and a Markdown table beside it."""
 
 
 def main(args: Arguments) -> None:
-    space, path = load_space(args.space), find_table(args.table)
+    found = []
+    for pair in args.tables:
+        space, table = pair.split("=", 1)
+        for runtime in args.runtimes:
+            found.append(compare(space, table, runtime, args))
+            write_json(args.out, {"comparisons": found})
+            write_atomic(args.out.with_suffix(".md"), markdown(found))
+
+
+def compare(space_name: str, table: str, runtime: RuntimeName, args: Arguments) -> dict[str, Any]:
+    """One space on one runtime: figures, and MACs, time and sum of every network."""
+    space, path = load_space(space_name), find_table(table)
     latency = latency_cost(space, read_table(path))
-    print(f"{space.name} on {path}: {latency.coverage.summary()}")
+    print(f"{space.name} on {runtime}, {path.stem}: {latency.coverage.summary()}")
     drawn, macs = draw(space, args.networks, args.seed)
-    programs = [program(architecture(space, a).network, args.runtime) for a in drawn]
-    protocol = Protocol(warm_up=5, repeats=40)
+    programs = [program(architecture(space, a).network, runtime) for a in drawn]
+    protocol = Protocol(warm_up=5, repeats=args.calls)
     rounds = np.array([[t.median for t in time_together(programs, protocol)] for _ in range(args.repeats)]) * 1e3
     whole, sums = np.median(rounds, 0), np.array([ledger.at(latency.cost, a) for a in drawn])
-    found = compared(whole, sums, macs)
-    found["spread_between_repeats"] = float(np.median(rounds.max(0) / rounds.min(0) - 1))
-    found["load_average"] = os.getloadavg()[0]
-    for name, value in found.items():
+    figures = compared(whole, sums, macs)
+    figures["spread_between_repeats"] = float(np.median(rounds.max(0) / rounds.min(0) - 1))
+    figures["load_average"] = os.getloadavg()[0]
+    for name, value in figures.items():
         print(f"{name:>26}: {value:.4g}")
-    if args.out is not None:
-        figures = zip(macs.tolist(), whole.tolist(), sums.tolist(), strict=True)
-        rows = [{"macs": int(m), "whole_ms": w, "sum_ms": s} for m, w, s in figures]
-        what = {"space": space.name, "table": str(path), "runtime": args.runtime}
-        write_json(args.out, {**what, **found, "drawn": rows})
+    columns = zip(macs.tolist(), whole.tolist(), sums.tolist(), strict=True)
+    rows = [{"macs": int(m), "whole_ms": w, "sum_ms": s} for m, w, s in columns]
+    return {"space": space.name, "table": path.stem, "runtime": runtime, **figures, "drawn": rows}
+
+
+def markdown(found: list[dict[str, Any]]) -> str:
+    """The figures as a table."""
+    names = {
+        "spearman": "Spearman", "spearman_lower_half": "lower half", "spearman_upper_half": "upper half",
+        "median_error": "median error", "p90_error": "p90 error", "base_ms": "base, ms", "scale": "scale",
+        "median_error_plain_sum": "median error of the plain sum", "spread_between_repeats": "spread between repeats",
+    }  # fmt: skip
+    lines = [
+        "Whole-network times against table sums; errors after one base and one scale.", "",
+        "| space | runtime | networks | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 3) + "|",
+    ]  # fmt: skip
+    for row in found:
+        cells = (f"{row[name]:.1%}" if "error" in name or "spread" in name else f"{row[name]:.4f}" for name in names)
+        lines.append(f"| {row['space']} | {row['runtime']} | {row['networks']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(space: Space, count: int, seed: int) -> tuple[list[Assignment], np.ndarray]:

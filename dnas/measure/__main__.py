@@ -53,12 +53,12 @@ def main(args: Arguments) -> None:
 
     measure(
         args.space, args.runtime, out=args.out, minutes=args.minutes, threads=args.threads, resume=args.resume,
-        plan_only=args.plan, progress=_bar,
+        plan_only=args.plan, progress=progress_bar,
     )  # fmt: skip
 
 
 @contextmanager
-def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr with the time left."""
     from rich import progress
     from rich.console import Console
