@@ -119,6 +119,10 @@ def test_keep_largest():
     np.testing.assert_array_equal(kept[1:], gates.values[1:])
     np.testing.assert_array_equal(keep_largest(gates, [], 2).values, gates.values)
     np.testing.assert_allclose(keep_largest(gates, ["a", "c"], 9).values, gates.values, rtol=1e-6)
+    one, soft = keep_largest(gates, ["a"], 1), jax.grad(lambda v: 3 * v[0, 0] + 5 * v[0, 1])(gates.values)
+    np.testing.assert_array_equal(one.values[0], [0, 1, 0, 0])
+    through = jax.grad(lambda v: 3 * (kept := keep_largest(Gates(v, LAYOUT), ["a"], 1).values)[0, 0] + 5 * kept[0, 1])
+    np.testing.assert_array_equal(through(gates.values), soft)
     # Of equal entries no more than `count`, else those that are not computed would count as zeros.
     assert np.count_nonzero(keep_largest(uniform(LAYOUT), ["a"], 2)["a"]) == 2
 
