@@ -27,6 +27,7 @@ from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
 from dnas.files import prepare_folder, read_document, write_atomic, write_json
 from dnas.interrupt import asked_to_stop
+from dnas.nn.inherit import inherit
 from dnas.progress import Update, progress
 from dnas.provenance import provenance
 from dnas.results import ARCHITECTURE, WEIGHTS
@@ -303,8 +304,9 @@ def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
 
 
 def _write(run: Run, p: Progress, document: dict[str, Any], seconds: float) -> None:
-    best = run.training.packing.unpack(p.best)
-    weights.save(run.out / WEIGHTS, run.setup.network, best)
+    # The file writes repeated blocks out one by one, and its weights go by those names.
+    written = architecture(run.setup.network, {})
+    weights.save(run.out / WEIGHTS, written.network, inherit(run.training.packing.unpack(p.best), written))
     write_json(run.out / ARCHITECTURE, document)
     write_atomic(run.out / "recipe.yaml", run.setup.recipe.to_yaml())
     write_atomic(run.out / HISTORY, _json_lines(p.history))

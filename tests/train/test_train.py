@@ -41,7 +41,7 @@ name: small
 input: {channels: 1, classes: 3, resolution: 8}
 trunk:
   - conv: {kernel: 3, stride: 2, out: 6, act: relu}
-  - mbconv: {out: 6, expand: 2, se: true}
+  - mbconv: {repeat: 2, out: 6, expand: 2, se: true}
 head: [{pool: {}}, {linear: {out: $classes}}]
 """
 RECIPE = """
