@@ -56,8 +56,23 @@ class Arguments:
     """Blocks run in a step of a choice between whole blocks, of the largest gates (2); 0 for all, mixed softly."""
     skip_limit: float | None = None
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
-    strategy: Literal["dmasking"] = "dmasking"
-    """Search algorithm."""
+    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] = "dmasking"
+    """dmasking: weights and choices' logits in turn (FBNet). slimming, sandwich: from the largest network down, action
+    by action (EfficientFormer V1, V2). random, evolution: the best of networks sampled from a supernet."""
+    family: str | None = None
+    """With slimming or sandwich: several budgets of one kind, A,B,C, each of which gets a network from the one run."""
+    rank_by: Literal["accuracy", "loss"] | None = None
+    """With slimming or sandwich: what actions are ranked by; ties are broken by the other."""
+    rankings: int | None = None
+    """With slimming or sandwich: most rankings on the way to the budget; 0 for one action a ranking, as published."""
+    distill: bool = False
+    """With sandwich: all networks but the largest learn its probabilities instead of the labels."""
+    samples: int | None = None
+    """With random: networks compared."""
+    population: int | None = None
+    """With evolution: networks in a generation."""
+    generations: int | None = None
+    """With evolution: generations."""
     resume: bool = False
     """Go on from the newest checkpoint in the result's folder; from the beginning where there is none."""
     force: bool = False
@@ -74,15 +89,16 @@ def main(args: Arguments) -> None:
     from dnas.catalogue import load_space
     from dnas.data.load import load
     from dnas.errors import UserError
-    from dnas.search.budget import parse_budget
+    from dnas.search.budget import parse_budget, parse_family
     from dnas.search.settings import with_overrides
 
     budgets = [parse_budget(text) for text in args.budget]
     names = (
         "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
-        "resolution_paths", "paths", "skip_limit",
+        "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "samples", "population", "generations",
     )  # fmt: skip
-    settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names})
+    settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names}, distill=args.distill or None)
+    family = parse_family(args.family) if args.family is not None else []
     space = load_space(args.space, args.classes)
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
@@ -96,7 +112,7 @@ def main(args: Arguments) -> None:
     from dnas.search.problem import make_problem
     from dnas.search.run import Options, run_search
 
-    problem = make_problem(space, budgets, dataset, settings, args.seed)
+    problem = make_problem(space, budgets, dataset, settings, args.seed, family)
     options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard)
     run_search(problem, out, Console(), options, args.strategy)
 

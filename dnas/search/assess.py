@@ -50,7 +50,7 @@ def assessment(problem: Problem) -> Callable:
 
 def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
     """Arguments of the shapes with which the program is always called."""
-    images, labels = _batch(problem.dataset.train_images, problem.dataset.train_labels, np.arange(1))
+    images, labels = batch(problem.dataset.train_images, problem.dataset.train_labels, np.arange(1))
     return variables, gates, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
@@ -76,7 +76,7 @@ def correct(
     """How many of the chosen images are classified right in evaluation mode."""
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     parts = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
-    return sum(int(program(variables, gates, *_batch(images, labels, part), switch)[1]) for part in parts)
+    return sum(int(program(variables, gates, *batch(images, labels, part), switch)[1]) for part in parts)
 
 
 def estimate_norms(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> PackedVariables:
@@ -85,8 +85,8 @@ def estimate_norms(program: Callable, problem: Problem, variables: PackedVariabl
     for step in range(problem.settings.norm_batches):
         chosen = batch_indices(index, min(BATCH, len(index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1)))
-        batch = _batch(data.train_images, data.train_labels, np.resize(chosen, BATCH))
-        variables = {**variables, "batch_stats": program(variables, gates, *batch, switch)[0]}
+        fixed = batch(data.train_images, data.train_labels, np.resize(chosen, BATCH))
+        variables = {**variables, "batch_stats": program(variables, gates, *fixed, switch)[0]}
     return variables
 
 
@@ -95,7 +95,7 @@ def accuracies(named: Iterable[tuple[str, Assessed]]) -> dict[str, float]:
     return {key: value for name, a in named for key, value in ((name, a.accuracy), (f"{name}_before", a.before))}
 
 
-def _batch(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> tuple[jax.Array, jax.Array]:
+def batch(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """A batch of exactly `BATCH` images, filled up with repetitions that do not count."""
     filled = np.resize(chosen, BATCH)
     marked = np.where(np.arange(BATCH) < len(chosen), labels[filled], -1)

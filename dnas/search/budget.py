@@ -60,6 +60,14 @@ def parse_budget(text: str) -> Budget:
     return Budget(text, "params" if unit.lower() == "params" else "MACs", value * _SIZES[size.lower()])
 
 
+def parse_family(text: str) -> list[Budget]:
+    """Reads `60MFLOPs,100MFLOPs`: different budgets of one kind; raises `InputError`."""
+    budgets = [parse_budget(part) for part in text.split(",")]
+    if len({(b.kind, b.table) for b in budgets}) > 1 or len({b.limit for b in budgets}) < len(budgets):
+        raise InputError("--family", "not a family", found=text, accepted="different budgets of one kind, A,B,C")
+    return budgets
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
     """One budgeted cost of a space: the sum of products and its range."""

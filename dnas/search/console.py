@@ -107,6 +107,10 @@ class Console:
         self.out.print(accuracies)
         for note in found.outcome.warnings:
             self.out.print(f"[yellow]warning[/]: {note}")
+        if found.outcome.chain:
+            self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
+        if found.outcome.family:
+            self.out.print("family: " + ", ".join(member["budget"] for member in found.outcome.family) + " in family/")
         if out is not None:
             self.out.print(f"written to {out}: architecture.json, weights.safetensors, history.jsonl, provenance.json")
 
@@ -145,6 +149,8 @@ class _Bar(_Steps):
         self.bar, self.task = bar, task
 
     def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
+        for text in _chain(line, problem):
+            self.bar.console.print(text)
         self.bar.update(self.task, completed=step, line=_summary(line, problem))
 
 
@@ -157,12 +163,28 @@ class _Lines(_Steps):
         self.out, self.steps, self.next, self.clock, self.began = out, steps, 0, time.monotonic, time.monotonic()
 
     def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
+        for text in _chain(line, problem):
+            self.out.print(text)
         if step < self.next and step < self.steps:
             return
         self.next = step + max(1, self.steps // 10)
         spent = self.clock() - self.began
         left = spent / step * (self.steps - step)
         self.out.print(f"step {step}/{self.steps}  {spent:.0f} s, {left:.0f} s left  {_summary(line, problem)}")
+
+
+def _chain(line: dict[str, Any], problem: Problem) -> list[str]:
+    """A step of a chain of networks: what was done, what the network costs and what it lost."""
+    entry = line.get("chain")
+    if not entry:
+        return []
+    costs = ", ".join(m.budget.shown(cost) for m, cost in zip(problem.measured, entry["costs"], strict=True))
+    moves = [f"{a['choice']} {a['from']} -> {a['to']}" if "choice" in a else a["solved"] for a in entry["actions"]]
+    more = f" and {len(moves) - 4} more" if len(moves) > 4 else ""
+    return [
+        f"{entry['number']:3d}  {costs}  accuracy {entry['accuracy']:.3f} ({0.0 - round(entry['drop'], 3):+.3f})  "
+        f"{', '.join(moves[:4])}{more}"
+    ]
 
 
 def _summary(line: dict[str, Any], problem: Problem) -> str:

@@ -42,14 +42,24 @@ class Problem:
     preprocessing: Preprocessing
     settings: Settings
     seed: int
+    family: tuple[Measured, ...] = ()
+    """Budgets that have a network each, from the loosest to the tightest, which is the last of `measured` too."""
 
     @property
     def limits(self) -> np.ndarray:
         return np.array([m.budget.limit for m in self.measured], np.float32)
 
 
-def make_problem(space: Space, budgets: Sequence[Budget], dataset: Dataset, settings: Settings, seed: int) -> Problem:
-    """Checks the budgets, then builds the proxy; raises `UserError` where a budget is out of reach."""
+def make_problem(
+    space: Space, budgets: Sequence[Budget], dataset: Dataset, settings: Settings, seed: int,
+    family: Sequence[Budget] = (),
+) -> Problem:  # fmt: skip
+    """Checks the budgets, then builds the proxy; raises `UserError` where a budget is out of reach.
+
+    The tightest of `family` is one more budget of the search; every network of the family keeps `budgets` too.
+    """
+    family = sorted(family, key=lambda b: -b.limit)
+    budgets = [*budgets, *family[-1:]]
     walked, last = shapes(space)
     if last.side is not None or not last.channels.is_constant:
         raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
@@ -61,7 +71,7 @@ def make_problem(space: Space, budgets: Sequence[Budget], dataset: Dataset, sett
     proxy = at_input(space, channels=preprocessing.channels, classes=dataset.classes, side=side)
     return Problem(
         space, walked, proxy, layout, measured, ExpectedCosts([m.cost for m in measured], layout), dataset,
-        search_split(dataset, seed), preprocessing, settings, seed,
+        search_split(dataset, seed), preprocessing, settings, seed, tuple(measure(b, walked, space) for b in family),
     )  # fmt: skip
 
 

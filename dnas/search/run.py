@@ -24,6 +24,7 @@ from dnas.nn.packing import Packing
 from dnas.nn.supernet import Variables
 from dnas.provenance import provenance, versions
 from dnas.search import strategies
+from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import Journal
@@ -74,6 +75,7 @@ def run_search(
     `Stopped` after a signal.
     """
     clock = _Clock()
+    strategies.load(strategy).check(problem)
     if out is not None:
         prepare_folder(out)
     journal = Journal(out, identity(problem, strategy), options.checkpoint_every, options.tensorboard)
@@ -106,6 +108,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         "tables": [m.coverage.to_data() for m in problem.measured if m.coverage is not None],
         "classes": problem.space.classes,
         "seed": problem.seed,
+        **({"family": [m.budget.text for m in problem.family]} if problem.family else {}),
         "settings": problem.settings.to_json(),
         "versions": versions(),
     }
@@ -147,7 +150,7 @@ def advance(
                 state, measured = phase.step(state, n)
                 metrics = metrics | measured
                 step = done + n + 1
-                if step % every == 0 or n + 1 == phase.steps:
+                if phase.every_row or step % every == 0 or n + 1 == phase.steps:
                     row = {"step": step, "phase": phase.name, **metrics, **strategy.observe(state)}
                     progress.update(step, journal.note(row), problem)
                 if asked():
@@ -177,7 +180,7 @@ def write(found: Found, out: Path, preset: str, journal: Journal, phases: dict[s
     write_json(out / "architecture.json", found_document(found, preset))
     weights.save(out / "weights.safetensors", found.by_proxy.network, found.variables)
     if found.outcome.chain:
-        write_json(out / "chain.json", {"steps": found.outcome.chain})
+        write_chain(found, out)
     journal.end()
     origin = {
         "preset": preset, "space_file": found.problem.space.source,

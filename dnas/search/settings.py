@@ -66,6 +66,33 @@ class Settings:
     settle: float = 0.2
     """Share of the run, at its end, in which the weights learn under the derived network's own gates."""
 
+    rank_by: Literal["accuracy", "loss"] = "accuracy"
+    """What slimming ranks its actions by; ties are broken by the other."""
+    rank_images: int | None = 400
+    """Most images of the choices' share on which networks are compared (None: all)."""
+    rank_norm_batches: int = 2
+    """Training batches over which batch norms are estimated for a network that is compared."""
+    rankings: int = 24
+    """Most rankings of actions on the way to the budget: where the way is longer, one ranking takes several actions (0:
+    one action a ranking, as published)."""
+    distill: bool = False
+    """In sandwich training, all networks but the largest learn its probabilities instead of the labels."""
+    sandwich_random: int = 2
+    """Random networks in a step of sandwich training, beside the largest and the smallest."""
+    mes_alpha: float = 0.5
+    """Exponent of every cost in the mobile efficiency score, above 0 and at most 1."""
+    mes_sign: Literal["minus", "plus"] = "minus"
+    """Sign of the exponents: minus makes smaller networks score higher."""
+    samples: int = 64
+    """Networks that the random search compares."""
+    population: int = 16
+    """Networks in a generation of the evolution."""
+    generations: int = 6
+    parents: int = 6
+    """Best networks so far from which the next generation descends."""
+    mutation: float = 0.1
+    """Probability with which a mutation draws each choice anew."""
+
     norm_batches: int = 16
     """Training batches over which batch norms are estimated again."""
     check_images: int | None = None
@@ -87,8 +114,11 @@ class Settings:
         if self.warm_up < 0 or self.settle < 0 or self.warm_up + self.settle >= 1:
             found = [self.warm_up, self.settle]
             raise InputError("warm_up and settle", "out of range", found=found, accepted="shares adding up to below 1")
-        if self.paths < 0:
-            raise InputError("--paths", "out of range", found=self.paths, accepted="0 or more")
+        lows = ("paths", 0), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1), ("parents", 1)
+        for name, low in lows:
+            if getattr(self, name) < low:
+                found, accepted = getattr(self, name), f"at least {low}"
+                raise InputError(f"--{name.replace('_', '-')}", "out of range", found=found, accepted=accepted)
         if self.side is not None and not 1 <= self.side <= 1024:
             raise InputError("--side", "out of range", found=self.side, accepted="1 to 1024")
         return self
@@ -101,13 +131,15 @@ PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=1.0, norm_batches=4, check_images=200, multiplier_lr=0.5, warm_up=0.1,
-        quick_compile=True,
+        quick_compile=True, rank_images=100, rank_norm_batches=1, rankings=6, samples=8, population=4, generations=2,
+        parents=2,
     ),
     "quick": Settings(),
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
         temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0, paper_resolution=True, decide=0.0,
-        settle=0.0, norm_batches=64,
+        settle=0.0, norm_batches=64, rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50,
+        generations=20, parents=10, mutation=0.2,
     ),
 }  # fmt: skip
 

@@ -39,6 +39,8 @@ class Phase:
     steps: int
     step: Callable[[State, int], tuple[State, Metrics]]
     begin: Callable[[State], State] = lambda state: state
+    every_row: bool = False
+    """Each step is a row of the history, where others are written about a hundred times a run."""
     done: Callable[[State], bool] = lambda state: False
 
 
@@ -63,7 +65,10 @@ class Outcome:
     summary: dict[str, float] = field(default_factory=dict)
     """Further numbers for the result's file."""
     chain: list[dict[str, Any]] = field(default_factory=list)
-    """Networks met on the way, each with its cost, of a strategy that goes from network to network."""
+    """Networks met on the way, each with its cost, of a strategy that goes from network to network. `assignment` of
+    each is written as a file of its own."""
+    family: list[dict[str, Any]] = field(default_factory=list)
+    """The network for each budget of the family: `budget`, `assignment`, `accuracy`."""
     warnings: list[str] = field(default_factory=list)
 
 

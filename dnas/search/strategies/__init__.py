@@ -1,13 +1,14 @@
-"""The search algorithms by name. A new one is a file with `compile_programs` and `strategy`, and a line here."""
+"""The search algorithms by name. A new one is a file with `check`, `compile_programs`, `strategy`, and a name."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-FILES = {"dmasking": "dmasking"}
+NAMES = ("dmasking", "slimming", "sandwich", "random", "evolution")
 
 
 def load(name: str) -> Any:
     """The module of a strategy."""
-    return import_module(f"dnas.search.strategies.{FILES[name]}")
+    assert name in NAMES, name
+    return import_module(f"dnas.search.strategies.{name}")

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dnas.architecture import options_taken
 from dnas.data.batches import Batches, steps_per_epoch
 from dnas.derive import Derivation, derive
+from dnas.errors import UserError
 from dnas.nn.gates import (
     Gates,
     Layout,
@@ -30,11 +31,10 @@ from dnas.nn.gates import (
     probabilities,
     straight_through,
 )
-from dnas.nn.packing import MATRICES, Leaves, Packing
-from dnas.nn.supernet import init
 from dnas.search import objective
 from dnas.search.assess import accuracies, assessed, assessment, example_arguments
 from dnas.search.compiling import Compiler, Program
+from dnas.search.descent import Steps, fresh, optimizer, streams, updating
 from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
@@ -81,6 +81,12 @@ class Schedule(NamedTuple):
         return range(self.theta_steps * n // self.search, self.theta_steps * (n + 1) // self.search)
 
 
+def check(problem: Problem) -> None:
+    """Raises `UserError` for a family of budgets: theta is learned for one set of budgets."""
+    if problem.family:
+        raise UserError(f"--family: --strategy {NAME} searches for one set of budgets; use slimming or sandwich")
+
+
 def schedule(problem: Problem) -> Schedule:
     """Steps of the settings' epochs on this data."""
     s = problem.settings
@@ -94,7 +100,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
     state = _start(problem)
     gates = probabilities(problem.layout, state.theta)
-    images, labels = _streams(problem)[0].at(0)
+    images, labels = streams(problem)[0].at(0)
     learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
     learned = jax.eval_shape(learn, state.variables, gates, images, targets)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
@@ -103,8 +109,8 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
         assess=compiler(assessment(problem), *example_arguments(problem, state.variables, gates)),
         draw=compiler(_draw(problem), state.theta, key, number, real),
         update_weights=compiler(
-            _update_weights(problem), state.variables, state.weights_opt, learned.params, learned.statistics,
-            donate=(0, 1),
+            updating(_weights_optimizer(problem)), state.variables, state.weights_opt, learned.params,
+            learned.statistics, donate=(0, 1),
         ),
         update_theta=compiler(
             _update_theta(problem), state.theta, state.theta_opt, state.multipliers, learned.loss, learned.gates, key,
@@ -116,7 +122,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
 def strategy(problem: Problem, programs: Programs) -> Strategy:
     """The strategy on a problem; `programs` may be those of another that differs in data, seed and limits alone."""
     plan, key = schedule(problem), jax.random.key(problem.seed)
-    for_weights, for_theta = _streams(problem)
+    for_weights, for_theta = streams(problem)
     classes, s = problem.dataset.classes, problem.settings
 
     def learn(arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
@@ -220,16 +226,6 @@ def _draw(problem: Problem):
     return draw
 
 
-def _update_weights(problem: Problem):
-    optimizer = _weights_optimizer(problem)
-
-    def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, statistics: Leaves):
-        updates, state = optimizer.update(gradient, state, variables["params"])
-        return {"params": optax.apply_updates(variables["params"], updates), "batch_stats": statistics}, state
-
-    return update_weights
-
-
 def _update_theta(problem: Problem):
     """One step of theta and the multipliers.
 
@@ -273,25 +269,8 @@ def _update_theta(problem: Problem):
 
 
 def _weights_optimizer(problem: Problem) -> optax.GradientTransformation:
-    s, plan = problem.settings, schedule(problem)
-    steps = plan.warm_up + plan.search
-    warm = max(1, min(steps // 20, 200))
-    searching = optax.warmup_cosine_decay_schedule(
-        s.weights_lr / warm, s.weights_lr, warm, max(steps, warm + 1), end_value=0.2 * s.weights_lr
-    )
-    # The network found starts to learn anew: what it inherits was learned under other gates.
-    settling = optax.cosine_decay_schedule(s.weights_lr, max(1, plan.settle))
-    rate = optax.join_schedules([searching, settling], [steps])
-
-    def decayed(params: Leaves) -> dict[str, bool]:
-        # Norms and biases, which are the vectors, are not pulled to zero.
-        return {name: name == MATRICES for name in params}
-
-    return optax.chain(
-        optax.add_decayed_weights(s.weight_decay, mask=decayed),
-        optax.clip_by_global_norm(s.clip),
-        optax.sgd(rate, s.weights_momentum),
-    )
+    plan = schedule(problem)
+    return optimizer(problem.settings, Steps(plan.warm_up + plan.search, plan.settle))
 
 
 def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
@@ -301,21 +280,12 @@ def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
 
 
 def _start(problem: Problem) -> Arrays:
-    variables = Packing(problem.proxy).pack(init(problem.proxy, jax.random.key(problem.seed)))
+    variables, weights_opt = fresh(problem, _weights_optimizer(problem))
     theta = init_theta(problem.layout)
     return Arrays(
-        variables, _weights_optimizer(problem).init(variables["params"]), theta, _theta_optimizer(problem).init(theta),
+        variables, weights_opt, theta, _theta_optimizer(problem).init(theta),
         Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()), jnp.zeros(())),
     )  # fmt: skip
-
-
-def _streams(problem: Problem) -> tuple[Batches, Batches]:
-    """The batches for weights and for theta."""
-    data, split, size = problem.dataset, problem.split, problem.settings.batch_size
-    return (
-        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed),
-        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1),
-    )
 
 
 # What theta says ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+"""What slimming may do next: each action moves one choice to its next cheaper option.
+
+Nothing here knows kinds of blocks. A choice that stands in several places moves in all of them at once, because it is
+one choice. Cheaper means a smaller geometric mean of the budgeted costs. The list is as long as the space has choices,
+not as it has architectures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from dnas.cost.many import Constraints, Costs, as_options
+from dnas.search.problem import Problem
+from dnas.solve.elimination import optimum
+from dnas.space.quantity import Choice, Quantity
+from dnas.space.space import Node, OneOf, Space, Stage
+
+
+class Action(NamedTuple):
+    """One choice moved from one option to another, by index."""
+
+    choice: str
+    before: int
+    after: int
+
+
+class Reachable(NamedTuple):
+    """An action and the architecture to which it leads."""
+
+    action: Action
+    assignment: dict[str, int]
+    costs: tuple[float, ...]
+
+
+class Actions:
+    """The actions of a problem; needs at least one budget."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.choices = problem, problem.space.choices
+        self.limits = np.array([m.budget.limit for m in problem.measured], np.float64)
+        self.costs = Costs([m.cost for m in problem.measured], self.choices)
+        self.allowed = Constraints(problem.space.constraints, self.choices)
+        self.blocks = {choice.name for choice in block_choices(problem.space.nodes)}
+
+    def frontier(self, state: dict[str, int]) -> list[Reachable]:
+        """Every action that the constraints allow and that brings a budget not kept nearer, in the order of the space.
+
+        For each choice the next cheaper option; a choice between whole blocks may also go straight to its cheapest,
+        which is how a block is removed.
+        """
+        here = self.excess(self._costs_of([state])[0])
+        found = []
+        for choice in self.choices:
+            options = [k for k in range(len(choice)) if k != state[choice.name]]
+            states = [{**state, choice.name: k} for k in options]
+            costs, allowed = self._costs_of(states), self.allowed(as_options(states, self.choices))
+            loads = [self.load(row) for row in costs]
+            useful = [
+                n for n in range(len(options)) if allowed[n] and here - self.excess(costs[n]) > 1e-12 * max(1.0, here)
+            ]
+            useful.sort(key=lambda n: (-loads[n], options[n]))
+            if choice.name not in self.blocks:
+                useful = useful[:1]
+            for n in dict.fromkeys(useful[:1] + useful[-1:]):
+                action = Action(choice.name, state[choice.name], options[n])
+                found.append(Reachable(action, states[n], tuple(costs[n].tolist())))
+        return found
+
+    def back(self, state: dict[str, int]) -> list[Reachable]:
+        """For each choice the next costlier option with which all budgets are kept, where there is one."""
+        load = self.load(self._costs_of([state])[0])
+        found = []
+        for choice in self.choices:
+            options = [k for k in range(len(choice)) if k != state[choice.name]]
+            states = [{**state, choice.name: k} for k in options]
+            costs, allowed = self._costs_of(states), self.allowed(as_options(states, self.choices))
+            loads = [self.load(row) for row in costs]
+            useful = [
+                n for n in range(len(options)) if allowed[n] and loads[n] > load + 1e-12 and not self.excess(costs[n])
+            ]
+            for n in sorted(useful, key=lambda n: (loads[n], options[n]))[:1]:
+                action = Action(choice.name, state[choice.name], options[n])
+                found.append(Reachable(action, states[n], tuple(costs[n].tolist())))
+        return found
+
+    def excess(self, costs: Sequence[float] | np.ndarray) -> float:
+        """How far costs lie above their limits, in shares of the limits, summed; 0 where all budgets are kept."""
+        return float(np.maximum(np.asarray(costs) / self.limits - 1, 0).sum())
+
+    def load(self, costs: Sequence[float] | np.ndarray) -> float:
+        """Logarithm of the geometric mean of the costs in units of their limits."""
+        return float(np.mean([math.log(max(c, 1e-300) / limit) for c, limit in zip(costs, self.limits, strict=True)]))
+
+    def cost_of(self, assignment: dict[str, int]) -> tuple[float, ...]:
+        """Exact, a budget each."""
+        return tuple(m.at(assignment) for m in self.problem.measured)
+
+    def _costs_of(self, states: Sequence[dict[str, int]]) -> Float[np.ndarray, "states budgets"]:
+        return self.costs(as_options(states, self.choices))
+
+
+def extreme(problem: Problem, sense: str, preferred: dict[str, int] | None = None) -> dict[str, int]:
+    """The largest (`max`) or smallest (`min`) architecture: by the budgeted costs in units of their limits, summed.
+
+    Choices without a cost take their `preferred` option where the constraints allow it, else the first.
+    """
+    terms = [Quantity(q.over, q.table / m.budget.limit) for m in problem.measured for q in (p.joint() for p in m.cost)]
+    sign = 1 if sense == "max" else -1
+    for choice in free_choices(problem):
+        wish = np.zeros(len(choice))
+        wish[(preferred or {}).get(choice.name, 0)] = sign * 1e-9
+        terms.append(Quantity((choice,), wish))
+    _, found = optimum(terms, "max" if sense == "max" else "min", problem.space.constraints)
+    return {c.name: found.get(c.name, 0) for c in problem.space.choices}
+
+
+def free_choices(problem: Problem) -> list[Choice]:
+    """Choices that change no budgeted cost: slimming has no reason to move them."""
+    costed = {c.name for m in problem.measured for product in m.cost for c in product.over}
+    return [c for c in problem.space.choices if c.name not in costed]
+
+
+def path_choices(problem: Problem) -> list[Choice]:
+    """Choices that decide which operators there are (whole blocks, depth, squeeze-excite or attention on or off), and
+    those without a cost. The others are sizes.
+    """
+    deciding = {c.name for record in problem.walked.ledger for c in record.given.over}
+    free = {c.name for c in free_choices(problem)}
+    return [c for c in problem.space.choices if c.name in deciding | free]
+
+
+def block_choices(nodes: Sequence[Node]) -> Iterator[Choice]:
+    """Choices between whole blocks."""
+    for node in nodes:
+        if isinstance(node, OneOf):
+            yield node.choice
+            yield from block_choices(node.branches)
+        elif isinstance(node, Stage):
+            yield from block_choices(node.blocks)
+
+
+def described(space: Space, action: Action) -> dict[str, object]:
+    """The action as JSON: the choice and its options."""
+    options = space.choice(action.choice).options
+    return {"choice": action.choice, "from": options[action.before], "to": options[action.after]}

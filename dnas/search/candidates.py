@@ -1,0 +1,163 @@
+"""Several architectures of one supernet compared in one call, by one program that is compiled once.
+
+An architecture is a row of gates, so comparing many is a loop over rows with the weights shared; each has statistics of
+its own for the norms. The loop runs as many times as there are rows, `lanes` of them side by side (a `vmap` over gates
+and statistics, never over weights). Side by side means one kernel a lane, that is grouped convolutions: good on
+accelerators, slow on CPU, where lanes are 1.
+
+All are compared on the same images, and norms are estimated on the same batches from the same start, so that what is
+common to them cancels in their differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dnas.data.batches import batch_indices
+from dnas.nn.forward import Switch
+from dnas.nn.gates import Gates
+from dnas.nn.packing import Leaves
+from dnas.search.assess import BATCH, batch
+from dnas.search.compiling import Compiler, Program
+from dnas.search.learn import PackedVariables, forward
+from dnas.search.problem import Problem
+from dnas.space.quantity import Assignment
+
+ROWS = 16
+"""Architectures in one call of the program; fewer are padded, which costs memory but no time."""
+
+
+class Scores(NamedTuple):
+    """Architectures on one set of images, in the order they were given."""
+
+    accuracy: Float[np.ndarray, " candidates"]
+    """Share of images classified right."""
+    loss: Float[np.ndarray, " candidates"]
+    """Mean cross-entropy."""
+
+
+def default_lanes() -> int:
+    """Architectures evaluated side by side: 1 on CPU, where grouped convolutions are slow."""
+    return 1 if jax.default_backend() == "cpu" else 8
+
+
+def comparison(problem: Problem, lanes: int) -> Callable:
+    """The program `(params, rows, statistics, count, images, labels, switch) -> (statistics, correct, loss)`.
+
+    `rows` [ROWS, choices, options] are gates of which the first `count` are evaluated, `statistics` [ROWS, ...] those
+    of their norms; `correct` and `loss` are sums over the images whose label is not -1.
+    """
+    run, layout = forward(problem), problem.layout
+
+    def one(params: Leaves, row: Array, statistics: Leaves, images, labels, switch: Switch):
+        logits, statistics = run({"params": params, "batch_stats": statistics}, Gates(row, layout), images, switch)
+        counts = labels >= 0
+        per_class = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+        losses = -jnp.sum(per_class * jax.nn.log_softmax(logits), axis=-1)
+        right = jnp.argmax(logits, -1) == labels
+        return statistics, jnp.sum(right), jnp.sum(jnp.where(counts, losses, 0))
+
+    several = jax.vmap(one, in_axes=(None, 0, 0, None, None, None))
+
+    def compare(params, rows, statistics, count, images, labels, switch):
+        def chunk(n, results):
+            at = n * lanes
+            cut = jax.tree.map(
+                lambda a: jax.lax.dynamic_slice_in_dim(a, at, lanes) if lanes > 1 else a[at], (rows, results[0])
+            )
+            found = (several if lanes > 1 else one)(params, *cut, images, labels, switch)
+            if lanes > 1:
+                return jax.tree.map(lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, at, 0), results, found)
+            return jax.tree.map(lambda a, b: a.at[at].set(b), results, found)
+
+        start = (statistics, jnp.zeros(len(rows), jnp.int32), jnp.zeros(len(rows)))
+        return jax.lax.fori_loop(0, (count + lanes - 1) // lanes, chunk, start)
+
+    return compare
+
+
+def compile_comparison(
+    problem: Problem, compiler: Compiler, variables: PackedVariables, lanes: int | None = None
+) -> Program:
+    """`comparison`, compiled for the problem's shapes."""
+    lanes = lanes or default_lanes()
+    rows = jax.ShapeDtypeStruct((ROWS, *problem.layout.shape), jnp.float32)
+    statistics = jax.tree.map(lambda a: jax.ShapeDtypeStruct((ROWS, *a.shape), a.dtype), variables["batch_stats"])
+    images, labels = batch(problem.dataset.train_images, problem.dataset.train_labels, np.arange(1))
+    switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
+    return compiler(
+        comparison(problem, lanes), variables["params"], rows, statistics, np.int32(1), images, labels, switch
+    )
+
+
+def rows_of(problem: Problem, assignments: Sequence[Assignment]) -> Float[np.ndarray, "rows choices options"]:
+    """One-hot gates, padded to `ROWS` with zeros."""
+    rows = np.zeros((ROWS, *problem.layout.shape), np.float32)
+    for n, assignment in enumerate(assignments):
+        for c, choice in enumerate(problem.layout.choices):
+            rows[n, c, assignment[choice.name]] = 1
+    return rows
+
+
+def compare(
+    program: Program, problem: Problem, variables: PackedVariables, assignments: Sequence[Assignment]
+) -> Scores:
+    """Accuracy and loss of each architecture on the choices' share of the training images.
+
+    Norms are estimated for each on `rank_norm_batches` batches of the weights' share, then `rank_images` images of the
+    choices' share are classified.
+    """
+    parts = [assignments[n : n + ROWS] for n in range(0, len(assignments), ROWS)]
+    scores = [_compare(program, problem, variables, part) for part in parts]
+    return Scores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
+
+
+def _compare(program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment]) -> Scores:
+    s, data, split = problem.settings, problem.dataset, problem.split
+    images, labels = data.train_images, data.train_labels
+    rows, count = rows_of(problem, part), np.int32(len(part))
+    statistics = jax.tree.map(lambda a: jnp.broadcast_to(a, (ROWS, *a.shape)), variables["batch_stats"])
+    for step in range(s.rank_norm_batches):
+        chosen = batch_indices(split.weights_index, min(BATCH, len(split.weights_index)), problem.seed, step)
+        switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1), jnp.float32))
+        fixed = batch(images, labels, np.resize(chosen, BATCH))
+        statistics, _, _ = program(variables["params"], rows, statistics, count, *fixed, switch)
+    shown = compared_images(problem)
+    correct, loss = np.zeros(len(part)), np.zeros(len(part))
+    for start in range(0, len(shown), BATCH):
+        switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
+        fixed = batch(images, labels, shown[start : start + BATCH])
+        _, right, lost = program(variables["params"], rows, statistics, count, *fixed, switch)
+        correct += np.asarray(right, np.float64)[: len(part)]
+        loss += np.asarray(lost, np.float64)[: len(part)]
+    return Scores(correct / len(shown), loss / len(shown))
+
+
+def compared_images(problem: Problem) -> Int[np.ndarray, " images"]:
+    """Positions of the training images on which architectures are compared: `rank_images` of the choices' share."""
+    index, most = problem.split.theta_index, problem.settings.rank_images
+    if most is None or most >= len(index):
+        return index
+    # Spread over the whole share, whose order is that of the data set.
+    return index[np.linspace(0, len(index) - 1, most).astype(int)]
+
+
+def as_assessment(program: Program) -> Callable:
+    """The program as `dnas.search.assess` calls it, for one architecture under gates."""
+
+    def assess(
+        variables: PackedVariables, gates: Gates, images, labels, switch: Switch
+    ) -> tuple[Leaves, Int[Array, ""]]:
+        rows = jnp.broadcast_to(gates.values, (ROWS, *gates.values.shape))
+        statistics = jax.tree.map(lambda a: jnp.broadcast_to(a, (ROWS, *a.shape)), variables["batch_stats"])
+        switch = Switch(switch.training, jnp.asarray(switch.keep, jnp.float32))
+        found, correct, _ = program(variables["params"], rows, statistics, np.int32(1), images, labels, switch)
+        return jax.tree.map(lambda a: a[0], found), correct[0]
+
+    return assess

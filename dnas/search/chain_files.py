@@ -1,0 +1,86 @@
+"""The files of a chain of networks: one architecture for each, the list of steps, a picture, and the family's own.
+
+chain.json         every step: its actions, costs, accuracy and loss on the choices' share, and its file
+chain/NNN.json     the architecture after step NNN; 000 is the largest
+chain.png          accuracy against cost, where matplotlib is installed (extra `report`)
+family/BUDGET.json the architecture for each budget of a family
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnas.architecture import architecture, options_taken
+from dnas.cost import ledger
+from dnas.export.extras import unusable
+from dnas.files import write_json
+from dnas.network import shapes
+
+if TYPE_CHECKING:
+    from dnas.search.run import Found
+
+SPLIT = "the choices' share of the training images"
+
+
+def write_chain(found: Found, out: Path) -> None:
+    """Writes the files above into the result's folder, instead of those of a former run."""
+    for name in ("chain", "family"):
+        for former in (out / name).glob("*.json"):
+            former.unlink()
+    steps = []
+    for entry in found.outcome.chain:
+        file = f"chain/{entry['number']:03d}.json"
+        told = {name: value for name, value in entry.items() if name != "assignment"}
+        write_json(out / file, document(found, entry["assignment"], told))
+        steps.append({**told, "file": file})
+    budgets = [m.budget.text for m in found.problem.measured]
+    write_json(out / "chain.json", {"budgets": budgets, "split": SPLIT, "steps": steps})
+    if not unusable("matplotlib"):
+        draw(found, out / "chain.png")
+    for member in found.outcome.family:
+        told = {name: value for name, value in member.items() if name != "assignment"}
+        write_json(out / "family" / file_name(member["budget"]), document(found, member["assignment"], told))
+
+
+def file_name(budget: str) -> str:
+    """A budget's text as the name of a file: `6ms@lut/phone.json` as `6ms_lut_phone.json`."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", budget.removesuffix(".json")) + ".json"
+
+
+def document(found: Found, assignment: dict[str, int], told: dict[str, Any]) -> dict[str, Any]:
+    """A network of the chain in the grammar of an architecture, with its costs and how it was met."""
+    problem = found.problem
+    own = architecture(problem.space, assignment)
+    records = shapes(own.network)[0].ledger
+    counted = {name: int(ledger.at(cost(records), {})) for name, cost in ledger.COSTS.items()}
+    return {
+        **own.data,
+        "costs": {"macs": counted["MACs"], "params": counted["params"]},
+        "choices_taken": options_taken(problem.space, assignment),
+        "search": {
+            "space": problem.space.name, "strategy": found.strategy, "seed": problem.seed,
+            "accuracy_split": SPLIT, **told,
+        },
+    }  # fmt: skip
+
+
+def draw(found: Found, file: Path) -> None:
+    """Accuracy of the networks of the chain against each budgeted cost."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    chain, measured = found.outcome.chain, found.problem.measured
+    figure = Figure(figsize=(5.5 * len(measured), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for n, m in enumerate(measured):
+        axes = figure.add_subplot(1, len(measured), n + 1)
+        unit = 1.0 if m.budget.kind == "ms" else 1e-6
+        costs = [entry["costs"][n] * unit for entry in chain]
+        axes.plot(costs, [100 * entry["accuracy"] for entry in chain], marker="o", markersize=3, linewidth=1)
+        axes.axvline(m.budget.limit * unit, color="0.5", linestyle="--", linewidth=1)
+        axes.set_xlabel("ms" if m.budget.kind == "ms" else f"M{m.budget.kind}")
+        axes.set_ylabel("accuracy with inherited weights, %")
+        axes.set_title(f"{found.problem.space.name}, {found.strategy}; budget {m.budget.text}", fontsize=9)
+    figure.savefig(file, dpi=120, metadata={"Software": None})

@@ -1,0 +1,129 @@
+"""Architectures drawn evenly among those within the budgets.
+
+Tight budgets leave so few of a space's architectures that drawing until one fits never ends, and drawing each choice
+from tilted probabilities does not draw evenly. So many Metropolis chains run side by side, one for each architecture
+asked for: each begins anywhere, redraws one to three choices at a time, and is pulled into the budgets by a steep
+penalty outside them. Inside there is none, so each architecture is as probable as any other there: choices that do not
+matter (inside a block that is skipped) do not make theirs more probable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dnas.cost.ledger import Cost
+from dnas.cost.many import Constraints, Costs, as_assignment, as_options
+from dnas.derive import derive
+from dnas.network import Network
+from dnas.relevance import first_of_same
+from dnas.space.quantity import Product, Quantity
+from dnas.space.space import Space
+
+STEEPNESS = 150.0
+"""Penalty, in nats, of a cost outside its budget by a factor of e."""
+SWEEPS = 60
+"""Redraws of each choice, in the mean."""
+FORBIDDEN = 1e4
+ATTEMPTS = 3
+"""Rounds of chains to make up for those that met or did not arrive."""
+
+
+class Sampler:
+    """Draws architectures of a space with every cost within its limit and one at least `fill` of it.
+
+    `note` says so where the space has none that fills a budget; draws are then within the limits alone. Raises
+    `UserError` where the limits cannot be met.
+    """
+
+    def __init__(self, space: Space, walked: Network, costs: Sequence[Cost], limits: Sequence[float], fill: float):
+        self.choices = space.choices
+        self.sizes = np.array([len(c) for c in space.choices])
+        self.limits = np.array(limits, np.float64)
+        even = {c.name: np.zeros(len(c)) for c in space.choices}
+        known = derive(space, walked, even, costs, limits, fill=fill)
+        self.known = as_options([known.assignment | _idle(space, known.assignment)], space.choices)[0]
+        self.note, self.fill = known.note, fill if known.filled else 0.0
+        self.costs = Costs(costs, space.choices)
+        self.allowed = Constraints(space.constraints, space.choices)
+        self.first = first_of_same(space, walked)
+        self.spellings = Costs([tuple(_spellings(first) for first in self.first.values())], space.choices)
+
+    def within(self, options: Int[np.ndarray, "n choices"]) -> np.ndarray:
+        """[n]: whether each keeps the limits, the fill and the constraints."""
+        return (self._distance(options) <= 0) & self.allowed(options)
+
+    def draw(self, count: int, key: Sequence[int]) -> list[dict[str, int]]:
+        """Up to `count` different architectures, fewer where few are within the budgets; the same key gives the same.
+
+        There is always one: where no chain arrives, the one that the solver knows.
+        """
+        drawn: dict[tuple[int, ...], dict[str, int]] = {}
+        for attempt in range(ATTEMPTS):
+            for row in self._chains(count, np.random.default_rng([*key, attempt])):
+                spelled = self.spelled(as_assignment(row, self.choices))
+                drawn.setdefault(tuple(spelled.values()), spelled)
+            if len(drawn) >= count:
+                break
+        return list(drawn.values())[:count]
+
+    def spelled(self, assignment: dict[str, int]) -> dict[str, int]:
+        """The same architecture with the first option of each choice among those that mean the same."""
+        assignment, before = dict(assignment), None
+        while before != assignment:
+            before = dict(assignment)
+            for name, first in self.first.items():
+                assignment[name] = int(first.at(assignment))
+        return assignment
+
+    def spelled_row(self, row: Int[np.ndarray, " choices"]) -> Int[np.ndarray, " choices"]:
+        """`spelled` of a row of option indices."""
+        return as_options([self.spelled(as_assignment(row, self.choices))], self.choices)[0]
+
+    def _chains(self, count: int, random: np.random.Generator) -> Int[np.ndarray, "count choices"]:
+        """The ends of `count` chains, those that arrived within the budgets."""
+        rows, each = len(self.choices), np.arange(count)
+        options = random.integers(0, self.sizes, (count, rows))
+        energy = self._energy(options)
+        if not rows:
+            return options
+        for _ in range(SWEEPS * rows):
+            changed = options.copy()
+            for _ in range(random.integers(1, 4)):
+                column = random.integers(0, rows, count)
+                changed[each, column] = random.integers(0, self.sizes[column])
+            after = self._energy(changed)
+            taken = np.log(random.random(count)) < energy - after
+            options[taken], energy[taken] = changed[taken], after[taken]
+        arrived = options[self.within(options)]
+        return arrived if len(arrived) else self.known[None]
+
+    def _energy(self, options: Int[np.ndarray, "n choices"]) -> Float[np.ndarray, " n"]:
+        """Minus the logarithm of what the chains visit: even inside the budgets, falling steeply outside."""
+        outside = STEEPNESS * self._distance(options)
+        return self.spellings(options)[:, 0] + outside + FORBIDDEN * ~self.allowed(options)
+
+    def _distance(self, options: Int[np.ndarray, "n choices"]) -> Float[np.ndarray, " n"]:
+        """Logarithm of how far costs lie above their limits, or the fullest below the fill; 0 inside."""
+        if not len(self.limits):
+            return np.zeros(len(options))
+        with np.errstate(divide="ignore"):
+            shares = np.log(self.costs(options)) - np.log(self.limits)
+        over = np.maximum(shares, 0).sum(axis=1)
+        if self.fill <= 0:
+            return over
+        return over + np.maximum(np.log(self.fill) - shares.max(axis=1), 0)
+
+
+def _spellings(first: Quantity) -> Product:
+    """Logarithm of how many options mean the same as the one taken."""
+    table = first.table
+    same = (table[:, None] == table[None]).sum(axis=1)
+    return Product(Quantity(first.over, np.log(same)))
+
+
+def _idle(space: Space, assignment: dict[str, int]) -> dict[str, int]:
+    """Choices on which nothing depends, at their first option."""
+    return {c.name: 0 for c in space.choices if c.name not in assignment}

@@ -1,0 +1,76 @@
+"""Single-path training of a supernet, and what the searches that sample from it share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dnas.cost.many import Constraints, as_assignment
+from dnas.errors import UserError
+from dnas.nn.gates import one_hot
+from dnas.search.descent import Learner, Weights, fresh, optimizer, planned
+from dnas.search.problem import Problem
+from dnas.search.sampling import Sampler
+from dnas.search.strategy import Metrics, Phase, State
+
+PATHS, SAMPLES, CHILDREN = range(3)
+"""What random numbers are drawn for: the second part of a key, after the seed."""
+TRIES = 32
+
+
+def check(problem: Problem, name: str) -> None:
+    """Raises `UserError` for a family of budgets: these searches answer for one set of budgets."""
+    if problem.family:
+        raise UserError(f"--family: --strategy {name} searches for one set of budgets; use slimming or sandwich")
+
+
+def start(problem: Problem) -> Weights:
+    return fresh(problem, optimizer(problem.settings, planned(problem)))
+
+
+def training(problem: Problem, learner: Learner) -> Phase:
+    """The phase in which each step trains one network drawn evenly."""
+    draw = Paths(problem)
+
+    def train(state: State, n: int) -> tuple[State, Metrics]:
+        gates = one_hot(problem.layout, draw(n))
+        weights, metrics = learner.step(state.arrays, gates, n)
+        return state._replace(arrays=weights), metrics
+
+    return Phase("supernet", planned(problem).supernet, train)
+
+
+class Paths:
+    """One network for each number, every option equally probable among what the constraints allow."""
+
+    def __init__(self, problem: Problem):
+        self.choices, self.seed = problem.space.choices, problem.seed
+        self.sizes = np.array([len(c) for c in self.choices], int)
+        self.allowed = Constraints(problem.space.constraints, self.choices)
+
+    def __call__(self, n: int, stream: int = 0) -> dict[str, int]:
+        random = np.random.default_rng([self.seed, PATHS, stream, n])
+        for _ in range(TRIES):
+            rows = random.integers(0, self.sizes, (TRIES, len(self.sizes)))
+            fine = np.flatnonzero(self.allowed(rows))
+            if len(fine):
+                return as_assignment(rows[fine[0]], self.choices)
+        return as_assignment(rows[0], self.choices)
+
+
+def sampler(problem: Problem) -> Sampler:
+    """Draws evenly within the problem's budgets."""
+    costs, limits = [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
+    return Sampler(problem.space, problem.walked, costs, limits, problem.settings.fill)
+
+
+def assignments(problem: Problem, rows: Sequence[Sequence[int]]) -> list[dict[str, int]]:
+    """Rows of option indices, as notes hold them, by name."""
+    return [as_assignment(np.array(row, int), problem.space.choices) for row in rows]
+
+
+def best(scores: Sequence[Sequence[float]]) -> tuple[int, float]:
+    """Position and accuracy of the best of (accuracy, loss): ties go to the smaller loss, then to the first."""
+    index = min(range(len(scores)), key=lambda n: (-scores[n][0], scores[n][1], n))
+    return index, scores[index][0]

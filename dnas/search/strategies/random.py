@@ -1,0 +1,80 @@
+"""Random search, the honest baseline: a supernet trained by single uniform paths, then the best of a random sample.
+
+Each step trains one network, every option equally probable (single path one-shot, Guo et al. 2020). Then networks are
+drawn evenly among those within the budgets, compared with inherited weights on the choices' share of the training
+images, and the best one's weights settle.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from dnas.search import singlepath
+from dnas.search.candidates import ROWS, compare, compile_comparison
+from dnas.search.compiling import Compiler, Program
+from dnas.search.descent import Learner, Learning, compile_learning, planned
+from dnas.search.found import Ending
+from dnas.search.problem import Problem
+from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+
+NAME = "random"
+
+
+class Programs(NamedTuple):
+    """What is compiled."""
+
+    learning: Learning
+    compare: Program
+
+
+def check(problem: Problem) -> None:
+    singlepath.check(problem, NAME)
+
+
+def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
+    """Every program of the strategy, each traced once."""
+    weights = singlepath.start(problem)
+    return Programs(compile_learning(problem, compiler), compile_comparison(problem, compiler, weights.variables))
+
+
+def strategy(problem: Problem, programs: Programs) -> Strategy:
+    """The strategy on a problem; `programs` may be those of another problem that differs in data and seed alone."""
+    plan, learner = planned(problem), Learner(problem, programs.learning)
+    samples = problem.settings.samples
+
+    def draw(state: State) -> State:
+        """All networks that are to be compared."""
+        sampler = singlepath.sampler(problem)
+        drawn = sampler.draw(samples, [problem.seed, singlepath.SAMPLES])
+        rows = [list(a.values()) for a in drawn]
+        return state._replace(notes={**state.notes, "drawn": rows, "scores": [], "note": sampler.note})
+
+    def compare_some(state: State, n: int) -> tuple[State, Metrics]:
+        part = state.notes["drawn"][n * ROWS : (n + 1) * ROWS]
+        found = compare(programs.compare, problem, state.arrays.variables, singlepath.assignments(problem, part))
+        scores = [*state.notes["scores"], *zip(found.accuracy.tolist(), found.loss.tolist(), strict=True)]
+        state = state._replace(notes={**state.notes, "scores": [list(pair) for pair in scores]})
+        return state, {"compared": len(scores), "best": singlepath.best(state.notes["scores"])[1]}
+
+    def decide(state: State) -> dict[str, int]:
+        index, _ = singlepath.best(state.notes["scores"])
+        return singlepath.assignments(problem, [state.notes["drawn"][index]])[0]
+
+    ending = Ending(problem, plan, learner, programs.compare, decide)
+
+    def outcome(state: State) -> Outcome:
+        notes: dict[str, Any] = state.notes
+        summary = {"compared": len(notes["scores"]), "share_accuracy": singlepath.best(notes["scores"])[1]}
+        return ending.outcome(state, summary=summary, warnings=[notes["note"]] if notes["note"] else [])
+
+    phases = (
+        singlepath.training(problem, learner),
+        Phase("compare", -(-samples // ROWS), compare_some, begin=draw, done=lambda s: exhausted(s)),
+        ending.phase(),
+    )
+    return Strategy(NAME, lambda: State(singlepath.start(problem), {}), phases, outcome)
+
+
+def exhausted(state: State) -> bool:
+    """Whether every network drawn was compared: a small space may have fewer than were asked for."""
+    return len(state.notes["scores"]) >= len(state.notes["drawn"])

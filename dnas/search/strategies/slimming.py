@@ -1,0 +1,259 @@
+"""Slimming after a search for path scores (EfficientFormer, Li et al. 2022, section 4.2).
+
+Weights and theta learn in turn on their own shares of the training data, under Gumbel-softmax gates. Theta covers the
+paths alone: the choices that decide which operators there are. Sizes stay at their largest; only slimming moves them.
+Then, action by action, the largest network is slimmed until all budgets hold (`dnas.search.chain`): theta's scores say
+which actions are compared, and accuracy lost for the cost saved says which is taken.
+
+With p = softmax(theta), the importance of a move to option t is (1 - p_t) / p_t, the odds against it: for a block among
+attention, pooling and nothing that is the published (p_3D + p_4D) / p_I. The importance of a size is the sum of the
+odds against leaving out each path whose operators it shapes: of a stage's width, the sum over the stage's blocks.
+Published are three kinds of action, the least important of each compared at a time. Here a kind is: leaving out a
+block or a part, replacing a block by another, and each field whose size is narrowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from dnas.nn.gates import Gates, Theta, as_mapping, gumbel_softmax, init_theta, one_hot, probabilities
+from dnas.search import chain
+from dnas.search.actions import Action, Reachable, extreme, path_choices
+from dnas.search.candidates import compile_comparison
+from dnas.search.chain import Slimming
+from dnas.search.compiling import Compiler, Program
+from dnas.search.descent import Learner, Learning, Weights, compile_learning, fresh, optimizer, planned, streams
+from dnas.search.found import Ending
+from dnas.search.learn import as_targets
+from dnas.search.problem import Problem
+from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+
+NAME = "slimming"
+
+
+class Arrays(NamedTuple):
+    """The arrays of the state."""
+
+    weights: Weights
+    theta: Theta
+    theta_opt: optax.OptState
+
+
+class Programs(NamedTuple):
+    """What is compiled."""
+
+    learning: Learning
+    draw: Program
+    """`(theta, key, number, temperature) -> gates`"""
+    update_theta: Program
+    compare: Program
+
+
+def check(problem: Problem) -> None:
+    chain.check(problem, NAME)
+
+
+def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
+    """Every program of the strategy, each traced once."""
+    arrays = _start(problem)
+    draw = arrays.theta, jax.random.key(0), np.int32(0), np.float32(0)
+    return Programs(
+        learning=compile_learning(problem, compiler),
+        draw=compiler(_draw(problem), *draw),
+        update_theta=compiler(_update_theta(problem), arrays.theta, arrays.theta_opt, arrays.theta, *draw[1:]),
+        compare=compile_comparison(problem, compiler, arrays.weights.variables),
+    )
+
+
+def strategy(problem: Problem, programs: Programs) -> Strategy:
+    """The strategy on a problem; `programs` may be those of another problem that differs in data and seed alone."""
+    s, plan, key = problem.settings, planned(problem), jax.random.key(problem.seed)
+    learner, for_theta = Learner(problem, programs.learning), streams(problem)[1]
+    warm_up = int(s.warm_up * (plan.supernet + plan.settle))
+    searched = max(1, plan.supernet - warm_up)
+    theta_steps = max(1, int(searched / s.theta_every))
+
+    def temperature(n: int) -> np.float32:
+        return np.float32(s.temperature * (s.temperature_end / s.temperature) ** (n / max(1, plan.supernet)))
+
+    def search(state: State, n: int) -> tuple[State, Metrics]:
+        arrays: Arrays = state.arrays
+        gates = programs.draw(arrays.theta, key, np.int32(2 * n), temperature(n))
+        weights, metrics = learner.step(arrays.weights, gates, n)
+        arrays = arrays._replace(weights=weights)
+        done = max(0, n - warm_up)
+        if n >= warm_up:
+            for number in range(theta_steps * done // searched, theta_steps * (done + 1) // searched):
+                arrays, more = theta_step(arrays, number, n)
+                metrics |= more
+        return state._replace(arrays=arrays), metrics | {"temperature": temperature(n)}
+
+    def theta_step(arrays: Arrays, number: int, n: int) -> tuple[Arrays, Metrics]:
+        draw = key, np.int32(2 * number + 1), temperature(n)
+        images, labels = for_theta.at(number)
+        learned = programs.learning.learn(
+            arrays.weights.variables, programs.draw(arrays.theta, *draw), images,
+            as_targets(labels, problem.dataset.classes),
+        )  # fmt: skip
+        theta, theta_opt = programs.update_theta(arrays.theta, arrays.theta_opt, learned.gates, *draw)
+        metrics = {"theta_step": number + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
+        return arrays._replace(theta=theta, theta_opt=theta_opt), metrics
+
+    def start(state: State) -> dict[str, int]:
+        scores = _probabilities(problem, state.arrays.theta)
+        return extreme(problem, "max", {name: int(np.argmax(p)) for name, p in scores.items()})
+
+    slimming = Slimming(
+        problem, programs.compare, lambda before, after: _saved(problem, before, after), start,
+        lambda state: state.arrays.weights.variables, _shortlist(problem),
+    )  # fmt: skip
+    ending = Ending(
+        problem, plan, learner, programs.compare, slimming.found, lambda arrays: arrays.weights,
+        lambda arrays, weights: arrays._replace(weights=weights),
+    )  # fmt: skip
+
+    def outcome(state: State) -> Outcome:
+        return ending.outcome(state, chain=state.notes["chain"], family=slimming.family(state))
+
+    def observe(state: State) -> dict[str, dict[str, list[float]]]:
+        named = _probabilities(problem, state.arrays.theta)
+        return {"probabilities": {name: [round(float(v), 4) for v in p] for name, p in named.items()}}
+
+    phases = (Phase("search", plan.supernet, search), slimming.phase(), slimming.filling(), ending.phase())
+    return Strategy(NAME, lambda: State(_start(problem), {}), phases, outcome, observe)
+
+
+# Programs -------------------------------------------------------------------------------------------------------------
+
+
+def _draw(problem: Problem):
+    layout, noise = problem.layout, problem.settings.noise
+    is_path, held = _paths(problem), one_hot(layout, extreme(problem, "max")).values
+
+    def draw(theta: Theta, key: PRNGKeyArray, number: Array, temperature: Array) -> Gates:
+        soft = gumbel_softmax(layout, theta, jax.random.fold_in(key, number), temperature, noise=noise)
+        return Gates(jnp.where(is_path, soft.values, held), layout)
+
+    return draw
+
+
+def _update_theta(problem: Problem):
+    """A step of theta along d loss / d gates at the gates drawn. No cost enters: slimming alone sees the budgets."""
+    draw, rule = _draw(problem), _theta_optimizer(problem)
+
+    def update_theta(theta: Theta, state: optax.OptState, gradient: Array, *draw_arguments):
+        _, pull = jax.vjp(lambda t: draw(t, *draw_arguments).values, theta)
+        updates, state = rule.update(pull(gradient)[0], state, theta)
+        return optax.apply_updates(theta, updates), state
+
+    return update_theta
+
+
+def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
+    s = problem.settings
+    decay = [optax.add_decayed_weights(s.theta_decay)] if s.theta_decay else []
+    return optax.chain(*decay, optax.adam(s.theta_lr, b1=0.5, b2=0.99))
+
+
+def _start(problem: Problem) -> Arrays:
+    theta = init_theta(problem.layout)
+    weights = fresh(problem, optimizer(problem.settings, planned(problem)))
+    return Arrays(weights, theta, _theta_optimizer(problem).init(theta))
+
+
+def _paths(problem: Problem) -> np.ndarray:
+    """[choices, 1]: True for the rows of paths."""
+    names = {c.name for c in path_choices(problem)}
+    return np.array([[c.name in names] for c in problem.layout.choices], bool).reshape(-1, 1)
+
+
+# Which actions are compared -------------------------------------------------------------------------------------------
+
+
+def _saved(problem: Problem, before: Sequence[float], after: Sequence[float]) -> float:
+    """Cost saved in shares of the budgets; what is saved beyond a budget counts for nothing."""
+    limits = [m.budget.limit for m in problem.measured]
+    excess = [sum(max(c / b - 1, 0.0) for c, b in zip(costs, limits, strict=True)) for costs in (before, after)]
+    return excess[0] - excess[1]
+
+
+def _probabilities(problem: Problem, theta: Theta) -> dict[str, Float[np.ndarray, " options"]]:
+    """softmax(theta) of the paths, by name."""
+    named = as_mapping(probabilities(problem.layout, theta))
+    return {c.name: named[c.name] for c in path_choices(problem)}
+
+
+def _shortlist(problem: Problem) -> Callable[..., list[Reachable]]:
+    """Of each kind the least important action, and further ones where one ranking must go further."""
+    shaped, fields, smallest = shaped_paths(problem), sized_fields(problem), extreme(problem, "min")
+
+    def kind_of(action: Action) -> str:
+        if action.choice in shaped:
+            return fields.get(action.choice, "input")
+        return "leave out" if action.after == smallest[action.choice] else "replace"
+
+    def shortlist(
+        state: State, frontier: list[Reachable], saved: Callable[[Reachable], float], wanted: float
+    ) -> list[Reachable]:
+        scores = _probabilities(problem, state.arrays.theta)
+        kinds: dict[str, list[tuple[float, int]]] = {}
+        for n, reachable in enumerate(frontier):
+            action = reachable.action
+            kinds.setdefault(kind_of(action), []).append((importance(action, scores, shaped), n))
+        chosen: list[int] = []
+        for actions in kinds.values():
+            gone = 0.0
+            actions.sort()
+            for weight, n in actions:
+                if gone > wanted or (wanted == 0 and gone > 0 and weight > actions[0][0]):
+                    break  # actions as unimportant as the least important one are compared too
+                chosen.append(n)
+                gone += saved(frontier[n])
+        return [frontier[n] for n in sorted(chosen)]
+
+    return shortlist
+
+
+def importance(
+    action: Action, scores: dict[str, Float[np.ndarray, " options"]], shaped: dict[str, list[tuple[str, int]]]
+) -> float:
+    """How much theta speaks against an action; 0 where it says nothing. See the module's text."""
+    if action.choice in scores:
+        return odds_against(scores[action.choice], action.after)
+    return sum(odds_against(scores[path], least) for path, least in shaped[action.choice])
+
+
+def odds_against(p: Float[np.ndarray, " options"], option: int) -> float:
+    """(1 - p) / p of an option: finite and positive for every softmax."""
+    return float((1 - p[option]) / max(p[option], 1e-12))
+
+
+def shaped_paths(problem: Problem) -> dict[str, list[tuple[str, int]]]:
+    """For each size, the paths whose operators it shapes, each with its option of least cost."""
+    paths = {c.name for c in path_choices(problem)}
+    smallest = extreme(problem, "min")
+    found: dict[str, dict[str, int]] = {c.name: {} for c in problem.space.choices if c.name not in paths}
+    for record in problem.walked.ledger:
+        parts = (record.macs, record.weights, record.affine)
+        sizes = {c.name for part in parts for c in part.over} - paths
+        given = {c.name for c in record.given.over} & paths
+        for size in sizes:
+            found[size] |= {path: smallest[path] for path in given}
+    return {size: list(shaped.items()) for size, shaped in found.items()}
+
+
+def sized_fields(problem: Problem) -> dict[str, str]:
+    """For each choice, the field that it decides, in the first block that has one."""
+    found: dict[str, str] = {}
+    for use in problem.walked.uses:
+        for name, quantity in use.fields.items():
+            for choice in quantity.over:
+                found.setdefault(choice.name, name)
+    return found
