@@ -99,10 +99,10 @@ class Constraints:
             mine = [f for f in factors if state in f[0]]
             factors = [f for f in factors if state not in f[0]]
             rest = tuple(dict.fromkeys(c for over, _ in mine for c in over if c != state))
-            joint = np.ones(1, bool)
+            joint = np.asarray(True)
             for over, table in mine:
                 joint = joint & _spread(over, table, (*rest, state))
-            factors.append((rest, joint.any(axis=-1)))
+            factors.append((rest, np.any(joint, axis=-1)))
         for _, table in factors:
             result &= table
         return result

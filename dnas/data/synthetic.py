@@ -123,6 +123,43 @@ def needs_global_statistic(seed: int, count: int = 2000, side: int = 32, gap: in
     return _dataset("needs_global_statistic", seed, count, 2, images)
 
 
+def needs_late_global_statistic(seed: int, count: int = 2000, side: int = 24, gap: int = 8) -> Dataset:
+    """Two classes: whether exactly one of the left and the right part has vertical stripes, or none or both.
+
+    Each part has stripes, vertical or horizontal (with random phase), under noise; between them lie `gap` columns
+    without. As in `needs_global_statistic`, an average of functions of windows of at most gap + 1 pixels is an affine
+    function of the number of vertical parts, and no linear classifier on such averages separates one from none and two:
+    squeeze-and-excite, or anything else global, is needed. (Both are vertical in 30 % of the images of their class
+    only: a linear classifier is right on at most 85 %, and has something to begin with.) But half of the pixels of any
+    stripes are bright and half are dark, so single pixels have the same distribution in all images: before the first
+    operator that sees more than one pixel, global statistics say nothing of the label, and what is global is useless.
+
+    Raises:
+        ValueError: an odd side, or a gap that leaves fewer than 4 columns on each side.
+    """
+    wide = (side - gap) // 4 * 2
+    if gap < 0 or wide < 4:
+        raise ValueError(f"gap {gap} does not fit side {side}: 4 columns must be left on each side")
+    if side % 2:
+        raise ValueError(f"side {side} is odd: stripes would not be bright and dark in equal parts")
+
+    def images(part: int, labels: np.ndarray) -> np.ndarray:
+        n = len(labels)
+        hidden = _random(seed, part, _HIDDEN)
+        phases = hidden.integers(0, 2, (2, n, 1, 1))
+        left = np.where(hidden.random(n) < np.where(labels == 1, 0.5, 0.3), 1, 0)
+        row, column = np.arange(side)[None, :, None], np.arange(wide)[None, None, :]
+        result = 0.5 * _random(seed, part, _NOISE).standard_normal((n, side, side))
+        for vertical, phase, columns in (
+            (left, phases[0], slice(None, wide)), (left ^ labels, phases[1], slice(-wide, None)),
+        ):  # fmt: skip
+            stripes = np.where(vertical[:, None, None] == 1, column, row) + phase
+            result[:, :, columns] += 1 - 2 * (stripes % 2)
+        return result
+
+    return _dataset("needs_late_global_statistic", seed, count, 2, images)
+
+
 def plain(seed: int, count: int = 2000, side: int = 16, classes: int = 4) -> Dataset:
     """Classes are levels of brightness under noise: the mean of the image, one number, is all there is to know.
 

@@ -63,20 +63,22 @@ def comparison(problem: Problem, lanes: int) -> Callable:
         right = jnp.argmax(logits, -1) == labels
         return statistics, jnp.sum(right), jnp.sum(jnp.where(counts, losses, 0))
 
-    several = jax.vmap(one, in_axes=(None, 0, 0, None, None, None))
+    evaluate: Callable = one if lanes == 1 else jax.vmap(one, in_axes=(None, 0, 0, None, None, None))
+
+    def take(array: Array, at: Array) -> Array:
+        return array[at] if lanes == 1 else jax.lax.dynamic_slice_in_dim(array, at, lanes)
+
+    def put(array: Array, part: Array, at: Array) -> Array:
+        return array.at[at].set(part) if lanes == 1 else jax.lax.dynamic_update_slice_in_dim(array, part, at, 0)
 
     def compare(params, rows, statistics, count, images, labels, switch):
         def chunk(n, results):
             at = n * lanes
-            cut = jax.tree.map(
-                lambda a: jax.lax.dynamic_slice_in_dim(a, at, lanes) if lanes > 1 else a[at], (rows, results[0])
-            )
-            found = (several if lanes > 1 else one)(params, *cut, images, labels, switch)
-            if lanes > 1:
-                return jax.tree.map(lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, at, 0), results, found)
-            return jax.tree.map(lambda a, b: a.at[at].set(b), results, found)
+            own = jax.tree.map(lambda a: take(a, at), results[0])
+            found = evaluate(params, take(rows, at), own, images, labels, switch)
+            return jax.tree.map(lambda a, b: put(a, b, at), results, found)
 
-        start = (statistics, jnp.zeros(len(rows), jnp.int32), jnp.zeros(len(rows)))
+        start = (statistics, jnp.zeros(ROWS, jnp.int32), jnp.zeros(ROWS))
         return jax.lax.fori_loop(0, (count + lanes - 1) // lanes, chunk, start)
 
     return compare
