@@ -126,12 +126,12 @@ def free_choices(problem: Problem) -> list[Choice]:
 
 
 def path_choices(problem: Problem) -> list[Choice]:
-    """Choices that decide which operators there are (whole blocks, depth, squeeze-excite or attention on or off), and
-    those without a cost. The others are sizes.
+    """Choices of what there is, as against how large it is: between blocks, of depth, of a part on or off; and those
+    without a cost.
     """
-    deciding = {c.name for record in problem.walked.ledger for c in record.given.over}
-    free = {c.name for c in free_choices(problem)}
-    return [c for c in problem.space.choices if c.name in deciding | free]
+    names = {c.name for c in (*block_choices(problem.space.nodes), *depth_choices(problem.space.nodes))}
+    names |= {c.name for c in free_choices(problem)}
+    return [c for c in problem.space.choices if c.name in names or all(isinstance(o, bool) for o in c.options)]
 
 
 def block_choices(nodes: Sequence[Node]) -> Iterator[Choice]:
@@ -142,6 +142,16 @@ def block_choices(nodes: Sequence[Node]) -> Iterator[Choice]:
             yield from block_choices(node.branches)
         elif isinstance(node, Stage):
             yield from block_choices(node.blocks)
+
+
+def depth_choices(nodes: Sequence[Node]) -> Iterator[Choice]:
+    """Choices of how many blocks there are."""
+    for node in nodes:
+        if isinstance(node, OneOf):
+            yield from depth_choices(node.branches)
+        elif isinstance(node, Stage):
+            yield from node.depth.over
+            yield from depth_choices(node.blocks)
 
 
 def described(space: Space, action: Action) -> dict[str, object]:

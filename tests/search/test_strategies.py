@@ -219,14 +219,16 @@ name: ordered
 input: {channels: 3, classes: 10, resolution: 16}
 choices:
   w: {range: [8, 24, 8]}
-trunk:
-  - conv: {out: $w, kernel: 3, stride: 2, act: relu}
-  - &block
+templates:
+  block:
     one_of:
       - {mbconv: {out: $w, kernel: 3, expand: 2}, label: small}
       - {mbconv: {out: $w, kernel: 5, expand: 4}, label: big}
       - {skip: {out: $w}}
-  - *block
+trunk:
+  - conv: {out: $w, kernel: 3, stride: 2, act: relu}
+  - block: {}
+  - block: {}
 head: [{pool: {}}, {linear: {out: $classes}}]
 """
 

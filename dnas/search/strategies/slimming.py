@@ -1,7 +1,7 @@
 """Slimming after a search for path scores (EfficientFormer, Li et al. 2022, section 4.2).
 
 Weights and theta learn in turn on their own shares of the training data, under Gumbel-softmax gates. Theta covers the
-paths alone: the choices that decide which operators there are. Sizes stay at their largest; only slimming moves them.
+paths alone: choices of what there is (blocks, depth, a part on or off). Sizes stay at their largest; only slimming moves them.
 Then, action by action, the largest network is slimmed until all budgets hold (`dnas.search.chain`): theta's scores say
 which actions are compared, and accuracy lost for the cost saved says which is taken.
 
