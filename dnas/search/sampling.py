@@ -24,7 +24,7 @@ from dnas.space.space import Space
 
 STEEPNESS = 150.0
 """Penalty, in nats, of a cost outside its budget by a factor of e."""
-SWEEPS = 60
+SWEEPS = 40
 """Redraws of each choice, in the mean."""
 FORBIDDEN = 1e4
 ATTEMPTS = 3

@@ -1,9 +1,9 @@
 """Slimming after a search for path scores (EfficientFormer, Li et al. 2022, section 4.2).
 
 Weights and theta learn in turn on their own shares of the training data, under Gumbel-softmax gates. Theta covers the
-paths alone: choices of what there is (blocks, depth, a part on or off). Sizes stay at their largest; only slimming moves them.
-Then, action by action, the largest network is slimmed until all budgets hold (`dnas.search.chain`): theta's scores say
-which actions are compared, and accuracy lost for the cost saved says which is taken.
+paths alone: choices of what there is (blocks, depth, a part on or off). Sizes stay at their largest; only slimming
+moves them. Then, action by action, the largest network is slimmed until all budgets hold (`dnas.search.chain`):
+theta's scores say which actions are compared, and accuracy lost for the cost saved says which is taken.
 
 With p = softmax(theta), the importance of a move to option t is (1 - p_t) / p_t, the odds against it: for a block among
 attention, pooling and nothing that is the published (p_3D + p_4D) / p_I. The importance of a size is the sum of the
