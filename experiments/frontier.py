@@ -66,7 +66,8 @@ def main() -> None:
         f"one program    compile {together[0]:8.1f} s CPU, {together[1]:7.2f} s a candidate, 1 compile: {first:9.1f} s"
     )
     print(
-        f"one for each   compile {apart[0]:8.1f} s CPU, {apart[1]:7.2f} s a candidate, {count} compiles: {second:9.1f} s"
+        f"one for each   compile {apart[0]:8.1f} s CPU, {apart[1]:7.2f} s a candidate, "
+        f"{count} compiles: {second:9.1f} s"
     )
     print(f"{second / first:.1f} times less CPU time")
 
