@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnas.catalogue import folder, load_space, published_names
+from dnas.cost.conventions import CONVENTIONS
 from dnas.count import count
 from dnas.space.read import at_input
 
@@ -106,3 +107,17 @@ def test_header_of_every_file_states_its_count():
         text = (folder("search_spaces") / "published" / f"{name}.yaml").read_text()
         assert f"# Exact: {counted['macs']:,} MACs, {counted['params']:,} params" in text, name
         assert counted["name"] == name and Path(text.splitlines()[0].split("$schema=")[1]).name == "schema.json"
+
+
+def test_table_of_conventions_in_the_documentation():
+    """Every figure of `docs/costs.md` is what the counter says."""
+    file = folder("search_spaces").parent / "docs" / "costs.md"
+    if not file.is_file():
+        pytest.skip("an installed package has no documentation folder")
+    rows = [line for line in file.read_text().splitlines() if re.match(r"\| \w+ \|( [\d,]+ \|){7}$", line)]
+    assert len(rows) == 4
+    for row in rows:
+        name, *figures = (cell.strip() for cell in row.strip("|").split("|"))
+        counted = {convention: count(load_space(name), convention) for convention in CONVENTIONS}
+        wanted = [c["macs"] for c in counted.values()] + [counted["dnas"]["params"], counted["zoo"]["params"]]
+        assert [int(figure.replace(",", "")) for figure in figures] == wanted, name

@@ -60,6 +60,25 @@ def test_params_equal_those_of_timm(name, torch_and_timm):
     assert count(load_space(name))["params"] == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_macs_equal_those_seen_in_timm(name, torch_and_timm):
+    """Counted by hooks on timm's layers as they run."""
+    torch, package = torch_and_timm
+    model, space, seen = package.create_model(FILES[name], pretrained=False).eval(), load_space(name), []
+
+    def hook(layer, _, output):
+        each = layer.weight[0].numel()  # products of one output element
+        seen.append(output.numel() * each)
+
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(hook)
+    side = space.resolution.value
+    with torch.inference_mode():
+        model(torch.zeros(1, 3, side, side))
+    assert sum(seen) == count(space)["macs"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ("timm_fbnetc_100", "timm_fbnetv3_b"))
 def test_logits_equal_those_of_timm_with_its_weights(name, torch_and_timm):
