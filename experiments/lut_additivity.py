@@ -167,7 +167,7 @@ def compared(whole: np.ndarray, sums: np.ndarray, macs: np.ndarray) -> dict[str,
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Rank correlation; ties are improbable among times."""
     ranks = [np.argsort(np.argsort(v)) for v in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 if __name__ == "__main__":
