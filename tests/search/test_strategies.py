@@ -15,6 +15,7 @@ from dnas.cost import ledger
 from dnas.cost.many import Constraints, as_options
 from dnas.data.load import load
 from dnas.errors import Stopped
+from dnas.export.extras import unusable
 from dnas.network import shapes
 from dnas.search import strategies
 from dnas.search.actions import Actions, extreme, free_choices, path_choices
@@ -98,6 +99,7 @@ def test_every_network_of_the_chain_is_a_file_that_costs_what_is_told(run, name)
         macs, params = macs_and_params(out / step["file"])
         assert step["costs"] == [params, macs]
     assert macs_and_params(out / steps[-1]["file"]) == macs_and_params(out / "architecture.json")
+    assert (out / "chain.png").is_file() or unusable("matplotlib")
     down = [s["costs"][1] for s in steps if s["number"] == 0 or s["actions"][0].get("gain", 1) > 0]
     assert down == sorted(down, reverse=True)
 
