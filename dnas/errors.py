@@ -97,4 +97,8 @@ def cannot_write(path: object, error: Exception, what: str = "") -> UserError:
 
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    if len(text) <= limit:
+        return text
+    # Both ends: the end of a path is what tells files apart.
+    half = (limit - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
