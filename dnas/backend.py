@@ -43,12 +43,15 @@ def with_huge_pages() -> None:
     time on a CPU. `DNAS_HUGE_PAGES=0` leaves things as they are.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if os.environ.get("DNAS_HUGE_PAGES") == "0" or "hugetlb" in tunables or sys.platform != "linux":
-        return
-    try:
-        if "[madvise]" not in HUGE_PAGES.read_text():
-            return
-    except OSError:
+    if os.environ.get("DNAS_HUGE_PAGES") == "0" or "hugetlb" in tunables or not huge_pages_are_asked_for():
         return
     os.environ["GLIBC_TUNABLES"] = f"{tunables}:glibc.malloc.hugetlb=1".lstrip(":")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def huge_pages_are_asked_for() -> bool:
+    """Whether large pages are there, and given to processes that ask for them alone."""
+    try:
+        return sys.platform == "linux" and "[madvise]" in HUGE_PAGES.read_text()
+    except OSError:
+        return False

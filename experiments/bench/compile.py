@@ -1,0 +1,84 @@
+"""How long a search takes to be ready: a first start, and a second one that finds its programs in the cache.
+
+    python experiments/bench/compile.py --json
+
+Each start is a fresh process that traces, lowers and compiles every program of a search on FBNetV2's space under
+200 MFLOPs, as `python -m dnas.search` does before its first step. `cold_s` and `second_s` are from the first program
+asked for to the last one ready; `*_start_s` have the start of Python and the imports in them as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dnas.cli import run
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Cold compile and second start of a whole search."""
+
+    space: str = "fbnetv2"
+    preset: Literal["smoke", "quick", "paper"] = "quick"
+    child: bool = False
+    """What the fresh processes are told: compile, and print how long it took."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+def main(args: Arguments) -> None:
+    found = compiled(args) if args.child else measured(args)
+    if args.json or args.child:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:>20}  {value}")
+
+
+def measured(args: Arguments) -> dict[str, Any]:
+    """Two starts, one after another, with a cache of their own."""
+    command = [sys.executable, __file__, "--child", "--space", args.space, "--preset", args.preset]
+    found: dict[str, Any] = {"space": args.space, "preset": args.preset}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "second"):
+            began = time.monotonic()
+            done = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=os.environ | {"DNAS_CACHE": cache}
+            )
+            took = json.loads(done.stdout.splitlines()[-1])
+            found |= {f"{name}_s": took["seconds"], f"{name}_start_s": round(time.monotonic() - began, 2)}
+            found["traces"] = took["traces"]
+    return found
+
+
+def compiled(args: Arguments) -> dict[str, Any]:
+    """In the fresh process."""
+    from dnas.backend import configure
+
+    configure()
+    from dnas.catalogue import load_space
+    from dnas.data.load import load
+    from dnas.search.budget import parse_budget
+    from dnas.search.compiling import Compiler
+    from dnas.search.problem import make_problem
+    from dnas.search.settings import PRESETS
+    from dnas.search.strategies import dmasking
+
+    settings = PRESETS[args.preset]
+    problem = make_problem(load_space(args.space), [parse_budget("200MFLOPs")], load(), settings, 0)
+    compiler = Compiler(settings.quick_compile)
+    dmasking.compile_programs(problem, compiler)
+    while not compiler.done(1.0):
+        pass
+    return {"seconds": round(compiler.seconds, 2), "traces": len(compiler.traced)}
+
+
+if __name__ == "__main__":
+    run(main, Arguments)
