@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from dnas.errors import Stopped, UserError, what_to_try
+from dnas.interrupt import leave
 from dnas.usage import read_arguments
 
 Arguments = TypeVar("Arguments")
@@ -27,7 +28,7 @@ LONGEST = 1500
 
 def run(main: Callable[[Arguments], int | None], arguments: type[Arguments], argv: list[str] | None = None) -> NoReturn:
     """Parses the command line, calls `main` and exits."""
-    sys.exit(call(main, parse(arguments, argv)))
+    leave(call(main, parse(arguments, argv)))
 
 
 def parse(arguments: type[Arguments], argv: list[str] | None = None) -> Arguments:

@@ -12,12 +12,29 @@ A second signal ends the process at once.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+COMPILING = "compiling"
+"""Name of threads that are inside the compiler, which cannot be interrupted."""
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process, without waiting for a compiler at work.
+
+    Such a thread, torn down with the interpreter, would abort the process with a message of C++.
+    """
+    if any(thread.name == COMPILING for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextmanager

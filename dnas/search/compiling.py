@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from dnas.interrupt import COMPILING
+
 
 class Program:
     """A compiled function; the first call waits until the compiler is done."""
@@ -54,7 +56,7 @@ class Compiler:
         lowered = jax.jit(function, donate_argnums=tuple(donate)).trace(*arguments).lower()
         future: Future[jax.stages.Compiled] = Future()
         # A daemon, not an executor's worker: Ctrl-C must not wait for the compiler.
-        threading.Thread(target=self._compile, args=(lowered, future), daemon=True).start()
+        threading.Thread(target=self._compile, args=(lowered, future), name=COMPILING, daemon=True).start()
         program = Program(future)
         self._programs.append(program)
         return program

@@ -127,3 +127,19 @@ def test_a_rerun_leaves_the_former_result_until_it_has_its_own(tmp_path, monkeyp
     assert before == {name: (tmp_path / "out" / name).read_bytes() for name in RESULT}
     rows = (tmp_path / "out" / "history.partial.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["phase"] == "settle"
+
+
+@pytest.mark.slow
+def test_sigterm_inside_the_compiler(whole, tmp_path):
+    """It cannot be interrupted, and must not take the process down with a message of its own."""
+    argv = [sys.executable, "-m", "dnas.search", "fbnetv2", "--budget", "200MFLOPs", "--preset", "smoke"]
+    run = subprocess.Popen(
+        [*argv, "--out", str(tmp_path / "run")], env=whole[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    while not run.stdout.readline().startswith("compiling"):
+        pass
+    run.send_signal(signal.SIGTERM)
+    said = run.communicate(timeout=300)[1]
+    assert run.returncode == 128 + signal.SIGTERM
+    assert said.startswith("stopped while compiling") and len(said.strip().splitlines()) == 1, said
