@@ -35,6 +35,8 @@ def _forward(names: tuple[str, ...], x: Array, gates: Array):
 def _backward(names: tuple[str, ...], saved: tuple[Array, Array], ct: Array):
     """Everything again from x: differentiated by itself, the sum would keep a map or two of each option."""
     x, gates = saved
+    # Always x, which the compiler cannot know: it would find act_i(x) in the forward pass and keep them from there on.
+    x = jnp.where(ct.ravel()[0] > jnp.inf, 0, x)
     slopes, of_gates = [], []
     for name, gate in zip(names, gates, strict=True):
         value, pull = jax.vjp(ACTIVATIONS[name], x)
