@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from dnas.network import Feature, Network, Scores
 from dnas.nn import primitives as P
+from dnas.nn.activations import ACTIVATIONS, mixed
 from dnas.nn.branches import Branch, Inputs, run_largest
 from dnas.nn.drops import Drops
 from dnas.nn.gates import Gates
@@ -199,9 +200,8 @@ class Forward:
     def activation(self, x: Feature, act: Quantity) -> Array:
         names = act.values()
         if len(names) == 1:
-            return P.ACTIVATIONS[names[0]](x.value)
-        mixed = [self.lookup.mean(act.equals(name)) * P.ACTIVATIONS[name](x.value) for name in names]
-        return functools.reduce(operator.add, mixed)
+            return ACTIVATIONS[names[0]](x.value)
+        return mixed(tuple(names), x.value, jnp.stack([self.lookup.mean(act.equals(name)) for name in names]))
 
     def squeeze_excite(self, path, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Array:
         wide, narrow = x.width, hidden.max()

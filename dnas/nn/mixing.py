@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from dnas.nn.backends import by_backend
 from dnas.nn.grids import pixel_index, pixel_source
 from dnas.nn.primitives import Map
 
@@ -114,7 +115,7 @@ def _apart(function: Callable[..., Any], *operands: Array) -> Any:
         like = jax.eval_shape(function, *operands)
         return lax.cond(always, function, lambda *_: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), like), *operands)
 
-    return lax.platform_dependent(*operands, cpu=branch, default=function)
+    return by_backend(branch, function, *operands)
 
 
 def _take(x: Map, side: int) -> Map:

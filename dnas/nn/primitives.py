@@ -1,15 +1,12 @@
 """Arithmetic of the network on plain arrays: convolutions, norm statistics, activations.
 
-Each operation has the form that is fastest on the backend it is lowered for. On CPU XLA's grouped convolution is one
-to two orders of magnitude slower than a sum of shifted products, so depthwise convolutions are written as such there,
-with a custom gradient; GPU and TPU use the library's convolution.
+Where backends need different forms, `dnas.nn.backends` chooses.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +14,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from dnas.nn.backends import by_backend
+from dnas.nn.depthwise import shifted
+
 Map = Float[Array, "N H W C"]
 
 FEW_GROUPS = 8
 """Up to so many groups a 1x1 convolution is a matrix product each."""
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "none": lambda x: x,
-    "relu": jax.nn.relu,
-    "relu6": jax.nn.relu6,
-    "hswish": jax.nn.hard_swish,
-    "swish": jax.nn.swish,
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
-    "hsigmoid": jax.nn.hard_sigmoid,
-    "sigmoid": jax.nn.sigmoid,
-}
 
 
 def pointwise(x: Float[Array, "*batch I"], w: Float[Array, "I O"]) -> Float[Array, "*batch O"]:
@@ -53,88 +42,11 @@ def conv(x: Map, w: Float[Array, "k k I O"], stride: int, padding: int, groups: 
 
 def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Map:
     """One k x k kernel a channel."""
-    return lax.platform_dependent(
-        x,
-        w,
-        cpu=functools.partial(_shifted_depthwise, stride=stride, padding=padding),
-        default=lambda x, w: conv(x, w[:, :, None], stride, padding, groups=x.shape[-1]),
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _shifted_depthwise(x: Map, w: Array, stride: int, padding: int) -> Map:
-    """sum over kernel positions of shifted input times that position's weights."""
-    k = w.shape[0]
-    n, height, width, c = x.shape
-    out_h, out_w = (height + 2 * padding - k) // stride + 1, (width + 2 * padding - k) // stride + 1
-    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    terms = []
-    for i in range(k):
-        for j in range(k):
-            stop = (n, i + (out_h - 1) * stride + 1, j + (out_w - 1) * stride + 1, c)
-            terms.append(lax.slice(padded, (0, i, j, 0), stop, (1, stride, stride, 1)) * w[i, j])
-    return functools.reduce(operator.add, terms)
-
-
-def _shifted_forward(x: Map, w: Array, stride: int, padding: int):
-    return _shifted_depthwise(x, w, stride, padding), (x, w)
-
-
-def _shifted_backward(stride: int, padding: int, saved: tuple[Map, Array], ct: Map):
-    x, w = saved
-    return _input_gradient(ct, w, stride, padding, x.shape), _kernel_gradient(x, ct, w.shape[0], stride, padding)
-
-
-_shifted_depthwise.defvjp(_shifted_forward, _shifted_backward)
-
-
-def _input_gradient(ct: Map, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Map:
-    """Each phase of the strided input is a stride-1 sum of shifted cotangents; phases are interleaved at the end."""
-    k = w.shape[0]
-    n, height, width, c = shape
-    rows, cols = -(-height // stride), -(-width // stride)
-
-    def phase(a: int, b: int) -> Map:
-        """Gradient at the input pixels (stride * m + a, stride * l + b)."""
-        total = jnp.zeros((n, rows, cols, c), ct.dtype)
-        for i in range(k):
-            for j in range(k):
-                if (a + padding - i) % stride or (b + padding - j) % stride:
-                    continue
-                up, left = (a + padding - i) // stride, (b + padding - j) // stride
-                total = total + _window(ct, up, left, rows, cols) * w[i, j]
-        return total
-
-    if stride == 1:
-        return phase(0, 0)
-    phases = jnp.stack([jnp.stack([phase(a, b) for b in range(stride)], 3) for a in range(stride)], 2)
-    return phases.reshape(n, rows * stride, cols * stride, c)[:, :height, :width]
-
-
-def _window(x: Map, top: int, left: int, rows: int, cols: int) -> Map:
-    """x[:, top : top + rows, left : left + cols], zero outside the map."""
-    _, height, width, _ = x.shape
-    edges = [(0, 0, 0), (-top, top + rows - height, 0), (-left, left + cols - width, 0), (0, 0, 0)]
-    return lax.pad(x, jnp.zeros((), x.dtype), edges)
-
-
-def _kernel_gradient(x: Map, ct: Map, k: int, stride: int, padding: int) -> Array:
-    """d loss / d w[i, j, c] = sum over pixels of input tap (i, j) times cotangent, one tap a loop step.
-
-    A loop keeps one tap alive at a time; unrolled, XLA materialises all k*k of them.
-    """
-    n, out_h, out_w, c = ct.shape
-    extra_h = (out_h - 1) * stride + k - x.shape[1] - padding
-    extra_w = (out_w - 1) * stride + k - x.shape[2] - padding
-    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (padding, extra_h, 0), (padding, extra_w, 0), (0, 0, 0)])
-
-    def tap_gradient(index: Array) -> Array:
-        i, j = index // k, index % k
-        size = (n, (out_h - 1) * stride + 1, (out_w - 1) * stride + 1, c)
-        tap = lax.dynamic_slice(padded, (0, i, j, 0), size)[:, ::stride, ::stride]
-        return jnp.sum(tap * ct, axis=(0, 1, 2))
-
-    return lax.map(tap_gradient, jnp.arange(k * k)).reshape(k, k, c)
+    return by_backend(
+        functools.partial(shifted, stride=stride, padding=padding),
+        lambda x, w: conv(x, w[:, :, None], stride, padding, groups=x.shape[-1]),
+        x, w,
+    )  # fmt: skip
 
 
 def average_pool(x: Map, kernel: int, stride: int, padding: int) -> Map:
@@ -208,12 +120,29 @@ def distance_bias(table: Float[Array, "heads R R"], queries: int, stride: int) -
 
 def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:
     """Mean and variance a channel over all other axes; `weights` (adding up to 1) weigh the pixels of a map."""
-    if weights is not None:
-        return _weighted_moments(x, weights)
+    return _even_moments(x) if weights is None else _weighted_moments(x, weights)
+
+
+@jax.custom_vjp
+def _even_moments(x: Float[Array, "*batch C"]) -> tuple[Array, Array]:
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes)
     # A shift by the mean before squaring: mean of squares minus squared mean cancels where |mean| >> std.
     return mean, jnp.mean(jnp.square(x - mean), axes)
+
+
+def _even_forward(x: Array):
+    mean, variance = _even_moments(x)
+    return (mean, variance), (x, mean)
+
+
+def _even_backward(saved: tuple[Array, Array], cts: tuple[Array, Array]):
+    x, mean = saved
+    # The variance's path through the mean adds nothing: deviations add up to zero.
+    return ((cts[0] + 2 * (x - mean) * cts[1]) * (x.shape[-1] / x.size),)
+
+
+_even_moments.defvjp(_even_forward, _even_backward)
 
 
 @jax.custom_vjp
@@ -239,7 +168,7 @@ def _moments_forward(x: Map, weights: Array):
 def _moments_backward(saved: tuple[Map, Array, Array, tuple[Array, Array]], cts: tuple[Array, Array]):
     x, weights, mean, (first, second) = saved
     d_mean, d_variance = cts
-    # The variance's path through the mean adds nothing: weighted deviations add up to zero.
+    # As above: weighted deviations add up to zero.
     d_x = (weights / x.shape[0])[:, :, None] * (d_mean + 2 * (x - mean) * d_variance)
     return d_x, jnp.sum(first * d_mean + second * d_variance, -1) / x.shape[0]
 

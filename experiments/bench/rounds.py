@@ -82,10 +82,11 @@ class Worker:
 def workers(asked: Sequence[Asked]) -> Iterator[list[Worker]]:
     """One after another is started, so that none compiles while another does; each compiles what is not cached yet.
 
-    The cache is empty at first: only the second of two contenders that differ in their pages finds its program there.
+    The cache is empty at first, so that only the second of two contenders that differ in their pages finds its program
+    there. `DNAS_CACHE` names one that stays, so that a measurement may be taken in parts: no compile time is cold then.
     """
     with ExitStack() as stack:
-        cache = stack.enter_context(tempfile.TemporaryDirectory())
+        cache = os.environ.get("DNAS_CACHE") or stack.enter_context(tempfile.TemporaryDirectory())
         yield [Worker(one, cache, stack) for one in asked]
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from rounds import Asked, Worker, interleaved, ratio, workers
 
@@ -40,8 +40,8 @@ class Arguments:
     batch: int = 16
     rounds: int = 15
     """Rounds of interleaved turns; 0 for figures without times."""
-    torch: bool = True
-    """Compare with PyTorch where it is installed; --no-torch leaves it out."""
+    against: Literal["all", "plain", "torch"] = "all"
+    """The plain network, PyTorch where it is installed, or both."""
     compiled: bool = False
     """Compare with torch.compile too."""
     branches: bool = False
@@ -62,8 +62,9 @@ def main(args: Arguments) -> None:
 def measured(args: Arguments) -> dict[str, Any]:
     """Everything about a step at one size of images."""
     px, batch = args.px, args.batch
-    rivals = [n for n in TORCH if args.torch and args.rounds and find_spec("torch")]
-    asked = [Asked(name, px, batch) for name in ("plain", *OVER_PLAIN)]
+    plain = args.against != "torch"
+    rivals = [n for n in TORCH if args.against != "plain" and args.rounds and find_spec("torch")]
+    asked = [Asked(name, px, batch) for name in (("plain", *OVER_PLAIN) if plain else ("choices",))]
     asked += [Asked("branches", px, batch)] if args.branches else []
     asked += [Asked(name, px, batch, pages) for name in rivals for pages in (True, False)]
     asked += [Asked(f"{name}_compiled", px, batch) for name in rivals if args.compiled]
@@ -79,15 +80,14 @@ def measured(args: Arguments) -> dict[str, Any]:
         return started[by_name[name, True]].figures
 
     found: dict[str, Any] = {"px": px, "batch": batch, "rounds": args.rounds, "large_pages": huge_pages_are_asked_for()}
-    for name, suffix in OVER_PLAIN.items():
+    for name, suffix in OVER_PLAIN.items() if plain else ():
         found |= over(f"time_over_plain{suffix}", name, "plain") | over_plain(suffix, figure(name), figure("plain"))
     if args.branches:
         found |= over("time_over_branches", "choices", "branches")
         found |= {f"{k}_over_branches": figure("choices")[k] / figure("branches")[k] for k in ("flops", "memory")}
     for name in rivals:
-        found |= over(f"time_over_{name}", "choices", name) | over(
-            f"time_over_{name}_small_pages", "choices", name, False
-        )
+        found |= over(f"time_over_{name}", "choices", name)
+        found |= over(f"time_over_{name}_small_pages", "choices", name, False)
         if args.compiled:
             found |= over(f"time_over_{name}_compiled", "choices", f"{name}_compiled")
     return found | absolute(started, times)

@@ -14,6 +14,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 from dnas.nn import primitives as P
+from dnas.nn.activations import ACTIVATIONS, mixed
 
 
 def library_depthwise(x, w, stride, padding):
@@ -87,6 +88,52 @@ def test_moments_where_the_mean_is_far_larger_than_the_deviation(weighted):
     found = P.moments(x, jnp.asarray(w, jnp.float32) if weighted else None)
     np.testing.assert_allclose(found[0], mean, rtol=1e-6)
     np.testing.assert_allclose(found[1], variance, rtol=1e-3)  # the mean itself is good to 1e-3 of the deviation
+
+
+@pytest.mark.parametrize("stride, side, kernel", [(1, 1, 5), (1, 2, 5), (1, 2, 7), (2, 2, 5), (2, 3, 7), (1, 3, 5)])
+def test_rings_of_a_kernel_that_meet_padding_alone_are_left_out(stride, side, kernel):
+    """Same values and gradients (zero there) as with them, for fewer FLOPs than the whole kernel takes."""
+    x, w, padding = random(2, side, side, 3), random(kernel, kernel, 3), kernel // 2
+    ours, pull = jax.vjp(lambda x, w: P.depthwise(x, w, stride, padding), x, w)
+    wanted, wanted_pull = jax.vjp(lambda x, w: library_depthwise(x, w, stride, padding), x, w)
+    ct = random(*wanted.shape, seed=1)
+    for found, expected in zip((ours, *pull(ct)), (wanted, *wanted_pull(ct)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+    counted = jax.jit(lambda x, w: P.depthwise(x, w, stride, padding)).lower(x, w).compile().cost_analysis()
+    seen = np.abs(np.asarray(wanted_pull(jnp.ones_like(wanted))[1])).sum(-1) > 0
+    rings = np.abs(np.argwhere(seen) - kernel // 2).max()
+    assert counted["flops"] <= 2 * (2 * rings + 1) ** 2 * wanted.size
+
+
+@pytest.mark.parametrize("names", [("relu", "hswish"), ("swish", "gelu", "none")])
+def test_mixed_activations_and_gradients(names):
+    """Against the sum as it stands, differentiated by jax; gates that need not add up to 1."""
+    x, gates, ct = 3 * random(2, 5, 5, 3), jnp.linspace(0.1, 0.9, len(names)), random(2, 5, 5, 3, seed=1)
+
+    def definition(x, gates):
+        return sum(g * ACTIVATIONS[name](x) for g, name in zip(gates, names, strict=True))
+
+    y, pull = jax.vjp(functools.partial(mixed, names), x, gates)
+    expected, expected_pull = jax.vjp(definition, x, gates)
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+    for found, wanted in zip(pull(ct), expected_pull(ct), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    for n in range(len(names)):
+        corner = jax.nn.one_hot(n, len(names))
+        np.testing.assert_array_equal(mixed(names, x, corner), ACTIVATIONS[names[n]](x))
+
+
+def test_gradient_of_moments():
+    """Written out by hand; against automatic differentiation of the definition."""
+    x, d_mean, d_variance = random(3, 4, 4, 2), random(2), random(2, seed=1)
+
+    def total(moments, x):
+        mean, variance = moments(x)
+        return jnp.sum(mean * d_mean + variance * d_variance)
+
+    found = jax.grad(functools.partial(total, lambda x: P.moments(x, None)))(x)
+    expected = jax.grad(functools.partial(total, lambda x: (jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2)))))(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_gradient_of_weighted_moments():
