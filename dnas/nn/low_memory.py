@@ -38,9 +38,9 @@ class LowMemory(Forward):
 
         sizes = Network().walk([node], x)
         own = [self.parameters.under(path) for path in _paths(node)]
-        value, statistics = run_again(
-            run, self.inputs(x), *({name: leaf for part in own for name, leaf in part[n].items()} for n in (0, 1))
-        )
+        weights = {name: leaf for part in own for name, leaf in part.weights.items()}
+        before = {name: leaf for part in own for name, leaf in part.statistics.items()}
+        value, statistics = run_again(run, self.inputs(x), weights, before)
         self.noted(statistics)
         return replace(sizes, value=value)
 
