@@ -83,10 +83,10 @@ class Values(Protocol):
     def mixture(self, parts: Sequence[tuple[Quantity, Feature]], y: Feature) -> Any: ...
     def tap(self, path: str, x: Feature) -> None: ...
     def ahead(self, nodes: Sequence[Node], x: Feature) -> tuple[int, Feature] | None:
-        """Evaluates the first few nodes, of which the first is a choice between whole blocks, in a way of its own.
+        """Evaluates the first few nodes in a way of its own.
 
-        How many, and the feature after them; None leaves them to the walk, which mixes all blocks. What is evaluated
-        here is not in the walk's ledger.
+        How many, and the feature after them; None leaves the first to the walk. What is evaluated here is not in the
+        walk's ledger.
         """
         ...
 
@@ -127,8 +127,7 @@ class Network:
     def walk(self, nodes: Sequence[Node], x: Feature) -> Feature:
         at = 0
         while at < len(nodes):
-            ahead = self.values.ahead(nodes[at:], x) if isinstance(nodes[at], OneOf) else None
-            taken, x = ahead or (1, self.node(nodes[at], x))
+            taken, x = self.values.ahead(nodes[at:], x) or (1, self.node(nodes[at], x))
             at += taken
         return x
 

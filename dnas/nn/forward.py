@@ -296,17 +296,10 @@ class Forward:
         node = nodes[0]
         if self.paths is None or not isinstance(node, OneOf) or len(node.branches) <= self.paths:
             return None
-        assert self.drops is None, "drops belong to the training of plain networks"
         layers, programs, y = same_layers(nodes, x)
-        switch = self.momentum if isinstance(self.momentum, Switch) else None
 
         def run(branch: Node, inputs: Inputs, weights: dict[str, Array], statistics: dict[str, Array]):
-            gates, lookup = inputs.shared
-            forward = Forward(
-                Own(weights, statistics), gates, lookup, self.momentum if switch is None else inputs.fixed,
-                paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
-            )  # fmt: skip
-            network = Network(forward)
+            network = Network(self.inside(Own(weights, statistics), inputs))
             after = network.masked(network.walk([branch], replace(x, value=inputs.x)))
             return _resized(after.value, y.width), statistics
 
@@ -315,12 +308,29 @@ class Forward:
             [Branch(p.steps, p.size, functools.partial(run, b)) for p, b in zip(programs, node.branches, strict=True)],
             [[o.weights for o in layer] for layer in own], [[o.statistics for o in layer] for layer in own],
             jnp.stack([self.gates[layer.choice.name] for layer in layers]),
-            Inputs(x.value, (self.gates, self.lookup), switch), self.paths,
+            self.inputs(x), self.paths,
         )  # fmt: skip
+        self.noted(statistics)
+        return len(layers), replace(y, value=value)
+
+    def inputs(self, x: Feature) -> Inputs:
+        """What a block reads beside its own parameters."""
+        return Inputs(x.value, (self.gates, self.lookup), self.momentum if isinstance(self.momentum, Switch) else None)
+
+    def inside(self, own: Own, inputs: Inputs) -> Forward:
+        """The same arithmetic within a block, on its own parameters and `inputs`."""
+        assert self.drops is None, "drops belong to the training of plain networks"
+        gates, lookup = inputs.shared
+        return Forward(
+            own, gates, lookup, inputs.fixed if isinstance(self.momentum, Switch) else self.momentum,
+            paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
+        )  # fmt: skip
+
+    def noted(self, statistics: dict[str, Array]) -> None:
+        """Keeps a block's statistics, in the modes that change them."""
         if self.momentum is not None:
             for path, leaf in statistics.items():
                 self.parameters.update(path, leaf)
-        return len(layers), replace(y, value=value)
 
     def tap(self, path: str, x: Feature) -> None:
         if path in self.wanted:

@@ -67,11 +67,11 @@ def _sum_over_grids(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple
     out_full = inverse.shape[0]
 
     def add(total: Map, a: int, x: Map, w: Array, inverse: Array) -> Map:
-        return total + _place(_apart(apply, _take(x, a), w), out_full) * inverse[:, :, None]
+        return total + _place(apart(apply, _take(x, a), w), out_full) * inverse[:, :, None]
 
     total = jnp.zeros((x.shape[0], out_full, out_full, jax.eval_shape(apply, x, ws[0]).shape[-1]), x.dtype)
     for (a, _), w in zip(pairs, ws, strict=True):
-        total = _apart(lambda total, *rest, a=a: add(total, a, *rest), total, x, w, inverse)
+        total = apart(lambda total, *rest, a=a: add(total, a, *rest), total, x, w, inverse)
     return total
 
 
@@ -89,12 +89,12 @@ def _grids_backward(apply: Operator, pairs: tuple[Sides, ...], saved: tuple, ct:
         return jax.vjp(apply, x, w)[1](ct)
 
     def add(dx: Map, a: int, b: int, x: Map, w: Array, ct: Map) -> tuple[Map, Array]:
-        d_small, dw = _apart(pull, _take(x, a), w, _take(ct, b))
+        d_small, dw = apart(pull, _take(x, a), w, _take(ct, b))
         return dx + _place(d_small, x.shape[1]), dw
 
     dx, dws = jnp.zeros_like(x), []
     for (a, b), w in zip(pairs, ws, strict=True):
-        dx, dw = _apart(lambda dx, *rest, a=a, b=b: add(dx, a, b, *rest), dx, x, w, ct)
+        dx, dw = apart(lambda dx, *rest, a=a, b=b: add(dx, a, b, *rest), dx, x, w, ct)
         dws.append(dw)
     return dx, tuple(dws), d_inverse
 
@@ -102,15 +102,17 @@ def _grids_backward(apply: Operator, pairs: tuple[Sides, ...], saved: tuple, ct:
 _sum_over_grids.defvjp(_grids_forward, _grids_backward)
 
 
-def _apart(function: Callable[..., Any], *operands: Array) -> Any:
+def apart(function: Callable[..., Any], *operands: Any) -> Any:
     """function(*operands), apart from what is around it: neither fused with it nor computed earlier than needed.
+
+    The second operand is an array of floats; it is what the rest waits for.
 
     XLA on CPU drops optimization barriers before it fuses; left alone it computes an operator anew for every pixel
     that a grid moves, and takes the grids of the backward pass already in the forward pass. So there it is a branch,
     always taken, which the compiler cannot know.
     """
 
-    def branch(*operands: Array) -> Any:
+    def branch(*operands: Any) -> Any:
         always = ~(operands[1].ravel()[0] > jnp.inf)
         like = jax.eval_shape(function, *operands)
         return lax.cond(always, function, lambda *_: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), like), *operands)

@@ -23,6 +23,7 @@ from dnas.nn.drops import Drops
 from dnas.nn.forward import Forward, Own, Switch, within
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.lookup import Plan, Requests
+from dnas.nn.low_memory import LowMemory
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
@@ -39,12 +40,14 @@ class Supernet(nn.Module):
       resolution_paths: evaluate only that many resolutions, those of the largest gates (None: all).
       paths: run only that many blocks of a choice between whole blocks, those of the largest gates (None: all). Values
         inside such a choice cannot be tapped.
+      low_memory: keep of each block its input alone for the backward pass, which runs it again.
     """
 
     space: Space
     paper_resolution: bool = False
     resolution_paths: int | None = None
     paths: int | None = None
+    low_memory: bool = False
 
     @nn.compact
     def __call__(
@@ -61,7 +64,8 @@ class Supernet(nn.Module):
         `momentum` None is evaluation mode; a number is training mode, with that weight on former norm statistics.
         `drops` leaves parts out at random (training alone).
         """
-        values = Forward(
+        forward = LowMemory if self.low_memory else Forward
+        values = forward(
             _FlaxParameters(self), gates, needs(self.space).plan(gates), momentum, taps=taps,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
             drops=drops,

@@ -54,6 +54,8 @@ class Arguments:
     """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
     paths: int | None = None
     """Blocks run in a step of a choice between whole blocks, of the largest gates (2); 0 for all, mixed softly."""
+    low_memory: bool = False
+    """Keep less for the backward pass and compute it again: the same result, less memory, more time."""
     skip_limit: float | None = None
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
     strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] = "dmasking"
@@ -97,7 +99,8 @@ def main(args: Arguments) -> None:
         "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
         "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "samples", "population", "generations",
     )  # fmt: skip
-    settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names}, distill=args.distill or None)
+    flags = {n: getattr(args, n) or None for n in ("distill", "low_memory")}
+    settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names}, **flags)
     family = parse_family(args.family) if args.family is not None else []
     space = load_space(args.space, args.classes)
     if space.is_architecture:

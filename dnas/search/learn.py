@@ -55,7 +55,7 @@ def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     s = problem.settings
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
-        paths=s.paths or None,
+        paths=s.paths or None, low_memory=s.low_memory,
     )  # fmt: skip
     packing = Packing(problem.proxy)
 

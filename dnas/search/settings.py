@@ -44,6 +44,8 @@ class Settings:
     """Resolutions evaluated in a step, those of the largest gates (0: all, mixed softly)."""
     paths: int = 2
     """Blocks run in a step of a choice between whole blocks, those of the largest gates (0: all, mixed softly)."""
+    low_memory: bool = False
+    """Keep of each block its input alone for the backward pass, which runs it again: less memory, more time."""
     paper_resolution: bool = False
     """FBNetV2's plain sum over resolution grids, without dividing by each pixel's coverage."""
 
