@@ -23,11 +23,14 @@ class Architecture:
     """One network of a space.
 
     `data` is its file; `network` the same, read back; `sources[path]` the supernet's path of the block at `path`.
+    `switched[path]` is, of the supernet's norm at `path` that has parameters for each width, the width's number and how
+    many there are.
     """
 
     data: dict[str, Any]
     network: Space
     sources: dict[str, str]
+    switched: dict[str, tuple[int, int]]
 
 
 def architecture(space: Space, assignment: Assignment, *, name: str | None = None) -> Architecture:
@@ -47,7 +50,12 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
         },
         **sections,
     }  # fmt: skip
-    return Architecture(data, space_from_data(data, f"<{space.name}>"), sources)
+    switched = {}
+    for record in walked.ledger:
+        if record.switch is not None:
+            widths = sorted(record.switch.values())
+            switched[record.path] = widths.index(record.switch.at(assignment)), len(widths)
+    return Architecture(data, space_from_data(data, f"<{space.name}>"), sources, switched)
 
 
 def options_taken(space: Space, assignment: Assignment) -> dict[str, Any]:

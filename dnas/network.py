@@ -63,7 +63,7 @@ class Values(Protocol):
     def depthwise(self, path: str, x: Feature, y: Feature, kernel: Quantity, stride: int, padding: Quantity,
                   bias: bool) -> Any: ...  # fmt: skip
     def linear(self, path: str, x: Feature, y: Feature, bias: bool) -> Any: ...
-    def batch_norm(self, path: str, x: Feature, masked: bool, start: float) -> Any: ...
+    def batch_norm(self, path: str, x: Feature, masked: bool, start: float, switched: bool) -> Any: ...
     def layer_norm(self, path: str, x: Feature) -> Any: ...
     def layer_scale(self, path: str, x: Feature, start: float) -> Any: ...
     def activation(self, x: Feature, act: Quantity) -> Any: ...
@@ -248,11 +248,18 @@ class Network:
         self._record("linear", path, macs=macs, weights=weights, biases=Product(out, int(bias)))
         return replace(y, value=self.values.linear(path, x, y, bias))
 
-    def batch_norm(self, name: str, x: Feature, *, masked: bool = False, start: float = 1.0) -> Feature:
-        """Batch norm over every axis but channels. `masked` applies the channel mask through its scale and shift."""
-        path = self._name(name)
-        self._record("batch_norm", path, affine=Product(x.channels, 2), inputs=_elements(x))
-        return replace(x, value=self.values.batch_norm(path, x, masked, start), pending=not masked)
+    def batch_norm(
+        self, name: str, x: Feature, *, masked: bool = False, start: float = 1.0, switchable: bool = False
+    ) -> Feature:
+        """Batch norm over every axis but channels. `masked` applies the channel mask through its scale and shift.
+
+        `switchable`: where the width is a choice, every width has a scale and a shift of its own (Yu et al. 2019,
+        "Slimmable neural networks", section 3.3). Any one network has one of each, and costs no more.
+        """
+        path, switched = self._name(name), switchable and not x.channels.is_constant
+        affine, inputs = Product(x.channels, 2), _elements(x)
+        self._record("batch_norm", path, affine=affine, inputs=inputs, switch=x.channels if switched else None)
+        return replace(x, value=self.values.batch_norm(path, x, masked, start, switched), pending=not masked)
 
     def layer_norm(self, name: str, x: Feature) -> Feature:
         """Norm over the channels that are meant, pixel by pixel, with a scale and a shift a channel."""
@@ -395,8 +402,10 @@ class Network:
             return y
         return replace(y, value=self.values.residual(self.masked(x), self.masked(y), agree), pending=False)
 
-    def _record(self, kind: str, path: str, *, detail: str = "", **parts: Product) -> None:
-        self.ledger.append(Record(kind, path, Product(*self._conditions), detail=detail, **parts))
+    def _record(
+        self, kind: str, path: str, *, detail: str = "", switch: Quantity | None = None, **parts: Product
+    ) -> None:
+        self.ledger.append(Record(kind, path, Product(*self._conditions), detail=detail, switch=switch, **parts))
 
     def _name(self, name: str) -> str:
         return f"{self._path}.{name}"

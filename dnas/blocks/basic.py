@@ -11,6 +11,10 @@ from dnas.space.fields import Formula, flag, integer, name, odd
 if TYPE_CHECKING:
     from dnas.network import Feature, Network
 
+SWITCHABLE = flag(
+    "batch norms with a scale and a shift for each width that is a choice", False, searchable=False, written="never"
+)
+"""Only a supernet's: a network has one of each (Yu et al. 2019, "Slimmable neural networks", section 3.3)."""
 ACTIVATIONS = ("none", "relu", "relu6", "hswish", "swish", "gelu", "hsigmoid", "sigmoid")
 
 
@@ -24,6 +28,7 @@ ACTIVATIONS = ("none", "relu", "relu6", "hswish", "swish", "gelu", "hsigmoid", "
     bias=flag("whether the convolution has a bias", False, searchable=False),
     norm=flag("whether batch norm follows", True, searchable=False),
     act=name("activation", ACTIVATIONS, "none"),
+    switchable=SWITCHABLE,
 )
 def conv(net: Network, x: Feature, f: Fields) -> Feature:
     """Convolution, batch norm, activation."""
@@ -31,7 +36,7 @@ def conv(net: Network, x: Feature, f: Fields) -> Feature:
         "conv", x, f.out, f.kernel, f.fixed("stride"), f.padding, groups=f.fixed("groups"), bias=f.fixed("bias")
     )
     if f.fixed("norm"):
-        y = net.batch_norm("norm", y)
+        y = net.batch_norm("norm", y, switchable=f.fixed("switchable"))
     return net.masked(net.activation(y, f.act))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dnas.blocks.basic import ACTIVATIONS
+from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
 from dnas.blocks.kind import Fields, block
 from dnas.errors import UserError
 from dnas.space.fields import Field, Formula, flag, integer, name, odd, ratio
@@ -25,6 +25,7 @@ def _hidden() -> dict[str, Field]:
         "expand": ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
         "hidden": integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),
         "act": name("activation", ACTIVATIONS, "gelu"),
+        "switchable": SWITCHABLE,
         "layer_scale": ratio("start of the learned factors of each branch", LAYER_SCALE, searchable=False, lasts=False),
     }
 
@@ -43,8 +44,8 @@ def mb4d(net: Network, x: Feature, f: Fields) -> Feature:
     start = f.fixed("layer_scale")
     mixed = net.combine((1, net.average_pool(x, f.pool)), (-1, x))
     x = net.residual(x, net.layer_scale("mixer_scale", mixed, start))
-    y = net.activation(_conv_norm(net, "expand", x, f.hidden), f.act)
-    return net.residual(x, net.layer_scale("mlp_scale", _conv_norm(net, "project", y, x.channels), start))
+    y = net.activation(_conv_norm(net, f, "expand", x, f.hidden), f.act)
+    return net.residual(x, net.layer_scale("mlp_scale", _conv_norm(net, f, "project", y, x.channels), start))
 
 
 @block("mb3d", **_hidden(), **_heads(32))
@@ -77,9 +78,9 @@ def conv_ffn(net: Network, x: Feature, f: Fields) -> Feature:
         return net.residual(x, net.layer_scale("attention_scale", _attention(net, x, f), start))
 
     x = net.mixture([(on, attended), (1 - on, lambda x=x: x)])
-    y = net.activation(_conv_norm(net, "expand", x, f.hidden), f.act)
-    y = net.batch_norm("depthwise_norm", net.depthwise("depthwise", y, f.kernel, bias=True))
-    y = _conv_norm(net, "project", net.activation(y, f.act), x.channels)
+    y = net.activation(_conv_norm(net, f, "expand", x, f.hidden), f.act)
+    y = _norm(net, f, "depthwise_norm", net.depthwise("depthwise", y, f.kernel, bias=True))
+    y = _conv_norm(net, f, "project", net.activation(y, f.act), x.channels)
     return net.residual(x, net.layer_scale("mlp_scale", y, start))
 
 
@@ -91,48 +92,59 @@ def _attention(net: Network, x: Feature, f: Fields) -> Feature:
         if x.side is None or any(side % stride for side in x.side.values()):
             found = "a pooled input" if x.side is None else f"{x.side.values()[0]}"
             raise UserError(f"attention of stride {stride} needs a side that is a multiple of {stride}, not {found}")
-        y = net.batch_norm("stride_norm", net.depthwise("stride", y, 3, stride, bias=True))
-    q = _conv_norm(net, "query", y, f.heads * f.key_width)
-    k = _conv_norm(net, "key", y, f.heads * f.key_width)
-    v = _conv_norm(net, "value", y, f.heads * f.value_width)
-    local = net.batch_norm("local_norm", net.depthwise("local", v, 3, bias=True))
+        y = _norm(net, f, "stride_norm", net.depthwise("stride", y, 3, stride, bias=True))
+    q = _conv_norm(net, f, "query", y, f.heads * f.key_width)
+    k = _conv_norm(net, f, "key", y, f.heads * f.key_width)
+    v = _conv_norm(net, f, "value", y, f.heads * f.value_width)
+    local = _norm(net, f, "local_norm", net.depthwise("local", v, 3, bias=True))
     scores = net.attention_bias("bias", net.attention_scores("scores", q, k, f.heads))
     scores = net.mix_heads("after_softmax", net.softmax(net.mix_heads("before_softmax", scores)))
     y = net.combine((1, net.attend("attend", scores, v)), (1, local))
     if stride > 1:
         y = net.upsample(y, stride)
-    return _conv_norm(net, "attention_project", net.activation(y, f.act), x.channels)
+    return _conv_norm(net, f, "attention_project", net.activation(y, f.act), x.channels)
 
 
-@block("attention_down", out=integer("output channels"), act=name("activation", ACTIVATIONS, "gelu"), **_heads(16))
+@block(
+    "attention_down",
+    out=integer("output channels"),
+    act=name("activation", ACTIVATIONS, "gelu"),
+    switchable=SWITCHABLE,
+    **_heads(16),
+)
 def attention_down(net: Network, x: Feature, f: Fields) -> Feature:
     """Half the side by two paths that are added: a 3x3 convolution, and attention whose queries are every other pixel
     (the dual-path attention downsampling of V2)."""
-    plain = net.batch_norm("conv_norm", net.conv("conv", x, f.out, 3, 2, bias=True))
+    plain = _norm(net, f, "conv_norm", net.conv("conv", x, f.out, 3, 2, bias=True))
     every_other = net.combine((1, net.depthwise("subsample", x, 3, 2, bias=True)), (1, net.average_pool(x, 1, 2)))
-    q = _conv_norm(net, "query", every_other, f.heads * f.key_width)
-    k = _conv_norm(net, "key", x, f.heads * f.key_width)
-    v = _conv_norm(net, "value", x, f.heads * f.value_width)
-    local = net.batch_norm("local_norm", net.depthwise("local", v, 3, 2, bias=True))
+    q = _conv_norm(net, f, "query", every_other, f.heads * f.key_width)
+    k = _conv_norm(net, f, "key", x, f.heads * f.key_width)
+    v = _conv_norm(net, f, "value", x, f.heads * f.value_width)
+    local = _norm(net, f, "local_norm", net.depthwise("local", v, 3, 2, bias=True))
     scores = net.attention_bias("bias", net.attention_scores("scores", q, k, f.heads), stride=2)
     y = net.combine((1, net.attend("attend", net.softmax(scores), v)), (1, local))
-    return net.masked(net.combine((1, plain), (1, _conv_norm(net, "project", net.activation(y, f.act), f.out))))
+    return net.masked(net.combine((1, plain), (1, _conv_norm(net, f, "project", net.activation(y, f.act), f.out))))
 
 
 @block(
     "norm_head",
     out=integer("classes"),
     norm=name("norm before the mean", ("layer", "batch"), "layer", searchable=False),
+    switchable=SWITCHABLE,
     distilled=flag("a second classifier for distillation; the scores are the mean of both", True, searchable=False),
 )
 def norm_head(net: Network, x: Feature, f: Fields) -> Feature:
     """Norm, mean over the map, linear classifier, and a second one for a teacher (DeiT, Touvron et al. 2021)."""
-    y = net.layer_norm("norm", x) if f.fixed("norm") == "layer" else net.batch_norm("norm", x)
+    y = net.layer_norm("norm", x) if f.fixed("norm") == "layer" else _norm(net, f, "norm", x)
     y = net.global_pool(y, kind="mean")
     heads = ("classifier", "distilled_classifier") if f.fixed("distilled") else ("classifier",)
     return net.masked(net.combine(*((1 / len(heads), net.linear(head, y, f.out)) for head in heads)))
 
 
-def _conv_norm(net: Network, part: str, x: Feature, out: Quantity) -> Feature:
+def _conv_norm(net: Network, f: Fields, part: str, x: Feature, out: Quantity) -> Feature:
     """1x1 convolution with a bias, and batch norm."""
-    return net.batch_norm(f"{part}_norm", net.conv(part, x, out, bias=True))
+    return _norm(net, f, f"{part}_norm", net.conv(part, x, out, bias=True))
+
+
+def _norm(net: Network, f: Fields, name: str, x: Feature) -> Feature:
+    return net.batch_norm(name, x, switchable=f.fixed("switchable"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnas.blocks.basic import ACTIVATIONS
+from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
 from dnas.blocks.kind import Fields, block
 from dnas.space.fields import Formula, flag, integer, name, odd, ratio
 
@@ -31,25 +31,26 @@ if TYPE_CHECKING:
     se_act=name("activation inside squeeze-excite", ACTIVATIONS, Formula("act"), part_of="se"),
     bias=flag("whether the convolutions have biases", False, searchable=False),
     residual=flag("identity added where stride is 1 and the widths agree", True, searchable=False),
+    switchable=SWITCHABLE,
 )
 def mbconv(net: Network, x: Feature, f: Fields) -> Feature:
     """1x1 expansion, depthwise convolution, squeeze-excite, 1x1 projection, residual (Sandler et al. 2018)."""
-    groups, bias, stride = f.fixed("groups"), f.fixed("bias"), f.fixed("stride")
+    groups, bias, stride, own = (f.fixed(name) for name in ("groups", "bias", "stride", "switchable"))
     y = x
     if f.fixed("expand_conv"):
         y = net.conv("expand", y, f.hidden, groups=groups, bias=bias)
-        y = net.activation(net.batch_norm("expand_norm", y), f.act)
+        y = net.activation(net.batch_norm("expand_norm", y, switchable=own), f.act)
     if groups > 1:
         y = net.channel_shuffle(y, groups)
     y = net.depthwise("depthwise", y, f.kernel, stride, f.padding, bias=bias)
-    y = net.activation(net.batch_norm("depthwise_norm", y), f.act)
+    y = net.activation(net.batch_norm("depthwise_norm", y, switchable=own), f.act)
     if f.fixed("second_depthwise"):
         y = net.depthwise("depthwise2", y, 3, 1, 1, bias=bias)
-        y = net.activation(net.batch_norm("depthwise2_norm", y), f.act)
+        y = net.activation(net.batch_norm("depthwise2_norm", y, switchable=own), f.act)
     y = net.squeeze_excite("se", y, f.se_hidden, f.se_act, on=f.se)
     y = net.conv("project", y, f.out, groups=groups, bias=bias)
     # A small first scale: the depth of soft blocks would otherwise blow up the first gradients.
-    y = net.masked(net.batch_norm("project_norm", y, masked=True, start=0.1))
+    y = net.masked(net.batch_norm("project_norm", y, masked=True, start=0.1, switchable=own))
     return net.residual(x, y) if f.fixed("residual") and stride == 1 else y
 
 
@@ -58,9 +59,11 @@ def mbconv(net: Network, x: Feature, f: Fields) -> Feature:
     hidden=integer("width of the convolution before the pooling"),
     out=integer("features given to the classifier"),
     act=name("activation", ACTIVATIONS, "hswish"),
+    switchable=SWITCHABLE,
 )
 def pool_head(net: Network, x: Feature, f: Fields) -> Feature:
     """1x1 convolution and norm, global pooling, linear layer without norm (the head of FBNetV2 and V3)."""
-    y = net.activation(net.batch_norm("expand_norm", net.conv("expand", x, f.hidden)), f.act)
+    y = net.batch_norm("expand_norm", net.conv("expand", x, f.hidden), switchable=f.fixed("switchable"))
+    y = net.activation(y, f.act)
     y = net.linear("project", net.global_pool(y), f.out, bias=False)
     return net.masked(net.activation(y, f.act))

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dnas.space.quantity import Assignment, Gates, Product
+from dnas.space.quantity import Assignment, Gates, Product, Quantity
 
 NOTHING = Product(0)
 
@@ -45,6 +45,8 @@ class Record:
     """Input channels of a group of a convolution that has a bias."""
     detail: str = ""
     """Which activation."""
+    switch: Quantity | None = None
+    """The width of which every value has parameters of its own (switchable norms)."""
 
     @property
     def works(self) -> bool:

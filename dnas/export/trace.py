@@ -109,7 +109,7 @@ class Tracer:
     def linear(self, path, x: Feature, y: Feature, bias) -> Value:
         return self._add("linear", path, [x.value], y.width, _side(y), bias=bias)
 
-    def batch_norm(self, path, x: Feature, masked: bool, start: float) -> Value:
+    def batch_norm(self, path, x: Feature, masked: bool, start: float, switched: bool) -> Value:
         return self._add("norm", path, [x.value], x.width, _side(x))
 
     def layer_norm(self, path, x: Feature) -> Value:

@@ -33,6 +33,8 @@ from dnas.space.space import Node, OneOf
 
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9
+OF_WIDTH = "_of_width"
+"""Ends the name of a parameter that holds, width after width, what each adds to the one without it."""
 
 
 class Switch(NamedTuple):
@@ -163,7 +165,7 @@ class Forward:
 
     # Norm, activation, squeeze-excite -------------------------------------------------------------------------------
 
-    def batch_norm(self, path, x: Feature, masked: bool, start: float) -> Array:
+    def batch_norm(self, path, x: Feature, masked: bool, start: float, switched: bool) -> Array:
         size = (x.width,)
         scale = self.parameters.weight(f"{path}.scale", size, start)
         shift = self.parameters.weight(f"{path}.shift", size, 0.0)
@@ -182,8 +184,26 @@ class Forward:
         if masked and not x.channels.is_constant:
             mask = self._mask(x.channels, x.width)
             scale, shift = scale * mask, shift * mask
+        if switched:
+            scale, shift = (
+                v + self._of_width(f"{path}.{k}", x, masked) for k, v in (("scale", scale), ("shift", shift))
+            )
         factor = scale * jax.lax.rsqrt(variance + NORM_EPSILON)
         return x.value * factor + (shift - centre * factor)
+
+    def _of_width(self, path: str, x: Feature, masked: bool) -> Array:
+        """What each width adds to a parameter that all share: sum_w P(w) d_w, masked for w where the norm masks.
+
+        The parameter of width w is shared + d_w, which is as free as one of its own; but a width that is drawn rarely
+        begins from what the others have learned. Statistics need no such table: they are estimated again for every
+        network that is compared or kept.
+        """
+        widths = sorted(x.channels.values())
+        # Flat, as every scale and shift is: what has several axes is decayed.
+        table = self.parameters.weight(path + OF_WIDTH, (len(widths) * x.width,), 0.0).reshape(len(widths), x.width)
+        if masked:
+            table = jnp.where(np.arange(x.width) < np.array(widths)[:, None], table, 0)
+        return self.lookup.shares(x.channels) @ table
 
     def layer_norm(self, path, x: Feature) -> Array:
         scale = self.parameters.weight(f"{path}.scale", (x.width,), 1.0)

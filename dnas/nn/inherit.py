@@ -1,7 +1,8 @@
 """Weights of a supernet as the weights of one of its networks.
 
 Every weight of a smaller option is the leading part of the largest one's, so inheriting is slicing. Kernel options
-have weights of their own: the architecture takes the ones of its kernel.
+have weights of their own: the architecture takes the ones of its kernel. What a width adds to the scale and shift of
+switchable norms is added.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import jax
 
 from dnas.architecture import Architecture
+from dnas.nn.forward import OF_WIDTH
 from dnas.nn.supernet import Variables, abstract_variables
 
 
@@ -22,7 +24,12 @@ def inherit(variables: Variables, architecture: Architecture) -> Variables:
         name = source + path[len(block) :]
         if name not in stored:
             name = f"{name}_k{like.shape[0]}"
-        return stored[name][tuple(slice(n) for n in like.shape)]
+        part = stored[name][tuple(slice(n) for n in like.shape)]
+        norm = name.rpartition(".")[0]
+        if norm not in architecture.switched or name + OF_WIDTH not in stored:
+            return part
+        row, rows = architecture.switched[norm]
+        return part + stored[name + OF_WIDTH].reshape(rows, -1)[row, : like.shape[0]]
 
     return {
         group: {path: cut(path, like, variables[group]) for path, like in leaves.items()}

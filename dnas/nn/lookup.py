@@ -30,6 +30,9 @@ class Lookup(Protocol):
 
     def mean(self, quantity: Quantity) -> Float[Array, ""]: ...
     def mask(self, width: Quantity, size: int) -> Float[Array, " channels"]: ...
+    def shares(self, width: Quantity) -> Float[Array, " values"]:
+        """The probability of each of its values, in ascending order."""
+        ...
 
 
 class Requests:
@@ -38,6 +41,7 @@ class Requests:
     def __init__(self) -> None:
         self.means: dict[tuple, Quantity] = {}
         self.masks: dict[tuple, tuple[Quantity, int]] = {}
+        self.widths: dict[tuple, Quantity] = {}
 
     def mean(self, quantity: Quantity) -> Array:
         self.means[_key(quantity)] = quantity
@@ -46,6 +50,10 @@ class Requests:
     def mask(self, width: Quantity, size: int) -> Array:
         self.masks[(*_key(width), size)] = width, size
         return jnp.ones(size)
+
+    def shares(self, width: Quantity) -> Array:
+        self.widths[_key(width)] = width
+        return jnp.ones(len(width.values()))
 
 
 class Plan:
@@ -63,17 +71,24 @@ class Plan:
             widths = [requests.masks[key][0] for key in keys]
             self.mask_groups.append(_MaskGroup(widths, size, layout))
             self.mask_index |= {key: (number, n) for n, key in enumerate(keys)}
+        same: dict[tuple, list[tuple]] = {}
+        for key, width in requests.widths.items():
+            same.setdefault((width.table.shape, len(width.values())), []).append(key)
+        self.share_groups = [_ShareGroup([requests.widths[key] for key in keys], layout) for keys in same.values()]
+        self.share_index = {key: (g, n) for g, keys in enumerate(same.values()) for n, key in enumerate(keys)}
 
     def __call__(self, gates: Gates) -> Lookup:
-        return _Answers(self, self.means(gates), [group(gates) for group in self.mask_groups])
+        masks, shares = ([group(gates) for group in groups] for groups in (self.mask_groups, self.share_groups))
+        return _Answers(self, self.means(gates), masks, shares)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["means", "masks"], meta_fields=["plan"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["means", "masks", "widths"], meta_fields=["plan"])
 @dataclass(frozen=True)
 class _Answers:
     plan: Plan
     means: Array
     masks: list[Array]
+    widths: list[Array]
 
     def mean(self, quantity: Quantity) -> Array:
         return self.means[self.plan.mean_index[_key(quantity)]]
@@ -82,20 +97,45 @@ class _Answers:
         group, n = self.plan.mask_index[(*_key(width), size)]
         return self.masks[group][n]
 
+    def shares(self, width: Quantity) -> Array:
+        group, n = self.plan.share_index[_key(width)]
+        return self.widths[group][n]
+
+
+class _JointGates:
+    """Probabilities of the joint options of quantities whose tables have one shape."""
+
+    def __init__(self, quantities: list[Quantity], layout: Layout):
+        self.count, self.options = len(quantities), quantities[0].table.shape
+        self.picks = picks(quantities, layout)
+
+    def __call__(self, gates: Gates) -> Float[Array, "quantities options"]:
+        p = jnp.ones((self.count, 1))
+        for count, pick in zip(self.options, self.picks, strict=True):
+            rows = jnp.matmul(pick, gates.values, precision="highest")[:, :count]
+            p = (p[:, :, None] * rows[:, None, :]).reshape(self.count, -1)
+        return p
+
 
 class _MaskGroup:
     """Masks of one size over tables of one shape: M[c] = probability that channel c is below the width."""
 
     def __init__(self, widths: list[Quantity], size: int, layout: Layout):
-        self.size = size
+        self.size, self.joint = size, _JointGates(widths, layout)
         self.tables = np.stack([w.table.reshape(-1).astype(np.int32) for w in widths])
-        self.options = widths[0].table.shape
-        self.picks = picks(widths, layout)
 
     def __call__(self, gates: Gates) -> Float[Array, "widths channels"]:
-        p = jnp.ones((len(self.tables), 1))
-        for count, pick in zip(self.options, self.picks, strict=True):
-            rows = jnp.matmul(pick, gates.values, precision="highest")[:, :count]
-            p = (p[:, :, None] * rows[:, None, :]).reshape(len(self.tables), -1)
         kept = jnp.asarray(self.tables)[:, :, None] > jnp.arange(self.size)
-        return jnp.sum(jnp.where(kept, p[:, :, None], 0), axis=1)
+        return jnp.sum(jnp.where(kept, self.joint(gates)[:, :, None], 0), axis=1)
+
+
+class _ShareGroup:
+    """Probabilities of the values of widths whose tables have one shape and as many values."""
+
+    def __init__(self, widths: list[Quantity], layout: Layout):
+        self.joint = _JointGates(widths, layout)
+        rows = [np.unique(w.table.reshape(-1), return_inverse=True)[1].reshape(-1) for w in widths]
+        self.which = np.stack([row[:, None] == np.arange(row.max() + 1) for row in rows]).astype(np.float32)
+
+    def __call__(self, gates: Gates) -> Float[Array, "widths values"]:
+        return jnp.einsum("no,nov->nv", self.joint(gates), self.which, precision="highest")

@@ -58,15 +58,20 @@ class Arguments:
     """Keep less for the backward pass and compute it again: the same result, less memory, more time."""
     skip_limit: float | None = None
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
-    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] = "dmasking"
-    """dmasking: weights and choices' logits in turn (FBNet). slimming, sandwich: from the largest network down, action
-    by action (EfficientFormer V1, V2). random, evolution: the best of networks sampled from a supernet."""
+    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] | None = None
+    """The one that the space's file names (dmasking where it names none). dmasking: weights and choices' logits in turn
+    (FBNet). slimming, sandwich: from the largest network down, action by action (EfficientFormer V1, V2). random,
+    evolution: the best of networks sampled from a supernet."""
     family: str | None = None
     """With slimming or sandwich: several budgets of one kind, A,B,C, each of which gets a network from the one run."""
     rank_by: Literal["accuracy", "loss"] | None = None
     """With slimming or sandwich: what actions are ranked by; ties are broken by the other."""
     rankings: int | None = None
     """With slimming or sandwich: most rankings on the way to the budget; 0 for one action a ranking, as published."""
+    noise: Literal["gumbel", "uniform"] | None = None
+    """Noise on the choices' logits: gumbel, or uniform as EfficientFormer prints it."""
+    mes_sign: Literal["minus", "plus"] | None = None
+    """With sandwich: sign of the exponents in the mobile efficiency score; minus, where smaller scores higher."""
     distill: bool = False
     """With sandwich: all networks but the largest learn its probabilities instead of the labels."""
     samples: int | None = None
@@ -91,13 +96,15 @@ def main(args: Arguments) -> None:
     from dnas.catalogue import load_space
     from dnas.data.load import load
     from dnas.errors import UserError
+    from dnas.search import strategies
     from dnas.search.budget import parse_budget, parse_family
     from dnas.search.settings import with_overrides
 
     budgets = [parse_budget(text) for text in args.budget]
     names = (
         "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
-        "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "samples", "population", "generations",
+        "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign",
+        "samples", "population", "generations",
     )  # fmt: skip
     flags = {n: getattr(args, n) or None for n in ("distill", "low_memory")}
     settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names}, **flags)
@@ -105,6 +112,7 @@ def main(args: Arguments) -> None:
     space = load_space(args.space, args.classes)
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
+    strategy = args.strategy or strategies.of(space)
     dataset = load(args.data, seed=args.seed, skip_bad=args.skip_bad)
     out = args.out or Path("runs") / f"{space.name}-{args.seed}"
 
@@ -117,7 +125,7 @@ def main(args: Arguments) -> None:
 
     problem = make_problem(space, budgets, dataset, settings, args.seed, family)
     options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard)
-    run_search(problem, out, Console(), options, args.strategy)
+    run_search(problem, out, Console(), options, strategy)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 At each ranking the frontier of actions (`dnas.search.actions`) is compared on the choices' share of the training
 images, all with the same weights and batch norms estimated again for each; the best by the rule of
-`dnas.search.ranking` is taken. Where norms of their own for each width are part of a published method (switchable
-norms), this estimation stands in for them: scale and shift are shared, statistics are each network's own.
+`dnas.search.ranking` is taken. Of the switchable norms of the published method, statistics are thus each network's own
+anyhow; scale and shift are where a space's blocks say so (`switchable`).
 
 `rankings` bounds how often: where the way to the budgets is longer, one ranking takes actions in their order until
 its share of the way, measured in logarithms of the costs, is gone.

@@ -19,6 +19,7 @@
 * `choices` may name plain values, too. `where` states what must hold: a formula over names, or an order of options
   along a run of choices (`dnas.space.order`).
 * A template's arguments are its fields: a choice given as an argument is one choice wherever the template uses it.
+* `strategy: slimming` names the search algorithm used where the command line names none.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
 
@@ -40,7 +41,7 @@ from dnas.space.order import matching, order_constraints
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
-TOP = ("name", "about", "input", "choices", "templates", "trunk", "head", "where")
+TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where")
 EXTRA = ("costs", "search", "training", "preprocessing", "choices_taken", "labels")
 MAX_NODES = 2000
 INDEX = "index"
@@ -124,9 +125,16 @@ class _Reader:
         constraints += [c for place, e in where if isinstance(e, dict) for c in self._order(e, place, nodes)]
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
-            scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints),
+            scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
             {key: data[key] for key in EXTRA if key in data},
         )  # fmt: skip
+
+    def _strategy(self, data: dict[str, Any]) -> str | None:
+        """The name as it stands: which ones there are is the search's to say."""
+        name = data.get("strategy")
+        if name is not None and not isinstance(name, str):
+            raise InputError(self.document.where(("strategy",)), "not text", found=name, accepted="name of a strategy")
+        return name
 
     def _input(self, value: Any, key: str) -> Quantity:
         quantity = self._quantity(value, ("input", key), _INPUT[key], key, {})

@@ -15,6 +15,7 @@ import msgspec
 from dnas.blocks import KINDS
 from dnas.blocks.kind import Kind
 from dnas.files import to_json, write_atomic
+from dnas.search.strategies import NAMES
 from dnas.space.fields import MAX_OPTIONS, REQUIRED, Field, Formula
 from dnas.space.read import EXTRA, TOP
 
@@ -54,6 +55,7 @@ def _top() -> dict[str, Any]:
     known: dict[str, Any] = {
         "name": {"type": "string"},
         "about": {"type": "string"},
+        "strategy": {"enum": list(NAMES), "description": "search algorithm where the command line names none"},
         "input": {
             "type": "object",
             "additionalProperties": False,

@@ -61,6 +61,8 @@ class Space:
     choices: tuple[Choice, ...]
     nodes: tuple[Node, ...]
     constraints: tuple[Quantity, ...] = ()
+    strategy: str | None = None
+    """Name of the search algorithm that the file suggests; any other works as well."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dnas.network import Feature, Network
-from dnas.nn.forward import Forward
+from dnas.nn.forward import OF_WIDTH, Forward
 from dnas.nn.gates import Gates, Layout, one_hot
 from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Choice, Quantity
@@ -114,6 +114,35 @@ def test_folded_into_scale_and_shift(momentum):
     folded, explicit = run(both, momentum)
     assert not folded.pending and not explicit.pending
     np.testing.assert_allclose(folded.value, explicit.value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_switchable_norm_is_the_mixture_of_the_norms_of_the_widths(momentum):
+    """Under soft gates, masked: sum_w P(w) mask_w norm_w(x), each with scale and shift of its own."""
+    wide = Held()
+
+    def norm(net: Network, switchable: bool):
+        return net.batch_norm("n", feature(Quantity.of(WIDTH)), masked=True, switchable=switchable).value
+
+    found = run(lambda net: norm(net, True), momentum, parameters=wide)
+    tables = {leaf: wide.values[f".n.{leaf}{OF_WIDTH}"].reshape(3, 4) for leaf in ("scale", "shift")}
+    expected = jnp.zeros_like(found)
+    for row, (width, p) in enumerate(zip(WIDTH.options, (0.2, 0.3, 0.5), strict=True)):
+        own = Held()
+        own.values = {k: v + tables[k[3:]][row] if k[3:] in tables else v for k, v in wide.values.items()}
+        gates = one_hot(Layout((WIDTH,)), {"w": row})
+        part = run(lambda net: norm(net, False), momentum, gates, own)
+        assert not np.any(np.asarray(part)[..., width:])
+        expected = expected + p * part
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_shares_of_the_values_of_a_width():
+    """Joint options with one value count together, in ascending order of the values."""
+    requests, width = Requests(), Quantity.of(WIDTH) * Quantity.of(Choice("v", (2, 4)))  # 2, 4, 4, 8, 8, 16
+    assert requests.shares(width).shape == (4,)
+    plan = Plan(requests, LAYOUT)(GATES)
+    np.testing.assert_allclose(plan.shares(width), [0.05, 0.15 + 0.075, 0.225 + 0.125, 0.375], rtol=1e-6)
 
 
 def test_residual_counts_by_the_probability_that_widths_agree():

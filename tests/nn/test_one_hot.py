@@ -12,6 +12,7 @@ import pytest
 
 from dnas.architecture import architecture
 from dnas.catalogue import load_space
+from dnas.nn.forward import OF_WIDTH
 from dnas.nn.gates import Layout, gumbel_softmax, init_theta, keep_largest, one_hot
 from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
@@ -83,7 +84,28 @@ POOLING = {
     ],
     "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
 }
-WRITTEN = {"everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING}
+# Norms with parameters for each width: of a tied width, of a product with an expansion, masked and pending.
+SWITCHABLE = {
+    "name": "switchable",
+    "input": {"channels": 2, "classes": 3, "resolution": 8},
+    "choices": {"w": {"choices": [4, 6, 8]}},
+    "trunk": [
+        {"conv": {"kernel": 3, "stride": 2, "out": "$w", "act": "relu", "switchable": True}},
+        {"mbconv": {"out": "$w", "expand": {"choices": [1, 2]}, "act": "relu", "switchable": True}},
+        {
+            "one_of": [
+                {"conv_ffn": {"expand": {"choices": [1, 1.5, 2]}, "layer_scale": 0.5, "switchable": True,
+                              "attention": {"choices": [False, True]}, "heads": {"choices": [1, 2]}, "key_width": 2}},
+                {"mb4d": {"expand": 2, "layer_scale": 0.5, "switchable": True}},
+                {"skip": {"out": "in"}},
+            ]
+        },
+    ],
+    "head": [{"norm_head": {"out": "$classes", "norm": "batch", "switchable": True}}],
+}  # fmt: skip
+WRITTEN = {
+    "everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING, "switchable": SWITCHABLE,
+}  # fmt: skip
 FULL = {"fbnetv2": 64, "efficientformer": 64, "efficientformerv2": 64}
 """Side at which a full space is checked."""
 
@@ -94,7 +116,7 @@ def random_variables(space, seed: int):
     variables = init(space, jax.random.key(seed))
     for group, leaves in variables.items():
         for path, leaf in leaves.items():
-            if path.endswith((".scale", ".shift", ".bias", ".mean", ".table")):
+            if path.endswith((".scale", ".shift", ".bias", ".mean", ".table", OF_WIDTH)):
                 leaves[path] = jnp.asarray(rng.normal(0.5, 0.5, leaf.shape), jnp.float32)
             if path.endswith(".var"):
                 leaves[path] = jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
@@ -139,7 +161,7 @@ def corner(space, seed: int) -> dict[str, int]:
     return {c.name: int(rng.integers(len(c))) for c in space.choices}
 
 
-CORNERS = {"everything": 12, "tiny": 12, "attention": 4, "pooling": 4}
+CORNERS = {"everything": 12, "tiny": 12, "attention": 4, "pooling": 4, "switchable": 6}
 
 
 @pytest.mark.parametrize("name, seed", [(name, seed) for name, count in CORNERS.items() for seed in range(count)])
@@ -147,7 +169,7 @@ def test_supernet_is_the_plain_network(name, seed):
     check_corner(name, corner(prepared(name)[0], seed))
 
 
-@pytest.mark.parametrize("name", ["everything", pytest.param("attention", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["everything", "switchable", pytest.param("attention", marks=pytest.mark.slow)])
 def test_every_option_of_every_choice(name):
     """Around one network, each choice takes each of its options in turn."""
     space = prepared(name)[0]
@@ -155,6 +177,26 @@ def test_every_option_of_every_choice(name):
     for choice in space.choices:
         for option in range(len(choice)):
             check_corner(name, base | {choice.name: option})
+
+
+def test_switchable_norms_are_inherited_with_what_their_width_adds():
+    """By hand: the parameter that all widths share, cut, plus the row of the width taken."""
+    space, variables, _, _, _ = prepared("switchable")
+    stored = variables["params"]
+    assignment = {c.name: 0 for c in space.choices} | {"w": 1, "trunk.1.expand": 1}
+    found = architecture(space, assignment)
+    weights = inherit(variables, found)["params"]
+    assert not any(name.endswith(OF_WIDTH) for name in weights)
+    # The widths of the tied choice are 4, 6 and 8; hidden widths follow from them and the expansion.
+    for norm, width, row in (("trunk.0.norm", 6, 1), ("trunk.1.project_norm", 6, 1), ("head.0.norm", 6, 1)):
+        for leaf in ("scale", "shift"):
+            shared, own = stored[f"{norm}.{leaf}"], stored[f"{norm}.{leaf}{OF_WIDTH}"].reshape(3, 8)
+            np.testing.assert_array_equal(weights[f"{norm}.{leaf}"], shared[:width] + own[row, :width])
+    hidden = found.network.nodes[1].fields["hidden"].value
+    widths = sorted({8 * max(1, int(w * e + 4) // 8) for w in (4, 6, 8) for e in (1, 2)})
+    own = stored["trunk.1.expand_norm.scale" + OF_WIDTH].reshape(len(widths), -1)[widths.index(hidden), :hidden]
+    shared = stored["trunk.1.expand_norm.scale"][:hidden]
+    np.testing.assert_array_equal(weights["trunk.1.expand_norm.scale"], shared + own)
 
 
 def covering(space, limit: int = 200) -> list[dict[str, int]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from dnas.data import synthetic
+from dnas.data.dataset import Dataset
 from dnas.data.splits import search_split
 from dnas.search import strategies
+from dnas.search.actions import extreme
 from dnas.search.budget import parse_budget
+from dnas.search.candidates import compare
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import Journal
@@ -39,16 +43,72 @@ def two_gates() -> Any:
     return space_from_data(data, "gates")
 
 
-def first_dropped(name: str, seeds: range, settings: Settings = SETTINGS) -> list[str]:
-    """The choice that the chain of a strategy moves first, seed by seed. Programs are compiled once."""
+def two_attentions() -> Any:
+    """Attention before and after the only operator that sees more than one pixel, the later one the larger saving.
+
+    Everything but attention sees single pixels, or windows of 3x3 pixels after the convolution; the later attention
+    alone compares what stands far apart once stripes have a direction.
+    """
+    block = {"kernel": 1, "attention": {"choices": [False, True]}, "heads": 2, "key_width": 4, "layer_scale": 0.5}
+    data = {
+        "name": "attentions",
+        "input": {"channels": 1, "classes": 2, "resolution": 12},
+        "trunk": [
+            {"conv": {"out": 16, "kernel": 1, "act": "relu"}},
+            {"conv_ffn": {"hidden": 32, **block}},
+            {"conv": {"out": 32, "kernel": 3, "stride": 2, "act": "relu"}},
+            {"conv_ffn": {"hidden": 48, **block}},
+        ],
+        "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+    }
+    return space_from_data(data, "attentions")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Data by seed, a space of two parts on or off, and a budget that one of them has to go for."""
+
+    data: Callable[[int], Dataset]
+    space: Any
+    budget: str
+    useless: str
+    needed: str
+
+
+TASKS = {
+    "squeeze-excite": Task(
+        synthetic.needs_late_global_statistic, two_gates(), "0.0035Mparams", "trunk.1.se", "trunk.2.se",
+    ),
+    "attention": Task(
+        lambda seed: synthetic.needs_late_global_statistic(seed, side=12, gap=4), two_attentions(), "0.0135Mparams",
+        "trunk.1.attention", "trunk.3.attention",
+    ),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+    """What one chain did, and how accurate the networks without either part are on the choices' share."""
+
+    first: str
+    """The choice that it moved first."""
+    without_useless: float
+    without_needed: float
+
+
+def dropped(task: Task, name: str, seeds: range, settings: Settings = SETTINGS) -> list[Dropped]:
+    """The chains of a strategy, seed by seed. Programs are compiled once."""
     module, console = strategies.load(name), Console(quiet=True)
-    data = synthetic.needs_late_global_statistic(0)
-    first = make_problem(two_gates(), [parse_budget("0.0035Mparams")], data, settings, 0)
+    first = make_problem(task.space, [parse_budget(task.budget)], task.data(0), settings, 0)
     programs = module.compile_programs(first, Compiler())
-    dropped = []
+    largest = extreme(first, "max")
+    found = []
     for seed in seeds:
-        data = synthetic.needs_late_global_statistic(seed)
+        data = task.data(seed)
         problem = dataclasses.replace(first, dataset=data, split=search_split(data, seed), seed=seed)
         state = advance(module.strategy(problem, programs), Journal(None, {}), Options(), console, problem)
-        dropped.append(state.notes["chain"][1]["actions"][0]["choice"])
-    return dropped
+        variables = getattr(state.arrays, "weights", state.arrays).variables
+        without = [{**largest, part: 0} for part in (task.useless, task.needed)]
+        accuracy = compare(programs.compare, problem, variables, without).accuracy
+        found.append(Dropped(state.notes["chain"][1]["actions"][0]["choice"], *map(float, accuracy)))
+    return found

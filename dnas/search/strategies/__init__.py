@@ -5,7 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from dnas.errors import InputError, suggestion
+from dnas.space.space import Space
+
 NAMES = ("dmasking", "slimming", "sandwich", "random", "evolution")
+DEFAULT = "dmasking"
+
+
+def of(space: Space) -> str:
+    """The strategy that a space's file names, else the default; raises `InputError` for a name that is none."""
+    name = space.strategy or DEFAULT
+    if name not in NAMES:
+        where = space.document.where(("strategy",))
+        raise InputError(where, f"unknown strategy{suggestion(name, NAMES)}", found=name, accepted=", ".join(NAMES))
+    return name
 
 
 def load(name: str) -> Any:
