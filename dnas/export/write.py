@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from dnas import weights as weight_files
-from dnas.catalogue import load_space
 from dnas.count import count
 from dnas.errors import UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
@@ -37,8 +36,12 @@ class Made:
 
 
 def export(arch: str, to: str, weights: Path | None = None, out: Path | None = None, seed: int = 0) -> list[str]:
-    """Writes one export; returns what to tell the user. Raises `UserError` where it cannot be right."""
-    space = load_space(arch) if weights is None else read_result(arch, weights).network
+    """Writes one export; returns what to tell the user. Raises `UserError` where it cannot be right.
+
+    Without `weights` those of the result folder are taken, else random initial ones.
+    """
+    result = read_result(arch, weights)
+    space, weights = result.network if result.weights else result.space, result.weights
     graph = trace(space)  # refuses what is not an architecture, before any work
     out = Path(f"{space.name}{SUFFIXES[to]}") if out is None else out
     for module, extra, how in NEEDS.get(to, ()):
@@ -47,9 +50,9 @@ def export(arch: str, to: str, weights: Path | None = None, out: Path | None = N
         raise UserError(f"{out}: a folder, not a file")
     if weights is None:
         variables = parity.initial(space, seed)
-        notes = [f"note: no --weights given, so these are random initial weights (seed {seed}), untrained"]
+        notes = [f"note: no weights given or found, so these are random initial weights (seed {seed}), untrained"]
     else:
-        variables, notes = weight_files.load(weights, space), []
+        variables, notes = weight_files.load(weights, space), [f"weights of {weights}"]
     made = MAKERS[to](space, graph, variables, out)
     files = {out.with_suffix(ending) if ending else out: data for ending, data in made.files.items()}
     write_together(files)

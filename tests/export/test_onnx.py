@@ -145,7 +145,7 @@ def test_command_line(tmp_path, capsys):
 
 def test_a_space_is_no_architecture(tmp_path, capsys):
     assert cli.call(main, Arguments("tiny", "onnx", out=tmp_path / "x.onnx")) == 2
-    assert "not an architecture" in capsys.readouterr().err
+    assert "not one architecture" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
