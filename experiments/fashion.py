@@ -111,8 +111,8 @@ def run_part(part: Part, args: argparse.Namespace) -> dict[str, Any]:
     made = time.monotonic()
     out = args.out / "trained" / part.name
     _command(
-        args.jobs, "dnas.train", str(file), "--data", args.data, "--init", "scratch", "--recipe", args.recipe, "--epochs",
-        f"{args.epochs:g}", "--seed", str(part.number), "--out", str(out), "--resume",
+        args.jobs, "dnas.train", str(file), "--data", args.data, "--init", "scratch", "--recipe", args.recipe,
+        "--epochs", f"{args.epochs:g}", "--seed", str(part.number), "--out", str(out), "--resume",
     )  # fmt: skip
     document = json.loads((out / "architecture.json").read_text())
     return {

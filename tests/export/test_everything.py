@@ -35,6 +35,13 @@ def marked(names, quick):
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
+def executed(source: str) -> dict:
+    """Names of an exported file; this file's `from __future__` is not its own."""
+    names: dict = {"__name__": "exported"}
+    exec(compile(source, "exported", "exec", dont_inherit=True), names)
+    return names
+
+
 def agree(space, variables, images, wanted):
     """ONNX (and its own count of MACs), the flax file and, where it is installed, the torch file."""
     graph, weights = trace(space), weights_of(variables)
@@ -44,8 +51,7 @@ def agree(space, variables, images, wanted):
     channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     found = {"ONNX": session.run(None, {"images": channels_first})[0]}
 
-    module: dict = {"__name__": "exported"}
-    exec(flax_code.source(graph, title="n", weights_file="w"), module)
+    module = executed(flax_code.source(graph, title="n", weights_file="w"))
     from flax.traverse_util import unflatten_dict
 
     tree = unflatten_dict(flax_code.tensors(graph, weights), sep="/")
@@ -55,8 +61,7 @@ def agree(space, variables, images, wanted):
     except ImportError:
         pass
     else:
-        exec(torch_code.source(graph, title="n", weights_file="w"), module)
-        net = module["network"]()
+        net = executed(torch_code.source(graph, title="n", weights_file="w"))["network"]()
         net.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in torch_code.tensors(graph, weights).items()})
         with torch.inference_mode():
             found["torch"] = net.eval()(torch.from_numpy(channels_first)).numpy()
