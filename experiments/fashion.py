@@ -21,10 +21,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ from dnas.space.space import Space
 
 FILL = 0.97
 GROUPS = ("found", "random", "baseline")
+ONE_CORE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,12 @@ def main() -> None:
     options["data"] = Path(args.data).name
     if results.setdefault("options", options) != options:
         sys.exit(f"{out}/results.json was made with other options: {results['options']}; name another --out")
-    for part in parts(args.budgets, args.seeds, args.random):
-        if part.name not in results["parts"]:
-            results["parts"][part.name] = run_part(part, args)
+    left = [part for part in parts(args.budgets, args.seeds, args.random) if part.name not in results["parts"]]
+    with ThreadPoolExecutor(args.jobs) as pool:  # each part is processes of its own
+        for part, row in pool.map(lambda part: (part, run_part(part, args)), left):
+            results["parts"][part.name] = row
             report(results, out)
-            print(f"{part.name}: {json.dumps(results['parts'][part.name])}", flush=True)
+            print(f"{part.name}: {json.dumps(row)}", flush=True)
     report(results, out)
     print((out / "table.md").read_text())
 
@@ -88,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--search-epochs", type=float, default=1.0)
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--epochs", type=float, default=16.0)
+    parser.add_argument("--jobs", type=int, default=1, help="parts at a time; above 1 each takes one core")
     return parser.parse_args()
 
 
@@ -106,8 +111,8 @@ def run_part(part: Part, args: argparse.Namespace) -> dict[str, Any]:
     made = time.monotonic()
     out = args.out / "trained" / part.name
     _command(
-        "dnas.train", str(file), "--data", args.data, "--init", "scratch", "--recipe", args.recipe, "--epochs",
-        f"{args.epochs:g}", "--seed", str(part.number), "--out", str(out), "--resume",
+        args.jobs, "dnas.train", str(file), "--data", args.data, "--init", "scratch", "--recipe", args.recipe,
+        "--epochs", f"{args.epochs:g}", "--seed", str(part.number), "--out", str(out), "--resume",
     )  # fmt: skip
     document = json.loads((out / "architecture.json").read_text())
     return {
@@ -123,7 +128,7 @@ def found(part: Part, args: argparse.Namespace) -> Path:
     out = args.out / "searched" / part.name
     if not (out / "provenance.json").is_file():  # written last
         _command(
-            "dnas.search", args.space, "--budget", f"{part.budget:g}MFLOPs", "--data", args.data, "--seed",
+            args.jobs, "dnas.search", args.space, "--budget", f"{part.budget:g}MFLOPs", "--data", args.data, "--seed",
             str(part.number), "--epochs", f"{args.search_epochs:g}", "--out", str(out),
         )  # fmt: skip
     return out / "architecture.json"
@@ -208,8 +213,11 @@ def _written(out: Path, part: Part, data: dict[str, Any]) -> Path:
     return path
 
 
-def _command(module: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.DEVNULL)
+def _command(jobs: int, module: str, *arguments: str) -> None:
+    environment = dict(os.environ)
+    if jobs > 1:
+        environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {ONE_CORE}".strip()
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 # Reporting ------------------------------------------------------------------------------------------------------------

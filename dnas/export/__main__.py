@@ -1,6 +1,6 @@
 """A network for other runtimes and frameworks.
 
-    python -m dnas.export runs/mine/architecture.json --weights runs/mine/weights.safetensors --to onnx
+    python -m dnas.export runs/mine --to onnx
     python -m dnas.export fbnetv2_f4 --to torch --out f4.py
 
 Every export is run here on random images and compared with the network itself, where its runtime is installed.
@@ -24,16 +24,16 @@ class Arguments:
     """Exports an architecture with its weights: onnx, stablehlo, litert, timm, flax or torch."""
 
     arch: Annotated[str, tyro.conf.Positional]
-    """Name of a published architecture (see dnas.spaces) or path to a .yaml or .json file."""
+    """Result folder, path to an architecture's file, or name of a published one (see dnas.spaces)."""
     to: Target
     """onnx: dynamic batch, norms folded. stablehlo: jax.export for cpu, cuda and tpu. litert: a .tflite file.
     timm: a short file with timm block strings. flax, torch: one readable file of plain code. Weights beside."""
     weights: Path | None = None
-    """Weights as a safetensors file; random initial ones if not given."""
+    """Weights as a safetensors file; those beside the architecture if not given, random initial ones without any."""
     out: Path | None = None
     """File to write; NAME with the target's ending, in this folder, if not given."""
     seed: int = 0
-    """Of the random initial weights, where no weights are given."""
+    """Of the random initial weights, where there are no others."""
 
 
 def main(args: Arguments) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from dnas import weights as weight_files
-from dnas.catalogue import load_space
 from dnas.count import count
+from dnas.data.preprocess import Preprocessing
 from dnas.errors import UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export
@@ -37,8 +39,12 @@ class Made:
 
 
 def export(arch: str, to: str, weights: Path | None = None, out: Path | None = None, seed: int = 0) -> list[str]:
-    """Writes one export; returns what to tell the user. Raises `UserError` where it cannot be right."""
-    space = load_space(arch) if weights is None else read_result(arch, weights).network
+    """Writes one export; returns what to tell the user. Raises `UserError` where it cannot be right.
+
+    Without `weights` those of the result folder are taken, else random initial ones.
+    """
+    result = read_result(arch, weights)
+    space, weights = result.network if result.weights else result.space, result.weights
     graph = trace(space)  # refuses what is not an architecture, before any work
     out = Path(f"{space.name}{SUFFIXES[to]}") if out is None else out
     for module, extra, how in NEEDS.get(to, ()):
@@ -47,9 +53,9 @@ def export(arch: str, to: str, weights: Path | None = None, out: Path | None = N
         raise UserError(f"{out}: a folder, not a file")
     if weights is None:
         variables = parity.initial(space, seed)
-        notes = [f"note: no --weights given, so these are random initial weights (seed {seed}), untrained"]
+        notes = [f"note: no weights given or found, so these are random initial weights (seed {seed}), untrained"]
     else:
-        variables, notes = weight_files.load(weights, space), []
+        variables, notes = weight_files.load(weights, space), [f"weights of {weights}"]
     made = MAKERS[to](space, graph, variables, out)
     files = {out.with_suffix(ending) if ending else out: data for ending, data in made.files.items()}
     write_together(files)
@@ -157,11 +163,29 @@ def _checked(space: Space, variables: Variables, run: Callable[[np.ndarray], Any
 
 
 def _title(space: Space) -> str:
-    """First line of an exported file."""
+    """First lines of an exported file: what it is, what it wants to see, what its scores mean."""
     cost = count(space)
     size = cost["input"]
     shape = f"{size['resolution']}x{size['resolution']}x{size['channels']}, {size['classes']} classes"
-    return f"{space.name}: {shape}, {cost['macs']:,} MACs, {cost['params']:,} params. Written by dnas.export."
+    lines = [f"{space.name}: {shape}, {cost['macs']:,} MACs, {cost['params']:,} params. Written by dnas.export."]
+    extra = space.extra or {}
+    if "preprocessing" in extra:
+        preprocessing = Preprocessing.from_json(extra["preprocessing"], f"{space.source}: preprocessing")
+        lines += textwrap.wrap("Preprocessed: " + _said(preprocessing, size["resolution"]), 110)
+    if extra.get("labels"):
+        names = (f"{n} {json.dumps(label, ensure_ascii=True)[1:-1]}" for n, label in enumerate(extra["labels"]))
+        lines += textwrap.wrap(f"Classes: {', '.join(names)}.", 110)
+    return "\n".join(lines)
+
+
+def _said(p: Preprocessing, side: int) -> str:
+    """A preprocessing, and the subsampling of a network whose own side is another, in words."""
+    sampled = f"; of those, rows and columns floor(i * {p.side} / {side})" if p.side != side else ""
+    mean, std = (", ".join(f"{v:g}" for v in values) for values in (p.mean, p.std))
+    return (
+        f"pixels (0 to 255) times {p.scale:.6g}, resized to {p.side}x{p.side} ({p.interpolation}), minus {mean}, "
+        f"divided by {std}{sampled}."
+    )
 
 
 def _beside(out: Path) -> Path:

@@ -1,6 +1,7 @@
 """Exported Python files: run as a user would run them, the same numbers as the network."""
 
 import ast
+import json
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from dnas.export.structure import structure
 from dnas.export.trace import trace, weights_of
 from dnas.export.write import export
 
-from .networks import network
+from .networks import GROUPED, network
 
 NETWORKS = ("grouped", "attended", "tiny-0", "tiny-3", "fbnet_96@64")
 
@@ -121,3 +122,19 @@ def test_files_and_weights(tmp_path):
     written = safetensors.numpy.load_file(tmp_path / "net.safetensors")
     found = written["params/head_2/linear/kernel"]
     np.testing.assert_array_equal(found, np.asarray(variables["params"]["head.2.linear.weight"]))
+
+
+def test_a_file_says_what_it_wants_to_see(tmp_path):
+    """Preprocessing, subsampling and class names of a found network stand in its docstring, whatever the names hold."""
+    preprocessing = {
+        "side": 12, "channels": 2, "mean": [0.5, 0.25], "std": [1, 0.2], "interpolation": "nearest", "scale": 0.125,
+    }  # fmt: skip
+    labels = ["T-shirt/top", '"""quoted\\', "bag"]
+    file = tmp_path / "net.json"
+    file.write_text(json.dumps(GROUPED | {"preprocessing": preprocessing, "labels": labels, "training": {}}))
+    export(str(file), "flax", out=tmp_path / "net_flax.py")
+    about = ast.get_docstring(ast.parse((tmp_path / "net_flax.py").read_text())) or ""
+    said = " ".join(about.split())
+    assert "times 0.125, resized to 12x12 (nearest), minus 0.5, 0.25, divided by 1, 0.2" in said
+    assert "floor(i * 12 / 9)" in said
+    assert '0 T-shirt/top, 1 """quoted\\, 2 bag.' in said

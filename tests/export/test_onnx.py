@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas import cli
+from dnas import cli, weights
+from dnas.architecture import architecture
 from dnas.catalogue import load_space, published_names
 from dnas.count import count
 from dnas.errors import MissingExtra, UserError
@@ -145,8 +146,34 @@ def test_command_line(tmp_path, capsys):
 
 def test_a_space_is_no_architecture(tmp_path, capsys):
     assert cli.call(main, Arguments("tiny", "onnx", out=tmp_path / "x.onnx")) == 2
-    assert "not an architecture" in capsys.readouterr().err
+    assert "not one architecture" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_folder_is_exported_with_its_weights(tmp_path, capsys):
+    """The exported graph gives the numbers of the folder's own weights; weights of another architecture are refused."""
+    space, variables = network("tiny-0")
+    other, others = network("grouped")
+    result = tmp_path / "found"
+    result.mkdir()
+    (result / "architecture.json").write_text(json.dumps(architecture(space, {}).data))
+    weights.save(result / "weights.safetensors", space, variables)
+    out = tmp_path / "net.onnx"
+    assert cli.call(main, Arguments(str(result), "onnx", out=out)) == 0
+    assert "found/weights.safetensors" in capsys.readouterr().out
+    images = parity.images(space)
+    session = onnx_export.session(out.read_bytes())
+    found = session.run(None, {"images": images.transpose(0, 3, 1, 2)})[0]
+    assert parity.difference(found, parity.reference(space, variables, images)) < parity.LIMIT
+
+    weights.save(tmp_path / "other.safetensors", other, others)
+    refused = tmp_path / "refused.onnx"
+    assert cli.call(main, Arguments(str(result), "onnx", tmp_path / "other.safetensors", refused)) == 2
+    error = capsys.readouterr().err
+    assert "other.safetensors" in error and "weights of another architecture" in error and len(error.splitlines()) == 1
+    assert cli.call(main, Arguments(str(tmp_path), "onnx", out=refused)) == 2
+    assert "no architecture.json in this folder" in capsys.readouterr().err
+    assert not refused.exists()
 
 
 def test_missing_package_is_named(monkeypatch):

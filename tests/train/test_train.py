@@ -390,6 +390,26 @@ def test_weights_that_do_not_fit_the_data_are_refused(home, capsys):
     assert "weights of another architecture" in refused(capsys, *arguments(home, "out", *inherit))
 
 
+def test_unreadable_images_stop_a_training_unless_they_are_to_be_skipped(home, capsys):
+    pillow = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 2)):
+        for label in ("a", "b", "c"):
+            folder = home / "images" / split / label
+            folder.mkdir(parents=True)
+            for n in range(count):
+                pillow.fromarray(generator.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{n}.png")
+    for bad in ("train/a/x.png", "test/c/y.png"):
+        (home / "images" / bad).write_bytes(b"not an image")
+    argv = arguments(home, "out", "--epochs", "1")
+    argv[argv.index("--data") + 1] = str(home / "images")
+    error = refused(capsys, *argv)
+    assert "2 of 26 images cannot be read" in error and "train/a/x.png" in error and "test/c/y.png" in error
+    assert not (home / "out").exists()
+    assert train(*argv, "--skip-bad") == 0
+    assert "2 images cannot be read and were left out" in capsys.readouterr().out
+
+
 def test_a_training_that_diverges_says_so_and_exports_nothing(home, capsys):
     error = refused(capsys, *arguments(home, "out", "--lr", "1e9"))
     assert "diverged at step" in error and "--lr" in error
