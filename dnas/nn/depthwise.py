@@ -40,9 +40,9 @@ def _unseen(sides: Sequence[int], k: int, stride: int, padding: int) -> int:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _shifted(x: Map, w: Array, stride: int, padding: int) -> Map:
     k = w.shape[0]
-    out = tuple((side + 2 * padding - k) // stride + 1 for side in x.shape[1:3])
+    height, width = ((side + 2 * padding - k) // stride + 1 for side in x.shape[1:3])
     padded = _padded(x, (padding, padding), (padding, padding))
-    return _add([_picked(padded, (i, j), out, stride) * w[i, j] for i in range(k) for j in range(k)])
+    return _add([_picked(padded, (i, j), (height, width), stride) * w[i, j] for i in range(k) for j in range(k)])
 
 
 def _forward(x: Map, w: Array, stride: int, padding: int):

@@ -34,12 +34,14 @@ class Settings:
     clip: float = 5.0
     """Largest norm of the weights' gradient."""
 
-    theta_lr: float = 0.06
+    theta_lr: float = 0.1
     theta_decay: float = 0.0
     gates: Literal["soft", "straight_through"] = "soft"
     noise: Literal["gumbel", "uniform"] = "gumbel"
     temperature: float = 5.0
-    temperature_end: float = 0.2
+    temperature_end: float = 1.0
+    """Of the gates at the end of the run. Much below 1 every draw is nearly one random network, which weights of few
+    steps cannot follow; theta, not the temperature, makes the gates decided."""
     resolution_paths: int = 2
     """Resolutions evaluated in a step, those of the largest gates (0: all, mixed softly)."""
     paths: int = 2
@@ -132,9 +134,9 @@ class Settings:
 PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
-        epochs=0.12, theta_every=1.0, theta_lr=1.0, norm_batches=4, check_images=200, multiplier_lr=0.5, warm_up=0.1,
-        quick_compile=True, rank_images=100, rank_norm_batches=1, rankings=6, samples=8, population=4, generations=2,
-        parents=2,
+        epochs=0.12, theta_every=1.0, theta_lr=1.0, temperature_end=0.2, norm_batches=4, check_images=200,
+        multiplier_lr=0.5, warm_up=0.1, quick_compile=True, rank_images=100, rank_norm_batches=1, rankings=6, samples=8,
+        population=4, generations=2, parents=2,
     ),
     "quick": Settings(),
     "paper": Settings(
