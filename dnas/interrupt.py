@@ -7,7 +7,8 @@
                 save(step)
                 raise Stopped(f"stopped after step {step}; continue with --resume", asked())
 
-A second signal ends the process at once.
+A second signal ends the process at once. Work that loses nothing but itself need not ask: inside `stopping_at_once` a
+signal raises `Asked` where it is met.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Asked(Exception):
+    """A signal was received; `number` is its."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 @contextmanager
@@ -34,12 +43,29 @@ def asked_to_stop() -> Iterator[Callable[[], int]]:
             raise KeyboardInterrupt
         received = number
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    former = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
+    with _handled_by(note):
         yield lambda: received
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Inside, a signal raises `Asked` in the main thread."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise Asked(number)
+
+    with _handled_by(leave):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for number, handler_before in former.items():
+            signal.signal(number, handler_before)
