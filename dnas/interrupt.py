@@ -7,7 +7,8 @@
                 save(step)
                 raise Stopped(f"stopped after step {step}; continue with --resume", asked())
 
-A second signal ends the process at once.
+A second signal ends the process at once. Work that loses nothing but itself need not ask: inside `stopping_at_once` a
+signal raises `Asked` where it is met.
 """
 
 from __future__ import annotations
@@ -37,6 +38,14 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
+class Asked(Exception):
+    """A signal was received; `number` is its."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], int]]:
     """A function that gives the number of the signal received so far, 0 for none.
@@ -51,12 +60,29 @@ def asked_to_stop() -> Iterator[Callable[[], int]]:
             raise KeyboardInterrupt
         received = number
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    former = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
+    with _handled_by(note):
         yield lambda: received
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Inside, a signal raises `Asked` in the main thread."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise Asked(number)
+
+    with _handled_by(leave):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for number, handler_before in former.items():
+            signal.signal(number, handler_before)

@@ -11,6 +11,9 @@ from importlib import metadata
 from typing import Any
 
 PACKAGES = ("dnas", "jax", "jaxlib", "flax", "optax", "numpy")
+"""Those that a result depends on."""
+WRITERS = ("orbax-checkpoint", "safetensors", "msgspec", "PyYAML", "pillow")
+"""Those that read and write files."""
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
@@ -29,7 +32,10 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "device": str(jax.devices()[0]),
-        "versions": versions(),
+        "device_kind": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "cores": os.cpu_count(),
+        "versions": versions((*PACKAGES, *WRITERS)),
     }
 
 

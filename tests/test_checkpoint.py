@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 
-from dnas.checkpoint import Checkpoints, differences
+from dnas.checkpoint import Checkpoints, Pace, differences
 from dnas.cli import call
 from dnas.errors import InputError, Stopped
 from dnas.interrupt import asked_to_stop
@@ -211,3 +211,33 @@ def test_a_changed_document_is_refused(tmp_path):
         file.write_bytes(whole)
     with Checkpoints(tmp_path, IDENTITY) as checkpoints:
         assert checkpoints.restore(state()).notes == {"history": ["abc"]}
+
+
+class Watch:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def paced(every_s: float | None, cost_s: float, run_s: float) -> tuple[int, float]:
+    """Checkpoints of a run of one-second steps, and the share of its time that they take."""
+    watch = Watch()
+    pace, saved = Pace(every_s, watch), 0
+    while watch.now < run_s:
+        watch.now += 1
+        if pace.due():
+            saved += 1
+            with pace.saving():
+                watch.now += cost_s
+    return saved, pace.seconds / watch.now
+
+
+def test_checkpoints_take_little_of_the_time_unless_asked_for():
+    assert paced(None, 0.1, 30) == (0, 0.0), "begun anew sooner than saved"
+    assert paced(None, 0.1, 600)[0] in range(9, 11), "every minute"
+    for cost_s in (1, 5, 30):
+        saved, share = paced(None, cost_s, 36000)
+        assert saved >= 10 and share <= 0.02, (cost_s, saved, share)
+    saved, share = paced(0, 5, 600)
+    assert saved == 100 and share > 0.5, "an interval that was given is kept"

@@ -17,7 +17,8 @@ from dnas.catalogue import load_space
 from dnas.cost.interpolate import Interpolator
 from dnas.cost.latency import entries_by_kind
 from dnas.cost.latency_table import Entry, LatencyTable, Measured, write_table
-from dnas.errors import InputError
+from dnas.errors import InputError, Stopped
+from dnas.interrupt import Asked, stopping_at_once
 from dnas.measure import record as records
 from dnas.measure.blocks import BlockSpec, distinct_blocks
 from dnas.measure.plan import Plan, duration, make_plan
@@ -100,7 +101,7 @@ def _measure(
     bar = progress(len(planned), len(planned) - len(left)) if progress is not None else _silent()
     saved = time.perf_counter()
     try:
-        with bar as advance:
+        with bar as advance, stopping_at_once():
             for chunk in chunks:
                 start = time.perf_counter()
                 timings = measured([made.build(block) for block in chunk], protocol)
@@ -116,6 +117,9 @@ def _measure(
                 if record.elapsed_s > bound_s and len(record.results) < len(planned):
                     say(f"time is up: {len(record.results):,} of {len(planned):,} planned blocks measured")
                     return
+    except Asked as asked:
+        done = f"{len(record.results):,} of {len(planned):,} blocks measured"
+        raise Stopped(f"stopped with {done}; the same command with --resume goes on", asked.number) from None
     finally:
         records.save(partial, record)
 

@@ -56,6 +56,9 @@ class Arguments:
     """Blocks run in a step of a choice between whole blocks, of the largest gates (2); 0 for all, mixed softly."""
     low_memory: bool = False
     """Keep less for the backward pass and compute it again: the same result, less memory, more time."""
+    max_memory: str | None = None
+    """Most memory of the search's arrays and programs, e.g. 4GB: where it would need more, it samples fewer paths, then
+    computes again what it does not keep, then takes smaller batches, and says so."""
     skip_limit: float | None = None
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
     strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] | None = None
@@ -84,8 +87,8 @@ class Arguments:
     """Go on from the newest checkpoint in the result's folder; from the beginning where there is none."""
     force: bool = False
     """With --resume: go on although an option, the space, the data or a version has changed."""
-    checkpoint_every: float = 60.0
-    """Seconds between checkpoints."""
+    checkpoint_every: float | None = None
+    """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False
@@ -97,7 +100,7 @@ def main(args: Arguments) -> None:
     from dnas.data.load import load
     from dnas.errors import UserError
     from dnas.search import strategies
-    from dnas.search.budget import parse_budget, parse_family
+    from dnas.search.budget import parse_budget, parse_family, parse_memory
     from dnas.search.settings import with_overrides
 
     budgets = [parse_budget(text) for text in args.budget]
@@ -108,6 +111,7 @@ def main(args: Arguments) -> None:
     )  # fmt: skip
     flags = {n: getattr(args, n) or None for n in ("distill", "low_memory")}
     settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names}, **flags)
+    limit = parse_memory(args.max_memory) if args.max_memory is not None else None
     family = parse_family(args.family) if args.family is not None else []
     space = load_space(args.space, args.classes)
     if space.is_architecture:
@@ -120,10 +124,12 @@ def main(args: Arguments) -> None:
 
     configure()
     from dnas.search.console import Console
+    from dnas.search.memory import within
     from dnas.search.problem import make_problem
     from dnas.search.run import Options, run_search
 
     problem = make_problem(space, budgets, dataset, settings, args.seed, family)
+    problem = within(problem, limit) if limit is not None else problem
     options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard)
     run_search(problem, out, Console(), options, strategy)
 

@@ -19,9 +19,6 @@ from dnas.nn.gates import Gates
 from dnas.search.learn import PackedVariables, forward
 from dnas.search.problem import Problem
 
-BATCH = 100
-"""Images in an evaluation batch."""
-
 
 class Assessed(NamedTuple):
     """A network on the test images."""
@@ -50,7 +47,8 @@ def assessment(problem: Problem) -> Callable:
 
 def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
     """Arguments of the shapes with which the program is always called."""
-    images, labels = batch(problem.dataset.train_images, problem.dataset.train_labels, np.arange(1))
+    data = problem.dataset
+    images, labels = batch(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
     return variables, gates, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
@@ -64,28 +62,21 @@ def assessed(program: Callable, problem: Problem, variables: PackedVariables, ga
 
 def accuracy(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> tuple[float, int]:
     """Share of test images classified right, and their number (at most `check_images`)."""
-    images, labels = problem.dataset.test_images, problem.dataset.test_labels
+    images, labels, size = problem.dataset.test_images, problem.dataset.test_labels, problem.settings.assess_batch
     count = min(len(labels), problem.settings.check_images or len(labels))
-    return correct(program, variables, gates, images, labels, np.arange(count)) / count, count
-
-
-def correct(
-    program: Callable, variables: PackedVariables, gates: Gates, images: np.ndarray, labels: np.ndarray,
-    chosen: np.ndarray,
-) -> int:  # fmt: skip
-    """How many of the chosen images are classified right in evaluation mode."""
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
-    parts = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
-    return sum(int(program(variables, gates, *batch(images, labels, part), switch)[1]) for part in parts)
+    parts = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
+    right = sum(int(program(variables, gates, *batch(images, labels, part, size), switch)[1]) for part in parts)
+    return right / count, count
 
 
 def estimate_norms(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> PackedVariables:
     """The variables with each norm's statistics averaged over `norm_batches` fixed batches of the weights' share."""
-    data, index = problem.dataset, problem.split.weights_index
+    data, index, size = problem.dataset, problem.split.weights_index, problem.settings.assess_batch
     for step in range(problem.settings.norm_batches):
-        chosen = batch_indices(index, min(BATCH, len(index)), problem.seed, step)
+        chosen = batch_indices(index, min(size, len(index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1)))
-        fixed = batch(data.train_images, data.train_labels, np.resize(chosen, BATCH))
+        fixed = batch(data.train_images, data.train_labels, np.resize(chosen, size), size)
         variables = {**variables, "batch_stats": program(variables, gates, *fixed, switch)[0]}
     return variables
 
@@ -95,8 +86,8 @@ def accuracies(named: Iterable[tuple[str, Assessed]]) -> dict[str, float]:
     return {key: value for name, a in named for key, value in ((name, a.accuracy), (f"{name}_before", a.before))}
 
 
-def batch(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """A batch of exactly `BATCH` images, filled up with repetitions that do not count."""
-    filled = np.resize(chosen, BATCH)
-    marked = np.where(np.arange(BATCH) < len(chosen), labels[filled], -1)
+def batch(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
+    """A batch of exactly `size` images, filled up with repetitions that do not count."""
+    filled = np.resize(chosen, size)
+    marked = np.where(np.arange(size) < len(chosen), labels[filled], -1)
     return jnp.asarray(images[filled]), jnp.asarray(marked)

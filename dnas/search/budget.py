@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from dnas.space.space import Space
 ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
 _FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params)|(ms|us)@(.+))", re.IGNORECASE)
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+MEMORY_UNITS = {f"{prefix}B": 1000**n for n, prefix in enumerate(("k", "M", "G", "T"), 1)}
+MEMORY_UNITS |= {f"{prefix}iB": 1024**n for n, prefix in enumerate(("K", "M", "G", "T"), 1)}
+ACCEPTED_MEMORY = f"a number and one of {', '.join(MEMORY_UNITS)}, e.g. 4GB"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,27 @@ def parse_budget(text: str) -> Budget:
     return Budget(text, "params" if unit.lower() == "params" else "MACs", value * _SIZES[size.lower()])
 
 
+def parse_memory(text: str) -> int:
+    """Bytes of `4GB` or `512MiB`; raises `InputError` naming the accepted units."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)", text.strip())
+    if match is None or match[2] not in MEMORY_UNITS:
+        near = suggestion(match[2], MEMORY_UNITS) if match else ""
+        raise InputError("--max-memory", f"not an amount of memory{near}", found=text, accepted=ACCEPTED_MEMORY)
+    size = float(match[1]) * MEMORY_UNITS[match[2]]
+    if not 1 <= size < 1e18:
+        raise InputError("--max-memory", "out of range", found=text, accepted=ACCEPTED_MEMORY)
+    return int(size)
+
+
+def memory_shown(size: float) -> str:
+    """Bytes for people: 312 MB."""
+    for unit in ("TB", "GB", "MB"):
+        if size >= MEMORY_UNITS[unit]:
+            number = size / MEMORY_UNITS[unit]
+            return f"{number:.2f} {unit}" if unit != "MB" else f"{number:.0f} {unit}"
+    return f"{size / 1000:.0f} kB"
+
+
 def parse_family(text: str) -> list[Budget]:
     """Reads `60MFLOPs,100MFLOPs`: different budgets of one kind; raises `InputError`."""
     budgets = [parse_budget(part) for part in text.split(",")]
@@ -79,6 +104,8 @@ class Measured:
     largest: float
     coverage: Coverage | None = None
     """How much of a latency came from its table."""
+    table_sha256: str = ""
+    """Of the latency table's file."""
 
     def at(self, assignment: Assignment) -> float:
         return ledger.at(self.cost, assignment)
@@ -89,16 +116,17 @@ def measure(budget: Budget, walked: Network, space: Space) -> Measured:
 
     Raises `UserError` for a latency table that cannot be read or lacks a block kind of the space.
     """
-    coverage = None
+    coverage, digest = None, ""
     if budget.kind == "ms":
-        found = latency_cost(space, read_table(find_table(budget.table or "")), network=walked)
-        cost, coverage = found.cost, found.coverage
+        file = find_table(budget.table or "")
+        found = latency_cost(space, read_table(file), network=walked)
+        cost, coverage, digest = found.cost, found.coverage, hashlib.sha256(file.read_bytes()).hexdigest()
     else:
         cost = ledger.COSTS[budget.kind](walked.ledger)
     low, _ = smallest(cost, space.constraints)
     high, _ = optimum([product.joint() for product in cost], "max", space.constraints)
     uniform = {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}
-    return Measured(budget, cost, low, float(ledger.mean(cost, uniform)), high, coverage)
+    return Measured(budget, cost, low, float(ledger.mean(cost, uniform)), high, coverage, digest)
 
 
 def check(measured: list[Measured], constraints: tuple[Quantity, ...]) -> None:

@@ -23,7 +23,7 @@ from dnas.data.batches import batch_indices
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
 from dnas.nn.packing import Leaves
-from dnas.search.assess import BATCH, batch
+from dnas.search.assess import batch
 from dnas.search.compiling import Compiler, Program
 from dnas.search.learn import PackedVariables, forward
 from dnas.search.problem import Problem
@@ -91,7 +91,8 @@ def compile_comparison(
     lanes = lanes or default_lanes()
     rows = jax.ShapeDtypeStruct((ROWS, *problem.layout.shape), jnp.float32)
     statistics = jax.tree.map(lambda a: jax.ShapeDtypeStruct((ROWS, *a.shape), a.dtype), variables["batch_stats"])
-    images, labels = batch(problem.dataset.train_images, problem.dataset.train_labels, np.arange(1))
+    data = problem.dataset
+    images, labels = batch(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     return compiler(
         comparison(problem, lanes), variables["params"], rows, statistics, np.int32(1), images, labels, switch
@@ -122,19 +123,19 @@ def compare(
 
 def _compare(program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment]) -> Scores:
     s, data, split = problem.settings, problem.dataset, problem.split
-    images, labels = data.train_images, data.train_labels
+    images, labels, size = data.train_images, data.train_labels, s.assess_batch
     rows, count = rows_of(problem, part), np.int32(len(part))
     statistics = jax.tree.map(lambda a: jnp.broadcast_to(a, (ROWS, *a.shape)), variables["batch_stats"])
     for step in range(s.rank_norm_batches):
-        chosen = batch_indices(split.weights_index, min(BATCH, len(split.weights_index)), problem.seed, step)
+        chosen = batch_indices(split.weights_index, min(size, len(split.weights_index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1), jnp.float32))
-        fixed = batch(images, labels, np.resize(chosen, BATCH))
+        fixed = batch(images, labels, np.resize(chosen, size), size)
         statistics, _, _ = program(variables["params"], rows, statistics, count, *fixed, switch)
     shown = compared_images(problem)
     correct, loss = np.zeros(len(part)), np.zeros(len(part))
-    for start in range(0, len(shown), BATCH):
+    for start in range(0, len(shown), size):
         switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
-        fixed = batch(images, labels, shown[start : start + BATCH])
+        fixed = batch(images, labels, shown[start : start + size], size)
         _, right, lost = program(variables["params"], rows, statistics, count, *fixed, switch)
         correct += np.asarray(right, np.float64)[: len(part)]
         loss += np.asarray(lost, np.float64)[: len(part)]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from dnas.search.run import Found
 
 
+ACTING = {"skip_guard": "skip guard on", "temperature_floor": "temperature floor on"}
+"""What is said while a remedy against collapse acts (`dnas.search.collapse`)."""
+
+
 class Console:
     """Prints to stdout; quiet where asked."""
 
@@ -49,6 +53,21 @@ class Console:
         for m in problem.measured:
             if m.coverage is not None:
                 self.out.print(f"  {m.budget.table}: {m.coverage.summary()}")
+        self._memory(problem)
+
+    def _memory(self, problem: Problem) -> None:
+        """What the search will need, before anything is compiled."""
+        from dnas.search.budget import memory_shown
+        from dnas.search.memory import estimate
+
+        need = estimate(problem)
+        self.out.print(
+            f"memory: about {memory_shown(need.total)} for arrays and programs ({memory_shown(need.learn)} to learn "
+            f"from {problem.settings.batch_size} images, {memory_shown(need.assess)} to evaluate "
+            f"{problem.settings.assess_batch}, {memory_shown(need.beside)} beside them)"
+        )
+        if problem.adapted:
+            self.out.print(f"  to keep within --max-memory: {', '.join(problem.adapted)}")
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -193,4 +212,5 @@ def _summary(line: dict[str, Any], problem: Problem) -> str:
         parts.append(f"E {short(expected) if m.budget.kind != 'ms' else m.budget.shown(expected)} of {m.budget.text}")
     if "entropy" in line:
         parts.append(f"entropy {line['entropy']:.2f}")
+    parts += [text for name, text in ACTING.items() if line.get(name, 0) > 0]
     return "  ".join(parts)

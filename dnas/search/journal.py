@@ -7,7 +7,7 @@ result alone until it has its own. Checkpoints hold the history too: a continued
 from __future__ import annotations
 
 import json
-import time
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dnas.checkpoint import Checkpoints
+from dnas.checkpoint import Checkpoints, Pace
 from dnas.errors import UserError
 from dnas.files import read_document, write_atomic
 from dnas.search.events import EventWriter
@@ -28,14 +28,13 @@ HISTORY = "history.jsonl"
 class Journal:
     """History and checkpoints of one run; with no folder it remembers only."""
 
-    def __init__(self, out: Path | None, identity: Mapping[str, Any], every_s: float = 60.0, tensorboard: bool = False):
-        self.out, self.identity, self.every_s = out, identity, every_s
+    def __init__(
+        self, out: Path | None, identity: Mapping[str, Any], every_s: float | None = None, tensorboard: bool = False
+    ):  # fmt: skip
+        self.out, self.identity, self.pace = out, identity, Pace(every_s)
         self._events = EventWriter(out / "events") if tensorboard and out is not None else None
         self.rows: list[str] = []
-        self.seconds = 0.0
-        """Time spent writing checkpoints."""
         self._checkpoints: Checkpoints | None = None
-        self._saved_at = time.monotonic()
 
     def begin(self, strategy: Strategy, resume: bool, force: bool) -> tuple[State, int, Metrics]:
         """The state to begin with, the number of steps behind it and what they measured last.
@@ -45,13 +44,21 @@ class Journal:
         fresh = strategy.start()
         if self.out is None:
             return fresh, 0, {}
-        self._checkpoints = Checkpoints(self.out / "checkpoints", self.identity)
-        if resume and self._checkpoints.latest() is not None:
-            saved = self._checkpoints.restore(fresh.arrays, force=force)
+        if resume and self._folder(self.out).is_dir() and self._opened(self.out).latest() is not None:
+            saved = self._opened(self.out).restore(fresh.arrays, force=force)
             self.rows = list(saved.notes["history"])
             return State(saved.state, saved.notes["notes"]), saved.step, saved.notes["measured"]
-        self._checkpoints.clear()
+        self.close()
         return fresh, 0, {}
+
+    def _folder(self, out: Path) -> Path:
+        return out / "checkpoints"
+
+    def _opened(self, out: Path) -> Checkpoints:
+        """Opened when first needed: that takes as long as hundreds of steps, and a short run needs none."""
+        if self._checkpoints is None:
+            self._checkpoints = Checkpoints(self._folder(out), self.identity)
+        return self._checkpoints
 
     def finished(self) -> bool:
         """Whether the folder holds the whole result of this very run."""
@@ -77,21 +84,20 @@ class Journal:
 
     def save(self, state: State, step: int, measured: Metrics, *, now: bool = False) -> bool:
         """Begins a checkpoint if it is time, or in any case with `now`; whether it did."""
-        if self._checkpoints is None or not (now or time.monotonic() - self._saved_at >= self.every_s):
+        if self.out is None or not (now or self.pace.due()):
             return False
         jax.block_until_ready(state.arrays)
-        began = time.monotonic()
-        exact = {name: np.asarray(value).tolist() for name, value in jax.device_get(measured).items()}
-        self._checkpoints.save(step, state.arrays, {"notes": state.notes, "history": self.rows, "measured": exact})
-        if now:
-            self._checkpoints.wait()
-        self._saved_at = time.monotonic()
-        self.seconds += self._saved_at - began
+        with self.pace.saving():
+            exact = {name: np.asarray(value).tolist() for name, value in jax.device_get(measured).items()}
+            checkpoints = self._opened(self.out)
+            checkpoints.save(step, state.arrays, {"notes": state.notes, "history": self.rows, "measured": exact})
+            if now:
+                checkpoints.wait()
         return True
 
     def end(self) -> None:
         """The history under its own name; checkpoints are of no more use."""
-        if self.out is None or self._checkpoints is None:
+        if self.out is None:
             return
         write_atomic(self.out / HISTORY, "\n".join(self.rows) + "\n")
         (self.out / PARTIAL).unlink(missing_ok=True)
@@ -99,10 +105,12 @@ class Journal:
             self._events.close()
 
     def close(self) -> None:
-        """Called after the last file of the result is written."""
+        """No checkpoints any more: the run begins, or the last file of its result is written."""
         if self._checkpoints is not None:
             self._checkpoints.remove()
             self._checkpoints = None
+        if self.out is not None:
+            shutil.rmtree(self._folder(self.out), ignore_errors=True)
 
 
 def _rounded(value: Any) -> Any:

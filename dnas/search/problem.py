@@ -44,6 +44,8 @@ class Problem:
     seed: int
     family: tuple[Measured, ...] = ()
     """Budgets that have a network each, from the loosest to the tightest, which is the last of `measured` too."""
+    adapted: tuple[str, ...] = ()
+    """Settings that are not those asked for, to keep within a limit of memory."""
 
     @property
     def limits(self) -> np.ndarray:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dnas.architecture import options_taken
 from dnas.cost import ledger
+from dnas.cost.conventions import CONVENTIONS
+from dnas.cost.ledger import Record
 from dnas.derive import Derivation
 from dnas.network import shapes
 from dnas.search.problem import proxy_notes
@@ -45,6 +48,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "inherited_accuracy": {name: round(value, 4) for name, value in outcome.accuracies.items()},
         "accuracy_split": f"test, {outcome.images} images",
         "by_proxy": proxy_notes(problem),
+        **({"adapted_to_memory": list(problem.adapted)} if problem.adapted else {}),
         "warnings": outcome.warnings,
         "settings": problem.settings.to_json(),
     }  # fmt: skip
@@ -53,12 +57,22 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "costs": {
             "macs": counted["MACs"], "params": counted["params"],
             "convention": "multiply-adds of convolutions, linear layers and attention products; all trainable numbers",
+            "by_convention": by_convention(records),
         },
         "choices_taken": options_taken(problem.space, outcome.assignment),
         "preprocessing": problem.preprocessing.to_json(),
         "labels": list(problem.dataset.class_names),
         "search": search,
     }  # fmt: skip
+
+
+def by_convention(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    """What others' tools would print for the same network (`dnas.cost.conventions`)."""
+    counted = {name: count(records) for name, count in CONVENTIONS.items()}
+    return {
+        name: {"operations": int(ledger.at(c.operations, {})), "params": int(ledger.at(c.params, {}))}
+        for name, c in counted.items()
+    }
 
 
 def budgets(found: Found) -> list[dict[str, Any]]:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from dnas import weights
 from dnas.architecture import Architecture, architecture
 from dnas.errors import Stopped
 from dnas.files import prepare_folder, write_json
-from dnas.interrupt import asked_to_stop
+from dnas.interrupt import Asked, asked_to_stop, stopping_at_once
 from dnas.nn.inherit import inherit
 from dnas.nn.packing import Packing
 from dnas.nn.supernet import Variables
@@ -28,10 +28,12 @@ from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import Journal
+from dnas.search.memory import estimate
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document
 from dnas.search.strategy import Metrics, Outcome, State, Strategy
 
+T = TypeVar("T")
 ROWS = 100
 """Rows of the history of a run, about."""
 
@@ -44,8 +46,8 @@ class Options:
     resume: bool = False
     force: bool = False
     """Continue a checkpoint although something that alters the result has changed."""
-    checkpoint_every: float = 60.0
-    """Seconds between checkpoints."""
+    checkpoint_every: float | None = None
+    """Seconds between checkpoints (None: `dnas.checkpoint.Pace`)."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False
@@ -88,12 +90,14 @@ def run_search(
         clock.mark("compile_s")
         state = advance(made, journal, options, console, problem, asked)
         clock.mark("search_s")
+        if asked():
+            _leave(journal, state, made.steps, {}, asked())
         with console.waiting("estimating batch norms and accuracies"):
-            outcome = made.outcome(state)
+            outcome = _or_leave(lambda: made.outcome(state), journal, state, made.steps, {})
         found = finished(problem, made.name, outcome)
         clock.mark("finish_s")
         if out is not None:
-            write(found, out, options.preset, journal, clock.seconds | {"checkpoints_s": journal.seconds})
+            write(found, out, options.preset, journal, clock.seconds | {"checkpoints_s": journal.pace.seconds})
         console.closing(found, out)
     return found
 
@@ -105,7 +109,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         "space": hashlib.sha256(json.dumps(problem.space.document.data, sort_keys=True).encode()).hexdigest(),
         "data": problem.dataset.fingerprint,
         "budgets": [m.budget.text for m in problem.measured],
-        "tables": [m.coverage.to_data() for m in problem.measured if m.coverage is not None],
+        "tables": {m.budget.table: m.table_sha256 for m in problem.measured if m.budget.table is not None},
         "classes": problem.space.classes,
         "seed": problem.seed,
         **({"family": [m.budget.text for m in problem.family]} if problem.family else {}),
@@ -143,7 +147,7 @@ def advance(
                 continue
             for n in range(max(0, behind - done), phase.steps):
                 if n == 0:
-                    state = phase.begin(state)
+                    state = _or_leave(lambda p=phase, s=state: p.begin(s), journal, state, done, metrics)
                 if phase.done(state):
                     break
                 profile(done + n)
@@ -157,14 +161,23 @@ def advance(
                     _leave(journal, state, step, metrics, asked())
                 journal.save(state, step, metrics)
             done += phase.steps
-    journal.save(state, done, metrics, now=True)
+    journal.save(state, done, metrics)
     return state
 
 
-def _leave(journal: Journal, state: State, step: int, metrics: Metrics, signal: int) -> None:
+def _leave(journal: Journal, state: State, step: int, metrics: Metrics, signal: int) -> NoReturn:
     if journal.save(state, step, metrics, now=True):
         raise Stopped(f"stopped after step {step}; the same command with --resume goes on", signal)
     raise Stopped(f"stopped after step {step}", signal)
+
+
+def _or_leave(work: Callable[[], T], journal: Journal, state: State, step: int, metrics: Metrics) -> T:
+    """What `work` gives, which leaves `state` as it is; a signal does not wait for it."""
+    try:
+        with stopping_at_once():
+            return work()
+    except Asked as asked:
+        _leave(journal, state, step, metrics, asked.number)
 
 
 def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
@@ -183,7 +196,8 @@ def write(found: Found, out: Path, preset: str, journal: Journal, phases: dict[s
         write_chain(found, out)
     journal.end()
     origin = {
-        "preset": preset, "space_file": found.problem.space.source,
+        "preset": preset, "seed": found.problem.seed, "space_file": found.problem.space.source,
+        "memory": estimate(found.problem)._asdict(),
         "phases": {name: round(value, 3) for name, value in phases.items()}, "identity": journal.identity,
     }  # fmt: skip
     write_json(out / "provenance.json", provenance() | origin)

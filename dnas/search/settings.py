@@ -62,6 +62,10 @@ class Settings:
     """How much the penalty grows towards the end, where choices harden and one that flips moves the cost the most."""
     decide: float = 0.005
     """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
+    temperature_floor: float = 1.0
+    """Least temperature while the choices harden early (`dnas.search.collapse`); 0 for none."""
+    early: float = 0.5
+    """Choices harden early where their mean entropy is below this times the share of the search that is left."""
     skip_limit: float = 0.4
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back; 1 for no guard."""
     fill: float = 0.97
@@ -99,6 +103,8 @@ class Settings:
 
     norm_batches: int = 16
     """Training batches over which batch norms are estimated again."""
+    assess_batch: int = 100
+    """Images in a batch of an evaluation."""
     check_images: int | None = None
     """Most test images per accuracy (None: all)."""
     quick_compile: bool = False

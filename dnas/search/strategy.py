@@ -62,7 +62,7 @@ class Outcome:
     """How the network was derived from probabilities, if it was."""
     expected: tuple[float, ...] = ()
     """Mean cost of sampled networks before the derivation, a budget each."""
-    summary: dict[str, float] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
     """Further numbers for the result's file."""
     chain: list[dict[str, Any]] = field(default_factory=list)
     """Networks met on the way, each with its cost, of a strategy that goes from network to network. `assignment` of

@@ -51,8 +51,8 @@ class Arguments:
     """Continue from the last checkpoint in the result's folder."""
     force: bool = False
     """Continue even where options, data or versions have changed."""
-    checkpoint_every: float = 60.0
-    """Seconds between checkpoints."""
+    checkpoint_every: float | None = None
+    """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from dnas import weights
 from dnas.architecture import architecture
-from dnas.checkpoint import Checkpoints
+from dnas.checkpoint import Checkpoints, Pace
 from dnas.count import count
 from dnas.data.batches import Batches, prefetch, steps_per_epoch
 from dnas.data.randaugment import rand_augment
@@ -89,8 +89,8 @@ class _AskedToStop(Exception):
 class Run:
     """One training: static facts, compiled programs, and the loop."""
 
-    def __init__(self, setup: Setup, out: Path, console: Any, checkpoint_seconds: float):
-        self.setup, self.out, self.console, self.checkpoint_seconds = setup, out, console, checkpoint_seconds
+    def __init__(self, setup: Setup, out: Path, console: Any, checkpoint_seconds: float | None):
+        self.setup, self.out, self.console, self.pace = setup, out, console, Pace(checkpoint_seconds)
         s, recipe = setup, setup.recipe
         self.per_epoch = steps_per_epoch(len(s.train_index), recipe.batch_size)
         self.steps = max(1, round(recipe.epochs * self.per_epoch))
@@ -113,20 +113,21 @@ class Run:
         return Progress(**saved.state, **saved.notes)
 
     def save(self, checkpoints: Checkpoints, p: Progress) -> None:
-        checkpoints.save(int(p.state.step), p.arrays, p.notes)
+        with self.pace.saving():
+            checkpoints.save(int(p.state.step), p.arrays, p.notes)
 
     def loop(self, p: Progress, checkpoints: Checkpoints, asked: Callable[[], int], show: Update) -> None:
         """Steps and evaluations to the end; leaves with `Stopped` where asked to."""
         key = jax.random.key(self.setup.seed)
-        step = int(p.state.step)
-        saved_at, every = time.monotonic(), max(1, self.steps // UPDATES)
+        behind = step = int(p.state.step)
+        every = max(1, self.steps // UPDATES)
         stream = prefetch(self.stream, step, self.steps)
         try:
             while True:
                 if self._due(step) and p.evaluated < step:
                     self._evaluate(p, asked, step, show)
+                if step > behind and self.pace.due():
                     self.save(checkpoints, p)
-                    saved_at = time.monotonic()
                 if step == self.steps:
                     return
                 p.state, metrics = self.step(p.state, next(stream), key, self.taught)
@@ -135,9 +136,6 @@ class Run:
                     show(step, self._line(p, _finite(float(metrics["loss"]), step)))
                 if asked():
                     raise _AskedToStop
-                if time.monotonic() - saved_at > self.checkpoint_seconds:
-                    self.save(checkpoints, p)
-                    saved_at = time.monotonic()
         except _AskedToStop:
             self.leave(p, checkpoints, asked())
         finally:
@@ -206,7 +204,7 @@ class Run:
 
 def run_training(
     setup: Setup, out: Path, console: Any, *, resume: bool = False, force: bool = False,
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float | None = None,
 ) -> None:  # fmt: skip
     """Trains, keeps the best epoch and writes the result folder, unless it is there and the run was to be continued.
 
@@ -313,6 +311,7 @@ def _write(run: Run, p: Progress, document: dict[str, Any], seconds: float) -> N
     (run.out / PARTIAL).unlink(missing_ok=True)
     origin = {
         "architecture_file": run.setup.source.space.source, "seconds": round(seconds, 3),
+        "checkpoints_s": round(run.pace.seconds, 3),
         "identity": run.setup.identity,
     }  # fmt: skip
     write_json(run.out / "provenance.json", provenance() | origin)  # last: it says that the rest is whole

@@ -1,6 +1,8 @@
 """Measuring: distinct blocks and their plan, resume after a stop, refusal of bad arguments."""
 
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from dnas.cost.keys import block_keys, canonical, walk
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import at, macs
-from dnas.errors import UserError
+from dnas.errors import Stopped, UserError
 from dnas.measure import record as records
 from dnas.measure import run as runs
 from dnas.measure.__main__ import Arguments, main
@@ -242,3 +244,25 @@ def test_litert():
     from dnas.measure.runtimes import runtime
 
     runtime("litert").build(blocks_of(load_space("fbnet_96"))[3])()
+
+
+def test_a_signal_saves_and_says_how_to_go_on(few, tmp_path, capsys, monkeypatch):
+    """SIGTERM amid a chunk: what was measured is on disk, one line, exit code 143; then the rest is measured."""
+    out = tmp_path / "t.json"
+    monkeypatch.setattr(runs, "CHUNK", 4)
+    clock = Clock(monkeypatch)
+    build = clock.build
+
+    def signalled(block):
+        if len(clock.built) == runs.PROBES + 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return build(block)
+
+    monkeypatch.setattr(clock, "build", signalled)
+    with pytest.raises(Stopped, match="stopped with 4 of .* --resume goes on") as stop:
+        runs.measure(few, "onnxruntime", out=out, protocol=QUICK, say=lambda line: None)
+    assert stop.value.exit_code == 128 + signal.SIGTERM
+    assert not out.exists() and len(records.load(records.partial_path(out), {}).results) == 4
+    Clock(monkeypatch)
+    runs.measure(few, "onnxruntime", out=out, protocol=QUICK, resume=True, say=lambda line: None)
+    assert out.exists()

@@ -43,7 +43,11 @@ def learned(name: str, paths: int | None, low_memory: bool, taps: tuple[str, ...
             {"params": params, "batch_stats": stats}, images, Gates(values, gates.layout), momentum=0.9,
             mutable=["batch_stats"], taps=taps,
         )  # fmt: skip
-        return jnp.mean(jnp.sin(jnp.arange(logits.size).reshape(logits.shape) * logits)), (logits, tapped, updated)
+        return jnp.mean(jnp.sin(0.1 * jnp.arange(logits.size).reshape(logits.shape) * logits)), (
+            logits,
+            tapped,
+            updated,
+        )
 
     learn = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
     (_, found), gradients = learn(variables["params"], gates.values, variables["batch_stats"])
@@ -53,9 +57,10 @@ def learned(name: str, paths: int | None, low_memory: bool, taps: tuple[str, ...
 @pytest.mark.parametrize(("name", "paths"), CASES)
 def test_gradients_and_statistics_are_those_of_the_default(name, paths):
     (found, gradients), (wanted, expected) = (learned(name, paths, low) for low in (True, False))
+    # The order of float32 sums alone differs: between programs of XLA it is not the same.
     for group, other in ((found, wanted), *zip(gradients, expected, strict=True)):
         largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(other))
-        jax.tree.map(lambda a, b, m=largest: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * m), group, other)
+        jax.tree.map(lambda a, b, m=largest: np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-5 * m), group, other)
 
 
 def test_block_outputs_can_still_be_tapped():

@@ -35,9 +35,9 @@ def figures(program: jax.stages.Compiled) -> Figures:
     return Figures(counted["flops"], counted["bytes accessed"], memory.temp_size_in_bytes)
 
 
-def step(space, learned: str = "weights", batch: int = 16) -> Figures:
-    """One gradient of the cross-entropy in training mode, all options mixed softly."""
-    net, layout, packing, side = Supernet(space), Layout(space.choices), Packing(space), space.resolution.max()
+def step(space, learned: str = "weights", batch: int = 16, options: dict | None = None, **modes) -> Figures:
+    """One gradient of the cross-entropy in training mode, all options mixed softly but for `modes`."""
+    net, layout, packing, side = Supernet(space, **modes), Layout(space.choices), Packing(space), space.resolution.max()
     variables = jax.eval_shape(packing.pack, abstract_variables(space))
     images = jax.ShapeDtypeStruct((batch, side, side, space.channels), jnp.float32)
     labels = jax.ShapeDtypeStruct((batch,), jnp.int32)
@@ -52,7 +52,7 @@ def step(space, learned: str = "weights", batch: int = 16) -> Figures:
     gradient = jax.value_and_grad(loss, argnums={"weights": 0, "gates": 1}[learned], has_aux=True)
     gates = jax.ShapeDtypeStruct(layout.shape, jnp.float32)
     lowered = jax.jit(gradient).lower(variables["params"], gates, variables["batch_stats"], images, labels)
-    return figures(lowered.compile())
+    return figures(lowered.compile(options))
 
 
 def space_of(*trunk, side: int = 32):
@@ -135,3 +135,32 @@ def test_six_resolutions_against_one(learned):
     ratio = six.over(one)
     print(learned, six, one, ratio)
     assert ratio.flops <= 1.45 and ratio.temp <= 1.5, ratio
+
+
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Less work for the code generator: what is computed and where it lies in memory were decided before it."""
+
+
+def layers_of_four(count: int):
+    """Equal layers of four branches: two kernels, with and without squeeze-excite."""
+    branches = [{"mbconv": {"out": 16, "expand": 4, "kernel": k, "se": se}} for k in (3, 5) for se in (False, True)]
+    return space_of(STEM, *[{"one_of": branches} for _ in range(count)])
+
+
+@pytest.mark.parametrize(("count", "less"), [(2, 1.6), pytest.param(8, 4, marks=pytest.mark.slow)])
+def test_low_memory_keeps_the_inside_of_one_layer(count, less):
+    """And computes a forward pass more: a third of a step."""
+    space = layers_of_four(count)
+    ratio = step(space, options=QUICK).over(step(space, options=QUICK, low_memory=True))
+    print(count, ratio)
+    assert ratio.temp >= less, ratio
+    assert ratio.flops >= 0.7, ratio
+
+
+@pytest.mark.slow
+def test_low_memory_on_a_whole_space():
+    space = at_input(load_space("fbnetv2"), channels=1, classes=10, side=64)
+    modes = {"options": QUICK, "resolution_paths": 2}
+    ratio = step(space, **modes).over(step(space, **modes, low_memory=True))
+    print(ratio)
+    assert ratio.temp >= 1.8 and ratio.flops >= 0.7, ratio

@@ -143,3 +143,34 @@ def test_sigterm_inside_the_compiler(whole, tmp_path):
     said = run.communicate(timeout=300)[1]
     assert run.returncode == 128 + signal.SIGTERM
     assert said.startswith("stopped while compiling") and len(said.strip().splitlines()) == 1, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call_number", [1, 3], ids=["derived network", "network found"])
+def test_a_signal_does_not_wait_for_an_evaluation(call_number, tmp_path, monkeypatch, capsys):
+    """Evaluations take minutes on large spaces; they change nothing, so the run is left within them."""
+    from dnas.search.strategies import dmasking
+
+    space = tmp_path / "short.yaml"
+    space.write_text(SPACE)
+    argv = [str(space), "--budget", "0.03MFLOPs", "--preset", "smoke", "--epochs", "0.3", "--side", "12", "--out"]
+    assert call(main, parse(Arguments, [*argv, str(tmp_path / "whole")])) == 0
+    original, calls = dmasking.assessed, []
+
+    def assessed(*arguments):
+        calls.append(1)
+        if len(calls) == call_number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)
+
+    monkeypatch.setattr(dmasking, "assessed", assessed)
+    capsys.readouterr()
+    assert call(main, parse(Arguments, [*argv, str(tmp_path / "part")])) == 143
+    assert len(calls) == call_number
+    said = capsys.readouterr().err
+    assert "--resume goes on" in said and len(said.strip().splitlines()) == 1
+    monkeypatch.undo()
+    assert call(main, parse(Arguments, [*argv, str(tmp_path / "part"), "--resume"])) == 0
+    assert "continued after step" in capsys.readouterr().out
+    for name in RESULT:
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

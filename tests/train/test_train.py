@@ -466,7 +466,7 @@ def test_continuing_after_a_signal_gives_the_same_bytes(home, capsys, monkeypatc
 @pytest.mark.slow
 def test_another_run_is_not_continued_unless_forced(home, capsys, monkeypatch):
     monkeypatch.setattr("dnas.train.run._write", stopping)
-    assert train(*arguments(home, "out")) == 2
+    assert train(*arguments(home, "out", "--checkpoint-every", "0")) == 2
     error = refused(capsys, *arguments(home, "out", "--resume", "--seed", "1"))
     assert "seed was 0, is 1" in error and "--force" in error
     error = refused(capsys, *arguments(home, "out", "--resume", "--lr", "0.01"))

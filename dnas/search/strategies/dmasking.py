@@ -7,7 +7,7 @@ Then the most probable network within the budgets is derived, and the weights se
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from dnas.nn.gates import (
 )
 from dnas.search import objective
 from dnas.search.assess import accuracies, assessed, assessment, example_arguments
+from dnas.search.collapse import Acted, Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Steps, fresh, optimizer, streams, updating
 from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learning
@@ -51,13 +52,14 @@ class Arrays(NamedTuple):
     theta: Theta
     theta_opt: optax.OptState
     multipliers: Multipliers
+    acted: Acted
 
 
 class Programs(NamedTuple):
     """What is compiled: two large programs and three of a few operations."""
 
     draw: Program
-    """`(theta, key, number, temperature) -> gates`"""
+    """`(theta, key, number, temperature) -> (gates, temperature)`"""
     learn: Program
     update_weights: Program
     update_theta: Program
@@ -104,17 +106,18 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
     learned = jax.eval_shape(learn, state.variables, gates, images, targets)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
+    heat = Temperature(real, real)
     return Programs(
         learn=compiler(learn, state.variables, gates, images, targets),
         assess=compiler(assessment(problem), *example_arguments(problem, state.variables, gates)),
-        draw=compiler(_draw(problem), state.theta, key, number, real),
+        draw=compiler(_draw(problem), state.theta, key, number, heat),
         update_weights=compiler(
             updating(_weights_optimizer(problem)), state.variables, state.weights_opt, learned.params,
             learned.statistics, donate=(0, 1),
         ),
         update_theta=compiler(
-            _update_theta(problem), state.theta, state.theta_opt, state.multipliers, learned.loss, learned.gates, key,
-            number, real, real, problem.limits,
+            _update_theta(problem), state.theta, state.theta_opt, state.multipliers, state.acted, learned.loss,
+            learned.gates, key, number, heat, real, problem.limits,
         ),
     )  # fmt: skip
 
@@ -129,8 +132,10 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         images, labels = batches.at(n)
         return programs.learn(arrays.variables, gates, images, as_targets(labels, classes))
 
-    def temperature(step: int) -> np.float32:
-        return np.float32(s.temperature * (s.temperature_end / s.temperature) ** (step / max(1, plan.steps)))
+    def temperature(step: int) -> Temperature:
+        scheduled = s.temperature * (s.temperature_end / s.temperature) ** (step / max(1, plan.steps))
+        left = 1 - max(0, step - plan.warm_up) / plan.search
+        return Temperature(np.float32(scheduled), np.float32(left))
 
     def update(arrays: Arrays, learned: Learned) -> tuple[Arrays, Metrics]:
         variables, weights_opt = programs.update_weights(
@@ -140,20 +145,20 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return arrays._replace(variables=variables, weights_opt=weights_opt), metrics
 
     def weights_step(arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
-        gates = programs.draw(arrays.theta, key, np.int32(2 * step), temperature(step))
+        gates, drawn_at = programs.draw(arrays.theta, key, np.int32(2 * step), temperature(step))
         arrays, metrics = update(arrays, learn(arrays, gates, for_weights, step))
-        return arrays, metrics | {"temperature": temperature(step)}
+        return arrays, metrics | {"temperature": drawn_at}
 
     def theta_step(arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
         draw = key, np.int32(2 * n + 1), temperature(step)
-        learned = learn(arrays, programs.draw(arrays.theta, *draw), for_theta, n)
+        learned = learn(arrays, programs.draw(arrays.theta, *draw)[0], for_theta, n)
         progress = np.float32((n + 1) / plan.theta_steps)
-        theta, theta_opt, multipliers, metrics = programs.update_theta(
-            arrays.theta, arrays.theta_opt, arrays.multipliers, learned.loss, learned.gates, *draw, progress,
-            problem.limits,
+        theta, theta_opt, multipliers, acted, metrics = programs.update_theta(
+            arrays.theta, arrays.theta_opt, arrays.multipliers, arrays.acted, learned.loss, learned.gates, *draw,
+            progress, problem.limits,
         )  # fmt: skip
         metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
-        return arrays._replace(theta=theta, theta_opt=theta_opt, multipliers=multipliers), metrics
+        return arrays._replace(theta=theta, theta_opt=theta_opt, multipliers=multipliers, acted=acted), metrics
 
     def warm_up(state: State, n: int) -> tuple[State, Metrics]:
         arrays, metrics = weights_step(state.arrays, n)
@@ -195,10 +200,11 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         if plan.settle:
             found |= accuracies([("settled", last)])
         soft = probabilities(problem.layout, theta)
+        said = summary(problem, theta) | {"remedies": report(state.arrays.acted, plan.warm_up)}
         expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
         return Outcome(
             derivation.assignment, derivation.costs, last.variables, found, last.images, derivation, tuple(expected),
-            summary(problem, theta), warnings=warnings(problem, theta, derivation),
+            said, warnings=warnings(problem, theta, derivation),
         )  # fmt: skip
 
     phases = (
@@ -217,11 +223,12 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 def _draw(problem: Problem):
     s, layout = problem.settings, problem.layout
 
-    def draw(theta: Theta, key: PRNGKeyArray, number: Array, temperature: Array) -> Gates:
+    def draw(theta: Theta, key: PRNGKeyArray, number: Array, heat: Temperature) -> tuple[Gates, Array]:
+        temperature, _ = floored(layout, theta, heat, s)
         gates = gumbel_softmax(layout, theta, jax.random.fold_in(key, number), temperature, noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
-        return kept(problem, gates)
+        return kept(problem, gates), temperature
 
     return draw
 
@@ -237,7 +244,7 @@ def _update_theta(problem: Problem):
     skips = skip_options(problem)
 
     def total(theta: Theta, multipliers: Multipliers, loss, gradient, key, number, temperature, progress, limits):
-        gates = draw(theta, key, number, temperature)
+        gates, _ = draw(theta, key, number, temperature)
         cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
         p = probabilities(layout, theta)
         spread, skipped = entropy(layout, theta), jnp.sum(p.values * skips)
@@ -253,17 +260,21 @@ def _update_theta(problem: Problem):
         result = result + s.decide * progress**2 * jnp.sum(spread)
         return result, (expected, u, jnp.mean(spread), skipped)
 
-    def update_theta(theta: Theta, state: optax.OptState, multipliers: Multipliers, loss, gradient, *arguments):
+    def update_theta(
+        theta: Theta, state: optax.OptState, multipliers: Multipliers, acted: Acted, loss, gradient, *arguments
+    ):  # fmt: skip
         gradient, (expected, u, spread, skipped) = jax.grad(total, has_aux=True)(
             theta, multipliers, loss, gradient, *arguments
         )
         updates, state = optimizer.update(gradient, state, theta)
         multipliers = objective.ascend(u, skipped - s.skip_limit, multipliers, s.multiplier_lr, s.fill > 0)
+        held = floored(layout, theta, arguments[2], s)[1]
+        acted = counted(acted, multipliers, held)
         metrics = {
             "entropy": spread, "expected": expected, "skip_share": skipped, "multipliers": multipliers.down,
-            "push_up": multipliers.up, "skip_guard": multipliers.guard,
+            "push_up": multipliers.up, "skip_guard": multipliers.guard, "temperature_floor": held,
         }  # fmt: skip
-        return optax.apply_updates(theta, updates), state, multipliers, metrics
+        return optax.apply_updates(theta, updates), state, multipliers, acted, metrics
 
     return update_theta
 
@@ -284,7 +295,7 @@ def _start(problem: Problem) -> Arrays:
     theta = init_theta(problem.layout)
     return Arrays(
         variables, weights_opt, theta, _theta_optimizer(problem).init(theta),
-        Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()), jnp.zeros(())),
+        Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()), jnp.zeros(())), none_acted(),
     )  # fmt: skip
 
 
@@ -322,7 +333,7 @@ def observe(problem: Problem, theta: Theta) -> dict[str, dict[str, list[float]]]
     return {"probabilities": {name: [round(float(v), 4) for v in p] for name, p in named.items()}}
 
 
-def summary(problem: Problem, theta: Theta) -> dict[str, float]:
+def summary(problem: Problem, theta: Theta) -> dict[str, Any]:
     """How decided theta is."""
     if not problem.space.choices:
         return {}

@@ -1,0 +1,102 @@
+"""The memory of a search, known before anything is compiled, and what is chosen to keep it below a limit.
+
+Counted is what lies on the device: the arrays of the search, and whichever of its programs needs the most. The process
+itself and the data in its memory come on top (about half a gigabyte on a CPU).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from dnas.errors import UserError
+from dnas.nn.memory import Mode, backward_floats, forward_floats
+from dnas.nn.supernet import abstract_variables
+from dnas.search.budget import memory_shown
+from dnas.search.problem import Problem
+from dnas.search.settings import Settings
+
+FLOAT = 4
+"""Bytes of a number."""
+LEAST_BATCH = 4
+"""A step on fewer images says little of a norm's moments."""
+PARAMETER_COPIES = 2
+"""Of the parameters, within a program that learns."""
+
+
+class Memory(NamedTuple):
+    """Bytes."""
+
+    learn: int
+    """The program that learns from a batch: its arguments, results and temporary memory."""
+    assess: int
+    """The program that evaluates a batch."""
+    beside: int
+    """What lies beside a running program: the optimiser's state, and a checkpoint being written."""
+
+    @property
+    def total(self) -> int:
+        return max(self.learn, self.assess) + self.beside
+
+
+def estimate(problem: Problem) -> Memory:
+    """Memory of a search, from its space, batch and modes."""
+    s, space = problem.settings, problem.proxy
+    groups = abstract_variables(space)
+    params, statistics = (
+        FLOAT * sum(math.prod(leaf.shape) for leaf in groups[group].values()) for group in ("params", "batch_stats")
+    )
+    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory)
+    image = problem.dataset.side**2 * problem.dataset.channels
+    learn = FLOAT * backward_floats(space, mode, s.batch_size) + s.batch_size * image
+    assess = FLOAT * forward_floats(space, mode, s.assess_batch) + s.assess_batch * image
+    # Arguments and gradient; within the program each parameter's own gradient before they are joined, masked weights.
+    return Memory(
+        learn + 2 * (params + statistics) + PARAMETER_COPIES * params,
+        assess + params + 2 * statistics + params,
+        params + (2 * params + statistics),
+    )
+
+
+def within(problem: Problem, limit: int) -> Problem:
+    """The problem with settings whose memory is at most `limit` bytes; its `adapted` says what was changed.
+
+    What saves memory is tried in a fixed order, that which changes a search the least first: fewer sampled paths, low
+    memory, smaller batches, smaller batches of evaluations. Raises `UserError` where all of it is not enough.
+    """
+    asked, found, need = problem.settings, problem, estimate(problem).total
+    while need > limit:
+        tries = (replace(found, settings=replace(found.settings, **change)) for change in _changes(found))
+        saving = next((t for t in tries if estimate(t).total < need), None)
+        if saving is None:
+            changed = ", ".join(_described(asked, found.settings))
+            least = f"{memory_shown(need)} with {changed}" if changed else memory_shown(need)
+            raise UserError(
+                f"--max-memory: the search needs at least {least}, and the limit is {memory_shown(limit)}; raise it "
+                "or search smaller images with --side"
+            )
+        found, need = saving, estimate(saving).total
+    return replace(found, adapted=tuple(_described(asked, found.settings)))
+
+
+def _changes(problem: Problem) -> Iterator[dict[str, Any]]:
+    """One step of each way to need less, in order."""
+    s, space = problem.settings, problem.proxy
+    sampled = {"resolution_paths": space.resolution.over, "paths": space.block_choices()}
+    for count in (2, 1):
+        for field, choices in sampled.items():
+            if choices and (getattr(s, field) or math.inf) > count:
+                yield {field: count}
+    if not s.low_memory:
+        yield {"low_memory": True}
+    for field in ("batch_size", "assess_batch"):
+        if getattr(s, field) > LEAST_BATCH:
+            yield {field: max(LEAST_BATCH, getattr(s, field) // 2)}
+
+
+def _described(asked: Settings, chosen: Settings) -> list[str]:
+    """Every setting that differs."""
+    before, after = asked.to_json(), chosen.to_json()
+    return [f"{name} {after[name]} for {before[name]}" for name in after if after[name] != before[name]]

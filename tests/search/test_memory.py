@@ -1,0 +1,166 @@
+"""The memory of a search is known before it is compiled, and kept below a limit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from dnas.catalogue import load_space
+from dnas.cli import call, parse
+from dnas.data.load import load
+from dnas.errors import InputError, UserError
+from dnas.nn.gates import uniform
+from dnas.search.__main__ import Arguments, main
+from dnas.search.assess import assessment, example_arguments
+from dnas.search.budget import memory_shown, parse_memory
+from dnas.search.descent import fresh, optimizer, planned, streams
+from dnas.search.learn import as_targets, learning
+from dnas.search.memory import LEAST_BATCH, estimate, within
+from dnas.search.problem import Problem, make_problem
+from dnas.search.settings import Settings
+
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Less work for the code generator; what lies where in memory was decided before it."""
+
+
+def problem_of(name: str, side: int | None = None, **settings) -> Problem:
+    return make_problem(load_space(name), [], load(None), Settings(side=side, **settings), 0)
+
+
+def compiled_bytes(function, *arguments) -> int:
+    """Arguments, results and temporary memory of a program."""
+    m = jax.jit(function).lower(*arguments).compile(QUICK).memory_analysis()
+    return m.argument_size_in_bytes + m.output_size_in_bytes + m.temp_size_in_bytes - m.alias_size_in_bytes
+
+
+def learn_bytes(problem: Problem) -> int:
+    variables = fresh(problem, optimizer(problem.settings, planned(problem))).variables
+    images, labels = streams(problem)[0].at(0)
+    targets = as_targets(labels, problem.dataset.classes)
+    return compiled_bytes(learning(problem), variables, uniform(problem.layout), images, targets)
+
+
+def assess_bytes(problem: Problem) -> int:
+    variables = fresh(problem, optimizer(problem.settings, planned(problem))).variables
+    return compiled_bytes(assessment(problem), *example_arguments(problem, variables, uniform(problem.layout)))
+
+
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "settings"),
+    [
+        ("tiny", 32, {"batch_size": 64}),
+        slow("tiny", 32, {"batch_size": 64, "low_memory": True}),
+        slow("tiny", 64, {"batch_size": 16, "resolution_paths": 0}),
+        slow("fbnetv2", 64, {"batch_size": 16}),
+        slow("fbnetv2", 64, {"batch_size": 16, "low_memory": True}),
+        slow("fbnetv2", 96, {"batch_size": 32, "resolution_paths": 1}),
+        slow("fbnetv1_32", 32, {"batch_size": 32, "paths": 2}),
+        slow("efficientformerv2_tiny", 32, {"batch_size": 32}),
+    ],
+)
+def test_the_estimate_is_near_the_compilers_figure(name, side, settings):
+    problem = problem_of(name, side, **settings)
+    need = estimate(problem)
+    found = np.array([learn_bytes(problem), assess_bytes(problem)])
+    ratio = np.array([need.learn, need.assess]) / found
+    print(name, side, settings, found, ratio)
+    assert max(need.learn, need.assess) / found.max() == pytest.approx(1, abs=0.2), ratio
+    assert ratio[0] == pytest.approx(1, abs=0.2), ratio
+
+
+def test_the_estimate_grows_with_images_and_shrinks_with_low_memory():
+    at = {b: estimate(problem_of("fbnetv2", 64, batch_size=b)) for b in (16, 32)}
+    assert 1.5 < at[32].learn / at[16].learn < 2 and at[32].assess == at[16].assess
+    low = estimate(problem_of("fbnetv2", 64, batch_size=16, low_memory=True))
+    assert at[16].learn / low.learn > 1.8
+
+
+def test_a_limit_changes_what_changes_the_search_least_first():
+    problem = problem_of("fbnetv2", 64, resolution_paths=0)
+    need, found, seen = estimate(problem).total, problem, []
+    while True:
+        try:
+            found = within(problem, need - 1)
+        except UserError as error:
+            assert "at least" in str(error) and "--side" in str(error)
+            break
+        assert estimate(found).total < need
+        need = estimate(found).total
+        seen.append(found.adapted)
+    names = [" ".join(sorted(text.split()[0] for text in adapted)) for adapted in seen]
+    assert names == sorted(names, key=len), "each limit adds to what the former changed"
+    s = found.settings
+    assert s.low_memory and s.batch_size == LEAST_BATCH and s.assess_batch < 100
+    first = [next(n for n, adapted in enumerate(seen) if any(f in text for text in adapted)) for f in
+             ("resolution_paths", "low_memory", "batch_size")]  # fmt: skip
+    assert first == sorted(first)
+    assert within(problem, 10**15) == problem
+
+
+def test_it_is_chosen_said_and_recorded(tmp_path, capsys):
+    import json
+
+    out = tmp_path / "out"
+    argv = ["tiny", "--preset", "smoke", "--epochs", "0.03", "--max-memory", "3MB", "--out", str(out)]
+    assert call(main, parse(Arguments, argv)) == 0
+    said = capsys.readouterr().out
+    assert "memory: about" in said and "to keep within --max-memory: " in said
+    search = json.loads((out / "architecture.json").read_text())["search"]
+    assert search["adapted_to_memory"] and search["settings"]["low_memory"] is True
+    assert json.loads((out / "provenance.json").read_text())["memory"]["learn"] < 3_000_000
+
+
+def test_too_small_a_limit_is_one_line(tmp_path, capsys):
+    argv = ["tiny", "--max-memory", "100kB", "--out", str(tmp_path / "out")]
+    assert call(main, parse(Arguments, argv)) == 2
+    error = capsys.readouterr().err
+    assert "the limit is 100 kB" in error and "at least" in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4GB", 4 * 10**9), ("1.5 GiB", 3 * 2**29), ("512MiB", 2**29), ("7kB", 7000)]
+)
+def test_amounts_of_memory(text, size):
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["4", "4gb", "4G", "GB", "-1GB", "1e3MB", "nanGB", "0MB", "4GB 2", "1,5GB", "9999999999TB"]
+)
+def test_other_amounts_are_refused(text):
+    with pytest.raises(InputError, match="--max-memory.*e.g. 4GB"):
+        parse_memory(text)
+
+
+def test_amounts_are_shown_in_units_of_people():
+    assert [memory_shown(n) for n in (900, 5_400_000, 3_210_000_000)] == ["1 kB", "5 MB", "3.21 GB"]
+
+
+def test_a_machine_without_the_memory_says_what_to_try(tmp_path, capsys, monkeypatch):
+    """An allocation that fails in the compiled program: one line, exit 2."""
+    from dnas.search.strategies import dmasking
+
+    def strategy(problem, programs):
+        made = original(problem, programs)
+
+        def step(state, n):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1234567 bytes.")
+
+        from dataclasses import replace
+
+        return replace(made, phases=(replace(made.phases[0], steps=2, step=step), *made.phases[1:]))
+
+    original = dmasking.strategy
+    monkeypatch.setattr(dmasking, "strategy", strategy)
+    argv = ["tiny", "--preset", "smoke", "--out", str(tmp_path / "out")]
+    assert call(main, parse(Arguments, argv)) == 2
+    error = capsys.readouterr().err
+    assert "out of memory" in error and "--batch-size" in error and "--max-memory" in error
+    assert len(error.strip().splitlines()) == 1
