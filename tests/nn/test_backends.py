@@ -52,5 +52,6 @@ def test_a_step_is_lowered_for_other_backends(backend):
 
     arguments = variables["params"], uniform(layout).values
     text = lowered(jax.grad(loss, (0, 1)), *arguments, backend=backend)
-    assert "feature_group_count" in text and "stablehlo.case" not in text
-    assert "stablehlo.case" in lowered(jax.grad(loss, (0, 1)), *arguments, backend="cpu")
+    on_cpu = lowered(jax.grad(loss, (0, 1)), *arguments, backend="cpu")
+    # What is left are choices of a backend, whose outcome is a constant.
+    assert "feature_group_count" in text and text.count("stablehlo.case") < on_cpu.count("stablehlo.case")
