@@ -288,7 +288,10 @@ class Network:
     def squeeze_excite(
         self, name: str, x: Feature, hidden: Quantity, act: Quantity, on: Quantity | None = None
     ) -> Feature:
-        """x * hsigmoid(W2 act(W1 mean(x))); mixed in its gate where `on` is a choice: x * (1 - on + on * s(x))."""
+        """x * hsigmoid(W2 act(W1 mean(x))); mixed in its gate where `on` is a choice: x * (1 - on + on * s(x)).
+
+        The channel mask is applied through the gate, which has no pixels, so that no map or matrix is masked after it.
+        """
         on = self.always if on is None else Quantity.combine(int, on)
         if on.is_constant and not on.value:
             return x
@@ -301,7 +304,7 @@ class Network:
                 self._record(
                     "conv", f"{path}.{part}", macs=weights, weights=weights, biases=Product(b), fan_of_bias=Product(a)
                 )
-        return replace(x, value=self.values.squeeze_excite(path, x, hidden, act, on))
+        return replace(x, value=self.values.squeeze_excite(path, x, hidden, act, on), pending=False)
 
     def global_pool(self, x: Feature, kind: str = "pool") -> Feature:
         """Mean over the map; of a vector, the vector itself (some releases pool twice, and their counts show it).

@@ -41,8 +41,7 @@ def _backward(names: tuple[str, ...], saved: tuple[Array, Array], ct: Array):
     for name, gate in zip(names, gates, strict=True):
         value, pull = jax.vjp(ACTIVATIONS[name], x)
         slopes.append(gate * pull(ct)[0])
-        # Channel by channel first: a sum along the innermost axis is scalar code on CPU.
-        of_gates.append(jnp.sum(jnp.sum(ct * value, tuple(range(x.ndim - 1)))))
+        of_gates.append(jnp.sum(ct * value))
     return functools.reduce(operator.add, slopes), jnp.stack(of_gates)
 
 

@@ -108,15 +108,13 @@ class Forward:
     def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, groups, bias) -> Array:
         shape = (x.width // groups, y.width)
         w = self._mixed_kernel(path, kernel, shape)
-        if x.pending and groups == 1:  # groups have fixed widths: nothing to mask
-            w = w * self._mask(x.channels, x.width)[:, None]
-        out = self._spatial(
-            lambda v, w: P.conv(v, w, stride, padding.max(), groups),
-            x,
-            y,
-            w,
-            pixelwise=kernel.max() == 1 and stride == 1,
-        )
+        masked = x.pending and groups == 1 and not x.channels.is_constant  # groups have fixed widths
+        pixelwise, pad = kernel.max() == 1 and stride == 1, padding.max()
+        if pixelwise and groups == 1 and not pad:
+            out = self._pointwise(x, w[0, 0], masked)
+        else:
+            w = w * self._mask(x.channels, x.width)[:, None] if masked else w
+            out = self._spatial(lambda v, w: P.conv(v, w, stride, pad, groups), x, y, w, pixelwise)
         return self._biased(path, out, bias)
 
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, bias) -> Array:
@@ -126,10 +124,14 @@ class Forward:
 
     def linear(self, path, x: Feature, y: Feature, bias) -> Array:
         w = self.parameters.weight(f"{path}.weight", (x.width, y.width))
-        if x.pending:
-            w = w * self._mask(x.channels, x.width)[:, None]
-        value = x.value if self.drops is None else self.drops.of_classifier(x.value, path)
-        return self._biased(path, P.pointwise(value, w), bias)
+        if self.drops is not None:
+            x = replace(x, value=self.drops.of_classifier(x.value, path))
+        return self._biased(path, self._pointwise(x, w, x.pending and not x.channels.is_constant), bias)
+
+    def _pointwise(self, x: Feature, w: Array, masked: bool) -> Array:
+        if not masked:
+            return P.pointwise(x.value, w)
+        return P.masked_pointwise(x.value, w, self._mask(x.channels, x.width))
 
     def _mixed_kernel(self, path: str, kernel: Quantity, channels: tuple[int, ...]) -> Array:
         """sum_i g_i pad(w_i) to the largest kernel, which goes with the largest padding.
@@ -238,6 +240,8 @@ class Forward:
         if not on.is_constant:
             share = self.lookup.mean(on)
             gate = 1 - share + share * gate
+        if x.pending and not x.channels.is_constant:
+            gate = gate * self._mask(x.channels, wide)
         return x.value * gate[:, None, None, :]
 
     def global_pool(self, x: Feature) -> Array:

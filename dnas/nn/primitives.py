@@ -28,6 +28,27 @@ def pointwise(x: Float[Array, "*batch I"], w: Float[Array, "I O"]) -> Float[Arra
     return (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], w.shape[-1])
 
 
+@jax.custom_vjp
+def masked_pointwise(x: Float[Array, "*batch I"], w: Float[Array, "I O"], mask: Float[Array, " I"]) -> Array:
+    """`pointwise` of x times a mask over its channels, which meets the matrix: that has no pixels."""
+    return pointwise(x, w * mask[:, None])
+
+
+def _masked_forward(x: Array, w: Array, mask: Array):
+    return masked_pointwise(x, w, mask), (x, w, mask)
+
+
+def _masked_backward(saved: tuple[Array, Array, Array], ct: Array):
+    # The masked matrix is not kept: the mask meets the product with the matrix as it is.
+    x, w, mask = saved
+    d_x = pointwise(ct, w.T) * mask
+    d_w = x.reshape(-1, x.shape[-1]).T @ ct.reshape(-1, ct.shape[-1])
+    return d_x, d_w * mask[:, None], jnp.sum(d_w * w, -1)
+
+
+masked_pointwise.defvjp(_masked_forward, _masked_backward)
+
+
 def conv(x: Map, w: Float[Array, "k k I O"], stride: int, padding: int, groups: int = 1) -> Map:
     """Convolution with equal padding on all sides."""
     if w.shape[0] == 1 and padding == 0 and groups <= FEW_GROUPS:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dnas.nn.gates import Layout, Theta, entropy
@@ -26,8 +27,8 @@ from dnas.search.settings import Settings
 class Temperature(NamedTuple):
     """What the schedule says, and what the rule of the floor looks at."""
 
-    scheduled: Float[Array, ""]
-    left: Float[Array, ""]
+    scheduled: Float[Array, ""] | np.float32
+    left: Float[Array, ""] | np.float32
     """Share of the search that is left."""
 
 

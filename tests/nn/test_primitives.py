@@ -58,6 +58,15 @@ def test_pointwise_forms_are_the_convolution(stride):
     np.testing.assert_allclose(P.conv(x, w, stride, 0), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_masked_pointwise_and_gradients():
+    """Against the product with the masked matrix, differentiated by jax."""
+    x, w, mask, ct = random(2, 4, 4, 5), random(5, 3), jnp.linspace(0, 1, 5), random(2, 4, 4, 3)
+    y, pull = jax.vjp(P.masked_pointwise, x, w, mask)
+    expected, expected_pull = jax.vjp(lambda x, w, mask: P.pointwise(x * mask, w), x, w, mask)
+    for found, wanted in zip((y, *pull(ct)), (expected, *expected_pull(ct)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def pixels(side: int) -> np.ndarray:
     weights = np.random.default_rng(side).uniform(0, 1, (side, side))
     weights[0, 0] = 0  # on no grid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import optax
 import pytest
 
+from dnas.architecture import architecture
 from dnas.catalogue import load_space
 from dnas.nn import primitives as P
+from dnas.nn.activations import ACTIVATIONS, mixed
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.mixing import mix_grids
 from dnas.nn.packing import Packing
@@ -164,3 +167,34 @@ def test_low_memory_on_a_whole_space():
     ratio = step(space, **modes).over(step(space, **modes, low_memory=True))
     print(ratio)
     assert ratio.temp >= 1.8 and ratio.flops >= 0.7, ratio
+
+
+@pytest.mark.slow
+def test_all_choices_against_the_plain_largest_network():
+    """fbnetv2 at one resolution and without skips: a path for all options costs little more than the largest."""
+    data = copy.deepcopy(load_space("fbnetv2").document.data)
+    data["input"]["resolution"] = max(data["input"]["resolution"]["choices"])
+    data["templates"] = {name: template["one_of"][0] for name, template in data["templates"].items()}
+    space = at_input(space_from_data(data, "choices"), channels=1, classes=10, side=64)
+    plain = architecture(space, {c.name: len(c) - 1 for c in space.choices}).network
+    ratio = step(space).over(step(plain))
+    print(ratio)
+    assert ratio.flops <= 1.08 and ratio.temp <= 1.4, ratio
+
+
+def test_a_mixture_of_activations_keeps_its_input_alone():
+    """Between two matrix products; by itself jax would keep a map of each option."""
+    x, w, v, gates = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((4096, 64), (64, 256), (256, 64), (2,)))
+    hidden = 4096 * 256 * 4
+
+    def memory(mix) -> float:
+        def loss(w, v, gates, x):
+            for _ in range(4):
+                x = mix(x @ w, gates) @ v
+            return jnp.sum(x)
+
+        return figures(jax.jit(jax.grad(loss, (0, 1, 2))).lower(w, v, gates, x).compile()).temp
+
+    one = memory(lambda x, gates: ACTIVATIONS["hswish"](x) * gates[0])
+    both = memory(functools.partial(mixed, ("relu", "hswish")))
+    assert both <= one + 2 * hidden

@@ -1,0 +1,53 @@
+"""The README's table of figures comes from the JSON of the benchmarks, and says what that says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = ROOT / "experiments" / "bench" / "all.py"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    sys.path.insert(0, str(ALL.parent))
+    import all as module
+
+    yield module
+    sys.path.remove(str(ALL.parent))
+
+
+def test_every_figure_of_the_table_is_measured_by_its_part(bench):
+    assert {row.part for row in bench.ROWS} == set(bench.PARTS)
+    found = json.loads(bench.RESULTS.read_text())
+    missing = [(row.part, name) for row in bench.ROWS for name in row.figures if name not in found.get(row.part, {})]
+    assert not [part for part, _ in missing if part in found], missing
+
+
+def test_table_holds_what_was_measured_and_leaves_out_what_was_not(bench):
+    found = {
+        "step64": {"time_over_plain": None, "flops_over_plain": 1.0745, "memory_over_plain": 1.3},
+        "compile": {"cold_s": None, "second_s": None},
+    }
+    lines = bench.table(found).splitlines()
+    assert lines[2:] == [f"| {bench.ROWS[0].check} | 1.25, 1.08, 1.40 | -, 1.07, 1.30 |"]
+
+
+def test_only_the_text_between_the_markers_changes(bench):
+    text = f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n"
+    assert bench.filled(text, "| new |") == f"before\n{bench.BEGIN}\n| new |\n{bench.END}\nafter\n"
+
+
+def test_readme_shows_the_figures_of_the_file(bench):
+    text = bench.README.read_text()
+    assert bench.filled(text, bench.table(json.loads(bench.RESULTS.read_text()))) == text
+
+
+def test_an_unknown_part_is_one_line_and_code_2():
+    done = subprocess.run([sys.executable, ALL, "--parts", "nothing"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nothing" in done.stderr
