@@ -77,6 +77,17 @@ def test_the_baseline_is_as_wide_as_the_budget_allows(study, budget):
     assert 0.9 * budget <= macs <= budget
 
 
+@pytest.mark.parametrize("budget", [1e6, 2e6, 4e6, 8e6])
+def test_the_space_reaches_beyond_the_baseline(study, budget):
+    """Its narrowest network keeps every block and the budget; stage by stage its widths enclose the baseline's."""
+    space = load_space("fashion")
+    assert count(architecture(space, {c.name: 0 for c in space.choices}).network)["macs"] <= budget
+    widths = [int(w) for w in study.width_scaled(space, budget)["name"].split("-")[1:]]
+    for stage, width in zip((2, 3, 4), widths, strict=True):
+        (options,) = {c.options for c in space.choices if c.name == f"trunk.{stage}.0.out"}
+        assert min(options) <= width + 2 and width <= max(options), "widths of the baseline are even, not of the space"
+
+
 def test_figures_of_a_group(study):
     found = study.summary([0.90, 0.92, 0.94])
     assert found == {
@@ -113,7 +124,7 @@ def test_a_study_in_miniature_and_its_continuation(tmp_path):
         write_idx(data / f"{stem}-labels-idx1-ubyte", labels)
     command = [
         sys.executable, ROOT / "experiments" / "fashion.py", "--data", data, "--out", tmp_path / "out", "--budgets",
-        "1", "--seeds", "1", "--random", "2", "--search-epochs", "0.3", "--epochs", "2",
+        "1", "--seeds", "1", "--random", "2", "--search-epochs", "0.3", "--epochs", "2", "--jobs", "2",
     ]  # fmt: skip
     subprocess.run(command, check=True, cwd=ROOT)
     table = (tmp_path / "out" / "table.md").read_text()

@@ -72,7 +72,7 @@ class DistanceBias(nn.Module):
         heads = scores.shape[1]
         table = self.param("table", nn.initializers.zeros, (heads, self.keys, self.keys))
         apart = abs(self.stride * jnp.arange(self.queries)[:, None] - jnp.arange(self.keys))
-        bias = table[:, apart[:, None, :, None], apart[None, :, None, :]]
+        bias = jnp.asarray(table)[:, apart[:, None, :, None], apart[None, :, None, :]]
         return scores + bias.reshape(heads, *scores.shape[2:])
 
 '''
