@@ -2,9 +2,9 @@
 
 What XLA keeps for the backward pass is what some operator reads again and cannot compute while it reads: results of
 products and convolutions (for the gradient of the norm after them), of activations and of squeeze-excite (for that of
-the next product), of sums between branches and of pools; of a mixture of activations every option's (for the gates'
-gradient); and a norm's result where a product reads it. Elsewhere norms, masks and scales are computed where they are
-read. Masks that are folded into weights make a copy of them. While an operator's gradient is computed, the cotangents
+the next product), of sums between branches and of pools; and a norm's result where a product or a mixture of
+activations reads it. Elsewhere norms, masks and scales are computed where they are read. Masks that are folded into the
+weights of a convolution make a copy of them. While an operator's gradient is computed, the cotangents
 of its result and of its input are there too.
 
 A pass is a row of segments, each with what it keeps from the forward pass on until its own gradient, and what its
@@ -106,19 +106,21 @@ class _Kept:
     def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, groups, bias) -> bool:
         if kernel.max() > 1 or stride > 1:
             self._grids(x, y)
-        return self._product(x, y, kernel.max() ** 2 * x.width * y.width // groups)
+        pointwise = kernel.max() == 1 and stride == 1
+        return self._product(x, y, kernel.max() ** 2 * x.width * y.width // groups, copied=not pointwise)
 
     def linear(self, path, x: Feature, y: Feature, bias) -> bool:
         return self._product(x, y, x.width * y.width)
 
-    def _product(self, x: Feature, y: Feature, weights: int) -> bool:
+    def _product(self, x: Feature, y: Feature, weights: int, copied: bool = False) -> bool:
+        """`copied`: where the mask of the input is folded into the weights, there is a copy of them."""
         self.weights += weights
         operand = 0 if x.value or id(x) in self._read else _size(x)
         self._read[id(x)] = x
-        masked = x.pending and not x.channels.is_constant
+        masked = copied and x.pending and not x.channels.is_constant
         return self._note(_size(y) + operand, _size(y), _size(x), weights=weights * masked)
 
-    def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, *_: Any) -> bool:
+    def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, bias) -> bool:
         self.weights += kernel.max() ** 2 * x.width
         self._grids(x, y)
         return self._note(_size(y), _size(y), _size(x))
@@ -140,7 +142,7 @@ class _Kept:
 
     # Elementwise ----------------------------------------------------------------------------------------------------
 
-    def batch_norm(self, path, x: Feature, masked: bool, start: float) -> bool:
+    def batch_norm(self, path, x: Feature, masked: bool, start: float, switched: bool) -> bool:
         return False
 
     def mask(self, x: Feature) -> bool:
@@ -148,7 +150,7 @@ class _Kept:
 
     def activation(self, x: Feature, act: Quantity) -> bool:
         options = len(act.values())
-        return self._note(_size(x) * (1 + options * (options > 1)), _size(x), _size(x))
+        return self._note(_size(x) * (1 + (options > 1)), _size(x), _size(x))
 
     def layer_norm(self, path, x: Feature) -> bool:
         return self._note(_size(x), _size(x), _size(x))

@@ -46,7 +46,7 @@ def none_acted() -> Acted:
 def floored(layout: Layout, theta: Theta, t: Temperature, s: Settings) -> tuple[Float[Array, ""], Array]:
     """The temperature, and whether the floor holds it up."""
     if not layout.choices:
-        return t.scheduled, jnp.asarray(False)
+        return jnp.asarray(t.scheduled), jnp.asarray(False)
     spread = jnp.mean(jax.lax.stop_gradient(entropy(layout, theta)))
     early = (spread < s.early * t.left) & (t.scheduled < s.temperature_floor)
     return jnp.where(early, s.temperature_floor, t.scheduled), early
