@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dnas.network import Feature, Network, Scores
 from dnas.space.quantity import Quantity
@@ -175,11 +175,12 @@ class _Kept:
     def global_pool(self, x: Feature) -> bool:
         return True
 
-    def average_pool(self, x: Feature, y: Feature, *_: Any) -> bool:
+    def average_pool(self, x: Feature, y: Feature, kernel: Quantity, stride, padding) -> bool:
+        return self.upsample(x, y)
+
+    def upsample(self, x: Feature, y: Feature) -> bool:
         self._grids(x, y)
         return self._note(_size(y), _size(y), _size(x))
-
-    upsample = average_pool
 
     def attention_scores(self, q: Feature, k: Feature, s: Scores) -> bool:
         return self._note(_scores(s), _scores(s), _size(q), _size(k))
