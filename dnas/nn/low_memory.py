@@ -40,7 +40,8 @@ class LowMemory(Forward):
         own = [self.parameters.under(path) for path in _paths(node)]
         weights = {name: leaf for part in own for name, leaf in part.weights.items()}
         before = {name: leaf for part in own for name, leaf in part.statistics.items()}
-        value, statistics = run_again(run, self.inputs(x), weights, before)
+        found: Any = run_again(run, self.inputs(x), weights, before)
+        value, statistics = found
         self.noted(statistics)
         return replace(sizes, value=value)
 

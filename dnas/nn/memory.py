@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dnas.network import Feature, Network, Scores
 from dnas.space.quantity import Quantity
@@ -118,7 +118,7 @@ class _Kept:
         masked = x.pending and not x.channels.is_constant
         return self._note(_size(y) + operand, _size(y), _size(x), weights=weights * masked)
 
-    def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, *_: Any) -> bool:
+    def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, bias) -> bool:
         self.weights += kernel.max() ** 2 * x.width
         self._grids(x, y)
         return self._note(_size(y), _size(y), _size(x))
@@ -128,7 +128,7 @@ class _Kept:
         options = 1 if x.side is None else len(x.side.values())
         paths = self.mode.resolution_paths
         if options > 1 and paths is not None and paths < options:
-            self._note(paths * _size(x))
+            self._note(paths * _size(x), 3 * _size(x), 4 * _size(y))
         elif options > 1:
             self._note(0, 3 * _size(x), 3 * _size(y))
 
@@ -173,11 +173,13 @@ class _Kept:
     def global_pool(self, x: Feature) -> bool:
         return True
 
-    def average_pool(self, x: Feature, y: Feature, *_: Any) -> bool:
+    def average_pool(self, x: Feature, y: Feature, kernel: Quantity, stride, padding) -> bool:
         self._grids(x, y)
         return self._note(_size(y), _size(y), _size(x))
 
-    upsample = average_pool
+    def upsample(self, x: Feature, y: Feature) -> bool:
+        self._grids(x, y)
+        return self._note(_size(y), _size(y), _size(x))
 
     def attention_scores(self, q: Feature, k: Feature, s: Scores) -> bool:
         return self._note(_scores(s), _scores(s), _size(q), _size(k))

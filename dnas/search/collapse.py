@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dnas.nn.gates import Layout, Theta, entropy
@@ -26,8 +27,8 @@ from dnas.search.settings import Settings
 class Temperature(NamedTuple):
     """What the schedule says, and what the rule of the floor looks at."""
 
-    scheduled: Float[Array, ""]
-    left: Float[Array, ""]
+    scheduled: Float[Array, ""] | np.float32
+    left: Float[Array, ""] | np.float32
     """Share of the search that is left."""
 
 
@@ -45,7 +46,7 @@ def none_acted() -> Acted:
 def floored(layout: Layout, theta: Theta, t: Temperature, s: Settings) -> tuple[Float[Array, ""], Array]:
     """The temperature, and whether the floor holds it up."""
     if not layout.choices:
-        return t.scheduled, jnp.asarray(False)
+        return jnp.asarray(t.scheduled), jnp.asarray(False)
     spread = jnp.mean(jax.lax.stop_gradient(entropy(layout, theta)))
     early = (spread < s.early * t.left) & (t.scheduled < s.temperature_floor)
     return jnp.where(early, s.temperature_floor, t.scheduled), early
