@@ -130,7 +130,7 @@ class _Kept:
         options = 1 if x.side is None else len(x.side.values())
         paths = self.mode.resolution_paths
         if options > 1 and paths is not None and paths < options:
-            self._note(paths * _size(x))
+            self._note(paths * _size(x), 3 * _size(x), 4 * _size(y))
         elif options > 1:
             self._note(0, 3 * _size(x), 3 * _size(y))
 

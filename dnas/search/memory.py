@@ -22,8 +22,6 @@ FLOAT = 4
 """Bytes of a number."""
 LEAST_BATCH = 4
 """A step on fewer images says little of a norm's moments."""
-PARAMETER_COPIES = 2
-"""Of the parameters, within a program that learns."""
 
 
 class Memory(NamedTuple):
@@ -52,10 +50,10 @@ def estimate(problem: Problem) -> Memory:
     image = problem.dataset.side**2 * problem.dataset.channels
     learn = FLOAT * backward_floats(space, mode, s.batch_size) + s.batch_size * image
     assess = FLOAT * forward_floats(space, mode, s.assess_batch) + s.assess_batch * image
-    # Arguments and gradient; within the program each parameter's own gradient before they are joined, masked weights.
+    # Parameters, their gradient, and each one's own part of it before they are joined.
     return Memory(
-        learn + 2 * (params + statistics) + PARAMETER_COPIES * params,
-        assess + params + 2 * statistics + params,
+        learn + 3 * params + 2 * statistics,
+        assess + 2 * params + 2 * statistics,
         params + (2 * params + statistics),
     )
 
