@@ -1,4 +1,4 @@
-"""Tasks on which a part of a network is useless for a reason that can be proved, and chains that must drop it first."""
+"""Tasks of which a network needs one part and not another, and chains that must drop the latter first."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ def two_gates() -> Any:
 def two_attentions() -> Any:
     """Attention before and after the only operator that sees more than one pixel, the later one the larger saving.
 
-    Everything but attention sees single pixels, or windows of 3x3 pixels after the convolution; the later attention
-    alone compares what stands far apart once stripes have a direction.
+    Without the later one, what is not global sees windows of at most 5 pixels (the convolution, and the depthwise one
+    inside the earlier attention), as many as the gap allows. The earlier one could be put to use in principle, since it
+    knows distances; that it is not needed, and that the later one is, the accuracies without either say.
     """
     block = {"kernel": 1, "attention": {"choices": [False, True]}, "heads": 2, "key_width": 4, "layer_scale": 0.5}
     data = {
