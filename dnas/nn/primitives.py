@@ -141,29 +141,12 @@ def distance_bias(table: Float[Array, "heads R R"], queries: int, stride: int) -
 
 def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:
     """Mean and variance a channel over all other axes; `weights` (adding up to 1) weigh the pixels of a map."""
-    return _even_moments(x) if weights is None else _weighted_moments(x, weights)
-
-
-@jax.custom_vjp
-def _even_moments(x: Float[Array, "*batch C"]) -> tuple[Array, Array]:
+    if weights is not None:
+        return _weighted_moments(x, weights)
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes)
     # A shift by the mean before squaring: mean of squares minus squared mean cancels where |mean| >> std.
     return mean, jnp.mean(jnp.square(x - mean), axes)
-
-
-def _even_forward(x: Array):
-    mean, variance = _even_moments(x)
-    return (mean, variance), (x, mean)
-
-
-def _even_backward(saved: tuple[Array, Array], cts: tuple[Array, Array]):
-    x, mean = saved
-    # The variance's path through the mean adds nothing: deviations add up to zero.
-    return ((cts[0] + 2 * (x - mean) * cts[1]) * (x.shape[-1] / x.size),)
-
-
-_even_moments.defvjp(_even_forward, _even_backward)
 
 
 @jax.custom_vjp
@@ -189,7 +172,7 @@ def _moments_forward(x: Map, weights: Array):
 def _moments_backward(saved: tuple[Map, Array, Array, tuple[Array, Array]], cts: tuple[Array, Array]):
     x, weights, mean, (first, second) = saved
     d_mean, d_variance = cts
-    # As above: weighted deviations add up to zero.
+    # The variance's path through the mean adds nothing: weighted deviations add up to zero.
     d_x = (weights / x.shape[0])[:, :, None] * (d_mean + 2 * (x - mean) * d_variance)
     return d_x, jnp.sum(first * d_mean + second * d_variance, -1) / x.shape[0]
 

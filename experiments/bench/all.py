@@ -110,7 +110,7 @@ def main(args: Arguments) -> None:
     for name in args.parts:
         if name not in PARTS:
             raise InputError("--parts", "unknown", found=name, accepted=", ".join(PARTS))
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found = recorded()
     for name in args.parts:
         made = provenance()
         machine = {key: made[key] for key in ("date", "platform", "device", "versions")}
@@ -126,8 +126,15 @@ def main(args: Arguments) -> None:
         write_atomic(README, filled(text, table(found)))
 
 
+def recorded() -> dict[str, dict[str, Any]]:
+    """What was measured so far, part by part."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown; rows of which nothing was measured are left out, and a dash stands for a figure that was not."""
+    if not found:
+        return "Nothing was measured yet."
     lines = ["| figure | asked | reached |", "|---|---|---|"]
     for row in ROWS:
         values = [found.get(row.part, {}).get(name) for name in row.figures]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ def bench():
 
 def test_every_figure_of_the_table_is_measured_by_its_part(bench):
     assert {row.part for row in bench.ROWS} == set(bench.PARTS)
-    found = json.loads(bench.RESULTS.read_text())
+    found = bench.recorded()
     missing = [(row.part, name) for row in bench.ROWS for name in row.figures if name not in found.get(row.part, {})]
     assert not [part for part, _ in missing if part in found], missing
 
@@ -45,7 +44,7 @@ def test_only_the_text_between_the_markers_changes(bench):
 
 def test_readme_shows_the_figures_of_the_file(bench):
     text = bench.README.read_text()
-    assert bench.filled(text, bench.table(json.loads(bench.RESULTS.read_text()))) == text
+    assert bench.filled(text, bench.table(bench.recorded())) == text
 
 
 def test_an_unknown_part_is_one_line_and_code_2():

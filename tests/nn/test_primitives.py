@@ -132,19 +132,6 @@ def test_mixed_activations_and_gradients(names):
         np.testing.assert_array_equal(mixed(names, x, corner), ACTIVATIONS[names[n]](x))
 
 
-def test_gradient_of_moments():
-    """Written out by hand; against automatic differentiation of the definition."""
-    x, d_mean, d_variance = random(3, 4, 4, 2), random(2), random(2, seed=1)
-
-    def total(moments, x):
-        mean, variance = moments(x)
-        return jnp.sum(mean * d_mean + variance * d_variance)
-
-    found = jax.grad(functools.partial(total, lambda x: P.moments(x, None)))(x)
-    expected = jax.grad(functools.partial(total, lambda x: (jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2)))))(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-
-
 def test_gradient_of_weighted_moments():
     """Written out by hand; against automatic differentiation of the definition, with weights that add up to 1."""
     x, d_mean, d_variance = random(3, 4, 4, 2), random(2), random(2, seed=1)
