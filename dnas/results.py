@@ -87,7 +87,7 @@ def preprocessing_of(result: Result, dataset: Dataset) -> Preprocessing:
     if dataset.channels not in (1, channels):
         raise InputError(
             f"data {dataset.name}", f"images of {dataset.channels} channels for a network of {channels} "
-            f"({result.space.source})", accepted=f"1 or {channels} channels",
+            f"({result.space.source})", accepted="1 channel" if channels == 1 else f"1 or {channels} channels",
         )  # fmt: skip
     if dataset.classes != result.network.classes:
         raise InputError(

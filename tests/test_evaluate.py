@@ -161,7 +161,7 @@ def test_errors_are_one_line_naming_file_and_cause(small, capsys, tmp_path):
     assert "data five" in error and "5 classes for a network of 3" in error and "small.yaml" in error
     write_data(small / "colour.npz", channels=3)
     error = refused(capsys, arch, "--weights", file, "--data", str(small / "colour.npz"))
-    assert "data colour" in error and "3 channels for a network of 1" in error
+    assert "data colour" in error and "3 channels for a network of 1" in error and "(accepted: 1 channel)" in error
     (small / "wider.yaml").write_text(NETWORK.replace("out: 4", "out: 5"))
     wider = read_space(small / "wider.yaml")
     weights.save(small / "wider.safetensors", wider, init(wider, jax.random.key(0)))
@@ -189,7 +189,9 @@ def test_unreadable_images_are_named_and_counted(small, capsys, tmp_path):
     file.write_text(NETWORK.replace("channels: 1", "channels: 3"))
     weights.save(small / "c.safetensors", read_space(file), init(read_space(file), jax.random.key(0)))
     argv = [str(file), "--weights", str(small / "c.safetensors"), "--data", str(tmp_path / "images")]
-    assert "1 of 13 images cannot be read: test/b/bad.png" in refused(capsys, *argv)
+    error = refused(capsys, *argv)
+    assert "1 of 13 images cannot be read: test/b/bad.png (cannot identify image file it)" in error
+    assert "--skip-bad" in error
     assert evaluate(*argv, "--skip-bad") == 0
     shown = capsys.readouterr().out
     assert "1 images cannot be read and were left out: test/b/bad.png" in shown and "6 test images" in shown

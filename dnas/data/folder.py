@@ -81,7 +81,9 @@ def load_folder(root: Path, name: str, seed: int, *, skip_bad: bool = False, res
         pairs.append((images, labels))
     if bad and not skip_bad:
         shown = ", ".join(f"{file} ({reason})" for file, reason in bad[:3]) + (", ..." if len(bad) > 3 else "")
-        raise InputError(where, f"{len(bad)} of {count} images cannot be read: {shown}; repair, remove or skip them")
+        raise InputError(
+            where, f"{len(bad)} of {count} images cannot be read: {shown}; repair or remove them, or --skip-bad"
+        )
     skipped = [file for file, _ in bad]
     if len(pairs[0][0]) == 0:
         raise InputError(where, "none of the training images can be read")
@@ -99,7 +101,7 @@ def decode(pillow: Any, files: Sequence[Path], side: int) -> tuple[np.ndarray, d
         except MemoryError:
             raise
         except Exception as error:  # Pillow's decoders fail in many ways on damaged files; each is that file's fault
-            return " ".join(str(error).replace(str(files[index]), "").split())[:120] or type(error).__name__
+            return " ".join(str(error).replace(repr(str(files[index])), "it").split())[:120] or type(error).__name__
         return None
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
