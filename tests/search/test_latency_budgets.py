@@ -17,6 +17,7 @@ from dnas.errors import InputError
 from dnas.nn.gates import Gates, probabilities
 from dnas.search.__main__ import Arguments, main
 from dnas.search.budget import parse_budget
+from dnas.search.collapse import Temperature
 from dnas.search.learn import kept
 from dnas.search.problem import make_problem
 from dnas.search.settings import Settings
@@ -80,11 +81,17 @@ def problem(*budgets: str, **settings):
     return make_problem(space, [parse_budget(b) for b in budgets], load(None, seed=0), Settings(**settings), 0)
 
 
+def drawn(made, theta) -> Gates:
+    """The gates of one draw, at temperature 1 and the end of the search."""
+    heat = Temperature(jnp.float32(1), jnp.float32(0))
+    return _draw(made)(theta, jax.random.key(3), jnp.int32(5), heat)[0]
+
+
 @pytest.mark.parametrize("paths", [0, 1, 2])
 def test_latency_is_read_at_the_gates_that_the_network_runs_under(paths):
     made = problem("6ms@pixel3", paths=paths)
     theta = jnp.asarray(np.random.default_rng(0).normal(size=made.layout.shape), jnp.float32)
-    gates = _draw(made)(theta, jax.random.key(3), jnp.int32(5), jnp.float32(1.0))
+    gates = drawn(made, theta)
     values = np.asarray(gates.values, np.float64)
     np.testing.assert_allclose(values.sum(1), 1, rtol=1e-5)
     assert set(np.count_nonzero(values > 1e-6, axis=1)) == ({paths} if paths else {9})
@@ -100,21 +107,20 @@ def test_latency_is_read_at_the_gates_that_the_network_runs_under(paths):
 def test_gradient_of_the_drawn_latency(paths):
     """One path: the soft gates' gradient, of the draw; two: that of the kept pair's distribution."""
     made = problem("6ms@pixel3", paths=paths)
-    layout, key = made.layout, jax.random.key(3)
+    layout = made.layout
     theta = jnp.asarray(np.random.default_rng(0).normal(size=layout.shape), jnp.float32)
-    draw = _draw(made)
-    soft = _draw(problem("6ms@pixel3", paths=0))
+    soft = problem("6ms@pixel3", paths=0)
 
-    def latency(theta, draw=draw):
-        return made.expected(draw(theta, key, jnp.int32(5), jnp.float32(1.0)))[0]
+    def latency(theta):
+        return made.expected(drawn(made, theta))[0]
 
     gradient = jax.grad(latency)(theta)
     if paths == 1:
         times = jax.grad(lambda v: made.expected(Gates(v, layout))[0])(probabilities(layout, theta).values)
-        _, pull = jax.vjp(lambda t: soft(t, key, jnp.int32(5), jnp.float32(1.0)).values, theta)
+        _, pull = jax.vjp(lambda t: drawn(soft, t).values, theta)
         np.testing.assert_allclose(gradient, pull(times)[0], rtol=1e-4, atol=1e-5)
         return
-    running = draw(theta, key, jnp.int32(5), jnp.float32(1.0)).values > 0
+    running = drawn(made, theta).values > 0
     np.testing.assert_allclose(jnp.where(running, 0, gradient), 0, atol=1e-6)
     for row, column in np.argwhere(np.asarray(running))[:10]:
         difference = latency(theta.at[row, column].add(0.01)) - latency(theta.at[row, column].add(-0.01))
