@@ -121,8 +121,11 @@ def read_document(path: Path) -> Document:
         data = None if node is None else _plain(node, (), lines, shown)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
+        place = f"{shown}:{mark.line + 1}" if mark else shown
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{shown}:{mark.line + 1}" if mark else shown, f"not YAML: {problem}") from error
+        if "nesting depth" in problem:  # the parser's own limit, of newer versions, which it meets while reading ahead
+            raise InputError(place, f"nested deeper than {MAX_DEPTH}") from error
+        raise InputError(place, f"not YAML: {problem}") from error
     return Document(shown, data, lines)
 
 

@@ -87,11 +87,23 @@ def test_mix_and_all_gradients(options, kernel, stride, dense, paths, divided):
     y, pull = jax.vjp(functools.partial(value, mix), x, w, jnp.asarray(gate))
     expected, expected_pull = jax.vjp(functools.partial(value, naive), x, w, jnp.asarray(gate))
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    # A gate's gradient is that of the sum less that of its divisor: of 500 and 500 there may be left 0.2.
+    held = naive_terms(x, w, gate, sides, stride, kernel, ct) if divided else 0.0
     for name, a, b in zip(("x", "w", "gate"), pull(ct), expected_pull(ct), strict=True):
-        if paths and name == "gate":
-            # The loss that leaves options out tells nothing of them.
-            a, b = a[gate > 0], b[gate > 0]
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max()), err_msg=name)
+        least = 1e-4 * float(jnp.abs(b).max())
+        if name == "gate":
+            least = max(least, 5e-6 * held)
+            if paths:
+                # The loss that leaves options out tells nothing of them.
+                a, b = a[gate > 0], b[gate > 0]
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=least, err_msg=name)
+
+
+def naive_terms(x, w, gate, sides, stride, kernel, ct) -> float:
+    """The largest gradient of a gate with the divisor held."""
+    share = share_of(jnp.asarray(gate), sides)
+    held = jax.vjp(lambda g: naive(x, w, g, sides, share, stride, kernel // 2), jnp.asarray(gate))[1](ct)[0]
+    return float(jnp.abs(held).max())
 
 
 @settings(max_examples=15)
