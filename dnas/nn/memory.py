@@ -39,6 +39,8 @@ class Mode:
     paths: int | None = None
     resolution_paths: int | None = None
     low_memory: bool = False
+    backward: bool = True
+    """Whether anything is kept at all."""
 
 
 def backward_floats(space: Space, mode: Mode, images: int) -> int:
@@ -46,20 +48,22 @@ def backward_floats(space: Space, mode: Mode, images: int) -> int:
 
     Every choice counts with its largest option, for that is what is compiled.
     """
-    return _most(_walked(space.nodes, _input(space), mode, images).segments)
+    return _most(_walked(space.nodes, _input(space), mode, images).segments, mode)
 
 
 def forward_floats(space: Space, mode: Mode, images: int) -> int:
     """Most floats that a forward pass holds at once beside the parameters."""
-    segments = _walked(space.nodes, _input(space), replace(mode, low_memory=False), images).segments
-    return max(segment.working for segment in segments)
+    mode = replace(mode, low_memory=False, backward=False)
+    return _most(_walked(space.nodes, _input(space), mode, images).segments, mode)
 
 
 def _input(space: Space) -> Feature:
     return Feature(True, Quantity.constant(space.channels), space.resolution)
 
 
-def _most(segments: Sequence[Segment]) -> int:
+def _most(segments: Sequence[Segment], mode: Mode) -> int:
+    if not mode.backward:
+        return max((segment.working for segment in segments), default=0)
     kept, most = 0, 0
     for segment in segments:
         kept += segment.kept
@@ -95,7 +99,8 @@ class _Kept:
         else:
             return None
         inside = [_walked(part, x, replace(mode, low_memory=False), self.images) for part in alone]
-        most = max(_most(part.segments) + WEIGHTS_AGAIN * part.weights for part in inside)
+        again = WEIGHTS_AGAIN if mode.backward else 1
+        most = max(_most(part.segments, mode) + again * part.weights for part in inside)
         y = replace(Network().walk([node], x), value=True)
         self.weights += sum(part.weights for part in inside)
         self.segments.append(Segment(self.images * _size(x), most + self.images * _size(y)))
@@ -123,7 +128,8 @@ class _Kept:
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, bias) -> bool:
         self.weights += kernel.max() ** 2 * x.width
         self._grids(x, y)
-        return self._note(_size(y), _size(y), _size(x))
+        padded = x.width * (x.side.max() + kernel.max() - 1) ** 2
+        return self._note(_size(y), _size(y), _size(x), *([] if self.mode.backward else [padded]))
 
     def _grids(self, x: Feature, y: Feature) -> None:
         """Where the resolution is sampled, the pixels of each one's grid are kept; all of them are taken in turn."""
