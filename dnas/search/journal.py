@@ -114,9 +114,11 @@ class Journal:
 
 
 def _rounded(value: Any) -> Any:
-    if isinstance(value, str | dict | bool | int):
+    """A value as its row holds it: the same before a checkpoint (arrays) and after it (plain values)."""
+    if isinstance(value, str | dict):
         return value
-    return np.asarray(value, np.float64).round(6).tolist()
+    array = np.asarray(value)
+    return (array.astype(np.float64).round(6) if array.dtype.kind == "f" else array).tolist()
 
 
 def _refuse_nan(row: dict[str, Any]) -> None:

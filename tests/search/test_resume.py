@@ -11,10 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dnas.cli import call, parse
 from dnas.search.__main__ import Arguments, main
+from dnas.search.journal import Journal
 
 SPACE = """
 name: short
@@ -174,3 +176,13 @@ def test_a_signal_does_not_wait_for_an_evaluation(call_number, tmp_path, monkeyp
     assert "continued after step" in capsys.readouterr().out
     for name in RESULT:
         assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_value_is_written_alike_before_a_checkpoint_and_after_it():
+    """A boolean was written as 0.0 by an uninterrupted run, and as false after a resume."""
+    journal = Journal(None, {})
+    for value in (np.bool_(False), np.int32(7), np.float32(0.1234567891), np.array([1.5, 2.25], np.float32)):
+        restored = json.loads(json.dumps(np.asarray(value).tolist()))
+        journal.note({"step": 1, "value": value})
+        journal.note({"step": 1, "value": restored})
+        assert journal.rows[-1] == journal.rows[-2]
