@@ -1,8 +1,9 @@
-"""Activations, and a mixture of them whose gradient keeps its input alone."""
+"""Activations and mixtures of them, whose gradients keep their input alone."""
 
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable
 
@@ -10,13 +11,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+
+def _gelu(x: Float[Array, "*batch C"]) -> Array:
+    """x Phi(x). The compiler has one rational function for erf; for erfc, which jax.nn.gelu calls, it computes several
+    and keeps the parts of each in memory."""
+    return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
+_PLAIN: dict[str, Callable[[Array], Array]] = {
     "none": lambda x: x,
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
     "hswish": jax.nn.hard_swish,
     "swish": jax.nn.swish,
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": _gelu,
     "hsigmoid": jax.nn.hard_sigmoid,
     "sigmoid": jax.nn.sigmoid,
 }
@@ -25,7 +33,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def mixed(names: tuple[str, ...], x: Float[Array, "*batch C"], gates: Float[Array, " options"]) -> Array:
     """sum_i g_i act_i(x)."""
-    return functools.reduce(operator.add, [gate * ACTIVATIONS[n](x) for n, gate in zip(names, gates, strict=True)])
+    return functools.reduce(operator.add, [gate * _PLAIN[n](x) for n, gate in zip(names, gates, strict=True)])
 
 
 def _forward(names: tuple[str, ...], x: Array, gates: Array):
@@ -34,15 +42,28 @@ def _forward(names: tuple[str, ...], x: Array, gates: Array):
 
 def _backward(names: tuple[str, ...], saved: tuple[Array, Array], ct: Array):
     """Everything again from x: differentiated by itself, the sum would keep a map or two of each option."""
-    x, gates = saved
-    # Always x, which the compiler cannot know: it would find act_i(x) in the forward pass and keep them from there on.
-    x = jnp.where(ct.ravel()[0] > jnp.inf, 0, x)
+    x, gates = _anew(saved[0], ct), saved[1]
     slopes, of_gates = [], []
     for name, gate in zip(names, gates, strict=True):
-        value, pull = jax.vjp(ACTIVATIONS[name], x)
+        value, pull = jax.vjp(_PLAIN[name], x)
         slopes.append(gate * pull(ct)[0])
         of_gates.append(jnp.sum(ct * value))
     return functools.reduce(operator.add, slopes), jnp.stack(of_gates)
 
 
 mixed.defvjp(_forward, _backward)
+
+
+def _anew(x: Array, ct: Array) -> Array:
+    """Always x, which the compiler cannot know: it would find act_i(x) in the forward pass and keep them from there."""
+    return jnp.where(ct.ravel()[0] > jnp.inf, 0, x)
+
+
+def _keeping_input(act: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The same function; differentiated as it is, an exponential and an error function keep two maps more."""
+    lean = jax.custom_vjp(act)
+    lean.defvjp(lambda x: (act(x), x), lambda x, ct: jax.vjp(act, _anew(x, ct))[1](ct))
+    return lean
+
+
+ACTIVATIONS = _PLAIN | {name: _keeping_input(_PLAIN[name]) for name in ("swish", "gelu")}

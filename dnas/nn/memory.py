@@ -112,24 +112,26 @@ class _Kept:
         if kernel.max() > 1 or stride > 1:
             self._grids(x, y)
         pointwise = kernel.max() == 1 and stride == 1
-        return self._product(x, y, kernel.max() ** 2 * x.width * y.width // groups, copied=not pointwise)
+        return self._product(x, y, kernel.max() ** 2 * x.width * y.width // groups, copied=not pointwise, bias=bias)
 
     def linear(self, path, x: Feature, y: Feature, bias) -> bool:
         return self._product(x, y, x.width * y.width)
 
-    def _product(self, x: Feature, y: Feature, weights: int, copied: bool = False) -> bool:
-        """`copied`: where the mask of the input is folded into the weights, there is a copy of them."""
+    def _product(self, x: Feature, y: Feature, weights: int, copied: bool = False, bias: bool = False) -> bool:
+        """`copied`: where the mask of the input is folded into the weights, there is a copy of them. A convolution's
+        result lies there with its bias and without, both read by the norm after it."""
         self.weights += weights
         operand = 0 if x.value or id(x) in self._read else _size(x)
         self._read[id(x)] = x
         masked = copied and x.pending and not x.channels.is_constant
-        return self._note(_size(y) + operand, _size(y), _size(x), weights=weights * masked)
+        return self._note((1 + bias) * _size(y) + operand, _size(y), _size(x), weights=weights * masked)
 
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, bias) -> bool:
         self.weights += kernel.max() ** 2 * x.width
         self._grids(x, y)
         padded = x.width * (x.side.max() + kernel.max() - 1) ** 2
-        return self._note(_size(y), _size(y), _size(x), *([] if self.mode.backward else [padded]))
+        alone = [] if self.mode.backward else [padded, bias * _size(y)]
+        return self._note(_size(y), _size(y), _size(x), *alone)
 
     def _grids(self, x: Feature, y: Feature) -> None:
         """Where the resolution is sampled, the pixels of each one's grid are kept; all of them are taken in turn."""
@@ -155,8 +157,8 @@ class _Kept:
         return x.value and x.channels.is_constant
 
     def activation(self, x: Feature, act: Quantity) -> bool:
-        options = len(act.values())
-        return self._note(_size(x) * (1 + (options > 1)), _size(x), _size(x))
+        several, parts = len(act.values()) > 1, "gelu" in act.values()
+        return self._note(_size(x) * (1 + (several or parts)), _size(x), _size(x))
 
     def layer_norm(self, path, x: Feature) -> bool:
         return self._note(_size(x), _size(x), _size(x))
