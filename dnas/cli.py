@@ -40,6 +40,9 @@ def parse(arguments: type[Arguments], argv: list[str] | None = None) -> Argument
         return read_arguments(arguments, argv, f"python -m {name}")
     except UserError as error:
         sys.exit(_tell(str(error)))
+    except BrokenPipeError:  # help that nobody reads to its end
+        _close_stdout()
+        sys.exit(0)
 
 
 def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:

@@ -78,7 +78,8 @@ def main() -> None:
     options["data"] = Path(args.data).name
     if results.setdefault("options", options) != options:
         sys.exit(f"{out}/results.json was made with other options: {results['options']}; name another --out")
-    left = [part for part in parts(args.budgets, args.seeds, args.random) if part.name not in results["parts"]]
+    wanted = [part for part in parts(args.budgets, args.seeds, args.random) if part.group in args.groups]
+    left = [part for part in wanted if part.name not in results["parts"]]
     with ThreadPoolExecutor(args.jobs) as pool:  # each part is processes of its own
         for part, row in pool.map(lambda part: (part, run_part(part, args)), left):
             results["parts"][part.name] = row
@@ -96,6 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--budgets", type=float, nargs="+", default=[1, 2, 4], help="in MFLOPs (multiply-adds)")
     parser.add_argument("--seeds", type=int, default=3, help="searches, and trainings of the baseline, a budget")
     parser.add_argument("--random", type=int, default=8, help="random networks a budget")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these; the rest can follow")
     parser.add_argument("--search-epochs", type=float, default=1.0)
     parser.add_argument("--recipe", default="quick")
     parser.add_argument("--epochs", type=float, default=16.0)

@@ -133,9 +133,10 @@ def test_exit_codes(error, code, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_closed_pipe_is_quiet():
+@pytest.mark.parametrize("arguments", ["dnas.count fbnetv3_g --json", "dnas.search --help"])
+def test_closed_pipe_is_quiet(arguments):
     done = subprocess.run(
-        f"{sys.executable} -m dnas.count fbnetv3_g --json | head -c 5", shell=True, capture_output=True, text=True,
+        f"{sys.executable} -m {arguments} | head -c 5", shell=True, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60,
     )  # fmt: skip
     assert done.stderr == ""

@@ -30,14 +30,19 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.jit, static_argnums=(0,))
 def mixed(names: tuple[str, ...], x: Float[Array, "*batch C"], gates: Float[Array, " options"]) -> Array:
     """sum_i g_i act_i(x)."""
+    return _mixed(names, x, gates)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _mixed(names: tuple[str, ...], x: Array, gates: Array) -> Array:
     return functools.reduce(operator.add, [gate * _PLAIN[n](x) for n, gate in zip(names, gates, strict=True)])
 
 
 def _forward(names: tuple[str, ...], x: Array, gates: Array):
-    return mixed(names, x, gates), (x, gates)
+    return _mixed(names, x, gates), (x, gates)
 
 
 def _backward(names: tuple[str, ...], saved: tuple[Array, Array], ct: Array):
@@ -51,7 +56,7 @@ def _backward(names: tuple[str, ...], saved: tuple[Array, Array], ct: Array):
     return functools.reduce(operator.add, slopes), jnp.stack(of_gates)
 
 
-mixed.defvjp(_forward, _backward)
+_mixed.defvjp(_forward, _backward)
 
 
 def _anew(x: Array, ct: Array) -> Array:

@@ -114,12 +114,12 @@ class Forward:
             out = self._pointwise(x, w[0, 0], masked)
         else:
             w = w * self._mask(x.channels, x.width)[:, None] if masked else w
-            out = self._spatial(lambda v, w: P.conv(v, w, stride, pad, groups), x, y, w, pixelwise)
+            out = self._spatial(P.Spatial(P.conv, stride, pad, groups), x, y, w, pixelwise)
         return self._biased(path, out, bias)
 
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, bias) -> Array:
         w = self._mixed_kernel(path, kernel, (x.width,))
-        out = self._spatial(lambda v, w: P.depthwise(v, w, stride, padding.max()), x, y, w)
+        out = self._spatial(P.Spatial(P.depthwise, stride, padding.max()), x, y, w)
         return self._biased(path, out, bias)
 
     def linear(self, path, x: Feature, y: Feature, bias) -> Array:
@@ -190,8 +190,7 @@ class Forward:
             scale, shift = (
                 v + self._of_width(f"{path}.{k}", x, masked) for k, v in (("scale", scale), ("shift", shift))
             )
-        factor = scale * jax.lax.rsqrt(variance + NORM_EPSILON)
-        return x.value * factor + (shift - centre * factor)
+        return P.normalised(x.value, centre, variance, scale, shift, NORM_EPSILON)
 
     def _of_width(self, path: str, x: Feature, masked: bool) -> Array:
         """What each width adds to a parameter that all share: sum_w P(w) d_w, masked for w where the norm masks.
@@ -258,11 +257,11 @@ class Forward:
         return functools.reduce(operator.add, mixed)
 
     def _pooled(self, x: Feature, y: Feature, kernel: int, stride: int, padding: int) -> Array:
-        return self._spatial(lambda v, w: w * P.average_pool(v, kernel, stride, padding), x, y, jnp.ones(()))
+        return self._spatial(P.Spatial(P.scaled_pool, kernel, stride, padding), x, y, jnp.ones(()))
 
     def upsample(self, x: Feature, y: Feature) -> Array:
         factor = y.side.max() // x.side.max()  # type: ignore[union-attr]
-        return self._spatial(lambda v, w: w * P.upsample(v, factor), x, y, jnp.ones(()))
+        return self._spatial(P.Spatial(P.scaled_upsample, factor), x, y, jnp.ones(()))
 
     def combine(self, parts: Sequence[tuple[float, Feature]]) -> Array:
         terms = [x.value if factor == 1 else factor * x.value for factor, x in parts]

@@ -25,7 +25,7 @@ from dnas.nn.grids import pixel_index, pixel_source
 from dnas.nn.primitives import Map
 
 Operator = Callable[[Map, Array], Map]
-"""F(x, w), linear in either."""
+"""F(x, w), linear in either. Layers whose operators are equal, and maps of one shape, are traced once."""
 Sides = tuple[int, int]
 """An option's side of the input and of the output."""
 
@@ -47,8 +47,8 @@ def mix_grids(
     inverse = jnp.ones((out_full, out_full)) if share is None else _inverse(share)
     if paths is not None and paths < len(pairs):
         largest, chosen = lax.top_k(jnp.stack(weights), paths)
-        return _sum_over_paths(apply, x, jnp.multiply.outer(largest, w), inverse, _Moves.of(pairs, chosen))
-    return _sum_over_grids(apply, pairs, x, tuple(w * g for g in weights), inverse)
+        return _sampled(apply, x, jnp.multiply.outer(largest, w), inverse, _Moves.of(pairs, chosen))
+    return _mixed(apply, pairs, x, tuple(w * g for g in weights), inverse)
 
 
 def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:
@@ -60,6 +60,11 @@ def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:
 def _inverse_gradient(y: Map, inverse: Array, ct: Map) -> Array:
     """Of inverse * total, without the total: y = inverse * total is at hand."""
     return jnp.sum(ct * y, axis=(0, 3)) * jnp.where(inverse > 0, 1 / jnp.where(inverse > 0, inverse, 1), 0)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _mixed(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array) -> Map:
+    return _sum_over_grids(apply, pairs, x, ws, inverse)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -155,6 +160,11 @@ class _Moves(NamedTuple):
             [pixel_index(b, out_full, out_full) for _, b in pairs],
         )
         return _Moves(*(jnp.asarray(np.stack(tables))[chosen] for tables in (*into, *out)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sampled(apply: Operator, x: Map, ws: Float[Array, "paths ..."], inverse: Array, moves: _Moves) -> Map:
+    return _sum_over_paths(apply, x, ws, inverse, moves)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -58,6 +58,9 @@ class Packing:
 
 
 def _join(parts: list[Array]) -> Array:
+    if not any(isinstance(part, jax.core.Tracer) for part in parts):
+        # Outside a program each shape that is flattened would be a compile of its own.
+        return jnp.asarray(np.concatenate([np.ravel(part) for part in parts]))
     # The barrier keeps XLA from fusing every producer into one giant concatenation.
     return jnp.concatenate([jnp.ravel(part) for part in jax.lax.optimization_barrier(parts)])
 

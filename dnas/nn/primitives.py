@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,22 @@ from dnas.nn.backends import by_backend
 from dnas.nn.depthwise import shifted
 
 Map = Float[Array, "N H W C"]
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """An operator on a map and weights with all else given; equal ones share one trace (`dnas.nn.mixing`)."""
+
+    form: Callable[..., Map]
+    arguments: tuple[int, ...]
+
+    def __init__(self, form: Callable[..., Map], *arguments: int):
+        object.__setattr__(self, "form", form)
+        object.__setattr__(self, "arguments", arguments)
+
+    def __call__(self, x: Map, w: Array) -> Map:
+        return self.form(x, w, *self.arguments)
+
 
 FEW_GROUPS = 8
 """Up to so many groups a 1x1 convolution is a matrix product each."""
@@ -61,6 +79,7 @@ def conv(x: Map, w: Float[Array, "k k I O"], stride: int, padding: int, groups: 
     )  # fmt: skip
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Map:
     """One k x k kernel a channel."""
     return by_backend(
@@ -78,6 +97,11 @@ def average_pool(x: Map, kernel: int, stride: int, padding: int) -> Map:
     return _window_sums(x, kernel, stride, padding) / _window_sums(jnp.asarray(inside), kernel, stride, padding)
 
 
+def scaled_pool(x: Map, w: Float[Array, ""], kernel: int, stride: int, padding: int) -> Map:
+    """w times the average pool: linear in either, as a mixture over grids needs it."""
+    return w * average_pool(x, kernel, stride, padding)
+
+
 def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> Map:
     for axis in (1, 2):
         edges = [(padding, padding) if a == axis else (0, 0) for a in range(4)]
@@ -92,6 +116,11 @@ def upsample(x: Map, factor: int) -> Map:
     """Bilinear interpolation to `factor` times the side, pixels as areas; beyond the centres of edge pixels, theirs."""
     weights = jnp.asarray(interpolation(x.shape[1], factor))
     return jnp.einsum("nhwc,Hh,Ww->nHWc", x, weights, weights, precision="highest")
+
+
+def scaled_upsample(x: Map, w: Float[Array, ""], factor: int) -> Map:
+    """w times the enlarged map: linear in either."""
+    return w * upsample(x, factor)
 
 
 def interpolation(side: int, factor: int) -> Float[np.ndarray, "out side"]:
@@ -139,6 +168,7 @@ def distance_bias(table: Float[Array, "heads R R"], queries: int, stride: int) -
     return bias.reshape(heads, queries * queries, side * side)
 
 
+@jax.jit
 def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) -> tuple[Array, Array]:
     """Mean and variance a channel over all other axes; `weights` (adding up to 1) weigh the pixels of a map."""
     if weights is not None:
@@ -147,6 +177,13 @@ def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) ->
     mean = jnp.mean(x, axes)
     # A shift by the mean before squaring: mean of squares minus squared mean cancels where |mean| >> std.
     return mean, jnp.mean(jnp.square(x - mean), axes)
+
+
+@functools.partial(jax.jit, static_argnums=5)
+def normalised(x: Float[Array, "*batch C"], mean: Array, variance: Array, scale: Array, shift: Array, epsilon: float):
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift, as one factor and one summand a channel."""
+    factor = scale * lax.rsqrt(variance + epsilon)
+    return x * factor + (shift - mean * factor)
 
 
 @jax.custom_vjp
