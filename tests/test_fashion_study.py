@@ -77,14 +77,14 @@ def test_the_baseline_is_as_wide_as_the_budget_allows(study, budget):
     assert 0.9 * budget <= macs <= budget
 
 
-@pytest.mark.parametrize("budget", [1e6, 2e6, 4e6, 8e6])
+@pytest.mark.parametrize("budget", [1e6, 2e6, 4e6])
 def test_the_space_reaches_beyond_the_baseline(study, budget):
     """Its narrowest network keeps every block and the budget; stage by stage its widths enclose the baseline's."""
     space = load_space("fashion")
     assert count(architecture(space, {c.name: 0 for c in space.choices}).network)["macs"] <= budget
     widths = [int(w) for w in study.width_scaled(space, budget)["name"].split("-")[1:]]
-    for stage, width in zip((2, 3, 4), widths, strict=True):
-        (options,) = {c.options for c in space.choices if c.name == f"trunk.{stage}.0.out"}
+    for stage, width in zip(("c1", "c2", "c3"), widths, strict=True):
+        (options,) = {c.options for c in space.choices if c.name == stage}
         assert min(options) <= width + 2 and width <= max(options), "widths of the baseline are even, not of the space"
 
 
