@@ -74,7 +74,7 @@ def main() -> None:
     args = _arguments()
     out = args.out
     results = json.loads((out / "results.json").read_text()) if (out / "results.json").is_file() else {"parts": {}}
-    options = {name: getattr(args, name) for name in ("space", "search_epochs", "recipe", "epochs", "data")}
+    options = {name: getattr(args, name) for name in ("space", "search_epochs", "theta_lr", "recipe", "epochs", "data")}
     options["data"] = Path(args.data).name
     if results.setdefault("options", options) != options:
         sys.exit(f"{out}/results.json was made with other options: {results['options']}; name another --out")
@@ -99,8 +99,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--random", type=int, default=8, help="random networks a budget")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these; the rest can follow")
     parser.add_argument("--search-epochs", type=float, default=1.0)
-    parser.add_argument("--recipe", default="quick")
-    parser.add_argument("--epochs", type=float, default=16.0)
+    parser.add_argument("--theta-lr", type=float, default=0.04, help="of the searches")
+    parser.add_argument("--recipe", default="fashion")
+    parser.add_argument("--epochs", type=float, default=10.0)
     parser.add_argument("--jobs", type=int, default=1, help="parts at a time; above 1 each takes one core")
     return parser.parse_args()
 
@@ -138,7 +139,7 @@ def found(part: Part, args: argparse.Namespace) -> Path:
     if not (out / "provenance.json").is_file():  # written last
         _command(
             args.jobs, "dnas.search", args.space, "--budget", f"{part.budget:g}MFLOPs", "--data", args.data, "--seed",
-            str(part.number), "--epochs", f"{args.search_epochs:g}", "--out", str(out),
+            str(part.number), "--epochs", f"{args.search_epochs:g}", "--theta-lr", f"{args.theta_lr:g}", "--out", str(out),
         )  # fmt: skip
     return out / "architecture.json"
 
