@@ -139,7 +139,8 @@ def found(part: Part, args: argparse.Namespace) -> Path:
     if not (out / "provenance.json").is_file():  # written last
         _command(
             args.jobs, "dnas.search", args.space, "--budget", f"{part.budget:g}MFLOPs", "--data", args.data, "--seed",
-            str(part.number), "--epochs", f"{args.search_epochs:g}", "--theta-lr", f"{args.theta_lr:g}", "--out", str(out),
+            str(part.number), "--epochs", f"{args.search_epochs:g}", "--theta-lr", f"{args.theta_lr:g}",
+            "--out", str(out),
         )  # fmt: skip
     return out / "architecture.json"
 
