@@ -105,12 +105,15 @@ def _codes(table: np.ndarray) -> np.ndarray:
 
 
 def _first_equal(before: np.ndarray, stated: np.ndarray) -> np.ndarray:
-    """Along the first axis: the first index that agrees in both tables."""
+    """Along the first axis: the first index that agrees in both tables, of integers from 0 and from -1."""
+    both = before * (int(stated.max()) + 2) + stated + 1
+    order = np.argsort(both, axis=0, kind="stable")  # equal ones side by side, the first of them in front
+    rows = np.arange(len(both)).reshape(-1, *[1] * (both.ndim - 1))
+    ordered = np.take_along_axis(both, order, 0)
+    opens = np.concatenate([np.ones_like(ordered[:1], bool), ordered[1:] != ordered[:-1]])
+    front = np.maximum.accumulate(np.where(opens, rows, 0), axis=0)
     after = np.empty_like(before)
-    for k in range(len(before)):
-        after[k] = k
-        for j in range(k - 1, -1, -1):
-            after[k] = np.where((before[j] == before[k]) & (stated[j] == stated[k]), j, after[k])
+    np.put_along_axis(after, order, np.take_along_axis(order, front, 0), 0)
     return after
 
 
