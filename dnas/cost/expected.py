@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dnas.cost.factors import factored
 from dnas.cost.ledger import Cost
 from dnas.nn.gates import Gates, Layout
 from dnas.space.quantity import Quantity
@@ -63,37 +64,14 @@ class ExpectedCosts:
     """`expected(gates)` is the mean of each cost, [costs], under independent gates."""
 
     def __init__(self, costs: Sequence[Cost], layout: Layout):
-        factors: dict[tuple, int] = {}
-        unique: list[Quantity] = []
-        rows: list[list[int]] = []
-        self.coefficients: list[float] = []
-        self.owner: list[int] = []
-        for owner, cost in enumerate(costs):
-            for product in cost:
-                coefficient, row = 1.0, []
-                for factor in product.factors:
-                    if factor.is_constant:
-                        coefficient *= float(factor.value)
-                        continue
-                    key = (factor.over, factor.table.tobytes())
-                    if key not in factors:
-                        factors[key] = len(unique)
-                        unique.append(factor)
-                    row.append(factors[key])
-                rows.append(row)
-                self.coefficients.append(coefficient)
-                self.owner.append(owner)
-        self.costs = len(costs)
-        self.means = StackedMeans(unique, layout)
-        width = max((len(r) for r in rows), default=0)
-        # One more entry, always 1, fills up short products.
-        self.index = np.array([[*r, *[len(unique)] * (width - len(r))] for r in rows], int).reshape(len(rows), width)
+        factors, self.coefficients, owner, self.terms = factored(costs)
+        self.means = StackedMeans(factors, layout)
+        self.sums = np.zeros((len(costs), len(owner)), np.float32)
+        self.sums[owner, np.arange(len(owner))] = 1
 
     def __call__(self, gates: Gates) -> Float[Array, " costs"]:
         means = jnp.concatenate([self.means(gates), jnp.ones(1)])
         values = jnp.asarray(self.coefficients, jnp.float32)
-        for column in self.index.T:
+        for column in self.terms.T:
             values = values * means[column]
-        sums = np.zeros((self.costs, len(self.owner)), np.float32)
-        sums[self.owner, np.arange(len(self.owner))] = 1
-        return jnp.matmul(sums, values, precision="highest")
+        return jnp.matmul(self.sums, values, precision="highest")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dnas.cost.factors import factored
 from dnas.cost.ledger import Cost
 from dnas.solve.elimination import elimination_order
 from dnas.space.quantity import Assignment, Choice, Quantity
@@ -21,31 +22,9 @@ class Costs:
     """`costs(options)` [n, costs]: sums of products, exact where they are integers below 2^53."""
 
     def __init__(self, costs: Sequence[Cost], choices: Sequence[Choice]):
-        column = {c.name: n for n, c in enumerate(choices)}
-        factors: dict[tuple, int] = {}
-        tables: list[Quantity] = []
-        rows: list[list[int]] = []
+        factors, self.coefficients, self.owner, self.terms = factored(costs)
         self.count = len(costs)
-        self.coefficients, self.owner = [], []
-        for owner, cost in enumerate(costs):
-            for product in cost:
-                coefficient, row = 1.0, []
-                for factor in product.factors:
-                    if factor.is_constant:
-                        coefficient *= float(factor.value)
-                        continue
-                    key = (factor.over, factor.table.dtype.str, factor.table.tobytes())
-                    if key not in factors:
-                        factors[key] = len(tables)
-                        tables.append(factor)
-                    row.append(factors[key])
-                rows.append(row)
-                self.coefficients.append(coefficient)
-                self.owner.append(owner)
-        width = max((len(r) for r in rows), default=0)
-        # One more factor, always 1, fills up short products.
-        self.terms = np.array([[*r, *[len(tables)] * (width - len(r))] for r in rows], int).reshape(len(rows), width)
-        self._index(tables, column)
+        self._index(factors, {c.name: n for n, c in enumerate(choices)})
 
     def _index(self, tables: Sequence[Quantity], column: Mapping[str, int]) -> None:
         """All tables as one vector, and for each where it begins and how far a step of each of its choices goes."""
@@ -64,12 +43,12 @@ class Costs:
         for columns, strides in zip(self.columns.T, self.strides.T, strict=True):
             at = at + options[:, columns] * strides
         factors = np.concatenate([self.values[at], np.ones((len(options), 1))], axis=1)
-        values = np.broadcast_to(np.array(self.coefficients), (len(options), len(self.owner)))
+        values = np.broadcast_to(self.coefficients, (len(options), len(self.owner)))
         for term in self.terms.T:
             values = values * factors[:, term]
         result = np.zeros((len(options), self.count))
         for owner in range(self.count):
-            result[:, owner] = values[:, np.equal(self.owner, owner)].sum(axis=1)
+            result[:, owner] = values[:, self.owner == owner].sum(axis=1)
         return result
 
 

@@ -129,6 +129,7 @@ class _Kept:
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, bias) -> bool:
         self.weights += kernel.max() ** 2 * x.width
         self._grids(x, y)
+        assert x.side is not None
         padded = x.width * (x.side.max() + kernel.max() - 1) ** 2
         alone = [] if self.mode.backward else [padded, bias * _size(y)]
         return self._note(_size(y), _size(y), _size(x), *alone)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from dnas.nn.supernet import Variables, abstract_variables
@@ -58,7 +59,7 @@ class Packing:
 
 
 def _join(parts: list[Array]) -> Array:
-    if not any(isinstance(part, jax.core.Tracer) for part in parts):
+    if not any(isinstance(part, Tracer) for part in parts):
         # Outside a program each shape that is flattened would be a compile of its own.
         return jnp.asarray(np.concatenate([np.ravel(part) for part in parts]))
     # The barrier keeps XLA from fusing every producer into one giant concatenation.

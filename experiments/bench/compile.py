@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rounds import told
+
 from dnas.cli import run
 
 
@@ -36,12 +38,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
-    found = compiled(args) if args.child else measured(args)
-    if args.json or args.child:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:>20}  {value}")
+    told(compiled(args) if args.child else measured(args), args.json or args.child)
 
 
 def measured(args: Arguments) -> dict[str, Any]:

@@ -8,12 +8,11 @@ network needs, forward and twice that backward, two FLOPs a multiply-add: the sa
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rounds import Asked, interleaved, ratio, workers
+from rounds import Asked, interleaved, ratio, told, workers
 
 from dnas.cli import run
 
@@ -30,12 +29,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
-    found = measured(args)
-    if args.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:>35}  {value}")
+    told(measured(args), args.json)
 
 
 def measured(args: Arguments) -> dict[str, Any]:

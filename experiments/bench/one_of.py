@@ -8,11 +8,10 @@ The space is FBNetV1's with one layer a stage (`--whole` for all 22, whose soft 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from rounds import Asked, interleaved, ratio, workers
+from rounds import Asked, interleaved, ratio, told, workers
 
 from dnas.cli import run
 
@@ -31,12 +30,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
-    found = measured(args)
-    if args.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:>35}  {value}")
+    told(measured(args), args.json)
 
 
 def measured(args: Arguments) -> dict[str, Any]:

@@ -10,11 +10,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from rounds import Asked, interleaved, ratio, workers
+from rounds import Asked, interleaved, ratio, told, workers
 
 from dnas.cli import run
 
@@ -34,12 +33,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
-    found = measured(args)
-    if args.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:>45}  {value}")
+    told(measured(args), args.json)
 
 
 def measured(args: Arguments) -> dict[str, Any]:

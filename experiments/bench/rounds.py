@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,3 +107,12 @@ def ratio(name: str, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
         return {name: None, f"{name}_quartiles": None}
     low, middle, high = np.quantile(a / b, [0.25, 0.5, 0.75])
     return {name: round(float(middle), 4), f"{name}_quartiles": [round(float(low), 4), round(float(high), 4)]}
+
+
+def told(found: Mapping[str, Any], as_json: bool) -> None:
+    """Prints a benchmark's figures: one JSON object, or a line each."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:>45}  {value}")

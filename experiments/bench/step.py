@@ -17,12 +17,11 @@ A quiet machine is needed for the times; `--rounds 0` gives the other figures al
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from rounds import Asked, Worker, interleaved, ratio, workers
+from rounds import Asked, Worker, interleaved, ratio, told, workers
 
 from dnas.backend import huge_pages_are_asked_for
 from dnas.cli import run
@@ -51,12 +50,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
-    found = measured(args)
-    if args.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:>45}  {value}")
+    told(measured(args), args.json)
 
 
 def measured(args: Arguments) -> dict[str, Any]:
