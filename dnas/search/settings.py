@@ -71,7 +71,7 @@ class Settings:
     fill: float = 0.97
     """Least share of a budget that the result uses; 0 asks for upper limits alone."""
 
-    settle: float = 0.2
+    settle: float = 0.3
     """Share of the run, at its end, in which the weights learn under the derived network's own gates."""
 
     rank_by: Literal["accuracy", "loss"] = "accuracy"
@@ -141,8 +141,8 @@ PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=1.0, temperature_end=0.2, norm_batches=4, check_images=200,
-        multiplier_lr=0.5, warm_up=0.1, quick_compile=True, rank_images=100, rank_norm_batches=1, rankings=6, samples=8,
-        population=4, generations=2, parents=2,
+        multiplier_lr=0.5, warm_up=0.1, settle=0.2, quick_compile=True, rank_images=100, rank_norm_batches=1,
+        rankings=6, samples=8, population=4, generations=2, parents=2,
     ),
     "quick": Settings(),
     "paper": Settings(
