@@ -49,5 +49,8 @@ def factored(costs: Sequence[Cost]) -> Factored:
     longest = max((len(row) for row in rows), default=0)
     filled = [[*row, *[len(factors)] * (longest - len(row))] for row in rows]
     return Factored(
-        factors, np.array(coefficients, np.float64), np.array(owners, int), np.array(filled, int).reshape(-1, longest)
+        factors,
+        np.array(coefficients, np.float64),
+        np.array(owners, int),
+        np.array(filled, int).reshape(len(rows), longest),
     )
