@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from dnas.cli import console as plain_console
 from dnas.cli import short
+from dnas.progress import Update, progress
 
 if TYPE_CHECKING:
     from dnas.search.problem import Problem
@@ -91,16 +91,10 @@ class Console:
         self.out.print(f"profile written to {folder}; open it in TensorBoard or at ui.perfetto.dev")
 
     @contextmanager
-    def progress(self, steps: int) -> Iterator[_Steps]:
-        columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[line]}"),
-        )  # fmt: skip
-        if not self.out.is_terminal:
-            yield _Lines(self.out, steps)
-            return
-        with Progress(*columns, console=self.out) as bar:
-            yield _Bar(bar, bar.add_task("searching", total=steps, line=""))
+    def progress(self, steps: int, done: int = 0) -> Iterator[_Steps]:
+        """`done` steps were made by a former run."""
+        with progress(self.out, steps, "searching", done) as show:
+            yield _Steps(self.out, show)
 
     def closing(self, found: Found, out: Path | None) -> None:
         """The network, layer by layer, its costs against the budgets, accuracies, warnings, files."""
@@ -157,39 +151,15 @@ class Console:
 
 
 class _Steps:
-    """Shows the state of a run."""
+    """What a search shows as it steps."""
 
-    def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
-        raise AssertionError
-
-
-class _Bar(_Steps):
-    def __init__(self, bar: Progress, task: Any):
-        self.bar, self.task = bar, task
-
-    def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
-        for text in _chain(line, problem):
-            self.bar.console.print(text)
-        self.bar.update(self.task, completed=step, line=_summary(line, problem))
-
-
-class _Lines(_Steps):
-    """One line every tenth of the run, where there is no terminal to draw on."""
-
-    def __init__(self, out: Any, steps: int):
-        import time
-
-        self.out, self.steps, self.next, self.clock, self.began = out, steps, 0, time.monotonic, time.monotonic()
+    def __init__(self, out: Any, show: Update):
+        self.out, self.show = out, show
 
     def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
         for text in _chain(line, problem):
             self.out.print(text)
-        if step < self.next and step < self.steps:
-            return
-        self.next = step + max(1, self.steps // 10)
-        spent = self.clock() - self.began
-        left = spent / step * (self.steps - step)
-        self.out.print(f"step {step}/{self.steps}  {spent:.0f} s, {left:.0f} s left  {_summary(line, problem)}")
+        self.show(step, _summary(line, problem))
 
 
 def _chain(line: dict[str, Any], problem: Problem) -> list[str]:

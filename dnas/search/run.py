@@ -140,7 +140,7 @@ def advance(
     every, done = max(1, strategy.steps // ROWS), 0
     if behind:
         console.continued(behind, strategy.steps)
-    with console.progress(strategy.steps) as progress, _profiled(options.profile, console) as profile:
+    with console.progress(strategy.steps, behind) as progress, _profiled(options.profile, console) as profile:
         for phase in strategy.phases:
             if done + phase.steps <= behind:
                 done += phase.steps
