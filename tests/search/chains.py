@@ -50,7 +50,7 @@ def two_attentions() -> Any:
     inside the earlier attention), as many as the gap allows. The earlier one could be put to use in principle, since it
     knows distances; that it is not needed, and that the later one is, the accuracies without either say.
     """
-    block = {"kernel": 1, "attention": {"choices": [False, True]}, "heads": 2, "key_width": 4, "layer_scale": 0.5}
+    block = {"kernel": 1, "attention": {"choices": [False, True]}, "heads": 1, "key_width": 4, "layer_scale": 0.5}
     data = {
         "name": "attentions",
         "input": {"channels": 1, "classes": 2, "resolution": 12},
@@ -81,7 +81,7 @@ TASKS = {
         synthetic.needs_late_global_statistic, two_gates(), "0.0035Mparams", "trunk.1.se", "trunk.2.se",
     ),
     "attention": Task(
-        lambda seed: synthetic.needs_late_global_statistic(seed, side=12, gap=4), two_attentions(), "0.0135Mparams",
+        lambda seed: synthetic.needs_late_global_statistic(seed, side=12, gap=4), two_attentions(), "0.012Mparams",
         "trunk.1.attention", "trunk.3.attention",
     ),
 }  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from dnas.errors import Stopped
 from dnas.export.extras import unusable
 from dnas.network import shapes
 from dnas.search import strategies
-from dnas.search.actions import Actions, extreme, free_choices, path_choices
+from dnas.search.actions import Actions, Reachable, extreme, free_choices, path_choices
 from dnas.search.budget import parse_budget
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
@@ -26,6 +28,8 @@ from dnas.search.journal import Journal
 from dnas.search.problem import Problem, make_problem
 from dnas.search.run import Options, advance, identity
 from dnas.search.settings import with_overrides
+from dnas.search.strategies import slimming
+from dnas.search.strategy import State
 from dnas.space.read import read_space
 
 from .test_search import search
@@ -238,16 +242,34 @@ head: [{pool: {}}, {linear: {out: $classes}}]
 
 
 def test_a_block_is_replaced_or_removed_and_a_tied_width_moves_everywhere(tmp_path):
-    file = tmp_path / "ordered.yaml"
-    file.write_text(ORDERED)
-    space = read_space(file)
-    problem = make_problem(space, [parse_budget("0.3MFLOPs")], load(None), with_overrides("smoke"), 0)
-    actions = Actions(problem)
-    frontier = actions.frontier(extreme(problem, "max"))
-    moves = [(r.action.choice, space.choice(r.action.choice).options[r.action.after]) for r in frontier]
-    assert moves == [
+    problem = ordered(tmp_path)
+    assert moves(problem, Actions(problem).frontier(extreme(problem, "max"))) == [
         ("w", 16), ("trunk.1.one_of", "small"), ("trunk.1.one_of", "skip"), ("trunk.2.one_of", "small"),
         ("trunk.2.one_of", "skip"),
+    ]  # fmt: skip
+
+
+def ordered(folder: Path) -> Problem:
+    file = folder / "ordered.yaml"
+    file.write_text(ORDERED)
+    return make_problem(read_space(file), [parse_budget("0.3MFLOPs")], load(None), with_overrides("smoke"), 0)
+
+
+def moves(problem: Problem, reachable: Sequence[Reachable]) -> list[tuple[str, object]]:
+    return [(r.action.choice, problem.space.choice(r.action.choice).options[r.action.after]) for r in reachable]
+
+
+def test_slimming_compares_the_least_important_of_each_kind_and_the_earliest_replacement(tmp_path):
+    """Published: EfficientFormer (Li et al. 2022), section 4.2; the earliest attention is replaced."""
+    problem = ordered(tmp_path)
+    theta = np.zeros(problem.layout.shape, np.float32)
+    row = [c.name for c in problem.layout.choices].index("trunk.2.one_of")
+    theta[row] = 1.0, 0.0, 1.0  # of the second block, to replace it and to leave it out both matter less
+    state = State(SimpleNamespace(theta=jnp.asarray(theta)), {})
+    frontier = Actions(problem).frontier(extreme(problem, "max"))
+    compared = slimming.shortlist_of(problem)(state, frontier, lambda reachable: 1.0, 0.0)
+    assert moves(problem, compared) == [
+        ("w", 16), ("trunk.1.one_of", "small"), ("trunk.2.one_of", "small"), ("trunk.2.one_of", "skip"),
     ]  # fmt: skip
 
 

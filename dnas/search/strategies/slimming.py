@@ -8,8 +8,10 @@ theta's scores say which actions are compared, and accuracy lost for the cost sa
 With p = softmax(theta), the importance of a move to option t is (1 - p_t) / p_t, the odds against it: for a block among
 attention, pooling and nothing that is the published (p_3D + p_4D) / p_I. The importance of a size is the sum of the
 odds against leaving out each path whose operators it shapes: of a stage's width, the sum over the stage's blocks.
-Published are three kinds of action, the least important of each compared at a time. Here a kind is: leaving out a
-block or a part, replacing a block by another, and each field whose size is narrowed.
+Published are three kinds of action, compared one of each at a time: the least important path left out, the earliest
+attention replaced by pooling, the least important stage narrowed. Here a kind is: leaving out a block or a part,
+replacing a block by another, and each field whose size is narrowed; of each the least important action is compared, and
+of replacements the earliest beside it.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     slimming = Slimming(
         problem, programs.compare, lambda before, after: _saved(problem, before, after), start,
-        lambda state: state.arrays.weights.variables, _shortlist(problem),
+        lambda state: state.arrays.weights.variables, shortlist_of(problem),
     )  # fmt: skip
     ending = Ending(
         problem, plan, learner, programs.compare, slimming.found, lambda arrays: arrays.weights,
@@ -190,8 +192,10 @@ def _probabilities(problem: Problem, theta: Theta) -> dict[str, Float[np.ndarray
     return {c.name: named[c.name] for c in path_choices(problem)}
 
 
-def _shortlist(problem: Problem) -> Callable[..., list[Reachable]]:
-    """Of each kind the least important action, and further ones where one ranking must go further."""
+def shortlist_of(problem: Problem) -> Callable[..., list[Reachable]]:
+    """Of each kind the least important action, the earliest replacement (`frontier` has the order of the space), and
+    further ones where one ranking must go further.
+    """
     shaped, fields, smallest = shaped_paths(problem), sized_fields(problem), extreme(problem, "min")
 
     def kind_of(action: Action) -> str:
@@ -207,14 +211,14 @@ def _shortlist(problem: Problem) -> Callable[..., list[Reachable]]:
         for n, reachable in enumerate(frontier):
             action = reachable.action
             kinds.setdefault(kind_of(action), []).append((importance(action, scores, shaped), n))
-        chosen: list[int] = []
+        chosen = {min(n for _, n in kinds["replace"])} if "replace" in kinds else set()
         for actions in kinds.values():
             gone = 0.0
             actions.sort()
             for weight, n in actions:
                 if gone > wanted or (wanted == 0 and gone > 0 and weight > actions[0][0]):
                     break  # actions as unimportant as the least important one are compared too
-                chosen.append(n)
+                chosen.add(n)
                 gone += saved(frontier[n])
         return [frontier[n] for n in sorted(chosen)]
 
