@@ -95,8 +95,9 @@ def compile_comparison(
     images, labels = batch(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     return compiler(
-        comparison(problem, lanes), variables["params"], rows, statistics, np.int32(1), images, labels, switch
-    )
+        comparison(problem, lanes), variables["params"], rows, statistics, np.int32(1), images, labels, switch,
+        gives=(statistics, 0, 0),
+    )  # fmt: skip
 
 
 def rows_of(problem: Problem, assignments: Sequence[Assignment]) -> Float[np.ndarray, "rows choices options"]:

@@ -1,4 +1,9 @@
-"""Compiling a search's programs: each is traced once, and while one compiles the next is traced."""
+"""Compiling a search's programs: each is traced once, and while one compiles the next is traced.
+
+On CPU the large ones pass through their portable form (`jax.export`), which can be kept: a later start of the same
+search then reads them and traces none. They do so where nothing is kept too, so that the compiler is given the same
+text, and the search has the same result, either way.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,10 @@ from concurrent.futures import Future
 from typing import Any
 
 import jax
+from jax import export
 
 from dnas.interrupt import COMPILING
+from dnas.search.traces import Traces
 
 
 class Program:
@@ -41,18 +48,23 @@ class Compiler:
     `quick` asks XLA on CPU for less optimisation: a quarter less compile time for a step that is a little slower.
     """
 
-    def __init__(self, quick: bool = False):
+    def __init__(self, quick: bool = False, traces: Traces | None = None):
         self.began = time.monotonic()
         self.seconds = 0.0
         """From the first program asked for to the last one ready."""
         self.traced: list[str] = []
         self._programs: list[Program] = []
-        on_cpu = jax.default_backend() == "cpu"
-        self._options: dict[str, Any] = {"xla_backend_optimization_level": 1} if quick and on_cpu else {}
+        self._traces, self._on_cpu = traces, jax.default_backend() == "cpu"
+        self._options: dict[str, Any] = {"xla_backend_optimization_level": 1} if quick and self._on_cpu else {}
 
-    def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = ()) -> Program:
-        """The program of `function` for arguments like these (arrays or their shapes)."""
-        self.traced.append(getattr(function, "__name__", "program"))
+    def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = (), gives: Any = None) -> Program:
+        """The program of `function` for arguments like these (arrays or their shapes).
+
+        `gives`, for a large one: a pytree of the structure of what it returns; its leaves do not matter.
+        """
+        self.traced.append(function.__name__)
+        if gives is not None and self._on_cpu:
+            function = self._portable(function, arguments, jax.tree.structure(gives))
         lowered = jax.jit(function, donate_argnums=tuple(donate)).trace(*arguments).lower()
         future: Future[jax.stages.Compiled] = Future()
         # A daemon, not an executor's worker: Ctrl-C must not wait for the compiler.
@@ -60,6 +72,17 @@ class Compiler:
         program = Program(future)
         self._programs.append(program)
         return program
+
+    def _portable(self, function: Callable, arguments: Sequence[Any], gives: Any) -> Callable:
+        """`function` by its portable form, read where it was kept, else traced."""
+        leaves, takes = jax.tree.flatten(arguments)
+        kept = self._traces and self._traces.read(function.__name__, leaves)
+        if kept is None:
+            kept = _exported(function, leaves, takes, gives)
+            if self._traces:
+                self._traces.write(function.__name__, leaves, kept)
+        call = export.deserialize(bytearray(kept)).call
+        return _renamed(lambda *new: jax.tree.unflatten(gives, call(*jax.tree.leaves(new))), function.__name__)
 
     def _compile(self, lowered: jax.stages.Lowered, future: Future) -> None:
         try:
@@ -75,3 +98,20 @@ class Compiler:
                 return False
         self.seconds = time.monotonic() - self.began
         return True
+
+
+def _exported(function: Callable, leaves: Sequence[Any], takes: Any, gives: Any) -> bytes:
+    def flat(*leaves: Any) -> list:
+        result = function(*jax.tree.unflatten(takes, leaves))
+        if jax.tree.structure(result) != gives:
+            raise TypeError(f"{function.__name__} returns {jax.tree.structure(result)}, not {gives}")
+        return jax.tree.leaves(result)
+
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+    return bytes(export.export(jax.jit(_renamed(flat, function.__name__)))(*shapes).serialize())
+
+
+def _renamed(function: Callable, name: str) -> Callable:
+    """Programs are known by name, in profiles and in the compiler's cache."""
+    function.__name__ = name
+    return function

@@ -17,7 +17,7 @@ from dnas.nn.gates import Gates, uniform
 from dnas.nn.packing import MATRICES, Leaves, Packing
 from dnas.nn.supernet import init
 from dnas.search.compiling import Compiler, Program
-from dnas.search.learn import Learned, PackedVariables, as_targets, learning
+from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
 from dnas.search.strategy import Metrics
@@ -111,9 +111,9 @@ def compile_learning(problem: Problem, compiler: Compiler) -> Learning:
     gates = uniform(problem.layout)
     images, labels = streams(problem)[0].at(0)
     learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
-    learned = jax.eval_shape(learn, variables, gates, images, targets)
+    learned = learned_like(variables, gates)
     return Learning(
-        compiler(learn, variables, gates, images, targets),
+        compiler(learn, variables, gates, images, targets, gives=learned),
         compiler(updating(rule), variables, opt, learned.params, learned.statistics, donate=(0, 1)),
     )
 

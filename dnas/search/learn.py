@@ -90,6 +90,11 @@ def learning(problem: Problem) -> Callable[[PackedVariables, Gates, Array, Float
     return learn
 
 
+def learned_like(variables: PackedVariables, gates: Gates) -> Learned:
+    """The structure of what `learning` returns."""
+    return Learned(0, 0, 0, variables["batch_stats"], variables["params"], gates.values)  # pyright: ignore
+
+
 def as_targets(labels: np.ndarray, classes: int) -> np.ndarray:
     """int labels [N] as float32 distributions [N, classes]."""
     return np.eye(classes, dtype=np.float32)[labels]

@@ -32,6 +32,7 @@ from dnas.search.memory import estimate
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document
 from dnas.search.strategy import Metrics, Outcome, State, Strategy
+from dnas.search.traces import traces
 
 T = TypeVar("T")
 ROWS = 100
@@ -118,10 +119,15 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
     }
 
 
+def compiler_for(problem: Problem, strategy: str) -> Compiler:
+    """The compiler of a search, which finds what another of the same, but for its seed, has traced."""
+    search = {name: value for name, value in identity(problem, strategy).items() if name != "seed"}
+    return Compiler(problem.settings.quick_compile, traces(search))
+
+
 def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], int] = lambda: 0) -> Strategy:
     """The strategy with its programs; each is traced once, and they are compiled side by side."""
-    module = strategies.load(name)
-    compiler = Compiler(problem.settings.quick_compile)
+    module, compiler = strategies.load(name), compiler_for(problem, name)
     with console.waiting("compiling"):
         programs = module.compile_programs(problem, compiler)
         while not compiler.done(0.2):

@@ -67,14 +67,14 @@ def compiled(args: Arguments) -> dict[str, Any]:
     from dnas.catalogue import load_space
     from dnas.data.load import load
     from dnas.search.budget import parse_budget
-    from dnas.search.compiling import Compiler
     from dnas.search.problem import make_problem
+    from dnas.search.run import compiler_for
     from dnas.search.settings import PRESETS
     from dnas.search.strategies import dmasking
 
     settings = PRESETS[args.preset]
     problem = make_problem(load_space(args.space), [parse_budget("200MFLOPs")], load(), settings, 0)
-    compiler = Compiler(settings.quick_compile)
+    compiler = compiler_for(problem, dmasking.NAME)
     dmasking.compile_programs(problem, compiler)
     while not compiler.done(1.0):
         pass

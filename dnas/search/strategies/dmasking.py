@@ -36,7 +36,7 @@ from dnas.search.assess import accuracies, assessed, assessment, example_argumen
 from dnas.search.collapse import Acted, Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Steps, fresh, optimizer, streams, updating
-from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learning
+from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learned_like, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
 from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
@@ -104,19 +104,21 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     gates = probabilities(problem.layout, state.theta)
     images, labels = streams(problem)[0].at(0)
     learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
-    learned = jax.eval_shape(learn, state.variables, gates, images, targets)
+    learned = learned_like(state.variables, gates)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
     heat = Temperature(real, real)
     return Programs(
-        learn=compiler(learn, state.variables, gates, images, targets),
-        assess=compiler(assessment(problem), *example_arguments(problem, state.variables, gates)),
+        learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
+        assess=compiler(
+            assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
+        ),
         draw=compiler(_draw(problem), state.theta, key, number, heat),
         update_weights=compiler(
             updating(_weights_optimizer(problem)), state.variables, state.weights_opt, learned.params,
             learned.statistics, donate=(0, 1),
         ),
         update_theta=compiler(
-            _update_theta(problem), state.theta, state.theta_opt, state.multipliers, state.acted, learned.loss,
+            _update_theta(problem), state.theta, state.theta_opt, state.multipliers, state.acted, real,
             learned.gates, key, number, heat, real, problem.limits,
         ),
     )  # fmt: skip
