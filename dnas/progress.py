@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,15 +30,22 @@ def progress(out: Any, steps: int, what: str, done: int = 0) -> Iterator[Update]
 
 
 def _lines(out: Any, steps: int, done: int) -> Update:
-    began, shown = time.monotonic(), done
+    began = last = time.monotonic()
+    at, shown = done, done
+    paces: list[float] = []
 
     def update(step: int, line: str) -> None:
-        nonlocal shown
-        if step <= done or (step < shown + max(1, steps // 10) and step < steps):
+        nonlocal at, last, shown
+        if step <= at:
+            return
+        now = time.monotonic()
+        paces.append((now - last) / (step - at))
+        at, last = step, now
+        if step < shown + max(1, steps // 10) and step < steps:
             return
         shown = step
-        spent = time.monotonic() - began
-        left = spent / (step - done) * (steps - step)
-        out.print(f"step {step}/{steps}  {spent:.0f} s, {left:.0f} s left  {line}")
+        # The median: a few steps that take a hundred times as long (comparing actions) say nothing of those to come.
+        left = statistics.median(paces) * (steps - step)
+        out.print(f"step {step}/{steps}  {now - began:.0f} s, {left:.0f} s left  {line}")
 
     return update

@@ -186,19 +186,3 @@ def test_a_value_is_written_alike_before_a_checkpoint_and_after_it():
         journal.note({"step": 1, "value": value})
         journal.note({"step": 1, "value": restored})
         assert journal.rows[-1] == journal.rows[-2]
-
-
-def test_the_time_left_of_a_continued_search_counts_its_own_steps(monkeypatch):
-    """Steps of the former run were counted as made in no time: 14 s were said to be left of minutes."""
-    import io
-    import time
-
-    from rich.console import Console as Plain
-
-    from dnas.progress import progress
-
-    clock, out = iter([0.0, 3.0]), io.StringIO()
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with progress(Plain(file=out), 100, "searching", done=50) as show:
-        show(60, "")
-    assert "3 s, 12 s left" in out.getvalue()
