@@ -1,6 +1,6 @@
 """The latency tables that ship with dnas, measured on the machine at hand.
 
-    python experiments/tables_here.py          # about 40 minutes: 3 for each FBNet space, 30 for fbnetv2; quiet machine
+    python experiments/tables_here.py          # about a quarter of an hour on a quiet machine
 
 Each table is one run of `python -m dnas.measure SPACE`; a stopped one goes on, and a table that exists stays. Expected:
 no block's passes still differ by more than 10 %, interpolation of fbnetv2's blocks off by less than 10 % (median).
@@ -23,7 +23,7 @@ from dnas.measure.run import measure
 class Arguments:
     """Measures the tables of several spaces on this machine."""
 
-    spaces: tuple[str, ...] = ("fbnetv1_32", "fbnetv1", "fbnetv2")
+    spaces: tuple[str, ...] = ("fbnetv1_32", "fbnetv1", "fbnetv2", "efficientformer", "efficientformerv2")
     name: str = "cpu_2core_ort"
     """Tables are called NAME_SPACE."""
     minutes: float = 30

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dnas.architecture import architecture
-from dnas.catalogue import find_table, load_space, table_names
+from dnas.catalogue import find_table, load_space, published_names, table_names
 from dnas.cost import ledger
 from dnas.cost.expected import ExpectedCosts
 from dnas.cost.interpolate import described, over_of
@@ -291,6 +291,16 @@ def test_design_counts_blocks():
 def test_shipped_tables_can_be_used(name):
     table = read_table(find_table(name))
     assert table.name == name and table.device and entries_by_kind(table)
+
+
+@pytest.mark.parametrize("space", ["efficientformer", "efficientformerv2"])
+def test_tables_of_transformers_hold_every_block_of_the_published_networks(space):
+    table = read_table(find_table(f"cpu_2core_ort_{space}"))
+    published = [name for name in published_names() if name.startswith(f"{space}_")]
+    assert len(published) >= 3
+    for name in (space, *published):
+        covered = latency_cost(load_space(name), table).coverage
+        assert covered.count("exact") and not covered.count("interpolated"), name
 
 
 @pytest.mark.slow
