@@ -53,6 +53,8 @@ class Compiler:
         self.seconds = 0.0
         """From the first program asked for to the last one ready."""
         self.traced: list[str] = []
+        self.read: list[str] = []
+        """Programs that an earlier start has traced."""
         self._programs: list[Program] = []
         self._traces, self._on_cpu = traces, jax.default_backend() == "cpu"
         self._options: dict[str, Any] = {"xla_backend_optimization_level": 1} if quick and self._on_cpu else {}
@@ -62,9 +64,10 @@ class Compiler:
 
         `gives`, for a large one: a pytree of the structure of what it returns; its leaves do not matter.
         """
-        self.traced.append(function.__name__)
         if gives is not None and self._on_cpu:
             function = self._portable(function, arguments, jax.tree.structure(gives))
+        else:
+            self.traced.append(function.__name__)
         lowered = jax.jit(function, donate_argnums=tuple(donate)).trace(*arguments).lower()
         future: Future[jax.stages.Compiled] = Future()
         # A daemon, not an executor's worker: Ctrl-C must not wait for the compiler.
@@ -76,13 +79,15 @@ class Compiler:
     def _portable(self, function: Callable, arguments: Sequence[Any], gives: Any) -> Callable:
         """`function` by its portable form, read where it was kept, else traced."""
         leaves, takes = jax.tree.flatten(arguments)
-        kept = self._traces and self._traces.read(function.__name__, leaves)
+        name = function.__name__
+        kept = self._traces and self._traces.read(name, leaves)
+        (self.traced if kept is None else self.read).append(name)
         if kept is None:
             kept = _exported(function, leaves, takes, gives)
             if self._traces:
-                self._traces.write(function.__name__, leaves, kept)
+                self._traces.write(name, leaves, kept)
         call = export.deserialize(bytearray(kept)).call
-        return _renamed(lambda *new: jax.tree.unflatten(gives, call(*jax.tree.leaves(new))), function.__name__)
+        return _renamed(lambda *new: jax.tree.unflatten(gives, call(*jax.tree.leaves(new))), name)
 
     def _compile(self, lowered: jax.stages.Lowered, future: Future) -> None:
         try:

@@ -14,6 +14,7 @@ from dnas.cli import short
 from dnas.progress import Update, progress
 
 if TYPE_CHECKING:
+    from dnas.search.compiling import Compiler
     from dnas.search.problem import Problem
     from dnas.search.run import Found
 
@@ -78,8 +79,10 @@ class Console:
         with self.out.status(f"{what} ..."):
             yield
 
-    def compiled(self, seconds: float, programs: int) -> None:
-        self.out.print(f"compiled in {seconds:.1f} s ({programs} programs, each traced once)")
+    def compiled(self, compiler: Compiler) -> None:
+        traced, read = len(compiler.traced), len(compiler.read)
+        kept = f"; {read} more as an earlier start traced them" if read else ""
+        self.out.print(f"compiled in {compiler.seconds:.1f} s ({traced} programs, each traced once{kept})")
 
     def continued(self, step: int, steps: int) -> None:
         self.out.print(f"continued after step {step} of {steps}")

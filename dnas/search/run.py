@@ -133,7 +133,7 @@ def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], 
         while not compiler.done(0.2):
             if asked():
                 raise Stopped("stopped while compiling; nothing was searched since the last checkpoint", asked())
-    console.compiled(compiler.seconds, len(compiler.traced))
+    console.compiled(compiler)
     return module.strategy(problem, programs)
 
 

@@ -55,7 +55,7 @@ def measured(args: Arguments) -> dict[str, Any]:
                 took = json.loads(done.stdout.splitlines()[-1])
                 seconds = {f"{name}_s": took["seconds"], f"{name}_start_s": round(time.monotonic() - began, 2)}
                 found |= {key: min(value, found.get(key, value)) for key, value in seconds.items()}
-                found["traces"] = took["traces"]
+                found[f"{name}_traces"] = took["traces"]
     return found
 
 

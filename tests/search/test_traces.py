@@ -32,7 +32,10 @@ def started(folder: Path | None, function: Scaling, search: dict | None = None):
     kept = folder and Traces(folder, search or {"space": "a"})
     jax.clear_caches()
     weights = {"w": np.ones((4, 2), np.float32)}
-    return jax.tree.map(np.asarray, Compiler(traces=kept)(function, X, weights, gives=GIVES)(X, weights))
+    compiler = Compiler(traces=kept)
+    result = compiler(function, X, weights, gives=GIVES)(X, weights)
+    assert (len(compiler.traced), len(compiler.read)) == (function.count, 1 - function.count)
+    return jax.tree.map(np.asarray, result)
 
 
 def same(a, b) -> bool:
