@@ -86,7 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="folder of IDX files")
     parser.add_argument("--out", type=Path, default=Path("runs/fashion"))
     parser.add_argument("--space", default="fashion")
-    parser.add_argument("--budgets", type=float, nargs="+", default=[1, 2, 4], help="in MFLOPs (multiply-adds)")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[0.5, 1, 2], help="in MFLOPs (multiply-adds)")
     parser.add_argument("--seeds", type=int, default=3, help="searches, and trainings of the baseline, a budget")
     parser.add_argument("--random", type=int, default=8, help="random networks a budget")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these; the rest can follow")
