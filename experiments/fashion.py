@@ -301,6 +301,9 @@ def _plot(results: dict[str, Any], made: list[dict[str, Any]], path: Path) -> No
             alpha=0.6, color=drawn.get_color(),
         )  # fmt: skip
     axes.set(xscale="log", xlabel="MMACs", ylabel="test accuracy, %", title="Fashion-MNIST, lines: mean and its error")
+    budgets = sorted({row["budget"] for row in made})
+    axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
+    axes.minorticks_off()
     axes.legend()
     figure.savefig(path, dpi=150, metadata={"Software": None})
     pyplot.close(figure)
