@@ -7,7 +7,7 @@ of its program that need no clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,7 @@ class Programs:
     def __init__(self) -> None:
         self.seconds, self.traces, self.compiled = 0.0, 0, []
 
-    def __call__(self, function: Callable, *arguments: Any, donate: tuple[int, ...] = ()) -> Callable:
+    def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = (), gives: Any = None) -> Callable:
         made: list[Any] = []
 
         def counted(*values: Any) -> Any:
@@ -79,7 +79,7 @@ class Programs:
         def program(*values: Any) -> Any:
             if not made:
                 began = time.perf_counter()
-                made.append(jax.jit(counted, donate_argnums=donate).lower(*arguments).compile())
+                made.append(jax.jit(counted, donate_argnums=tuple(donate)).lower(*arguments).compile())
                 self.seconds += time.perf_counter() - began
                 self.compiled.append(made[0])
             return made[0](*values)

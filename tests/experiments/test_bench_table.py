@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dnas.search.compiling import Compiler
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = ROOT / "experiments" / "bench" / "all.py"
@@ -50,3 +53,13 @@ def test_readme_shows_the_figures_of_the_file(bench):
 def test_an_unknown_part_is_one_line_and_code_2():
     done = subprocess.run([sys.executable, ALL, "--parts", "nothing"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nothing" in done.stderr
+
+
+def test_the_benchmarks_compiler_can_stand_in_for_the_searchs(bench):
+    """It lacked an argument that strategies gave, and every benchmark of a step ended in a traceback."""
+    import contenders
+
+    def parameters(compiler: type) -> list[str]:
+        return [name for name in inspect.signature(compiler.__call__).parameters]
+
+    assert parameters(contenders.Programs) == parameters(Compiler)
