@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dnas.data.preprocess import Preprocessing, prepare
 from dnas.errors import UserError
+from dnas.nn.depthwise_loop import usable
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.grids import grid_index
 from dnas.nn.supernet import Supernet, Variables
@@ -67,7 +68,7 @@ def program(
 
     `unpack` makes variables of what the program is given.
     """
-    gates, net, side = one_hot(Layout(space.choices), {}), Supernet(space), space.resolution.value
+    gates, net, side = one_hot(Layout(space.choices), {}), Supernet(space, kernels=usable()), space.resolution.value
 
     @jax.jit
     def answer(variables: Variables, images: Array, labels: Array) -> Answers:

@@ -10,7 +10,7 @@ import time
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("dnas", "jax", "jaxlib", "flax", "optax", "numpy")
+PACKAGES = ("dnas", "jax", "jaxlib", "flax", "optax", "numpy", "numba")
 """Those that a result depends on."""
 WRITERS = ("orbax-checkpoint", "safetensors", "msgspec", "PyYAML", "pillow")
 """Those that read and write files."""

@@ -22,6 +22,7 @@ from dnas.network import Feature, Network, Scores
 from dnas.nn import primitives as P
 from dnas.nn.activations import ACTIVATIONS, mixed
 from dnas.nn.branches import Branch, Inputs, run_largest
+from dnas.nn.depthwise_loop import Depthwise
 from dnas.nn.drops import Drops
 from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
@@ -89,16 +90,18 @@ class Forward:
     `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
     without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
     many resolutions, those of the largest gates, and `paths` only that many blocks of a choice between whole blocks.
+    `kernels` takes depthwise convolutions by the loop of `dnas.nn.depthwise_loop`, which only this process has.
     `drops` leaves residual branches and classifier inputs out at random.
     """
 
     def __init__(
         self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
         paper_resolution: bool = False, resolution_paths: int | None = None, paths: int | None = None,
-        taps: Sequence[str] = (), drops: Drops | None = None,
+        kernels: bool = False, taps: Sequence[str] = (), drops: Drops | None = None,
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
         self.paper_resolution, self.resolution_paths, self.paths = paper_resolution, resolution_paths, paths
+        self.kernels = kernels
         self._weights_of: dict[tuple, Array] = {}
         self.wanted, self.taps = frozenset(taps), {}
         self.drops, self._residuals = drops, 0
@@ -119,7 +122,9 @@ class Forward:
 
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, bias) -> Array:
         w = self._mixed_kernel(path, kernel, (x.width,))
-        out = self._spatial(P.Spatial(P.depthwise, stride, padding.max()), x, y, w)
+        pad = padding.max()
+        operator = Depthwise(stride, pad) if self.kernels else P.Spatial(P.depthwise, stride, pad)
+        out = self._spatial(operator, x, y, w)
         return self._biased(path, out, bias)
 
     def linear(self, path, x: Feature, y: Feature, bias) -> Array:
@@ -347,6 +352,7 @@ class Forward:
         return Forward(
             own, gates, lookup, inputs.fixed if isinstance(self.momentum, Switch) else self.momentum,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
+            kernels=self.kernels,
         )  # fmt: skip
 
     def noted(self, statistics: dict[str, Array]) -> None:

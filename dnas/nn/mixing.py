@@ -21,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from dnas.nn.backends import by_backend
+from dnas.nn.depthwise_loop import Depthwise
 from dnas.nn.grids import pixel_index, pixel_source
 from dnas.nn.primitives import Map
 
@@ -45,7 +46,11 @@ def mix_grids(
     weights = [sum(gate[n] for n, other in enumerate(sides) if other == pair) for pair in pairs]
     out_full = max(b for _, b in pairs)
     inverse = jnp.ones((out_full, out_full)) if share is None else _inverse(share)
-    if paths is not None and paths < len(pairs):
+    few = paths is not None and paths < len(pairs)
+    if isinstance(apply, Depthwise):
+        scales, chosen = lax.top_k(jnp.stack(weights), paths) if few else (jnp.stack(weights), None)
+        return _scaled(apply.mixed(x, jnp.multiply.outer(scales, w), pairs, chosen), inverse)
+    if few:
         largest, chosen = lax.top_k(jnp.stack(weights), paths)
         return _sampled(apply, x, jnp.multiply.outer(largest, w), inverse, _Moves.of(pairs, chosen))
     return _mixed(apply, pairs, x, tuple(w * g for g in weights), inverse)
@@ -60,6 +65,25 @@ def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:
 def _inverse_gradient(y: Map, inverse: Array, ct: Map) -> Array:
     """Of inverse * total, without the total: y = inverse * total is at hand."""
     return jnp.sum(ct * y, axis=(0, 3)) * jnp.where(inverse > 0, 1 / jnp.where(inverse > 0, inverse, 1), 0)
+
+
+@jax.custom_vjp
+def _scaled(total: Map, inverse: Array) -> Map:
+    """inverse * total, which keeps its result alone."""
+    return total * inverse[:, :, None]
+
+
+def _scaled_forward(total: Map, inverse: Array):
+    y = _scaled(total, inverse)
+    return y, (y, inverse)
+
+
+def _scaled_backward(saved: tuple[Map, Array], ct: Map):
+    y, inverse = saved
+    return ct * inverse[:, :, None], _inverse_gradient(y, inverse, ct)
+
+
+_scaled.defvjp(_scaled_forward, _scaled_backward)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

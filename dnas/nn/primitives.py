@@ -201,7 +201,7 @@ def _summed_moments(x: Map, weights: Array) -> tuple[Array, Array, tuple[Array, 
     return mean, jnp.sum(second * w, (0, 1)), (first, second)
 
 
-def batch_sum(x: Float[Array, "N *rest"]) -> Float[Array, "*rest"]:
+def batch_sum(x: Float[Array, "N ..."]) -> Array:
     """Sum over the batch, as a product with ones: XLA on CPU takes a sum over the outermost axis with one pixel of each
     image after the other, and needs 10 to 50 times as long for it.
     """

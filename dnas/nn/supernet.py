@@ -41,6 +41,8 @@ class Supernet(nn.Module):
       paths: run only that many blocks of a choice between whole blocks, those of the largest gates (None: all). Values
         inside such a choice cannot be tapped.
       low_memory: keep of each block its input alone for the backward pass, which runs it again.
+      kernels: take depthwise convolutions by a loop that this process alone has (`dnas.nn.depthwise_loop.usable`); not
+        for programs that are exported.
     """
 
     space: Space
@@ -48,6 +50,7 @@ class Supernet(nn.Module):
     resolution_paths: int | None = None
     paths: int | None = None
     low_memory: bool = False
+    kernels: bool = False
 
     @nn.compact
     def __call__(
@@ -68,7 +71,7 @@ class Supernet(nn.Module):
         values = forward(
             _FlaxParameters(self), gates, needs(self.space).plan(gates), momentum, taps=taps,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, paths=self.paths,
-            drops=drops,
+            kernels=self.kernels, drops=drops,
         )  # fmt: skip
         return _walk(self.space, values, images), values.taps
 

@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float
 
 from dnas.data.preprocess import prepare
+from dnas.nn.depthwise_loop import usable
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.packing import Leaves, Packing
@@ -55,7 +56,7 @@ def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     s = problem.settings
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
-        paths=s.paths or None, low_memory=s.low_memory,
+        paths=s.paths or None, low_memory=s.low_memory, kernels=usable(),
     )  # fmt: skip
     packing = Packing(problem.proxy)
 

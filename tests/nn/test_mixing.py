@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from dnas.nn import primitives as P
+from dnas.nn.depthwise_loop import Depthwise, usable
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.grids import coverage, grid_index, pixel_index, pixel_source, pixel_weights
 from dnas.nn.mixing import mix_grids, regrid
@@ -48,9 +49,13 @@ def naive(x, w, gate, sides, share, stride, padding):
     )
 
 
-def ours(x, w, gate, sides, share, stride, padding, paths=None):
-    operator = P.depthwise if w.ndim == 3 else P.conv
-    return mix_grids(lambda v, w: operator(v, w, stride, padding), x, w, gate, sides, share, paths)
+def ours(x, w, gate, sides, share, stride, padding, paths=None, loop=False):
+    operator = P.Spatial(P.depthwise if w.ndim == 3 else P.conv, stride, padding)
+    if loop:
+        if not usable():
+            pytest.skip("no loop of this process: numba is not installed")
+        operator = Depthwise(stride, padding)
+    return mix_grids(operator, x, w, gate, sides, share, paths)
 
 
 def out_side(side: int, kernel: int, stride: int) -> int:
@@ -65,11 +70,13 @@ def share_of(gate, sides):
 
 @pytest.mark.parametrize("divided", [False, True])
 @pytest.mark.parametrize("paths", [None, 2])
-@pytest.mark.parametrize("options, kernel, stride, dense", [
-    ([4, 6, 9], 3, 1, False), ([4, 6, 9], 5, 2, False), ([3, 5, 7, 8], 3, 2, True), ([2, 4, 8], 3, 1, True),
-    ([5, 5, 9, 10], 3, 2, False),
+@pytest.mark.parametrize("options, kernel, stride, form", [
+    ([4, 6, 9], 3, 1, "depthwise"), ([4, 6, 9], 5, 2, "depthwise"), ([3, 5, 7, 8], 3, 2, "dense"),
+    ([2, 4, 8], 3, 1, "dense"), ([5, 5, 9, 10], 3, 2, "depthwise"), ([4, 6, 9], 3, 1, "loop"),
+    ([4, 6, 9], 5, 2, "loop"), ([5, 5, 9, 10], 3, 2, "loop"),
 ])  # fmt: skip
-def test_mix_and_all_gradients(options, kernel, stride, dense, paths, divided):
+def test_mix_and_all_gradients(options, kernel, stride, form, paths, divided):
+    dense, loop = form == "dense", form == "loop"
     full = max(options)
     sides = [(a, out_side(a, kernel, stride)) for a in options]
     x, w = random(2, full, full, 3), random(kernel, kernel, 3, *([4] if dense else []))
@@ -83,7 +90,7 @@ def test_mix_and_all_gradients(options, kernel, stride, dense, paths, divided):
         share = share_of(gate, sides) if divided else None
         return mix(x, w, gate, sides, share, stride, kernel // 2)
 
-    mix = functools.partial(ours, paths=paths)
+    mix = functools.partial(ours, paths=paths, loop=loop)
     y, pull = jax.vjp(functools.partial(value, mix), x, w, jnp.asarray(gate))
     expected, expected_pull = jax.vjp(functools.partial(value, naive), x, w, jnp.asarray(gate))
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,162 @@
+"""Depthwise convolution on grids of pixels, and its gradients, as one loop for CPU.
+
+    y[n, P_r(i), P_r(j), c] += sum over u, v of x[n, T_r(s i + u - p), T_r(s j + v - p), c] * w[r, u, v, c]
+
+T_r and P_r are the rows (and columns) of the input and of the output on which resolution option r lives; one option
+that lives on all of them is the ordinary convolution. The sum is linear in x, w and y's cotangent, so the gradient of
+either is the same sum with the parts exchanged: for each element of one array, sums of products of the other two. No
+option is copied to a map of its own, and none that is not asked for costs anything, though which they are is known at
+run time only.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int
+
+from dnas.nn.grids import grid_index
+from dnas.nn.primitives import batch_sum
+
+Map = Float[Array, "N H W C"]
+Sides = tuple[int, int]
+TARGET = "dnas_pixel_products"
+PARTS = 8
+"""Parts of the batch whose kernel gradients are summed apart, so that threads can share the work."""
+
+
+class Lists(NamedTuple):
+    """For each option and each target line: which line that is, and the pairs of lines whose products are summed there.
+
+    Lines are offsets in bytes, of rows and, for the same line among columns, of pixels: [..., (row, column)].
+    """
+
+    targets: Int[np.ndarray, "R T 2"]
+    counts: Int[np.ndarray, "R T"]
+    pairs: Int[np.ndarray, "R T M 2 2"]
+
+    @staticmethod
+    def of(options: Sequence[Sequence[tuple[int, int, int]]], sides: tuple[int, int, int], channels: int) -> Lists:
+        """Of each option the triples (target, line of the one array, line of the other), and the arrays' sides."""
+        met: list[dict[int, list[tuple[int, int]]]] = [{} for _ in options]
+        for own, triples in zip(met, options, strict=True):
+            for target, *pair in triples:
+                own.setdefault(target, []).append(pair)
+        lines, most = max(map(len, met)), max(len(pairs) for own in met for pairs in own.values())
+        targets, counts = np.zeros((2, len(met), lines), np.int32)
+        table = np.zeros((len(met), lines, most, 2), np.int32)
+        for r, own in enumerate(met):
+            targets[r, : len(own)] = list(own)
+            for t, pairs in enumerate(own.values()):
+                counts[r, t], table[r, t, : len(pairs)] = len(pairs), pairs
+        pixel = channels * np.dtype(np.float32).itemsize
+        line = np.multiply(sides, pixel).astype(np.int32)
+        return Lists(
+            np.stack([targets * line[0], targets * pixel], -1), counts,
+            np.stack([table * line[1:], table * pixel], -2),
+        )  # fmt: skip
+
+
+class Grids(NamedTuple):
+    """Which lines of x, w and y meet on the grid of each option, for each of the three sums."""
+
+    of_y: Lists
+    of_x: Lists
+    of_w: Lists
+
+    @staticmethod
+    def of(sides: Sequence[Sides], channels: int, kernel: int, stride: int, padding: int) -> Grids:
+        """Options with sides (a, b) of the input and of the output, on maps of the largest ones."""
+        full, out_full = (max(own) for own in zip(*sides, strict=True))
+        met = []
+        for a, b in sides:
+            rows, out_rows = grid_index(a, full).tolist(), grid_index(b, out_full).tolist()
+            taps = [(i, u, stride * i + u - padding) for i in range(b) for u in range(kernel)]
+            met.append([(rows[at], u, out_rows[i]) for i, u, at in taps if 0 <= at < a])
+
+        def lists(*order: int) -> Lists:
+            """Target, one array and the other, by their place in x, w, y."""
+            of = (full, kernel, out_full)
+            triples = [[tuple(lines[n] for n in order) for lines in option] for option in met]
+            return Lists.of(triples, tuple(of[n] for n in order), channels)
+
+        return Grids(lists(2, 0, 1), lists(0, 2, 1), lists(1, 0, 2))
+
+
+@functools.cache
+def usable() -> bool:
+    """Whether programs of this process can use the loop: on CPU, where numba is installed. Compiles it, once.
+
+    `DNAS_KERNELS=0` leaves it alone.
+    """
+    if os.environ.get("DNAS_KERNELS") == "0" or jax.default_backend() != "cpu" or not find_spec("numba"):
+        return False
+    from dnas.nn import ffi, pixel_products
+
+    ffi.register(TARGET, pixel_products.products)
+    return True
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """Depthwise convolution of square maps as an operator (`dnas.nn.mixing.Operator`) that knows grids itself."""
+
+    stride: int
+    padding: int
+
+    def __call__(self, x: Map, w: Float[Array, "k k C"]) -> Map:
+        full = x.shape[1]
+        side = (full + 2 * self.padding - w.shape[0]) // self.stride + 1
+        return self.mixed(x, w[None], [(full, side)])
+
+    def mixed(self, x: Map, ws: Float[Array, "R k k C"], sides: Sequence[Sides], chosen: Array | None = None) -> Map:
+        """The sum over options, with sides (a, b) of input and output; or over those `chosen`, which `ws` belong to."""
+        grids = Grids.of(sides, x.shape[3], ws.shape[1], self.stride, self.padding)
+        each = np.sort(np.sum(grids.of_y.counts, 1) ** 2)[-len(ws) :]  # of what can be chosen, the largest
+        macs = x.shape[0] * x.shape[3] * int(each.sum())
+        options = np.arange(len(sides), dtype=np.int32) if chosen is None else chosen
+        return on_grids(x, ws, options, Static(grids, max(b for _, b in sides), macs))
+
+
+class Static(NamedTuple):
+    """What is known of a sum when its program is traced.
+
+    `macs` are its multiply-adds, which stand in the program for who counts them: the compiler cannot.
+    """
+
+    grids: Grids
+    out_side: int
+    macs: int
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def on_grids(x: Map, w: Float[Array, "P k k C"], chosen: Int[ArrayLike, " P"], static: Static) -> Map:
+    """The sum over the chosen options of the convolution on each one's grid; zero where none of them lives."""
+    return _sums((x.shape[0], static.out_side, static.out_side, x.shape[3]), x, w, chosen, static.grids.of_y, static)
+
+
+def _forward(x: Map, w: Array, chosen: ArrayLike, static: Static):
+    return on_grids(x, w, chosen, static), (x, w, chosen)
+
+
+def _backward(static: Static, saved: tuple[Map, Array, ArrayLike], ct: Map):
+    x, w, chosen = saved
+    parts = _sums((min(PARTS, x.shape[0]), *w.shape), x, ct, chosen, static.grids.of_w, static)
+    return _sums(x.shape, ct, w, chosen, static.grids.of_x, static), batch_sum(parts), None
+
+
+on_grids.defvjp(_forward, _backward)
+
+
+def _sums(shape: tuple[int, ...], a: Array, b: Array, chosen: ArrayLike, lists: Lists, static: Static) -> Array:
+    """See `dnas.nn.pixel_products.products`."""
+    call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
+    return call(a, b, chosen, *lists, macs=np.int64(static.macs))

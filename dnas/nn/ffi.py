@@ -1,0 +1,191 @@
+"""Loops that numba compiles, called by XLA on CPU through its foreign function interface.
+
+A kernel is a function of numba, `kernel(frame, chunk)`. It runs once for each chunk, on the threads that run the rest
+of the program; how many chunks there are is the first dimension of the call's first result, and so does not depend on
+the number of threads. The layout of what XLA passes is that of `xla/ffi/api/c_api.h`, which it keeps stable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+from llvmlite import ir
+from numba import cfunc, njit, types
+from numba.extending import intrinsic
+
+API_MAJOR, API_MINOR = 0, 3
+"""The version of the interface that is written down here."""
+# Offsets in bytes: in a call's frame, in the table of the interface's functions, in a buffer, in a handler's metadata.
+EXTENSION, API, CONTEXT, ARGUMENTS, RESULTS = 8, 16, 24, 72, 112
+SCHEDULE, THREADS = 136, 144
+DATA, RANK, DIMENSIONS = 24, 32, 40
+METADATA, VERSION, MAJOR, MINOR, TRAITS = 24, 8, 24, 28, 32
+# What the threads of a call share: its frame, chunks, the next one, those done, and how many threads may still look.
+FRAME, CHUNKS, NEXT, DONE, HOLDERS, REQUEST, SIZE = 0, 8, 16, 24, 32, 40, 96
+
+word, half = ir.IntType(64), ir.IntType(32)
+i64, i32 = types.int64, types.int32
+allocate = types.ExternalFunction("malloc", i64(i64))
+release = types.ExternalFunction("free", types.void(i64))
+
+
+@intrinsic
+def read(typing, address):
+    """The word at an address."""
+
+    def emit(context, builder, signature, values):
+        return builder.load(builder.inttoptr(values[0], word.as_pointer()))
+
+    return i64(i64), emit
+
+
+@intrinsic
+def read_half(typing, address):
+    """The signed number of 32 bits at an address."""
+
+    def emit(context, builder, signature, values):
+        return builder.sext(builder.load(builder.inttoptr(values[0], half.as_pointer())), word)
+
+    return i64(i64), emit
+
+
+@intrinsic
+def write(typing, address, value):
+    """Stores a word."""
+
+    def emit(context, builder, signature, values):
+        builder.store(values[1], builder.inttoptr(values[0], word.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(i64, i64), emit
+
+
+@intrinsic
+def write_half(typing, address, value):
+    """Stores 32 bits."""
+
+    def emit(context, builder, signature, values):
+        builder.store(builder.trunc(values[1], half), builder.inttoptr(values[0], half.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(i64, i64), emit
+
+
+@intrinsic
+def add_at(typing, address, value):
+    """Adds to a word that threads share; what was there before."""
+
+    def emit(context, builder, signature, values):
+        return builder.atomic_rmw("add", builder.inttoptr(values[0], word.as_pointer()), values[1], "seq_cst")
+
+    return i64(i64, i64), emit
+
+
+@intrinsic
+def call(typing, function, argument):
+    """function(argument), for the address of a function of words."""
+
+    def emit(context, builder, signature, values):
+        kind = ir.FunctionType(word, [word])
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), [values[1]])
+
+    return i64(i64, i64), emit
+
+
+@njit(inline="always")
+def buffer(frame, side, index):
+    """Addresses of a buffer's data and of its dimensions; `side` is ARGUMENTS or RESULTS."""
+    found = read(read(frame + side) + 8 * index)
+    return read(found + DATA), read(found + DIMENSIONS)
+
+
+@njit(inline="always")
+def rank(frame, side, index):
+    """Number of a buffer's dimensions."""
+    return read(read(read(frame + side) + 8 * index) + RANK)
+
+
+@njit(inline="always")
+def _describe(extension):
+    """Tells XLA, when it asks, for which version of the interface this is."""
+    metadata = read(extension + METADATA)
+    write(metadata + VERSION, 24)
+    write(metadata + VERSION + 8, 0)
+    write_half(metadata + MAJOR, API_MAJOR)
+    write_half(metadata + MINOR, API_MINOR)
+    write_half(metadata + TRAITS, 0)
+
+
+@njit(inline="always")
+def _threads(api, context, request):
+    """Threads that run the program; 1 where XLA does not say."""
+    write(request, 32)
+    write(request + 8, 0)
+    write(request + 16, context)
+    write(request + 24, request + 32)
+    return read(request + 32) if call(read(api + THREADS), request) == 0 else 1
+
+
+@njit(inline="always")
+def _schedule(api, context, request, task, job):
+    """Whether a thread will run task(job)."""
+    write(request, 40)
+    write(request + 8, 0)
+    write(request + 16, context)
+    write(request + 24, task)
+    write(request + 32, job)
+    return call(read(api + SCHEDULE), request) == 0
+
+
+@njit(inline="always")
+def _leave(job):
+    """The last to leave frees what was shared: a thread may only come when the call is long over."""
+    if add_at(job + HOLDERS, -1) == 1:
+        release(job)
+
+
+def register(name: str, kernel: Callable) -> None:
+    """Compiles a kernel and makes it known to XLA by name; it stays for the life of the process."""
+
+    @cfunc(i64(i64))
+    def work(job):
+        """All chunks that no other thread takes."""
+        chunk = add_at(job + NEXT, 1)
+        while chunk < read(job + CHUNKS):
+            kernel(read(job + FRAME), chunk)
+            add_at(job + DONE, 1)
+            chunk = add_at(job + NEXT, 1)
+        _leave(job)
+        return 0
+
+    address = work.address
+
+    @cfunc(i64(i64))
+    def handler(frame):
+        if read(frame + EXTENSION) != 0:
+            _describe(read(frame + EXTENSION))
+            return 0
+        chunks = read(buffer(frame, RESULTS, 0)[1])
+        api, context, job = read(frame + API), read(frame + CONTEXT), allocate(SIZE)
+        write(job + FRAME, frame)
+        write(job + CHUNKS, chunks)
+        write(job + NEXT, 0)
+        write(job + DONE, 0)
+        write(job + HOLDERS, 2)  # as a worker, and until all is done
+        for _ in range(min(_threads(api, context, job + REQUEST), chunks) - 1):
+            add_at(job + HOLDERS, 1)
+            if not _schedule(api, context, job + REQUEST, address, job):
+                add_at(job + HOLDERS, -1)
+        call(address, job)
+        while add_at(job + DONE, 0) < chunks:
+            pass  # a helper has one chunk at most
+        _leave(job)
+        return 0
+
+    _KEPT.extend((work, handler))
+    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")
+
+
+_KEPT: list = []
+"""What XLA may call must not be freed."""
