@@ -44,11 +44,11 @@ class Lists(NamedTuple):
     pairs: Int[np.ndarray, "R T M 2 2"]
 
     @staticmethod
-    def of(options: Sequence[Sequence[tuple[int, int, int]]], sides: tuple[int, int, int], channels: int) -> Lists:
-        """Of each option the triples (target, line of the one array, line of the other), and the arrays' sides."""
-        met: list[dict[int, list[tuple[int, int]]]] = [{} for _ in options]
+    def of(options: Sequence[np.ndarray], sides: Sequence[int], channels: int) -> Lists:
+        """Of each option the triples [n, (target, line of the one array, line of the other)]; the arrays' sides."""
+        met: list[dict[int, list[list[int]]]] = [{} for _ in options]
         for own, triples in zip(met, options, strict=True):
-            for target, *pair in triples:
+            for target, *pair in triples.tolist():
                 own.setdefault(target, []).append(pair)
         lines, most = max(map(len, met)), max(len(pairs) for own in met for pairs in own.values())
         targets, counts = np.zeros((2, len(met), lines), np.int32)
@@ -78,15 +78,15 @@ class Grids(NamedTuple):
         full, out_full = (max(own) for own in zip(*sides, strict=True))
         met = []
         for a, b in sides:
-            rows, out_rows = grid_index(a, full).tolist(), grid_index(b, out_full).tolist()
-            taps = [(i, u, stride * i + u - padding) for i in range(b) for u in range(kernel)]
-            met.append([(rows[at], u, out_rows[i]) for i, u, at in taps if 0 <= at < a])
+            i, u = (part.ravel() for part in np.meshgrid(np.arange(b), np.arange(kernel), indexing="ij"))
+            at = stride * i + u - padding
+            i, u, at = (part[(at >= 0) & (at < a)] for part in (i, u, at))
+            met.append(np.stack([grid_index(a, full)[at], u, grid_index(b, out_full)[i]], -1))
 
         def lists(*order: int) -> Lists:
             """Target, one array and the other, by their place in x, w, y."""
             of = (full, kernel, out_full)
-            triples = [[tuple(lines[n] for n in order) for lines in option] for option in met]
-            return Lists.of(triples, tuple(of[n] for n in order), channels)
+            return Lists.of([option[:, order] for option in met], [of[n] for n in order], channels)
 
         return Grids(lists(2, 0, 1), lists(0, 2, 1), lists(1, 0, 2))
 
@@ -106,24 +106,45 @@ def usable() -> bool:
 
 
 @dataclass(frozen=True)
-class Depthwise:
-    """Depthwise convolution of square maps as an operator (`dnas.nn.mixing.Operator`) that knows grids itself."""
+class OnGrids:
+    """A convolution of square maps as an operator (`dnas.nn.mixing.Operator`) that knows grids itself."""
 
     stride: int
     padding: int
 
-    def __call__(self, x: Map, w: Float[Array, "k k C"]) -> Map:
+    def __call__(self, x: Map, w: Float[Array, "k k ..."]) -> Map:
         full = x.shape[1]
         side = (full + 2 * self.padding - w.shape[0]) // self.stride + 1
         return self.mixed(x, w[None], [(full, side)])
 
-    def mixed(self, x: Map, ws: Float[Array, "R k k C"], sides: Sequence[Sides], chosen: Array | None = None) -> Map:
+    def mixed(self, x: Map, ws: Float[Array, "P k k ..."], sides: Sequence[Sides], chosen: Array | None = None) -> Map:
         """The sum over options, with sides (a, b) of input and output; or over those `chosen`, which `ws` belong to."""
+        raise NotImplementedError
+
+
+class Depthwise(OnGrids):
+    """One k x k kernel a channel: w [k, k, C]."""
+
+    def mixed(self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None) -> Map:
         grids = Grids.of(sides, x.shape[3], ws.shape[1], self.stride, self.padding)
         each = np.sort(np.sum(grids.of_y.counts, 1) ** 2)[-len(ws) :]  # of what can be chosen, the largest
         macs = x.shape[0] * x.shape[3] * int(each.sum())
         options = np.arange(len(sides), dtype=np.int32) if chosen is None else chosen
         return on_grids(x, ws, options, Static(grids, max(b for _, b in sides), macs))
+
+
+FEW_CHANNELS = 4
+
+
+class Stem(OnGrids):
+    """Convolution of up to `FEW_CHANNELS` channels, w [k, k, I, O]: one depthwise of each, repeated for all O."""
+
+    def mixed(self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None) -> Map:
+        def channel(i: int) -> Map:
+            repeated = jnp.broadcast_to(x[..., i, None], (*x.shape[:3], ws.shape[-1]))
+            return Depthwise(self.stride, self.padding).mixed(repeated, ws[..., i, :], sides, chosen)
+
+        return functools.reduce(jnp.add, map(channel, range(x.shape[3])))
 
 
 class Static(NamedTuple):

@@ -8,11 +8,15 @@ the number of threads. The layout of what XLA passes is that of `xla/ffi/api/c_a
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import numba
 from llvmlite import ir
-from numba import cfunc, njit, types
-from numba.extending import intrinsic
+from numba import extending, types
+
+njit: Any = numba.njit
+cfunc: Any = numba.cfunc
 
 API_MAJOR, API_MINOR = 0, 3
 """The version of the interface that is written down here."""
@@ -28,6 +32,11 @@ word, half = ir.IntType(64), ir.IntType(32)
 i64, i32 = types.int64, types.int32
 allocate = types.ExternalFunction("malloc", i64(i64))
 release = types.ExternalFunction("free", types.void(i64))
+
+
+def intrinsic(typed: Callable) -> Callable[..., Any]:
+    """An operation that says itself which code it is."""
+    return extending.intrinsic(typed)
 
 
 @intrinsic

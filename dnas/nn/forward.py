@@ -22,7 +22,7 @@ from dnas.network import Feature, Network, Scores
 from dnas.nn import primitives as P
 from dnas.nn.activations import ACTIVATIONS, mixed
 from dnas.nn.branches import Branch, Inputs, run_largest
-from dnas.nn.depthwise_loop import Depthwise
+from dnas.nn.depthwise_loop import FEW_CHANNELS, Depthwise, Stem
 from dnas.nn.drops import Drops
 from dnas.nn.gates import Gates
 from dnas.nn.grids import coverage, joint_probability, pixel_weights
@@ -117,7 +117,9 @@ class Forward:
             out = self._pointwise(x, w[0, 0], masked)
         else:
             w = w * self._mask(x.channels, x.width)[:, None] if masked else w
-            out = self._spatial(P.Spatial(P.conv, stride, pad, groups), x, y, w, pixelwise)
+            few = self.kernels and groups == 1 and x.width <= FEW_CHANNELS
+            operator = Stem(stride, pad) if few else P.Spatial(P.conv, stride, pad, groups)
+            out = self._spatial(operator, x, y, w, pixelwise)
         return self._biased(path, out, bias)
 
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, bias) -> Array:

@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from dnas.nn.backends import by_backend
-from dnas.nn.depthwise_loop import Depthwise
+from dnas.nn.depthwise_loop import OnGrids
 from dnas.nn.grids import pixel_index, pixel_source
 from dnas.nn.primitives import Map
 
@@ -46,13 +46,15 @@ def mix_grids(
     weights = [sum(gate[n] for n, other in enumerate(sides) if other == pair) for pair in pairs]
     out_full = max(b for _, b in pairs)
     inverse = jnp.ones((out_full, out_full)) if share is None else _inverse(share)
-    few = paths is not None and paths < len(pairs)
-    if isinstance(apply, Depthwise):
-        scales, chosen = lax.top_k(jnp.stack(weights), paths) if few else (jnp.stack(weights), None)
+    scales, chosen = jnp.stack(weights), None
+    if paths is not None and paths < len(pairs):
+        chosen = lax.top_k(lax.stop_gradient(scales), paths)[1]
+        # A product and not an index: the gradient of that is a loop on CPU, one for each layer.
+        scales = jnp.matmul(chosen[:, None] == jnp.arange(len(pairs)), scales, precision="highest")
+    if isinstance(apply, OnGrids):
         return _scaled(apply.mixed(x, jnp.multiply.outer(scales, w), pairs, chosen), inverse)
-    if few:
-        largest, chosen = lax.top_k(jnp.stack(weights), paths)
-        return _sampled(apply, x, jnp.multiply.outer(largest, w), inverse, _Moves.of(pairs, chosen))
+    if chosen is not None:
+        return _sampled(apply, x, jnp.multiply.outer(scales, w), inverse, _Moves.of(pairs, chosen))
     return _mixed(apply, pairs, x, tuple(w * g for g in weights), inverse)
 
 

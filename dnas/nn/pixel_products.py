@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, half, i64, rank, read, read_half, word, write_half
+from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, half, i64, intrinsic, njit, rank, read, read_half, word, write_half
 
 STRIPS = ((16, 4), (16, 1), (8, 1), (4, 1), (1, 1))
 """(numbers in a vector, vectors side by side): the widest that fits the channels that are left."""
@@ -58,7 +58,7 @@ class _Strip:
     A single vector has two sums, for every other entry of a list: one would wait for itself.
     """
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int, out: ir.Value, count: int):
+    def __init__(self, builder: Any, lanes: int, out: ir.Value, count: int):
         self.builder, self.out = builder, out
         self.kind = ir.VectorType(ir.FloatType(), lanes) if lanes > 1 else ir.FloatType()
         self.offsets = [word(BYTES * lanes * n) for n in range(count)]
@@ -75,7 +75,7 @@ class _Strip:
     def _load(self, base: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.load(self._at(base, offset), align=BYTES)
 
-    def moved(self, bases: Sequence[ir.Value], pairs: ir.Value, index: ir.Value) -> list[ir.Value]:
+    def moved(self, bases: Sequence[ir.Value], pairs: ir.Value, index: Any) -> list[ir.Value]:
         """The two bases, each moved by what an entry of the list says."""
         entry, found = self.builder.add(pairs, self.builder.mul(index, word(2 * PAIR))), []
         for base, offset in zip(bases, (0, HALF), strict=True):

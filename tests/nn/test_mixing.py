@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from dnas.nn import primitives as P
-from dnas.nn.depthwise_loop import Depthwise, usable
+from dnas.nn.depthwise_loop import Depthwise, Stem, usable
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.grids import coverage, grid_index, pixel_index, pixel_source, pixel_weights
 from dnas.nn.mixing import mix_grids, regrid
@@ -54,7 +54,7 @@ def ours(x, w, gate, sides, share, stride, padding, paths=None, loop=False):
     if loop:
         if not usable():
             pytest.skip("no loop of this process: numba is not installed")
-        operator = Depthwise(stride, padding)
+        operator = (Depthwise if w.ndim == 3 else Stem)(stride, padding)
     return mix_grids(operator, x, w, gate, sides, share, paths)
 
 
@@ -73,10 +73,10 @@ def share_of(gate, sides):
 @pytest.mark.parametrize("options, kernel, stride, form", [
     ([4, 6, 9], 3, 1, "depthwise"), ([4, 6, 9], 5, 2, "depthwise"), ([3, 5, 7, 8], 3, 2, "dense"),
     ([2, 4, 8], 3, 1, "dense"), ([5, 5, 9, 10], 3, 2, "depthwise"), ([4, 6, 9], 3, 1, "loop"),
-    ([4, 6, 9], 5, 2, "loop"), ([5, 5, 9, 10], 3, 2, "loop"),
+    ([4, 6, 9], 5, 2, "loop"), ([5, 5, 9, 10], 3, 2, "loop"), ([3, 5, 7, 8], 3, 2, "stem loop"),
 ])  # fmt: skip
 def test_mix_and_all_gradients(options, kernel, stride, form, paths, divided):
-    dense, loop = form == "dense", form == "loop"
+    dense, loop = form in ("dense", "stem loop"), "loop" in form
     full = max(options)
     sides = [(a, out_side(a, kernel, stride)) for a in options]
     x, w = random(2, full, full, 3), random(kernel, kernel, 3, *([4] if dense else []))
