@@ -80,7 +80,7 @@ def searches(args: Arguments) -> Iterator[dict[str, Any]]:
         for seed in range(args.seeds):
             problem = make_problem(space, budgets, load(None, seed=seed), settings, seed)
             if costs not in programs:
-                programs[costs] = dmasking.compile_programs(problem, Compiler(settings.quick_compile))
+                programs[costs] = dmasking.compile_programs(problem, Compiler())
             yield searched(problem, programs[costs], args.preset)
 
 

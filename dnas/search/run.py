@@ -124,7 +124,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
 def compiler_for(problem: Problem, strategy: str) -> Compiler:
     """The compiler of a search, which finds what another of the same, but for its seed, has traced."""
     search = {name: value for name, value in identity(problem, strategy).items() if name != "seed"}
-    return Compiler(problem.settings.quick_compile, traces(search))
+    return Compiler(traces(search))
 
 
 def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], int] = lambda: 0) -> Strategy:

@@ -107,8 +107,6 @@ class Settings:
     """Images in a batch of an evaluation."""
     check_images: int | None = None
     """Most test images per accuracy (None: all)."""
-    quick_compile: bool = False
-    """Less optimisation by the compiler, for runs so short that compiling is most of them."""
 
     def validated(self) -> Settings:
         """Itself; raises `InputError` for a value out of range."""
@@ -141,7 +139,7 @@ PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=1.0, temperature_end=0.2, norm_batches=4, check_images=200,
-        multiplier_lr=0.5, warm_up=0.1, settle=0.2, quick_compile=True, rank_images=100, rank_norm_batches=1,
+        multiplier_lr=0.5, warm_up=0.1, settle=0.2, rank_images=100, rank_norm_batches=1,
         rankings=6, samples=8, population=4, generations=2, parents=2,
     ),
     "quick": Settings(),

@@ -22,6 +22,7 @@ from dnas.cost import ledger
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
 from dnas.network import shapes
+from dnas.search.compiling import options
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import Settings
 from dnas.search.strategies import dmasking
@@ -80,7 +81,7 @@ class Programs:
         def program(*values: Any) -> Any:
             if not made:
                 began = time.perf_counter()
-                made.append(jax.jit(counted, donate_argnums=tuple(donate)).lower(*arguments).compile())
+                made.append(jax.jit(counted, donate_argnums=tuple(donate)).lower(*arguments).compile(options()))
                 self.seconds += time.perf_counter() - began
                 self.compiled.append(made[0])
             return made[0](*values)

@@ -69,9 +69,9 @@ def searched(**settings):
     """Blocks skipped by the network found, its accuracy after settling, and what the remedies did."""
     # Choices that learn fast, weights that learn slowly: the ground on which searches collapse.
     learning = {"epochs": 2, "theta_lr": 0.2, "weights_lr": 0.005}
-    chosen = Settings(side=14, norm_batches=4, quick_compile=True, **learning, **settings)
+    chosen = Settings(side=14, norm_batches=4, **learning, **settings)
     problem = make_problem(space_from_data(TOY, "toy"), [], load(None), chosen, 0)
-    programs = dmasking.compile_programs(problem, Compiler(True))
+    programs = dmasking.compile_programs(problem, Compiler())
     made, journal = dmasking.strategy(problem, programs), Journal(None, {})
     outcome = made.outcome(advance(made, journal, Options(), Console(quiet=True), problem))
     skipped = sum(problem.space.choice(name).options[n] == "skip" for name, n in outcome.assignment.items())

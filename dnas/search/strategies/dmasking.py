@@ -107,11 +107,13 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     learned = learned_like(state.variables, gates)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
     heat = Temperature(real, real)
+    # The smaller of the two large programs first: it compiles while the larger one is traced.
+    assess = compiler(
+        assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
+    )
     return Programs(
         learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
-        assess=compiler(
-            assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
-        ),
+        assess=assess,
         draw=compiler(_draw(problem), state.theta, key, number, heat),
         update_weights=compiler(
             updating(_weights_optimizer(problem)), state.variables, state.weights_opt, learned.params,
