@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from dnas.interrupt import COMPILING
 from dnas.nn.grids import grid_index
 from dnas.nn.primitives import batch_sum
 
@@ -93,16 +95,38 @@ class Grids(NamedTuple):
 
 @functools.cache
 def usable() -> bool:
-    """Whether programs of this process can use the loop: on CPU, where numba is installed. Compiles it, once.
+    """Whether programs of this process can use the loop: on CPU, where numba is installed.
 
-    `DNAS_KERNELS=0` leaves it alone.
+    The first call begins to compile it. `DNAS_KERNELS=0` leaves it alone.
     """
-    if os.environ.get("DNAS_KERNELS") == "0" or jax.default_backend() != "cpu" or not find_spec("numba"):
-        return False
-    from dnas.nn import ffi, pixel_products
+    return _compiling() is not None
 
-    ffi.register(TARGET, pixel_products.products)
-    return True
+
+def wait() -> None:
+    """Until the loop is compiled, where it is usable: XLA must know it before it compiles or loads a call of it."""
+    compiling = _compiling()
+    if compiling is not None:
+        compiling.result()
+
+
+@functools.cache
+def _compiling() -> Future[None] | None:
+    if os.environ.get("DNAS_KERNELS") == "0" or jax.default_backend() != "cpu":
+        return None
+    try:
+        from dnas.nn import ffi, pixel_products
+    except ImportError:
+        return None
+    ready: Future[None] = Future()
+
+    def compiled() -> None:
+        try:
+            ready.set_result(ffi.register(TARGET, pixel_products.products))
+        except BaseException as error:  # raised where the loop is first needed
+            ready.set_exception(error)
+
+    threading.Thread(target=compiled, name=COMPILING, daemon=True).start()
+    return ready
 
 
 @dataclass(frozen=True)
@@ -179,5 +203,7 @@ on_grids.defvjp(_forward, _backward)
 
 def _sums(shape: tuple[int, ...], a: Array, b: Array, chosen: ArrayLike, lists: Lists, static: Static) -> Array:
     """See `dnas.nn.pixel_products.products`."""
+    assert usable(), "this process has no loop"
+    wait()
     call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
     return call(a, b, chosen, *lists, macs=np.int64(static.macs))
