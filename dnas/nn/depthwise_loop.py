@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from dnas.errors import UserError
 from dnas.interrupt import COMPILING
 from dnas.nn.grids import grid_index
 from dnas.nn.primitives import batch_sum
@@ -122,8 +123,9 @@ def _compiling() -> Future[None] | None:
     def compiled() -> None:
         try:
             ready.set_result(ffi.register(TARGET, pixel_products.products))
-        except BaseException as error:  # raised where the loop is first needed
-            ready.set_exception(error)
+        except Exception as error:  # raised where the loop is first needed
+            problem = f"numba cannot compile the loop of depthwise convolutions ({error})"
+            ready.set_exception(UserError(f"{problem}; DNAS_KERNELS=0 goes without it"))
 
     threading.Thread(target=compiled, name=COMPILING, daemon=True).start()
     return ready

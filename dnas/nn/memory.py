@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dnas.network import Feature, Network, Scores
+from dnas.nn.depthwise_loop import FEW_CHANNELS
 from dnas.space.quantity import Quantity
 from dnas.space.space import Node, OneOf, Space, Stage
 
@@ -39,6 +40,7 @@ class Mode:
     paths: int | None = None
     resolution_paths: int | None = None
     low_memory: bool = False
+    kernels: bool = False
     backward: bool = True
     """Whether anything is kept at all."""
 
@@ -109,7 +111,7 @@ class _Kept:
     # Products -------------------------------------------------------------------------------------------------------
 
     def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, groups, bias) -> bool:
-        if kernel.max() > 1 or stride > 1:
+        if (kernel.max() > 1 or stride > 1) and not (self.mode.kernels and x.width <= FEW_CHANNELS):
             self._grids(x, y)
         pointwise = kernel.max() == 1 and stride == 1
         return self._product(x, y, kernel.max() ** 2 * x.width * y.width // groups, copied=not pointwise, bias=bias)
@@ -128,11 +130,18 @@ class _Kept:
 
     def depthwise(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, bias) -> bool:
         self.weights += kernel.max() ** 2 * x.width
+        if self.mode.kernels:
+            return self._by_the_loop(x, y)
         self._grids(x, y)
         assert x.side is not None
         padded = x.width * (x.side.max() + kernel.max() - 1) ** 2
         alone = [] if self.mode.backward else [padded, bias * _size(y)]
         return self._note(_size(y), _size(y), _size(x), *alone)
+
+    def _by_the_loop(self, x: Feature, y: Feature) -> bool:
+        """Nothing is copied; over grids, the cotangent lies there as it comes and divided by coverage."""
+        several = x.side is not None and not x.side.is_constant
+        return self._note(_size(y), *[_size(y)] * (1 + several), _size(x))
 
     def _grids(self, x: Feature, y: Feature) -> None:
         """Where the resolution is sampled, the pixels of each one's grid are kept; all of them are taken in turn."""

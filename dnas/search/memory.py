@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dnas.errors import UserError
+from dnas.nn.depthwise_loop import usable
 from dnas.nn.memory import Mode, backward_floats, forward_floats
 from dnas.nn.supernet import abstract_variables
 from dnas.search.budget import memory_shown
@@ -46,7 +47,7 @@ def estimate(problem: Problem) -> Memory:
     params, statistics = (
         FLOAT * sum(math.prod(leaf.shape) for leaf in groups[group].values()) for group in ("params", "batch_stats")
     )
-    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory)
+    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, usable())
     image = problem.dataset.side**2 * problem.dataset.channels
     learn = FLOAT * backward_floats(space, mode, s.batch_size) + s.batch_size * image
     assess = FLOAT * forward_floats(space, mode, s.assess_batch) + s.assess_batch * image
