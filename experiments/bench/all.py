@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import compile as compiling
 import gemm
 import largest
+import low_memory
 import one_of
 import options
 import step
@@ -43,6 +44,7 @@ PARTS: dict[str, tuple[Any, Any]] = {
     "torch112": (step, step.Arguments(px=112, against="torch", rounds=8)),
     "options": (options, options.Arguments()),
     "one_of": (one_of, one_of.Arguments()),
+    "low_memory": (low_memory, low_memory.Arguments()),
     "efficientformerv2": (largest, largest.Arguments()),
     "gemm64": (gemm, gemm.Arguments(px=64)),
     "gemm112": (gemm, gemm.Arguments(px=112)),
@@ -90,6 +92,9 @@ ROWS = [
     Row("a path for each of 36 pairs of widths / masks: time, memory", "15", "options",
         ("time_of_separate_pairs", "memory_of_separate_pairs"), "{:.1f}"),
     Row("fbnetv1, nine blocks a layer, soft / sampled: time", "5", "one_of", ("time_of_soft",), "{:.1f}"),
+    Row("low memory, eight equal layers: memory saved, time", "4, 1.5", "low_memory",
+        ("memory_of_identical", "time_of_identical")),
+    Row("low memory, fbnetv2: memory saved, time", "1.8, 1.5", "low_memory", ("memory_of_fbnetv2", "time_of_fbnetv2")),
     Row("efficientformerv2 / its largest network: time", "1.3", "efficientformerv2", ("time_over_largest",)),
     Row("share of the peak of matrix products, 64 px", "0.30", "gemm64", ("share_by_compiler_choices",)),
     Row("share of the peak of matrix products, 112 px", "0.30", "gemm112", ("share_by_compiler_choices",)),
