@@ -7,6 +7,7 @@ the number of threads. The layout of what XLA passes is that of `xla/ffi/api/c_a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ word, half = ir.IntType(64), ir.IntType(32)
 i64, i32 = types.int64, types.int32
 allocate = types.ExternalFunction("malloc", i64(i64))
 release = types.ExternalFunction("free", types.void(i64))
+give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", i32())
 
 
 def intrinsic(typed: Callable) -> Callable[..., Any]:
@@ -188,7 +190,7 @@ def register(name: str, kernel: Callable) -> None:
                 add_at(job + HOLDERS, -1)
         call(address, job)
         while add_at(job + DONE, 0) < chunks:
-            pass  # a helper has one chunk at most
+            give_way()  # a helper has one chunk at most
         _leave(job)
         return 0
 
