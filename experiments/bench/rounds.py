@@ -1,6 +1,6 @@
 """Contenders in processes of their own that take turns, and ratios of their times.
 
-In a round every contender takes some steps; the order turns around from round to round. A ratio is the median over the
+In a round every contender takes some steps, the first of which is not timed; the order turns around from round to round. A ratio is the median over the
 rounds of the ratio within a round, with its quartiles, so that a machine that is slow for a while is slow for both.
 """
 
@@ -79,14 +79,15 @@ class Worker:
 
 
 @contextmanager
-def workers(asked: Sequence[Asked]) -> Iterator[list[Worker]]:
+def workers(asked: Sequence[Asked], cache: str | None = None) -> Iterator[list[Worker]]:
     """One after another is started, so that none compiles while another does; each compiles what is not cached yet.
 
-    The cache is empty at first, so that only the second of two contenders that differ in their pages finds its program
-    there. `DNAS_CACHE` names one that stays, so that a measurement may be taken in parts: no compile time is cold then.
+    The cache is empty at first, unless one is given, so that only the second of two contenders that differ in their
+    pages finds its program there. `DNAS_CACHE` names one that stays, so that a measurement may be taken in parts: no
+    compile time is cold then.
     """
     with ExitStack() as stack:
-        cache = os.environ.get("DNAS_CACHE") or stack.enter_context(tempfile.TemporaryDirectory())
+        cache = os.environ.get("DNAS_CACHE") or cache or stack.enter_context(tempfile.TemporaryDirectory())
         yield [Worker(one, cache, stack) for one in asked]
 
 

@@ -17,6 +17,7 @@ A quiet machine is needed for the times; `--rounds 0` gives the other figures al
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -55,36 +56,48 @@ def main(args: Arguments) -> None:
 
 def measured(args: Arguments) -> dict[str, Any]:
     """Everything about a step at one size of images."""
-    px, batch = args.px, args.batch
-    plain = args.against != "torch"
-    rivals = [n for n in TORCH if args.against != "plain" and args.rounds and find_spec("torch")]
-    asked = [Asked(name, px, batch) for name in (("plain", *OVER_PLAIN) if plain else ("choices",))]
-    asked += [Asked("branches", px, batch)] if args.branches else []
-    asked += [Asked(name, px, batch, pages) for name in rivals for pages in (True, False)]
-    asked += [Asked(f"{name}_compiled", px, batch) for name in rivals if args.compiled]
-    asked += [Asked("choices", px, batch, False)] if rivals else []
-    with workers(asked) as started:
+    found: dict[str, Any] = {"px": args.px, "batch": args.batch, "rounds": args.rounds}
+    found |= {"large_pages": huge_pages_are_asked_for(), "contenders": {}}
+    if args.against != "torch":
+        _add(found, against_plain(args))
+    if args.against != "plain" and args.rounds and find_spec("torch"):
+        with tempfile.TemporaryDirectory() as cache:
+            for rival in (*TORCH, *(f"{name}_compiled" for name in TORCH if args.compiled)):
+                for pages in (True, False) if rival in TORCH else (True,):
+                    _add(found, against_torch(args, rival, pages, cache))
+    return found
+
+
+def _add(found: dict[str, Any], more: dict[str, Any]) -> None:
+    found["contenders"] |= more.pop("contenders")
+    found |= more
+
+
+def against_plain(args: Arguments) -> dict[str, Any]:
+    """Steps of dnas, all in turn, over that of the plain network."""
+    names = ("plain", *OVER_PLAIN, *(("branches",) if args.branches else ()))
+    with workers([Asked(name, args.px, args.batch) for name in names]) as started:
         times = interleaved(started, args.rounds)
-        by_name = {(w.asked.name, w.asked.large_pages): n for n, w in enumerate(started)}
-
-    def over(key: str, a: str, b: str, pages: bool = True) -> dict[str, Any]:
-        return ratio(key, times[:, by_name[a, pages]], times[:, by_name[b, pages]])
-
-    def figure(name: str) -> dict[str, float]:
-        return started[by_name[name, True]].figures
-
-    found: dict[str, Any] = {"px": px, "batch": batch, "rounds": args.rounds, "large_pages": huge_pages_are_asked_for()}
-    for name, suffix in OVER_PLAIN.items() if plain else ():
-        found |= over(f"time_over_plain{suffix}", name, "plain") | over_plain(suffix, figure(name), figure("plain"))
+    at = {name: times[:, n] for n, name in enumerate(names)}
+    figures = {worker.asked.name: worker.figures for worker in started}
+    found: dict[str, Any] = {}
+    for name, suffix in OVER_PLAIN.items():
+        found |= ratio(f"time_over_plain{suffix}", at[name], at["plain"])
+        found |= over_plain(suffix, figures[name], figures["plain"])
     if args.branches:
-        found |= over("time_over_branches", "choices", "branches")
-        found |= {f"{k}_over_branches": figure("choices")[k] / figure("branches")[k] for k in ("flops", "memory")}
-    for name in rivals:
-        found |= over(f"time_over_{name}", "choices", name)
-        found |= over(f"time_over_{name}_small_pages", "choices", name, False)
-        if args.compiled:
-            found |= over(f"time_over_{name}_compiled", "choices", f"{name}_compiled")
+        found |= ratio("time_over_branches", at["choices"], at["branches"])
+        both = figures["choices"], figures["branches"]
+        found |= {f"{key}_over_branches": both[0][key] / both[1][key] for key in ("flops", "memory")}
     return found | absolute(started, times)
+
+
+def against_torch(args: Arguments, rival: str, pages: bool, cache: str) -> dict[str, Any]:
+    """A step over PyTorch's, in a pair of processes."""
+    suffix = "" if pages else "_small_pages"
+    with workers([Asked(name, args.px, args.batch, pages) for name in ("choices", rival)], cache) as started:
+        times = interleaved(started, args.rounds)
+    found = ratio(f"time_over_{rival}{suffix}", times[:, 0], times[:, 1])
+    return found | absolute(started, times, f"_against_{rival}")
 
 
 def over_plain(suffix: str, figures: dict[str, float], plain: dict[str, float]) -> dict[str, float]:
@@ -93,11 +106,12 @@ def over_plain(suffix: str, figures: dict[str, float], plain: dict[str, float]) 
     return found | {f"compile_s{suffix}": round(figures["compile_s"], 2), f"traces{suffix}": int(figures["traces"])}
 
 
-def absolute(started: list[Worker], times: Any) -> dict[str, Any]:
-    """What each contender took and has, for the record."""
+def absolute(started: list[Worker], times: Any, pair: str = "") -> dict[str, Any]:
+    """What each contender took and has, for the record; `pair` tells which turns those of our step are."""
     each = {}
     for n, worker in enumerate(started):
-        name = worker.asked.name + ("" if worker.asked.large_pages else "_small_pages")
+        name = worker.asked.name + (pair if worker.asked.name == "choices" else "")
+        name += "" if worker.asked.large_pages else "_small_pages"
         each[name] = {"step_ms": sorted((times[:, n] * 1e3).round(2).tolist()), **worker.figures}
     return {"contenders": each}
 
