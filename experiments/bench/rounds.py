@@ -1,7 +1,8 @@
 """Contenders in processes of their own that take turns, and ratios of their times.
 
-In a round every contender takes some steps, the first of which is not timed; the order turns around from round to round. A ratio is the median over the
-rounds of the ratio within a round, with its quartiles, so that a machine that is slow for a while is slow for both.
+In a round every contender takes some steps, the first of which is not timed; the order turns around from round to
+round. A ratio is the median over the rounds of the ratio within a round, with its quartiles, so that a machine that is
+slow for a while is slow for both.
 """
 
 from __future__ import annotations
