@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import jax
@@ -92,3 +93,9 @@ def test_they_lie_in_the_folder_of_the_compilers_cache(tmp_path):
 def test_a_structure_that_is_not_returned_is_a_mistake_of_the_caller():
     with pytest.raises(TypeError, match="scaling returns"):
         Compiler()(Scaling(), X, {"w": X.T}, gives={"other": 0})
+
+
+def test_what_the_portable_form_needs_comes_with_dnas():
+    """Each search writes it, so that no extra may hold the library that does."""
+    core = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert any(requirement.startswith("flatbuffers") for requirement in core)
