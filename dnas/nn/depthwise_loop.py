@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def _compiling() -> Future[None] | None:
 
 
 @dataclass(frozen=True)
-class OnGrids:
+class OnGrids(ABC):
     """A convolution of square maps as an operator (`dnas.nn.mixing.Operator`) that knows grids itself."""
 
     stride: int
@@ -143,9 +144,9 @@ class OnGrids:
         side = (full + 2 * self.padding - w.shape[0]) // self.stride + 1
         return self.mixed(x, w[None], [(full, side)])
 
+    @abstractmethod
     def mixed(self, x: Map, ws: Float[Array, "P k k ..."], sides: Sequence[Sides], chosen: Array | None = None) -> Map:
         """The sum over options, with sides (a, b) of input and output; or over those `chosen`, which `ws` belong to."""
-        raise NotImplementedError
 
 
 class Depthwise(OnGrids):
