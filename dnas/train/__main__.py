@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dnas.backend import with_huge_pages
+from dnas.backend import with_lasting_memory
 from dnas.cli import console, run
 
 
@@ -89,5 +89,5 @@ def main(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    with_huge_pages()
+    with_lasting_memory()
     run(main, Arguments)

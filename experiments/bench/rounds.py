@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from dnas.backend import memory_tunables
+
 TURN_S = 0.3
 """A turn has so many steps that it takes about this long; a slower contender takes one."""
 PAUSE_S = 0.05
@@ -48,8 +50,8 @@ class Worker:
             str(asked.px),
             str(asked.batch),
         ]
-        pages = f"glibc.malloc.hugetlb={int(asked.large_pages)}"
-        environment = os.environ | {"GLIBC_TUNABLES": pages, "DNAS_CACHE": cache, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        memory = memory_tunables(f"glibc.malloc.hugetlb={int(asked.large_pages)}")  # for PyTorch's processes as well
+        environment = os.environ | {"GLIBC_TUNABLES": memory, "DNAS_CACHE": cache, "TF_CPP_MIN_LOG_LEVEL": "2"}
         self.asked = asked
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
