@@ -12,9 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dnas.data.preprocess import Preprocessing, prepare
 from dnas.errors import UserError
-from dnas.nn.depthwise_loop import usable
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.grids import grid_index
+from dnas.nn.loops import usable
 from dnas.nn.supernet import Supernet, Variables
 from dnas.space.space import Space
 

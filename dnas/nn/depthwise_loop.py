@@ -12,11 +12,8 @@ run time only.
 from __future__ import annotations
 
 import functools
-import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,16 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from dnas.errors import UserError
-from dnas.interrupt import COMPILING
+from dnas.nn import loops
 from dnas.nn.grids import grid_index
 from dnas.nn.primitives import batch_sum
 
 Map = Float[Array, "N H W C"]
 Sides = tuple[int, int]
-TARGET = "dnas_pixel_products"
-PARTS = 8
-"""Parts of the batch whose kernel gradients are summed apart, so that threads can share the work."""
 
 
 class Lists(NamedTuple):
@@ -95,43 +88,6 @@ class Grids(NamedTuple):
         return Grids(lists(2, 0, 1), lists(0, 2, 1), lists(1, 0, 2))
 
 
-@functools.cache
-def usable() -> bool:
-    """Whether programs of this process can use the loop: on CPU, where numba is installed.
-
-    The first call begins to compile it. `DNAS_KERNELS=0` leaves it alone.
-    """
-    return _compiling() is not None
-
-
-def wait() -> None:
-    """Until the loop is compiled, where it is usable: XLA must know it before it compiles or loads a call of it."""
-    compiling = _compiling()
-    if compiling is not None:
-        compiling.result()
-
-
-@functools.cache
-def _compiling() -> Future[None] | None:
-    if os.environ.get("DNAS_KERNELS") == "0" or jax.default_backend() != "cpu":
-        return None
-    try:
-        from dnas.nn import ffi, pixel_products
-    except ImportError:
-        return None
-    ready: Future[None] = Future()
-
-    def compiled() -> None:
-        try:
-            ready.set_result(ffi.register(TARGET, pixel_products.products))
-        except Exception as error:  # raised where the loop is first needed
-            problem = f"numba cannot compile the loop of depthwise convolutions ({error})"
-            ready.set_exception(UserError(f"{problem}; DNAS_KERNELS=0 goes without it"))
-
-    threading.Thread(target=compiled, name=COMPILING, daemon=True).start()
-    return ready
-
-
 @dataclass(frozen=True)
 class OnGrids(ABC):
     """A convolution of square maps as an operator (`dnas.nn.mixing.Operator`) that knows grids itself."""
@@ -175,10 +131,7 @@ class Stem(OnGrids):
 
 
 class Static(NamedTuple):
-    """What is known of a sum when its program is traced.
-
-    `macs` are its multiply-adds, which stand in the program for who counts them: the compiler cannot.
-    """
+    """What is known of a sum when its program is traced."""
 
     grids: Grids
     out_side: int
@@ -197,7 +150,7 @@ def _forward(x: Map, w: Array, chosen: ArrayLike, static: Static):
 
 def _backward(static: Static, saved: tuple[Map, Array, ArrayLike], ct: Map):
     x, w, chosen = saved
-    parts = _sums((min(PARTS, x.shape[0]), *w.shape), x, ct, chosen, static.grids.of_w, static)
+    parts = _sums((min(loops.PARTS, x.shape[0]), *w.shape), x, ct, chosen, static.grids.of_w, static)
     return _sums(x.shape, ct, w, chosen, static.grids.of_x, static), batch_sum(parts), None
 
 
@@ -206,7 +159,4 @@ on_grids.defvjp(_forward, _backward)
 
 def _sums(shape: tuple[int, ...], a: Array, b: Array, chosen: ArrayLike, lists: Lists, static: Static) -> Array:
     """See `dnas.nn.pixel_products.products`."""
-    assert usable(), "this process has no loop"
-    wait()
-    call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
-    return call(a, b, chosen, *lists, macs=np.int64(static.macs))
+    return loops.call("pixel_products", [shape], a, b, chosen, *lists, macs=static.macs)[0]

@@ -1,12 +1,14 @@
 """Loops that numba compiles, called by XLA on CPU through its foreign function interface.
 
-A kernel is a function of numba, `kernel(frame, chunk)`. It runs once for each chunk, on the threads that run the rest
-of the program; how many chunks there are is the first dimension of the call's first result, and so does not depend on
-the number of threads. The layout of what XLA passes is that of `xla/ffi/api/c_api.h`, which it keeps stable.
+A kernel is a function of words, `kernel(frame, chunk)`, that returns 0. It runs once for each chunk, on the threads
+that run the rest of the program; how many chunks there are is the first dimension of the call's first result, and so
+does not depend on the number of threads. Where something is left to do after all of them, that is `finish(frame)`. The
+layout of what XLA passes is that of `xla/ffi/api/c_api.h`, which it keeps stable.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +20,8 @@ from numba import extending, types
 
 njit: Any = numba.njit
 cfunc: Any = numba.cfunc
+FAST = {"fastmath": {"contract", "reassoc", "nsz"}}
+"""Lets the compiler make vectors of what becomes one number, the same ones in each run."""
 
 API_MAJOR, API_MINOR = 0, 3
 """The version of the interface that is written down here."""
@@ -26,8 +30,9 @@ EXTENSION, API, CONTEXT, ARGUMENTS, RESULTS = 8, 16, 24, 72, 112
 SCHEDULE, THREADS = 136, 144
 DATA, RANK, DIMENSIONS = 24, 32, 40
 METADATA, VERSION, MAJOR, MINOR, TRAITS = 24, 8, 24, 28, 32
-# What the threads of a call share: its frame, chunks, the next one, those done, and how many threads may still look.
-FRAME, CHUNKS, NEXT, DONE, HOLDERS, REQUEST, SIZE = 0, 8, 16, 24, 32, 40, 96
+# What the threads of a call share: its frame, the kernel, chunks, the next one, those done, and how many threads may
+# still look.
+FRAME, KERNEL, CHUNKS, NEXT, DONE, HOLDERS, REQUEST, SIZE = 0, 8, 16, 24, 32, 40, 48, 104
 
 word, half = ir.IntType(64), ir.IntType(32)
 i64, i32 = types.int64, types.int32
@@ -93,15 +98,42 @@ def add_at(typing, address, value):
     return i64(i64, i64), emit
 
 
+def _calling(count):
+    """function(*arguments), for the address of a function of so many words."""
+
+    def emit(context, builder, signature, values):
+        kind = ir.FunctionType(word, [word] * count)
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+
+    return i64(*[i64] * (count + 1)), emit
+
+
 @intrinsic
 def call(typing, function, argument):
     """function(argument), for the address of a function of words."""
+    return _calling(1)
+
+
+@intrinsic
+def call_with_two(typing, function, first, second):
+    """function(first, second)."""
+    return _calling(2)
+
+
+@intrinsic
+def call_with_three(typing, function, first, second, third):
+    """function(first, second, third)."""
+    return _calling(3)
+
+
+@intrinsic
+def floats(typing, address):
+    """What is at an address as an array of float32 of unknown length."""
 
     def emit(context, builder, signature, values):
-        kind = ir.FunctionType(word, [word])
-        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), [values[1]])
+        return builder.inttoptr(values[0], ir.FloatType().as_pointer())
 
-    return i64(i64, i64), emit
+    return types.CPointer(types.float32)(i64), emit
 
 
 @njit(inline="always")
@@ -156,15 +188,16 @@ def _leave(job):
         release(job)
 
 
-def register(name: str, kernel: Callable) -> None:
-    """Compiles a kernel and makes it known to XLA by name; it stays for the life of the process."""
+@functools.cache
+def _handler() -> int:
+    """Address of the one function that handles the calls of all kernels: handle(frame, kernel, finish)."""
 
     @cfunc(i64(i64))
     def work(job):
         """All chunks that no other thread takes."""
         chunk = add_at(job + NEXT, 1)
         while chunk < read(job + CHUNKS):
-            kernel(read(job + FRAME), chunk)
+            call_with_two(read(job + KERNEL), read(job + FRAME), chunk)
             add_at(job + DONE, 1)
             chunk = add_at(job + NEXT, 1)
         _leave(job)
@@ -172,14 +205,15 @@ def register(name: str, kernel: Callable) -> None:
 
     address = work.address
 
-    @cfunc(i64(i64))
-    def handler(frame):
+    @cfunc(i64(i64, i64, i64))
+    def handle(frame, kernel, finish):
         if read(frame + EXTENSION) != 0:
             _describe(read(frame + EXTENSION))
             return 0
         chunks = read(buffer(frame, RESULTS, 0)[1])
         api, context, job = read(frame + API), read(frame + CONTEXT), allocate(SIZE)
         write(job + FRAME, frame)
+        write(job + KERNEL, kernel)
         write(job + CHUNKS, chunks)
         write(job + NEXT, 0)
         write(job + DONE, 0)
@@ -192,9 +226,26 @@ def register(name: str, kernel: Callable) -> None:
         while add_at(job + DONE, 0) < chunks:
             give_way()  # a helper has one chunk at most
         _leave(job)
+        if finish != 0:
+            call(finish, frame)
         return 0
 
-    _KEPT.extend((work, handler))
+    _KEPT.extend((work, handle))
+    return handle.address
+
+
+def register(name: str, kernel: Callable, finish: Callable | None = None) -> None:
+    """Compiles a kernel and makes it known to XLA by name; it stays for the life of the process."""
+    handle = _handler()
+    compiled = cfunc(i64(i64, i64), **FAST)(kernel)
+    ending = None if finish is None else cfunc(i64(i64))(finish)
+    kernel_address, finish_address = compiled.address, 0 if ending is None else ending.address
+
+    @cfunc(i64(i64))
+    def handler(frame):
+        return call_with_three(handle, frame, kernel_address, finish_address)
+
+    _KEPT.extend((compiled, ending, handler))
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")
 
 

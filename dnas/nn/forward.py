@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dnas.network import Feature, Network, Scores
+from dnas.nn import norm_loop
 from dnas.nn import primitives as P
 from dnas.nn.activations import ACTIVATIONS, mixed
 from dnas.nn.branches import Branch, Inputs, run_largest
@@ -90,7 +91,7 @@ class Forward:
     `paper_resolution` keeps FBNetV2's plain sum over grids; otherwise the sum is divided by each pixel's coverage,
     without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
     many resolutions, those of the largest gates, and `paths` only that many blocks of a choice between whole blocks.
-    `kernels` takes depthwise convolutions by the loop of `dnas.nn.depthwise_loop`, which only this process has.
+    `kernels` takes depthwise convolutions and norms by the loops of `dnas.nn.loops`, which only this process has.
     `drops` leaves residual branches and classifier inputs out at random.
     """
 
@@ -180,16 +181,6 @@ class Forward:
         shift = self.parameters.weight(f"{path}.shift", size, 0.0)
         old_mean = self.parameters.statistic(f"{path}.mean", 0.0, size)
         old_var = self.parameters.statistic(f"{path}.var", 1.0, size)
-        if self.momentum is None:
-            centre, variance = old_mean, old_var
-        else:
-            centre, variance = P.moments(x.value, self._pixels(x))
-            keep = self.momentum.keep if isinstance(self.momentum, Switch) else self.momentum
-            self.parameters.update(f"{path}.mean", blend(old_mean, jax.lax.stop_gradient(centre), keep))
-            self.parameters.update(f"{path}.var", blend(old_var, jax.lax.stop_gradient(variance), keep))
-            if isinstance(self.momentum, Switch):
-                centre = jnp.where(self.momentum.training, centre, old_mean)
-                variance = jnp.where(self.momentum.training, variance, old_var)
         if masked and not x.channels.is_constant:
             mask = self._mask(x.channels, x.width)
             scale, shift = scale * mask, shift * mask
@@ -197,7 +188,22 @@ class Forward:
             scale, shift = (
                 v + self._of_width(f"{path}.{k}", x, masked) for k, v in (("scale", scale), ("shift", shift))
             )
-        return P.normalised(x.value, centre, variance, scale, shift, NORM_EPSILON)
+        if self.momentum is None:
+            return P.normalised(x.value, old_mean, old_var, scale, shift, NORM_EPSILON)
+        switch = self.momentum
+        keep = switch.keep if isinstance(switch, Switch) else switch
+        if isinstance(switch, Switch):
+            centre, variance = (norm_loop.moments if self.kernels else P.moments)(x.value, self._pixels(x))
+            means = [jnp.where(switch.training, *both) for both in ((centre, old_mean), (variance, old_var))]
+            y = P.normalised(x.value, *means, scale, shift, NORM_EPSILON)
+        elif self.kernels:
+            y, centre, variance = norm_loop.batch_normalised(x.value, self._pixels(x), scale, shift, NORM_EPSILON)
+        else:
+            centre, variance = P.moments(x.value, self._pixels(x))
+            y = P.normalised(x.value, centre, variance, scale, shift, NORM_EPSILON)
+        self.parameters.update(f"{path}.mean", blend(old_mean, jax.lax.stop_gradient(centre), keep))
+        self.parameters.update(f"{path}.var", blend(old_var, jax.lax.stop_gradient(variance), keep))
+        return y
 
     def _of_width(self, path: str, x: Feature, masked: bool) -> Array:
         """What each width adds to a parameter that all share: sum_w P(w) d_w, masked for w where the norm masks.
@@ -229,7 +235,8 @@ class Forward:
         names = act.values()
         if len(names) == 1:
             return ACTIVATIONS[names[0]](x.value)
-        return mixed(tuple(names), x.value, jnp.stack([self.lookup.mean(act.equals(name)) for name in names]))
+        gates = jnp.stack([self.lookup.mean(act.equals(name)) for name in names])
+        return mixed(tuple(names), x.value, gates, self.kernels)
 
     def squeeze_excite(self, path, x: Feature, hidden: Quantity, act: Quantity, on: Quantity) -> Array:
         wide, narrow = x.width, hidden.max()

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, half, i64, intrinsic, njit, rank, read, read_half, word, write_half
+from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, half, i64, intrinsic, rank, read, read_half, word, write_half
 
 STRIPS = ((16, 4), (16, 1), (8, 1), (4, 1), (1, 1))
 """(numbers in a vector, vectors side by side): the widest that fits the channels that are left."""
@@ -107,7 +107,6 @@ class _Strip:
             self.builder.store(total, self._at(self.out, offset), align=BYTES)
 
 
-@njit
 def products(frame, chunk):
     """One chunk of a call: an image or, where the result has parts [parts, R, ...], a part of the batch.
 
@@ -160,3 +159,7 @@ def products(frame, chunk):
                                 line + read_half(own_targets + j * PAIR + HALF), own_a, own_b, rows, n_rows,
                                 own_pairs + j * list_size + PAIR, read_half(own_counts + j * HALF), width,
                             )  # fmt: skip
+    return 0
+
+
+KERNELS = {"pixel_products": (products, None)}

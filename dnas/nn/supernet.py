@@ -41,8 +41,8 @@ class Supernet(nn.Module):
       paths: run only that many blocks of a choice between whole blocks, those of the largest gates (None: all). Values
         inside such a choice cannot be tapped.
       low_memory: keep of each block its input alone for the backward pass, which runs it again.
-      kernels: take depthwise convolutions by a loop that this process alone has (`dnas.nn.depthwise_loop.usable`); not
-        for programs that are exported.
+      kernels: take depthwise convolutions, norms and gradients of activations by loops that this process alone has
+        (`dnas.nn.loops.usable`); not for programs that are exported.
     """
 
     space: Space

@@ -17,7 +17,7 @@ import jax
 from jax import export
 
 from dnas.interrupt import COMPILING
-from dnas.nn import depthwise_loop
+from dnas.nn import loops
 from dnas.search.traces import Traces
 
 
@@ -89,7 +89,7 @@ class Compiler:
 
     def _compile(self, lowered: jax.stages.Lowered, future: Future) -> None:
         try:
-            depthwise_loop.wait()
+            loops.wait()
             future.set_result(lowered.compile(self._options))
         except BaseException as error:  # raised where the program is first called
             future.set_exception(error)
@@ -118,7 +118,7 @@ def _exported(function: Callable, leaves: Sequence[Any], takes: Any, gives: Any)
 
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     # The call into this process needs no promise of stability: what is kept is for the same sources alone.
-    own = [export.DisabledSafetyCheck.custom_call(depthwise_loop.TARGET)]
+    own = [export.DisabledSafetyCheck.custom_call(loops.PREFIX + name) for name in loops.NAMES]
     return bytes(export.export(jax.jit(_renamed(flat, function.__name__)), disabled_checks=own)(*shapes).serialize())
 
 

@@ -16,9 +16,9 @@ import optax
 from jaxtyping import Array, Float
 
 from dnas.data.preprocess import prepare
-from dnas.nn.depthwise_loop import usable
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
+from dnas.nn.loops import usable
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet
 from dnas.search.problem import Problem

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dnas.errors import UserError
-from dnas.nn.depthwise_loop import usable
+from dnas.nn.loops import usable
 from dnas.nn.memory import Mode, backward_floats, forward_floats
 from dnas.nn.supernet import abstract_variables
 from dnas.search.budget import memory_shown

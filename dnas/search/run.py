@@ -19,7 +19,7 @@ from dnas.architecture import Architecture, architecture
 from dnas.errors import Stopped
 from dnas.files import prepare_folder, write_json
 from dnas.interrupt import Asked, asked_to_stop, stopping_at_once
-from dnas.nn import depthwise_loop
+from dnas.nn import loops
 from dnas.nn.inherit import inherit
 from dnas.nn.packing import Packing
 from dnas.nn.supernet import Variables
@@ -116,7 +116,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         "seed": problem.seed,
         **({"family": [m.budget.text for m in problem.family]} if problem.family else {}),
         "settings": problem.settings.to_json(),
-        "kernels": depthwise_loop.usable(),
+        "kernels": loops.usable(),
         "versions": versions(),
     }
 

@@ -16,7 +16,7 @@ from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
 from dnas.errors import InputError
 from dnas.network import shapes
-from dnas.nn import depthwise_loop
+from dnas.nn import loops
 from dnas.nn.supernet import Variables, init
 from dnas.provenance import versions
 from dnas.results import Result, preprocessing_of
@@ -58,7 +58,7 @@ class Setup:
             "recipe": self.recipe.to_json(),
             "seed": self.seed,
             "teacher": None if self.teacher is None else _digest(self.teacher.variables),
-            "kernels": depthwise_loop.usable(),
+            "kernels": loops.usable(),
             "versions": versions(),
         }
 

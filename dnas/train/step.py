@@ -14,10 +14,10 @@ from dnas.data.augment import augment
 from dnas.data.mix import erase, mix, random_crop
 from dnas.data.preprocess import Preprocessing, prepare
 from dnas.evaluation import as_seen
-from dnas.nn.depthwise_loop import usable
 from dnas.nn.drops import Drops, places
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.nn.gates import Layout, one_hot
+from dnas.nn.loops import usable
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet, Variables
 from dnas.space.space import Space

@@ -16,9 +16,12 @@ from jax import lax
 
 from dnas.catalogue import load_space
 from dnas.nn import primitives as P
-from dnas.nn.depthwise_loop import TARGET, Depthwise, usable
+from dnas.nn.depthwise_loop import Depthwise
 from dnas.nn.gates import Layout, uniform
+from dnas.nn.loops import usable
 from dnas.nn.supernet import Supernet, init
+
+TARGET = "dnas_pixel_products"
 
 pytestmark = pytest.mark.skipif(not usable(), reason="numba is not installed, or this is no CPU")
 
@@ -119,7 +122,7 @@ def test_multiply_adds_stand_in_the_program():
 
 
 def test_it_can_be_switched_off():
-    code = "from dnas.nn.depthwise_loop import usable; print(usable())"
+    code = "from dnas.nn.loops import usable; print(usable())"
     for value, expected in (("0", "False"), ("1", "True")):
         done = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"DNAS_KERNELS": value}, capture_output=True, text=True

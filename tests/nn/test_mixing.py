@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from jax import lax
 
 from dnas.nn import primitives as P
-from dnas.nn.depthwise_loop import Depthwise, Stem, usable
+from dnas.nn.depthwise_loop import Depthwise, Stem
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.grids import coverage, grid_index, pixel_index, pixel_source, pixel_weights
+from dnas.nn.loops import usable
 from dnas.nn.mixing import mix_grids, regrid
 from dnas.space.quantity import Choice, Quantity
 
