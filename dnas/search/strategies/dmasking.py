@@ -107,13 +107,12 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     learned = learned_like(state.variables, gates)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
     heat = Temperature(real, real)
-    # The smaller of the two large programs first: it compiles while the larger one is traced.
-    assess = compiler(
-        assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
-    )
+    # The larger of the two large programs first: while a core waits for parts of it, the other is traced and compiled.
     return Programs(
         learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
-        assess=assess,
+        assess=compiler(
+            assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
+        ),
         draw=compiler(_draw(problem), state.theta, key, number, heat),
         update_weights=compiler(
             updating(_weights_optimizer(problem)), state.variables, state.weights_opt, learned.params,
