@@ -118,7 +118,7 @@ def init(space: Space, key: PRNGKeyArray) -> Variables:
     seed = np.asarray(jax.random.key_data(key)).tolist()
     params = {path: _drawn(path, shape, start, seed) for path, (shape, start) in needed.weights.items()}
     stats = {path: np.full(shape, start, np.float32) for path, (shape, start) in needed.statistics.items()}
-    return jax.tree.map(jnp.asarray, {"params": params, "batch_stats": stats})
+    return jax.device_put({"params": params, "batch_stats": stats})
 
 
 def abstract_variables(space: Space) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
