@@ -101,19 +101,25 @@ class OnGrids(ABC):
         return self.mixed(x, w[None], [(full, side)])
 
     @abstractmethod
-    def mixed(self, x: Map, ws: Float[Array, "P k k ..."], sides: Sequence[Sides], chosen: Array | None = None) -> Map:
-        """The sum over options, with sides (a, b) of input and output; or over those `chosen`, which `ws` belong to."""
+    def mixed(
+        self, x: Map, ws: Float[Array, "P k k ..."], sides: Sequence[Sides], chosen: Array | None = None,
+        scale: Float[Array, "B B"] | None = None,
+    ) -> Map:  # fmt: skip
+        """The sum over options, with sides (a, b) of input and output; or over those `chosen`, which `ws` belong to.
+        `scale` multiplies its pixels."""
 
 
 class Depthwise(OnGrids):
     """One k x k kernel a channel: w [k, k, C]."""
 
-    def mixed(self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None) -> Map:
+    def mixed(
+        self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None, scale: Array | None = None
+    ) -> Map:
         grids = Grids.of(sides, x.shape[3], ws.shape[1], self.stride, self.padding)
         each = np.sort(np.sum(grids.of_y.counts, 1) ** 2)[-len(ws) :]  # of what can be chosen, the largest
         macs = x.shape[0] * x.shape[3] * int(each.sum())
         options = np.arange(len(sides), dtype=np.int32) if chosen is None else chosen
-        return on_grids(x, ws, options, Static(grids, max(b for _, b in sides), macs))
+        return on_grids(x, ws, scale, options, Static(grids, max(b for _, b in sides), macs))
 
 
 FEW_CHANNELS = 4
@@ -122,12 +128,15 @@ FEW_CHANNELS = 4
 class Stem(OnGrids):
     """Convolution of up to `FEW_CHANNELS` channels, w [k, k, I, O]: one depthwise of each, repeated for all O."""
 
-    def mixed(self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None) -> Map:
+    def mixed(
+        self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None, scale: Array | None = None
+    ) -> Map:
         def channel(i: int) -> Map:
             repeated = jnp.broadcast_to(x[..., i, None], (*x.shape[:3], ws.shape[-1]))
             return Depthwise(self.stride, self.padding).mixed(repeated, ws[..., i, :], sides, chosen)
 
-        return functools.reduce(jnp.add, map(channel, range(x.shape[3])))
+        total = functools.reduce(jnp.add, map(channel, range(x.shape[3])))
+        return total if scale is None else scaled(total, scale)
 
 
 class Static(NamedTuple):
@@ -138,25 +147,58 @@ class Static(NamedTuple):
     macs: int
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def on_grids(x: Map, w: Float[Array, "P k k C"], chosen: Int[ArrayLike, " P"], static: Static) -> Map:
-    """The sum over the chosen options of the convolution on each one's grid; zero where none of them lives."""
-    return _sums((x.shape[0], static.out_side, static.out_side, x.shape[3]), x, w, chosen, static.grids.of_y, static)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def on_grids(
+    x: Map, w: Float[Array, "P k k C"], scale: Float[Array, "B B"] | None, chosen: Int[ArrayLike, " P"], static: Static
+) -> Map:
+    """The sum over the chosen options of the convolution on each one's grid, times `scale`; zero where none lives."""
+    shape = (x.shape[0], static.out_side, static.out_side, x.shape[3])
+    return _sums(shape, x, w, chosen, static.grids.of_y, static, scale)
 
 
-def _forward(x: Map, w: Array, chosen: ArrayLike, static: Static):
-    return on_grids(x, w, chosen, static), (x, w, chosen)
+def _forward(x: Map, w: Array, scale: Array | None, chosen: ArrayLike, static: Static):
+    y = on_grids(x, w, scale, chosen, static)
+    return y, (x, w, chosen, scale, None if scale is None else y)
 
 
-def _backward(static: Static, saved: tuple[Map, Array, ArrayLike], ct: Map):
-    x, w, chosen = saved
+def _backward(static: Static, saved: tuple, ct: Map):
+    x, w, chosen, scale, y = saved
+    ct, d_scale = (ct, None) if scale is None else _scaled_backward((y, scale), ct)
     parts = _sums((min(loops.PARTS, x.shape[0]), *w.shape), x, ct, chosen, static.grids.of_w, static)
-    return _sums(x.shape, ct, w, chosen, static.grids.of_x, static), batch_sum(parts), None
+    return _sums(x.shape, ct, w, chosen, static.grids.of_x, static), batch_sum(parts), d_scale, None
 
 
 on_grids.defvjp(_forward, _backward)
 
 
-def _sums(shape: tuple[int, ...], a: Array, b: Array, chosen: ArrayLike, lists: Lists, static: Static) -> Array:
+def _sums(
+    shape: tuple[int, ...], a: Array, b: Array, chosen: ArrayLike, lists: Lists, static: Static,
+    scale: Array | None = None,
+) -> Array:  # fmt: skip
     """See `dnas.nn.pixel_products.products`."""
-    return loops.call("pixel_products", [shape], a, b, chosen, *lists, macs=static.macs)[0]
+    factors = np.ones(0, np.float32) if scale is None else scale.reshape(-1)
+    return loops.call("pixel_products", [shape], a, b, chosen, *lists, factors, macs=static.macs)[0]
+
+
+@jax.custom_vjp
+def scaled(total: Map, scale: Float[Array, "B B"]) -> Map:
+    """scale * total, which keeps its result alone."""
+    return total * scale[:, :, None]
+
+
+def _scaled_forward(total: Map, scale: Array):
+    y = scaled(total, scale)
+    return y, (y, scale)
+
+
+def _scaled_backward(saved: tuple[Map, Array], ct: Map):
+    y, scale = saved
+    n, pixels = y.shape[0], scale.size
+    d_total, _, met = loops.call(
+        "scale_gradient", [y.shape, (n, pixels), (pixels,)], ct, y, scale.reshape(-1), macs=y.size
+    )
+    # y is the total times the scale; where that is 0, nothing lives, and nothing follows from it.
+    return d_total, met.reshape(scale.shape) * jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
+
+
+scaled.defvjp(_scaled_forward, _scaled_backward)

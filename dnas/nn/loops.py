@@ -22,7 +22,7 @@ from dnas.interrupt import COMPILING
 
 PREFIX = "dnas_"
 """Begins the names by which XLA knows loops."""
-NAMES = ("pixel_products", "moments", "norm_sums", "norm_gradient", "mixture_gradient")
+NAMES = ("pixel_products", "moments", "norm_sums", "norm_gradient", "scale_gradient", "mixture_gradient")
 PARTS = 8
 """Parts of the batch that are summed apart, so that threads can share the work, however many there are."""
 

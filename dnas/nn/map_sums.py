@@ -186,6 +186,27 @@ def add_parts(frame):
     return 0
 
 
+# Maps whose pixels are scaled ---------------------------------------------------------------------------------------
+
+
+def scale_gradient(frame, chunk):
+    """The gradient of scale * total for one image, and its part of cotangent times result, summed over channels.
+
+    Arguments: cotangent, result [N, ..., C]; scale [P]. Results: of the total; parts [N, P], and their sum [P].
+    """
+    ct, _, pixels, channels = _map(frame, 0)
+    y, scale = buffer(frame, ARGUMENTS, 1)[0], _vector(frame, ARGUMENTS, 2)
+    out, parts = buffer(frame, RESULTS, 0)[0], _vector(frame, RESULTS, 1)
+    for p in range(pixels):
+        begin, factor, total = (chunk * pixels + p) * channels * BYTES, scale[p], numba.float32(0)
+        own, value, result = floats(ct + begin), floats(y + begin), floats(out + begin)
+        for i in range(channels):
+            result[i] = factor * own[i]
+            total += own[i] * value[i]
+        parts[chunk * pixels + p] = total
+    return 0
+
+
 # Mixtures of activations --------------------------------------------------------------------------------------------
 
 
@@ -222,5 +243,6 @@ KERNELS = {
     "moments": (moments, all_moments),
     "norm_sums": (norm_sums, norm_slopes),
     "norm_gradient": (norm_gradient, add_parts),
+    "scale_gradient": (scale_gradient, add_parts),
     "mixture_gradient": (mixture_gradient, add_parts),
 }

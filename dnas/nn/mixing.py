@@ -52,7 +52,7 @@ def mix_grids(
         # A product and not an index: the gradient of that is a loop on CPU, one for each layer.
         scales = jnp.matmul(chosen[:, None] == jnp.arange(len(pairs)), scales, precision="highest")
     if isinstance(apply, OnGrids):
-        return _scaled(apply.mixed(x, jnp.multiply.outer(scales, w), pairs, chosen), inverse)
+        return apply.mixed(x, jnp.multiply.outer(scales, w), pairs, chosen, None if share is None else inverse)
     if chosen is not None:
         return _sampled(apply, x, jnp.multiply.outer(scales, w), inverse, _Moves.of(pairs, chosen))
     return _mixed(apply, pairs, x, tuple(w * g for g in weights), inverse)
@@ -67,25 +67,6 @@ def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:
 def _inverse_gradient(y: Map, inverse: Array, ct: Map) -> Array:
     """Of inverse * total, without the total: y = inverse * total is at hand."""
     return jnp.sum(ct * y, axis=(0, 3)) * jnp.where(inverse > 0, 1 / jnp.where(inverse > 0, inverse, 1), 0)
-
-
-@jax.custom_vjp
-def _scaled(total: Map, inverse: Array) -> Map:
-    """inverse * total, which keeps its result alone."""
-    return total * inverse[:, :, None]
-
-
-def _scaled_forward(total: Map, inverse: Array):
-    y = _scaled(total, inverse)
-    return y, (y, inverse)
-
-
-def _scaled_backward(saved: tuple[Map, Array], ct: Map):
-    y, inverse = saved
-    return ct * inverse[:, :, None], _inverse_gradient(y, inverse, ct)
-
-
-_scaled.defvjp(_scaled_forward, _scaled_backward)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -14,7 +14,20 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, half, i64, intrinsic, rank, read, read_half, word, write_half
+from dnas.nn.ffi import (
+    ARGUMENTS,
+    RESULTS,
+    buffer,
+    floats,
+    half,
+    i64,
+    intrinsic,
+    rank,
+    read,
+    read_half,
+    word,
+    write_half,
+)
 
 STRIPS = ((16, 4), (16, 1), (8, 1), (4, 1), (1, 1))
 """(numbers in a vector, vectors side by side): the widest that fits the channels that are left."""
@@ -111,7 +124,8 @@ def products(frame, chunk):
     """One chunk of a call: an image or, where the result has parts [parts, R, ...], a part of the batch.
 
     Arguments: a [N, A, A, C]; b [N, B, B, C] if the result has parts, else [P, B, B, C]; which of the options the P
-    are, int32 [P]; then the three arrays of `dnas.nn.depthwise_loop.Lists`.
+    are, int32 [P]; then the three arrays of `dnas.nn.depthwise_loop.Lists`; at last what the pixels of the result are
+    multiplied by, or nothing [0].
     """
     a, a_shape = buffer(frame, ARGUMENTS, 0)
     b, b_shape = buffer(frame, ARGUMENTS, 1)
@@ -159,6 +173,12 @@ def products(frame, chunk):
                                 line + read_half(own_targets + j * PAIR + HALF), own_a, own_b, rows, n_rows,
                                 own_pairs + j * list_size + PAIR, read_half(own_counts + j * HALF), width,
                             )  # fmt: skip
+    scales, scales_shape = buffer(frame, ARGUMENTS, 6)
+    factors = floats(scales)
+    for p in range(read(scales_shape)):
+        line = floats(out + p * pixel)
+        for c in range(channels):
+            line[c] *= factors[p]
     return 0
 
 
