@@ -58,10 +58,12 @@ def measured(args: Arguments) -> dict[str, Any]:
     """Everything about a step at one size of images."""
     found: dict[str, Any] = {"px": args.px, "batch": args.batch, "rounds": args.rounds}
     found |= {"large_pages": huge_pages_are_asked_for(), "contenders": {}}
-    if args.against != "torch":
-        _add(found, against_plain(args))
-    if args.against != "plain" and args.rounds and find_spec("torch"):
-        with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache:
+        if args.against != "torch":
+            _add(found, against_plain(args, cache))
+            if args.branches:
+                _add(found, against_branches(args, cache))
+        if args.against != "plain" and args.rounds and find_spec("torch"):
             for rival in (*TORCH, *(f"{name}_compiled" for name in TORCH if args.compiled)):
                 for pages in (True, False) if rival in TORCH else (True,):
                     _add(found, against_torch(args, rival, pages, cache))
@@ -73,22 +75,27 @@ def _add(found: dict[str, Any], more: dict[str, Any]) -> None:
     found |= more
 
 
-def against_plain(args: Arguments) -> dict[str, Any]:
-    """Steps of dnas, all in turn, over that of the plain network."""
-    names = ("plain", *OVER_PLAIN, *(("branches",) if args.branches else ()))
-    with workers([Asked(name, args.px, args.batch) for name in names]) as started:
-        times = interleaved(started, args.rounds)
-    at = {name: times[:, n] for n, name in enumerate(names)}
-    figures = {worker.asked.name: worker.figures for worker in started}
-    found: dict[str, Any] = {}
+def against_plain(args: Arguments, cache: str) -> dict[str, Any]:
+    """Steps of dnas, each over the plain network's, in a pair of processes."""
+    found: dict[str, Any] = {"contenders": {}}
     for name, suffix in OVER_PLAIN.items():
-        found |= ratio(f"time_over_plain{suffix}", at[name], at["plain"])
-        found |= over_plain(suffix, figures[name], figures["plain"])
-    if args.branches:
-        found |= ratio("time_over_branches", at["choices"], at["branches"])
-        both = figures["choices"], figures["branches"]
-        found |= {f"{key}_over_branches": both[0][key] / both[1][key] for key in ("flops", "memory")}
-    return found | absolute(started, times)
+        with workers([Asked(one, args.px, args.batch) for one in ("plain", name)], cache) as started:
+            times = interleaved(started, args.rounds)
+        plain, own = (worker.figures for worker in started)
+        found |= ratio(f"time_over_plain{suffix}", times[:, 1], times[:, 0])
+        found |= over_plain(suffix, own, plain)
+        _add(found, absolute(started, times))
+    return found
+
+
+def against_branches(args: Arguments, cache: str) -> dict[str, Any]:
+    """The same candidates as branches in dnas itself."""
+    with workers([Asked(one, args.px, args.batch) for one in ("choices", "branches")], cache) as started:
+        times = interleaved(started, args.rounds)
+    own, branches = (worker.figures for worker in started)
+    found = ratio("time_over_branches", times[:, 0], times[:, 1])
+    found |= {f"{key}_over_branches": own[key] / branches[key] for key in ("flops", "memory")}
+    return found | absolute(started, times, "_against_branches")
 
 
 def against_torch(args: Arguments, rival: str, pages: bool, cache: str) -> dict[str, Any]:
