@@ -43,7 +43,8 @@ PARTS: dict[str, tuple[Any, Any]] = {
     "torch64": (step, step.Arguments(px=64, against="torch")),
     "torch112": (step, step.Arguments(px=112, against="torch", rounds=8)),
     "options": (options, options.Arguments()),
-    "one_of": (one_of, one_of.Arguments()),
+    "one_of64": (one_of, one_of.Arguments(px=64)),
+    "one_of112": (one_of, one_of.Arguments(px=112)),
     "low_memory": (low_memory, low_memory.Arguments()),
     "efficientformerv2": (largest, largest.Arguments()),
     "gemm64": (gemm, gemm.Arguments(px=64)),
@@ -91,7 +92,11 @@ ROWS = [
         tuple(f"{name}_of_twelve_options" for name in ("flops", "bytes", "memory")), "{:.4f}"),
     Row("a path for each of 36 pairs of widths / masks: time, memory", "15", "options",
         ("time_of_separate_pairs", "memory_of_separate_pairs"), "{:.1f}"),
-    Row("fbnetv1, nine blocks a layer, soft / sampled: time", "5", "one_of", ("time_of_soft",), "{:.1f}"),
+    *(
+        Row(f"fbnetv1, nine blocks a layer, soft / sampled, {px} px: time", "5", f"one_of{px}", ("time_of_soft",),
+            "{:.1f}")
+        for px in (64, 112)
+    ),
     Row("low memory, eight equal layers: memory saved, time", "4, 1.5", "low_memory",
         ("memory_of_identical", "time_of_identical")),
     Row("low memory, fbnetv2: memory saved, time", "1.8, 1.5", "low_memory", ("memory_of_fbnetv2", "time_of_fbnetv2")),

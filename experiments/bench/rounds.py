@@ -31,12 +31,13 @@ PAUSE_S = 0.05
 
 @dataclass(frozen=True)
 class Asked:
-    """A contender by name, and whether its process gets large memory pages."""
+    """A contender by name, whether its process gets large memory pages, and how long its turns are."""
 
     name: str
     px: int
     batch: int
     large_pages: bool = True
+    turn_s: float = TURN_S
 
 
 class Worker:
@@ -65,7 +66,7 @@ class Worker:
         assert self.process.stdin is not None
         print(self.count, file=self.process.stdin, flush=True)
         took = self._answer()
-        self.count = max(1, round(TURN_S / took))
+        self.count = max(1, round(self.asked.turn_s / took))
         return took
 
     def _answer(self) -> Any:
