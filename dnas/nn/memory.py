@@ -111,9 +111,13 @@ class _Kept:
     # Products -------------------------------------------------------------------------------------------------------
 
     def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding, groups, bias) -> bool:
-        if (kernel.max() > 1 or stride > 1) and not (self.mode.kernels and x.width <= FEW_CHANNELS):
-            self._grids(x, y)
         pointwise = kernel.max() == 1 and stride == 1
+        if not pointwise and self.mode.kernels and groups == 1 and x.width <= FEW_CHANNELS:
+            assert x.side is not None
+            # A channel repeated for every one of the result, what that adds, and the sum.
+            self._note(0, y.width * x.side.max() ** 2, _size(x), 2 * _size(y))
+        elif not pointwise:
+            self._grids(x, y)
         return self._product(x, y, kernel.max() ** 2 * x.width * y.width // groups, copied=not pointwise, bias=bias)
 
     def linear(self, path, x: Feature, y: Feature, bias) -> bool:
@@ -167,7 +171,7 @@ class _Kept:
         return x.value and x.channels.is_constant
 
     def activation(self, x: Feature, act: Quantity) -> bool:
-        several, parts = len(act.values()) > 1, "gelu" in act.values()
+        several, parts = len(act.values()) > 1 and not self.mode.kernels, "gelu" in act.values()
         return self._note(_size(x) * (1 + (several or parts)), _size(x), _size(x))
 
     def layer_norm(self, path, x: Feature) -> bool:
