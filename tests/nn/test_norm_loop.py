@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dnas.nn import loops, norm_loop
@@ -37,6 +37,7 @@ def close(ours, theirs):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 19), st.integers(1, 9), st.integers(1, 150), st.booleans(), st.sampled_from([0.0, 30.0]))
 def test_norm_and_its_gradients(images, side, channels, weighted, far):
+    assume(images * side**2 > 2)  # of one number or two the normalised ones hardly depend on them
     x = random(images, side, side, channels) + far
     weights = jax.nn.softmax(random(side * side)).reshape(side, side) if weighted else None
     operands = x, weights, random(channels), random(channels, seed=1)
