@@ -8,8 +8,8 @@ from pathlib import Path
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 HUGE_PAGES_TUNABLE = {"glibc.malloc.hugetlb": "1"}
-# One heap, nothing mapped apart from it, and no end of it given back: with any two of the three a step's block of memory
-# is still mapped and cleared anew.
+# One heap, nothing mapped apart from it, and no end of it given back: with any two of the three a step's block of
+# memory is still mapped and cleared anew.
 LASTING_TUNABLES = {
     "glibc.malloc.arena_max": "1",
     "glibc.malloc.mmap_max": "0",
