@@ -39,6 +39,7 @@ from dnas.search.assess import assessment, example_arguments  # noqa: E402
 from dnas.search.budget import parse_budget  # noqa: E402
 from dnas.search.candidates import compare, compile_comparison  # noqa: E402
 from dnas.search.compiling import Compiler  # noqa: E402
+from dnas.search.learn import packing_of  # noqa: E402
 from dnas.search.problem import Problem, make_problem  # noqa: E402
 from dnas.search.settings import Settings  # noqa: E402
 
@@ -77,7 +78,7 @@ def main() -> None:
 
 def one_program(problem: Problem, sample: list, lanes: int | None) -> tuple[float, float]:
     """CPU seconds to compile the program for all candidates, and for each of them."""
-    variables = Packing(problem.proxy).pack(init(problem.proxy, jax.random.key(0)))
+    variables = packing_of(problem).pack(init(problem.proxy, jax.random.key(0)))
     compiler = Compiler()
     compile_s, program = timed(lambda: ready(compiler, compile_comparison(problem, compiler, variables, lanes)))
     told("one program", program.compiled)

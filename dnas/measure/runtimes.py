@@ -141,6 +141,9 @@ class _Random:
     def under(self, path: str) -> Any:
         return self
 
+    def blocks(self, branches: Any) -> Any:
+        raise AssertionError("a block without choices")
+
 
 def _shape(channels: int, side: int | None, nchw: bool) -> tuple[int, ...]:
     if side is None:

@@ -23,6 +23,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from dnas.nn.rows import MATRICES, STATISTICS, VECTORS, Leaves, Rows, Shapes, of_kinds, size_of, split
+
 Arrays = Mapping[str, Array]
 """By path."""
 
@@ -56,15 +58,56 @@ class _Body:
     """What is compiled for the options of one program."""
 
     run: Run
-    weights: Mapping[str, tuple[int, ...]]
-    """Shapes."""
-    statistics: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, Leaves]
+    """By kind, in the order of rows."""
+    options: tuple[Mapping[str, Leaves] | None, ...]
+    """The shapes of each option of this program."""
 
-    def __call__(self, inputs: Inputs, weights: Array, row: Array) -> tuple[Array, Array]:
-        """The block's output and its statistics after, both kinds of parameters flat, with anything behind them."""
-        statistics = _named(row, self.statistics)
-        y, after = self.run(inputs, _named(weights, self.weights), dict(statistics))
-        return y, _flat([after[name] for name in statistics], len(row))
+    def __call__(self, inputs: Inputs, option: Array, rows: Rows) -> tuple[Array, Array]:
+        """The block's output and its statistics after, as a row."""
+        weights: dict[str, Array] = {}
+        for kind, row in ((MATRICES, rows.matrices), (VECTORS, rows.vectors)):
+            weights |= self._weights(kind, row, option)
+        statistics = dict(zip(self.shapes[STATISTICS], self._parts(STATISTICS, rows.statistics), strict=False))
+        y, after = self.run(inputs, weights, statistics)
+        flat = [jnp.ravel(after[path]) for path in self.shapes[STATISTICS]]
+        return y, _padded(jnp.concatenate([*flat, jnp.zeros(0)]), len(rows.statistics))
+
+    def _parts(self, kind: str, row: Array) -> list[Array]:
+        """A row cut up as the largest option's is."""
+        shapes = tuple(self.shapes[kind].values())
+        return split(row[: size_of(self.shapes[kind])], shapes)
+
+    def _weights(self, kind: str, row: Array, option: Array) -> dict[str, Array]:
+        """A row's parameters in the body's shapes: zeros around smaller kernels.
+
+        Up to the first kernel whose size differs between options all have the same places.
+        """
+        own = [None if shapes is None else list(shapes[kind].values()) for shapes in self.options]
+        wanted = list(self.shapes[kind].values())
+        same = next((n for n, shape in enumerate(wanted) if any(o and o[n] != shape for o in own)), len(wanted))
+        tail = tuple(wanted[same:])
+        shapes = (*wanted[:same], (sum(math.prod(shape) for shape in tail),)) if tail else tuple(wanted)
+        parts = split(row[: size_of(self.shapes[kind])], shapes)
+        for n, shape in enumerate(tail, same):
+            starts = [sum(math.prod(s) for s in o[same:n]) if o else 0 for o in own]
+            part = lax.dynamic_slice(parts[-1], (_of(starts, option),), (math.prod(shape),))
+            parts.insert(n, _grown(part, shape, [o[n] if o else shape for o in own], option))
+        return dict(zip(self.shapes[kind], parts, strict=False))
+
+
+def _grown(part: Array, shape: tuple[int, ...], own: Sequence[tuple[int, ...]], option: Array) -> Array:
+    """A kernel in the shape of the largest, from a vector that begins with the option's own.
+
+    As a product with a matrix of zeros and ones, whose gradient is one too; that of an index is a loop on CPU.
+    """
+    side = shape[0]
+    places = np.zeros((len(own) + 1, side * side, side * side), np.float32)
+    for places_of, (least, *_) in zip(places, own, strict=False):
+        ring = (side - least) // 2
+        at = (np.arange(least)[:, None] + ring) * side + np.arange(least) + ring
+        places_of[at.reshape(-1), np.arange(least * least)] = 1
+    return (jnp.asarray(places)[option] @ part.reshape(side * side, -1)).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,163 +118,123 @@ class _Plan:
     body: tuple[int, ...]
     """Of each option."""
 
-    @property
-    def sizes(self) -> list[int]:
-        """Numbers of weights of the bodies."""
-        return [_size(body.weights) for body in self.bodies]
-
-    @property
-    def starts(self) -> list[int]:
-        """Where each option's weights begin among those of all, and where they end."""
-        return np.cumsum([0, *(self.sizes[b] for b in self.body)]).tolist()
-
 
 def run_largest(
-    branches: Sequence[Branch], weights: Sequence[Sequence[Arrays]], statistics: Sequence[Sequence[Arrays]],
-    gates: Float[Array, "layers options"], inputs: Inputs, paths: int,
-) -> tuple[Array, dict[str, Array]]:  # fmt: skip
-    """The last layer's output and all statistics by path: new ones of the branches that ran, the others as they were.
+    branches: Sequence[Branch], shapes: Sequence[Shapes], rows: Rows, gates: Float[Array, "layers paths"],
+    chosen: Int[Array, "layers paths"], inputs: Inputs,
+) -> tuple[Array, Float[Array, "layers paths longest"]]:  # fmt: skip
+    """The last layer's output, and the statistics of the blocks that ran, as rows.
 
-    A layer is the sum over the `paths` branches of its largest gates. Weights and statistics are given for each layer
-    and option. A branch whose gate is 0 does not run, even where fewer than `paths` others do: at one-hot gates there
-    is one. Layers after the first need outputs of the input's shape.
+    A layer is the sum over the chosen branches, each times its gate; the option past the last is nothing. Layers after
+    the first need outputs of the input's shape.
     """
-    plan = _planned(branches, weights[0], statistics[0])
-    largest, chosen = lax.top_k(gates, paths)
-    # Not `> 0`: a gate that is NaN must show in the result.
-    chosen = jnp.where(largest == 0, len(branches), chosen)
-    flat = jnp.stack(
-        [_flat([leaf for n, own in enumerate(layer) for leaf in _grown(own, plan, n)]) for layer in weights]
-    )
-    longest = max(_size(body.statistics) for body in plan.bodies)
-    rows = [[*(_flat(list(own.values()), longest) for own in layer), jnp.zeros(longest)] for layer in statistics]
-    found: Any = _chain(
-        plan, inputs.x, inputs.shared, flat, largest, chosen, jnp.stack([jnp.stack(row) for row in rows]), inputs.fixed
-    )
-    y, rows = found
-    after = {}
-    for layer, updated in zip(statistics, rows, strict=True):
-        for own, row in zip(layer, updated, strict=False):
-            after |= _named(row, {name: leaf.shape for name, leaf in own.items()})
-    return y, after
+    plan = _planned(branches, shapes)
+    return _chain(plan, inputs.x, inputs.shared, rows._replace(statistics=None), gates, chosen, rows.statistics,
+                  inputs.fixed)  # fmt: skip
 
 
-def _planned(branches: Sequence[Branch], weights: Sequence[Arrays], statistics: Sequence[Arrays]) -> _Plan:
+def _planned(branches: Sequence[Branch], shapes: Sequence[Shapes]) -> _Plan:
     """A body for each program, that of its option with the largest kernels."""
     largest: dict[Hashable, int] = {}
     for n, branch in enumerate(branches):
         at = largest.setdefault(branch.program, n)
         if branch.size > branches[at].size:
             largest[branch.program] = n
+    kinds = [of_kinds(own) for own in shapes]
     bodies = tuple(
-        _Body(branches[n].run, *({path: leaf.shape for path, leaf in own[n].items()} for own in (weights, statistics)))
-        for n in largest.values()
-    )
+        _Body(
+            branches[n].run, kinds[n],
+            tuple(own if branch.program == program else None for branch, own in zip(branches, kinds, strict=True)),
+        )
+        for program, n in largest.items()
+    )  # fmt: skip
     number = {program: n for n, program in enumerate(largest)}
     return _Plan(bodies, tuple(number[branch.program] for branch in branches))
 
 
-def _grown(own: Arrays, plan: _Plan, option: int) -> list[Array]:
-    """The option's weights in the shapes of its body: zeros around smaller kernels."""
-    shapes = plan.bodies[plan.body[option]].weights.values()
-    return [
-        jnp.pad(leaf, [((new - old) // 2,) * 2 for old, new in zip(leaf.shape, shape, strict=True)])
-        for leaf, shape in zip(own.values(), shapes, strict=True)
-    ]
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _chain(
-    plan: _Plan, x: Array, shared: Any, weights: Float[Array, "layers all"], gates: Float[Array, "layers paths"],
-    chosen: Int[Array, "layers paths"], rows: Float[Array, "layers options longest"], fixed: Any,
+    plan: _Plan, x: Array, shared: Any, weights: Rows, gates: Float[Array, "layers paths"],
+    chosen: Int[Array, "layers paths"], statistics: Float[Array, "layers paths longest"], fixed: Any,
 ) -> tuple[Array, Array]:  # fmt: skip
-    y, (rows, _) = _run_layers(plan, x, shared, weights, gates, chosen, rows, fixed)
-    return y, rows
+    y, (after, _) = _run_layers(plan, x, shared, weights, gates, chosen, statistics, fixed)
+    return y, after
 
 
-def _run_layers(plan: _Plan, x, shared, weights, gates, chosen, rows, fixed) -> tuple[Array, tuple[Array, Array]]:
+def _run_layers(plan: _Plan, x, shared, weights, gates, chosen, statistics, fixed) -> tuple[Array, tuple[Array, Array]]:
     """The last output, and for each layer its statistics after and its input."""
-    like = jax.eval_shape(plan.bodies[0], Inputs(x, shared, fixed), weights[0], rows[0, 0])[0]
+    first = jax.tree.map(lambda leaf: leaf[0, 0], weights._replace(statistics=statistics))
+    like = jax.eval_shape(plan.bodies[0], Inputs(x, shared, fixed), chosen[0, 0], first)
 
-    def layer(x: Array, of_layer: tuple[Array, ...]):
-        weights, gates, chosen, rows = of_layer
-
-        def run(body: _Body, start: Array, row: Array):
-            size = _size(body.weights)
-            return body(Inputs(x, shared, fixed), lax.dynamic_slice(weights, (start,), (size,)), row)
+    def layer(x: Array, of_layer: tuple[Any, ...]):
+        def run(body: _Body, option: Array, rows: Rows):
+            return body(Inputs(x, shared, fixed), option, rows)
 
         runs = [functools.partial(run, body) for body in plan.bodies]
 
-        def path(carry: tuple[Array, Array], of_path: tuple[Array, Array]):
-            total, rows = carry
-            gate, option = of_path
-            start = _of(plan.starts, option)
-            y, row = lax.switch(_of(plan.body, option, len(runs)), [*runs, nothing], start, rows[option])
-            return (total + gate * y, rows.at[option].set(row)), None
+        def path(total: Array, of_path: tuple[Rows, Array, Array, Array]):
+            weights, statistics, gate, option = of_path
+            y, after = lax.switch(
+                _of(plan.body, option, len(runs)), [*runs, nothing], option, weights._replace(statistics=statistics)
+            )
+            return total + gate * y, after
 
-        (y, rows), _ = lax.scan(path, (jnp.zeros(like.shape, like.dtype), rows), (gates, chosen))
-        return y, (rows, x)
+        y, after = lax.scan(path, jnp.zeros(like[0].shape, like[0].dtype), of_layer)
+        return y, (after, x)
 
-    def nothing(start: Array, row: Array):
-        return jnp.zeros(like.shape, like.dtype), row
+    def nothing(option: Array, rows: Rows):
+        return jnp.zeros(like[0].shape, like[0].dtype), rows.statistics
 
-    return _scan_layers(layer, x, (weights, gates, chosen, rows))
+    return _scan_layers(layer, x, (weights, statistics, gates, chosen))
 
 
-def _scan_layers(layer, x, parts):
+def _scan_layers(layer, x, parts, reverse: bool = False):
     """A scan, except that a single layer may change the shape of x."""
-    if len(parts[0]) > 1:
-        return lax.scan(layer, x, parts)
+    if len(jax.tree.leaves(parts)[0]) > 1:
+        return lax.scan(layer, x, parts, reverse=reverse)
     y, out = layer(x, jax.tree.map(lambda leaf: leaf[0], parts))
     return y, jax.tree.map(lambda leaf: leaf[None], out)
 
 
-def _forward(plan: _Plan, x, shared, weights, gates, chosen, rows, fixed):
-    y, (after, inputs) = _run_layers(plan, x, shared, weights, gates, chosen, rows, fixed)
-    return (y, after), (inputs, shared, weights, gates, chosen, rows, fixed)
+def _forward(plan: _Plan, x, shared, weights, gates, chosen, statistics, fixed):
+    y, (after, inputs) = _run_layers(plan, x, shared, weights, gates, chosen, statistics, fixed)
+    return (y, after), (inputs, shared, weights, gates, chosen, statistics, fixed)
 
 
 def _backward(plan: _Plan, saved: tuple, cts: tuple[Array, Array]):
-    inputs, shared, weights, gates, chosen, rows, fixed = saved
-    longest = max(plan.sizes)
+    inputs, shared, weights, gates, chosen, statistics, fixed = saved
 
-    def layer(carry: tuple[Array, Any], of_layer: tuple[Array, ...]):
+    def layer(carry: tuple[Array, Any], of_layer: tuple[Any, ...]):
         ct, d_shared = carry
-        x, weights, gates, chosen, rows = of_layer
+        x, *of_paths = of_layer
 
-        def pull(body: _Body, start: Array, row: Array, gate: Array):
-            def output(x: Array, shared: Any, own: Array) -> Array:
-                return body(Inputs(x, shared, fixed), own, row)[0]
+        def pull(body: _Body, option: Array, rows: Rows, gate: Array):
+            def output(x: Array, shared: Any, weights: Rows) -> Array:
+                return body(Inputs(x, shared, fixed), option, weights._replace(statistics=rows.statistics))[0]
 
-            size = _size(body.weights)
-            y, back = jax.vjp(output, x, shared, lax.dynamic_slice(weights, (start,), (size,)))
-            d_x, d_shared, d_own = back(gate * ct)
-            return jnp.sum(ct * y), d_x, d_shared, jnp.pad(d_own, (0, longest - size))
+            y, back = jax.vjp(output, x, shared, rows._replace(statistics=None))
+            return jnp.sum(ct * y), *back(gate * ct)
 
-        def nothing(start: Array, row: Array, gate: Array):
-            return jnp.zeros(()), jnp.zeros_like(x), jax.tree.map(jnp.zeros_like, shared), jnp.zeros(longest)
+        def nothing(option: Array, rows: Rows, gate: Array):
+            zeros = jax.tree.map(jnp.zeros_like, (x, shared, rows._replace(statistics=None)))
+            return jnp.zeros(()), *zeros
 
         pulls = [functools.partial(pull, body) for body in plan.bodies]
 
-        def path(carry, of_path: tuple[Array, Array]):
-            d_x, d_shared, d_weights = carry
-            gate, option = of_path
-            start = _of(plan.starts, option)
-            d_gate, dx, ds, d_own = lax.switch(
-                _of(plan.body, option, len(pulls)), [*pulls, nothing], start, rows[option], gate
-            )
-            held = lax.dynamic_slice(d_weights, (start,), (longest,))
-            d_weights = lax.dynamic_update_slice(d_weights, held + d_own, (start,))
-            return (d_x + dx, jax.tree.map(jnp.add, d_shared, ds), d_weights), d_gate
+        def path(carry, of_path: tuple[Rows, Array, Array, Array]):
+            weights, statistics, gate, option = of_path
+            d_gate, dx, ds, d_weights = lax.switch(
+                _of(plan.body, option, len(pulls)), [*pulls, nothing], option,
+                weights._replace(statistics=statistics), gate,
+            )  # fmt: skip
+            return jax.tree.map(jnp.add, carry, (dx, ds)), (d_weights, d_gate)
 
-        begin = jnp.zeros_like(x), d_shared, jnp.zeros(len(weights) + longest)
-        (d_x, d_shared, d_weights), d_gates = lax.scan(path, begin, (gates, chosen))
-        return (d_x, d_shared), (d_weights[: len(weights)], d_gates)
+        return lax.scan(path, (jnp.zeros_like(x), d_shared), tuple(of_paths))
 
     begin = cts[0], jax.tree.map(jnp.zeros_like, shared)
-    backwards = jax.tree.map(lambda leaf: leaf[::-1], (inputs, weights, gates, chosen, rows))
-    (d_x, d_shared), found = _scan_layers(layer, begin, backwards)
-    d_weights, d_gates = jax.tree.map(lambda leaf: leaf[::-1], found)
+    (d_x, d_shared), (d_weights, d_gates) = _scan_layers(
+        layer, begin, (inputs, weights, statistics, gates, chosen), reverse=True
+    )
     return d_x, d_shared, d_weights, d_gates, None, None, None
 
 
@@ -243,21 +246,5 @@ def _of(table: Sequence[int], option: Array, otherwise: int = 0) -> Int[Array, "
     return jnp.asarray([*table, otherwise], jnp.int32)[option]
 
 
-def _size(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(math.prod(shape) for shape in shapes.values())
-
-
-def _flat(leaves: Sequence[Array], least: int = 0) -> Float[Array, " size"]:
-    """All leaves in one vector, zeros after them up to `least`."""
-    missing = least - sum(leaf.size for leaf in leaves)
-    return jnp.concatenate([*(jnp.ravel(leaf) for leaf in leaves), jnp.zeros(max(missing, 0))])
-
-
-def _named(vector: Float[Array, " size"], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """The inverse of `_flat`."""
-    named, start = {}, 0
-    for name, shape in shapes.items():
-        end = start + math.prod(shape)
-        named[name] = vector[start:end].reshape(shape)
-        start = end
-    return named
+def _padded(row: Array, size: int) -> Array:
+    return jnp.pad(row, (0, size - len(row)))

@@ -30,6 +30,7 @@ from dnas.nn.grids import coverage, joint_probability, pixel_weights
 from dnas.nn.lookup import Lookup
 from dnas.nn.mixing import mix_grids
 from dnas.nn.program import same_layers
+from dnas.nn.rows import Blocks, Own, largest
 from dnas.space.quantity import Quantity
 from dnas.space.space import Node, OneOf
 
@@ -57,30 +58,7 @@ class Parameters(Protocol):
     def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Array: ...
     def update(self, path: str, value: Array) -> None: ...
     def under(self, path: str) -> Own: ...
-
-
-class Own(NamedTuple):
-    """Parameters and running statistics of one block, by path, in the order in which it asks for them."""
-
-    weights: dict[str, Array]
-    statistics: dict[str, Array]
-
-    def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Array:
-        return self.weights[path]
-
-    def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Array:
-        return self.statistics[path]
-
-    def update(self, path: str, value: Array) -> None:
-        self.statistics[path] = value
-
-    def under(self, path: str) -> Own:
-        return Own(*({name: leaf for name, leaf in leaves.items() if within(name, path)} for leaves in self))
-
-
-def within(name: str, path: str) -> bool:
-    """Whether a parameter belongs to the block at `path`."""
-    return name.startswith(f"{path}.")
+    def blocks(self, branches: Sequence[Sequence[str]]) -> Blocks: ...
 
 
 class Forward:
@@ -340,14 +318,14 @@ class Forward:
             after = network.masked(network.walk([branch], replace(x, value=inputs.x)))
             return _resized(after.value, y.width), statistics
 
-        own = [[self.parameters.under(branch.path) for branch in layer.branches] for layer in layers]
+        blocks = self.parameters.blocks([[branch.path for branch in layer.branches] for layer in layers])
+        gates, chosen = largest(jnp.stack([self.gates[layer.choice.name] for layer in layers]), self.paths)
         value, statistics = run_largest(
             [Branch(p.steps, p.size, functools.partial(run, b)) for p, b in zip(programs, node.branches, strict=True)],
-            [[o.weights for o in layer] for layer in own], [[o.statistics for o in layer] for layer in own],
-            jnp.stack([self.gates[layer.choice.name] for layer in layers]),
-            self.inputs(x), self.paths,
+            blocks.shapes(), blocks.rows(chosen), gates, chosen, self.inputs(x),
         )  # fmt: skip
-        self.noted(statistics)
+        if self.momentum is not None:
+            blocks.ran(chosen, statistics)
         return len(layers), replace(y, value=value)
 
     def inputs(self, x: Feature) -> Inputs:

@@ -109,14 +109,15 @@ def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
     """
     if not names:
         return gates
-    rows = np.array([gates.layout.rows[n] for n in names])
-    part = gates.values[rows]
-    _, best = jax.lax.top_k(part, min(count, part.shape[-1]))
-    kept = part * jnp.sum(jax.nn.one_hot(best, part.shape[-1], dtype=part.dtype), axis=1)
+    # All rows, of which those named are taken: rows picked out and put back are loops on CPU, as are their gradients.
+    values = gates.values
+    named = np.isin(np.arange(len(values)), [gates.layout.rows[n] for n in names])[:, None]
+    _, best = jax.lax.top_k(jax.lax.stop_gradient(values), min(count, values.shape[-1]))
+    kept = values * jnp.sum(jax.nn.one_hot(best, values.shape[-1], dtype=values.dtype), axis=1)
     rescaled = kept / jnp.sum(kept, axis=-1, keepdims=True)
     if count == 1:
-        rescaled = jax.lax.stop_gradient(rescaled) + (part - jax.lax.stop_gradient(part))
-    return Gates(gates.values.at[rows].set(rescaled), gates.layout)
+        rescaled = jax.lax.stop_gradient(rescaled) + (values - jax.lax.stop_gradient(values))
+    return Gates(jnp.where(named, rescaled, values), gates.layout)
 
 
 def uniform_one_hot(layout: Layout, key: PRNGKeyArray) -> Gates:

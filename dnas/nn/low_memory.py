@@ -16,8 +16,9 @@ from jaxtyping import Array
 
 from dnas.network import Feature, Network
 from dnas.nn.branches import Arrays, Inputs, Run
-from dnas.nn.forward import Forward, Own
+from dnas.nn.forward import Forward
 from dnas.nn.mixing import apart
+from dnas.nn.rows import Own
 from dnas.space.space import Node, OneOf, Stage
 
 

@@ -2,45 +2,97 @@
 
 A network has hundreds of parameters. An optimiser that visits each with kernels of its own spends a third of the
 compile time on them; packed, they are two leaves, and what treats matrices and vectors apart (weight decay) still can.
+Blocks of which a step runs a few have two more vectors, from which it takes rows (`dnas.nn.rows`).
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
-from dnas.nn.supernet import Variables, abstract_variables
+from dnas.nn.gates import Gates
+from dnas.nn.rows import (
+    MATRICES,
+    STATISTICS,
+    VECTORS,
+    Rows,
+    Run,
+    Shapes,
+    Table,
+    join,
+    largest,
+    of_kinds,
+    put,
+    sampled_runs,
+    size_of,
+    split,
+    tables,
+    take,
+)
+from dnas.nn.supernet import ROWS, ROWS_AFTER, Variables, abstract_variables
 from dnas.space.space import Space
 
-MATRICES, VECTORS = "matrices", "vectors"
 Leaves = dict[str, Array]
-Shapes = tuple[tuple[int, ...], ...]
+Chosen = dict[str, Int[Array, "layers paths"]]
+"""The options that run, by the name of their run of layers."""
+BLOCKS = "blocks."
+"""Begins the name of a vector that rows are taken from."""
+HELD = {
+    MATRICES: ("params", BLOCKS + MATRICES),
+    VECTORS: ("params", BLOCKS + VECTORS),
+    STATISTICS: ("batch_stats", BLOCKS + VECTORS),
+}
+"""Group and vector of each kind of a block's parameters."""
 
 
 class Packing:
-    """The static plan: which paths share a vector, in which order."""
+    """The static plan: which paths share a vector, in which order.
 
-    def __init__(self, space: Space):
+    `paths`: of choices between more blocks than that so many are run in a step (None: all of them).
+    """
+
+    def __init__(self, space: Space, paths: int | None = None):
+        self.paths, self.runs = paths, sampled_runs(space, paths)
+        self.tables: dict[str, dict[str, Table]] = {}
         self.parts: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
-        for group, leaves in abstract_variables(space).items():
-            shapes = {path: leaf.shape for path, leaf in leaves.items()}
-            self.parts[group] = {
-                MATRICES: {path: shape for path, shape in shapes.items() if len(shape) > 1},
-                VECTORS: {path: shape for path, shape in shapes.items() if len(shape) <= 1},
-            }
+        self.after: dict[tuple[str, str], int] = {}
+        """Zeros behind the last block, so that the longest row can begin anywhere."""
+        branches = {path: Shapes({}, {}) for run in self.runs for layer in run.branches for path in layer}
+        for number, (group, leaves) in enumerate(abstract_variables(space).items()):
+            alone = self.parts[group] = {MATRICES: {}, VECTORS: {}}
+            for path, leaf in leaves.items():
+                owner = next((part for part in _beginnings(path) if part in branches), None)
+                kind = MATRICES if len(leaf.shape) > 1 else VECTORS
+                held: Any = alone[kind] if owner is None else branches[owner][number]
+                held[path] = leaf.shape
+        self._lay(branches)
+
+    def _lay(self, branches: Mapping[str, Shapes]) -> None:
+        """Blocks behind one another, run after run."""
+        parts: dict[str, dict[str, tuple[int, ...]]] = {kind: {} for kind in HELD}
+        for shapes in branches.values():
+            for kind, leaves in of_kinds(shapes).items():
+                parts[kind] |= leaves
+        starts = dict.fromkeys(HELD, 0)
+        for run in self.runs:
+            self.tables[run.name] = found = tables(run.branches, branches.__getitem__, starts)
+            starts = {kind: starts[kind] + found[kind].size for kind in HELD}
+        for kind, (group, name) in HELD.items():
+            self.parts[group][name] = parts[kind]
+            self.after[group, name] = max((found[kind].longest for found in self.tables.values()), default=0)
+
+    # Whole variables ------------------------------------------------------------------------------------------------
 
     def pack(self, variables: Mapping[str, Any]) -> dict[str, Leaves]:
         """`{group: {path: array}}` as `{group: {"matrices": [n], "vectors": [m]}}`, without those that are empty."""
         return {
-            group: {name: _join([leaves[path] for path in shapes]) for name, shapes in self._filled(group)}
+            group: {
+                name: join([*(leaves[path] for path in shapes), *self._zeros(group, name)])
+                for name, shapes in self._filled(group)
+            }
             for group, leaves in variables.items()
         }
 
@@ -51,35 +103,96 @@ class Packing:
     def unpack_group(self, group: str, leaves: Leaves) -> Leaves:
         unpacked: Leaves = {}
         for name, shapes in self._filled(group):
-            unpacked |= zip(shapes, _split(leaves[name], tuple(shapes.values())), strict=True)
+            unpacked |= zip(shapes, split(leaves[name][: size_of(shapes)], tuple(shapes.values())), strict=True)
         return unpacked
 
-    def _filled(self, group: str):
-        return [(name, shapes) for name, shapes in self.parts[group].items() if shapes]
+    def _filled(self, group: str, blocks: bool = True) -> list[tuple[str, dict[str, tuple[int, ...]]]]:
+        parts = self.parts[group].items()
+        return [(name, shapes) for name, shapes in parts if shapes and (blocks or not name.startswith(BLOCKS))]
+
+    def _zeros(self, group: str, name: str) -> Iterator[Float[Array, " after"]]:
+        after = self.after.get((group, name), 0)
+        if after:
+            yield jnp.zeros(after)
+
+    # What a step uses -----------------------------------------------------------------------------------------------
+
+    def chosen(self, gates: Gates) -> Chosen:
+        """The blocks that run under gates."""
+        return {run.name: self._options(run, gates) for run in self.runs}
+
+    def _options(self, run: Run, gates: Gates) -> Int[Array, "layers paths"]:
+        assert self.paths is not None
+        return largest(jnp.stack([gates[choice] for choice in run.choices]), self.paths)[1]
+
+    def floats(self, group: str) -> tuple[int, int]:
+        """Numbers in the vectors of a group, and in what a step uses of them."""
+        alone = sum(size_of(shapes) for _, shapes in self._filled(group, blocks=False))
+        blocks, rows = 0, 0
+        for kind, (held, name) in HELD.items():
+            if held == group:
+                blocks += size_of(self.parts[group][name]) + self.after[group, name]
+                rows += sum(found[kind].longest * len(found[kind].starts) for found in self.tables.values())
+        return alone + blocks, alone + rows * (self.paths or 0)
+
+    def used(self, params: Leaves, chosen: Chosen) -> Leaves:
+        """Of packed parameters, or of anything like them, what takes part: all outside of blocks, and a row of each
+        block that runs: `{"matrices": [n], ..., "RUN.matrices": [layers, paths, longest], ...}`."""
+        found = {name: leaf for name, leaf in params.items() if not name.startswith(BLOCKS)}
+        for name, kind, table in self._rows():
+            found[f"{name}.{kind}"] = take(params[BLOCKS + kind], table, chosen[name])
+        return found
+
+    def with_used(self, params: Leaves, used: Leaves, chosen: Chosen) -> Leaves:
+        """`params` with what takes part as in `used`; what does not run stays as it is."""
+        found = {name: used.get(name, leaf) for name, leaf in params.items()}
+        for name, kind, table in self._rows():
+            vector = BLOCKS + kind
+            found[vector] = put(found[vector], table, chosen[name], used[f"{name}.{kind}"])
+        return found
+
+    def _rows(self) -> list[tuple[str, str, Table]]:
+        """Name of the run, kind, and table of whatever parameters blocks have."""
+        return [
+            (name, kind, found[kind])
+            for name, found in self.tables.items()
+            for kind in (MATRICES, VECTORS)
+            if found[kind].longest
+        ]
+
+    def opened(self, used: Leaves, statistics: Leaves, chosen: Chosen) -> dict[str, Any]:
+        """The variables of a supernet (`dnas.nn.supernet`) that runs the chosen blocks."""
+        groups = {"params": used, "batch_stats": statistics}
+        variables: dict[str, Any] = {
+            group: {
+                path: leaf
+                for name, shapes in self._filled(group, blocks=False)
+                for path, leaf in zip(shapes, split(leaves[name], tuple(shapes.values())), strict=True)
+            }
+            for group, leaves in groups.items()
+        }
+        return variables | {ROWS: {run.name: self._rows_of(run.name, used, statistics, chosen) for run in self.runs}}
+
+    def _rows_of(self, run: str, used: Leaves, statistics: Leaves, chosen: Chosen) -> Rows:
+        none = jnp.zeros((*chosen[run].shape, 0))
+        table = self.tables[run][STATISTICS]
+        held = take(statistics[BLOCKS + VECTORS], table, chosen[run]) if table.longest else none
+        return Rows(used.get(f"{run}.{MATRICES}", none), used.get(f"{run}.{VECTORS}", none), held)
+
+    def closed(self, statistics: Leaves, updated: Mapping[str, Any], chosen: Chosen) -> Leaves:
+        """Packed statistics after such a supernet ran, those of blocks that did not as they were."""
+        found = dict(statistics)
+        for name, shapes in self._filled("batch_stats", blocks=False):
+            found[name] = join([updated["batch_stats"][path] for path in shapes])
+        for run, rows in updated.get(ROWS_AFTER, {}).items():
+            table, vector = self.tables[run][STATISTICS], BLOCKS + VECTORS
+            if table.longest:
+                found[vector] = put(found[vector], table, chosen[run], rows)
+        return found
 
 
-def _join(parts: list[Array]) -> Array:
-    if not any(isinstance(part, Tracer) for part in parts):
-        # Outside a program each shape that is flattened would be a compile of its own.
-        return jnp.asarray(np.concatenate([np.ravel(part) for part in parts]))
-    # The barrier keeps XLA from fusing every producer into one giant concatenation.
-    return jnp.concatenate([jnp.ravel(part) for part in jax.lax.optimization_barrier(parts)])
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _split(vector: Array, shapes: Shapes) -> list[Array]:
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    starts = [0, *ends[:-1]]
-    return [vector[a:b].reshape(shape) for a, b, shape in zip(starts, ends, shapes, strict=True)]
-
-
-def _split_forward(vector: Array, shapes: Shapes):
-    return _split(vector, shapes), None
-
-
-def _split_backward(shapes: Shapes, _, cotangents: list[Array]):
-    # The transpose of many slices would be a sum of as many padded vectors.
-    return (_join(cotangents),)
-
-
-_split.defvjp(_split_forward, _split_backward)
+def _beginnings(path: str) -> Iterator[str]:
+    """`a`, `a.b` of `a.b.c`."""
+    for at, letter in enumerate(path):
+        if letter == ".":
+            yield path[:at]

@@ -20,15 +20,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dnas.errors import InputError
 from dnas.network import Feature, Network
 from dnas.nn.drops import Drops
-from dnas.nn.forward import Forward, Own, Switch, within
+from dnas.nn.forward import Forward, Switch
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.lookup import Plan, Requests
 from dnas.nn.low_memory import LowMemory
+from dnas.nn.rows import Blocks, Branches, LeafBlocks, Own, Rows, Shapes, within
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
 Variables = dict[str, Any]
 """{'params': {path: array}, 'batch_stats': {path: array}}"""
+ROWS, ROWS_AFTER = "rows", "rows_after"
+"""Groups of what `dnas.nn.packing` hands over in place of parameters of blocks, and of the statistics it gets back."""
 
 
 class Supernet(nn.Module):
@@ -108,6 +111,34 @@ class _FlaxParameters:
         }
         return Own(weights, statistics)
 
+    def blocks(self, branches: Branches) -> Blocks:
+        if self.module.has_variable(ROWS, branches[0][0]):
+            return _HandedBlocks(self.module, branches)
+        parts = [self.under(path) for layer in branches for path in layer]
+        own = Own(*({name: leaf for part in parts for name, leaf in part[n].items()} for n in (0, 1)))
+        return LeafBlocks(own, branches, self.update)
+
+
+class _HandedBlocks(NamedTuple):
+    """Blocks whose rows come as a variable, and go as one."""
+
+    module: Supernet
+    branches: Branches
+
+    def shapes(self) -> list[Shapes]:
+        needed = needs(self.module.space)
+        groups = [{name: shape for name, (shape, _) in group.items()} for group in (needed.weights, needed.statistics)]
+        return [
+            Shapes(*({name: shape for name, shape in group.items() if within(name, path)} for group in groups))
+            for path in self.branches[0]
+        ]
+
+    def rows(self, chosen: Array) -> Rows:
+        return self.module.get_variable(ROWS, self.branches[0][0])
+
+    def ran(self, chosen: Array, statistics: Array) -> None:
+        self.module.put_variable(ROWS_AFTER, self.branches[0][0], statistics)
+
 
 def init(space: Space, key: PRNGKeyArray) -> Variables:
     """Fresh parameters and statistics of a space's supernet, or of an architecture's network.
@@ -175,6 +206,9 @@ class _Shapes:
         pass
 
     def under(self, path: str) -> Own:
+        raise AssertionError("shapes are noted of every branch")
+
+    def blocks(self, branches: Branches) -> Blocks:
         raise AssertionError("shapes are noted of every branch")
 
 

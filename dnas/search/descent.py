@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,10 @@ from jaxtyping import Array
 
 from dnas.data.batches import Batches, steps_per_epoch
 from dnas.nn.gates import Gates, uniform
-from dnas.nn.packing import MATRICES, Leaves, Packing
+from dnas.nn.packing import MATRICES, Chosen, Leaves, Packing
 from dnas.nn.supernet import init
 from dnas.search.compiling import Compiler, Program
-from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning
+from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning, packing_of
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
 from dnas.search.strategy import Metrics
@@ -57,7 +58,7 @@ def optimizer(s: Settings, steps: Steps) -> optax.GradientTransformation:
 
     def decayed(params: Leaves) -> dict[str, bool]:
         # Norms and biases, which are the vectors, are not pulled to zero.
-        return {name: name == MATRICES for name in params}
+        return {name: name.endswith(MATRICES) for name in params}
 
     return optax.chain(
         optax.add_decayed_weights(s.weight_decay, mask=decayed),
@@ -66,19 +67,81 @@ def optimizer(s: Settings, steps: Steps) -> optax.GradientTransformation:
     )
 
 
-def updating(rule: optax.GradientTransformation) -> Callable:
-    """`(variables, opt, gradient, statistics) -> (variables, opt)`."""
+Update = Callable[[PackedVariables, optax.OptState, Leaves, Chosen, Leaves], tuple[PackedVariables, optax.OptState]]
+"""`(variables, opt, gradient, chosen, statistics) -> (variables, opt)`; the first two are donated."""
 
-    def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, statistics: Leaves):
+
+def compile_update(
+    problem: Problem, compiler: Compiler, rule: optax.GradientTransformation, weights: Weights, learned: Learned
+) -> Update:
+    """What takes a step with a gradient.
+
+    Blocks that did not run are left alone, as are their momentum and their decay (as PyTorch's optimisers leave
+    parameters without a gradient).
+    """
+    found = learned.params, learned.chosen
+    if not learned.chosen:
+        return compiler(updating(rule), *weights, *found, learned.statistics, donate=(0, 1))
+    packing, (variables, opt) = packing_of(problem), weights
+    step = stepping(rule, packing)
+    changed = jax.eval_shape(step, variables["params"], opt, *found)
+    # Two programs: one that read and wrote the vectors of all blocks would copy them.
+    step = compiler(step, variables["params"], opt, *found)
+    write = compiler(writing(packing), *weights, changed, learned.chosen, learned.statistics, donate=(0, 1))
+
+    def update(variables, opt, gradient, chosen, statistics):
+        return write(variables, opt, step(variables["params"], opt, gradient, chosen), chosen, statistics)
+
+    return update
+
+
+def updating(rule: optax.GradientTransformation) -> Update:
+    """With a gradient of all parameters."""
+
+    def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, _: Chosen, statistics):
         updates, state = rule.update(gradient, state, variables["params"])
         return {"params": optax.apply_updates(variables["params"], updates), "batch_stats": statistics}, state
 
-    return update_weights
+    return update_weights  # pyright: ignore
+
+
+def stepping(rule: optax.GradientTransformation, packing: Packing) -> Callable:
+    """`(params, opt, gradient, chosen) -> (used, used opt)`: what takes part, and the optimiser's state of it, after a
+    step."""
+
+    def step_used(params: Leaves, state: optax.OptState, gradient: Leaves, chosen: Chosen):
+        used = packing.used(params, chosen)
+        state = _like_params(lambda leaves: packing.used(leaves, chosen), state)
+        updates, state = rule.update(gradient, state, used)
+        return optax.apply_updates(used, updates), state
+
+    return step_used
+
+
+def writing(packing: Packing) -> Callable:
+    """`(variables, opt, (used, used opt), chosen, statistics) -> (variables, opt)`."""
+
+    def write_used(variables: PackedVariables, state: optax.OptState, after: tuple, chosen: Chosen, statistics: Leaves):
+        put = functools.partial(packing.with_used, chosen=chosen)
+        return {"params": put(variables["params"], after[0]), "batch_stats": statistics}, _like_params(
+            put, state, after[1]
+        )
+
+    return write_used
+
+
+def _like_params(change: Callable, *states: optax.OptState) -> Any:
+    """`change` of all parts of an optimiser's state that are like the parameters, which are dicts; the last state's
+    other parts as they are."""
+    return jax.tree.map(
+        lambda *parts: change(*parts) if isinstance(parts[0], dict) else parts[-1], *states,
+        is_leaf=lambda part: isinstance(part, dict),
+    )  # fmt: skip
 
 
 def fresh(problem: Problem, rule: optax.GradientTransformation) -> Weights:
     """Weights drawn from the problem's seed."""
-    variables = Packing(problem.proxy).pack(init(problem.proxy, jax.random.key(problem.seed)))
+    variables = packing_of(problem).pack(init(problem.proxy, jax.random.key(problem.seed)))
     return Weights(variables, rule.init(variables["params"]))
 
 
@@ -101,20 +164,20 @@ class Learning(NamedTuple):
 
     learn: Program
     """`(variables, gates, images, targets) -> Learned`"""
-    update: Program
-    """`(variables, opt, gradient, statistics) -> (variables, opt)`"""
+    update: Update
 
 
-def compile_learning(problem: Problem, compiler: Compiler) -> Learning:
+def compile_learning(problem: Problem, compiler: Compiler, whole: bool = False) -> Learning:
+    """`whole`: with gradients that can be added up (`dnas.search.learn.learning`)."""
     rule = optimizer(problem.settings, planned(problem))
     variables, opt = fresh(problem, rule)
     gates = uniform(problem.layout)
     images, labels = streams(problem)[0].at(0)
-    learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
-    learned = learned_like(variables, gates)
+    learn, targets = learning(problem, whole), as_targets(labels, problem.dataset.classes)
+    learned = learned_like(problem, variables, gates, whole)
     return Learning(
         compiler(learn, variables, gates, images, targets, gives=learned),
-        compiler(updating(rule), variables, opt, learned.params, learned.statistics, donate=(0, 1)),
+        compile_update(problem, compiler, rule, Weights(variables, opt), learned),
     )
 
 
@@ -134,8 +197,9 @@ class Learner:
     def step(self, weights: Weights, gates: Gates, n: int) -> tuple[Weights, Metrics]:
         """One step of descent on batch `n` under gates."""
         learned = self.gradient(weights, gates, n)
-        return self.descend(weights, learned.params, learned), {"loss": learned.loss, "accuracy": learned.accuracy}
+        return self.descend(weights, learned), {"loss": learned.loss, "accuracy": learned.accuracy}
 
-    def descend(self, weights: Weights, gradient: Leaves, learned: Learned) -> Weights:
-        """The weights after a step along a gradient, with the norms' statistics of `learned`."""
-        return Weights(*self.programs.update(weights.variables, weights.opt, gradient, learned.statistics))
+    def descend(self, weights: Weights, learned: Learned) -> Weights:
+        """The weights after a step along a gradient, and the norms' statistics."""
+        taken = learned.params, learned.chosen, learned.statistics
+        return Weights(*self.programs.update(weights.variables, weights.opt, *taken))

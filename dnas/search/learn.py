@@ -19,8 +19,8 @@ from dnas.data.preprocess import prepare
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.loops import usable
-from dnas.nn.packing import Leaves, Packing
-from dnas.nn.supernet import Supernet
+from dnas.nn.packing import Chosen, Leaves, Packing
+from dnas.nn.supernet import ROWS_AFTER, Supernet
 from dnas.search.problem import Problem
 
 PackedVariables = dict[str, Leaves]
@@ -37,9 +37,16 @@ class Learned(NamedTuple):
     statistics: Leaves
     """Running moments of the norms after this batch."""
     params: Leaves
-    """d loss / d parameters."""
+    """d loss / d the parameters that took part (`dnas.nn.packing.Packing.used`)."""
     gates: Float[Array, "choices options"]
     """d loss / d gates."""
+    chosen: Chosen
+    """The blocks that took part, of those of which a few are run."""
+
+
+def packing_of(problem: Problem) -> Packing:
+    """How the search keeps its variables."""
+    return Packing(problem.proxy, problem.settings.paths or None)
 
 
 def kept(problem: Problem, gates: Gates) -> Gates:
@@ -51,49 +58,91 @@ def kept(problem: Problem, gates: Gates) -> Gates:
     return gates
 
 
-def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
-    """`(variables, gates, images uint8, momentum) -> (logits, statistics)` of the problem's supernet."""
-    s = problem.settings
+class Network(NamedTuple):
+    """The problem's supernet on packed variables."""
+
+    packing: Packing
+    run: Callable[..., tuple[Array, Leaves]]
+    """`(used, statistics, gates, chosen, images uint8, momentum) -> (logits, statistics)`"""
+
+    def chosen(self, problem: Problem, gates: Gates) -> tuple[Gates, Chosen]:
+        """The gates of what is evaluated, and the blocks that run under them."""
+        gates = kept(problem, gates)
+        return gates, self.packing.chosen(gates)
+
+
+def network(problem: Problem) -> Network:
+    s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
         paths=s.paths or None, low_memory=s.low_memory, kernels=usable(),
     )  # fmt: skip
-    packing = Packing(problem.proxy)
 
-    def run(variables: PackedVariables, gates: Gates, images: Array, momentum: float | Switch):
+    def run(used: Leaves, statistics: Leaves, gates: Gates, chosen: Chosen, images: Array, momentum: float | Switch):
         # The moments of this batch come out as they are and join the running ones packed, in one operation for all.
         keep = momentum.keep if isinstance(momentum, Switch) else momentum
         (logits, _), updated = net.apply(
-            packing.unpack(variables), prepare(images, problem.preprocessing), kept(problem, gates),
-            momentum=momentum._replace(keep=0.0) if isinstance(momentum, Switch) else 0.0, mutable=["batch_stats"],
+            packing.opened(used, statistics, chosen), prepare(images, problem.preprocessing), gates,
+            momentum=momentum._replace(keep=0.0) if isinstance(momentum, Switch) else 0.0,
+            mutable=["batch_stats", ROWS_AFTER],
         )  # fmt: skip
-        moments = packing.pack(updated)["batch_stats"]
-        return logits, jax.tree.map(lambda old, new: blend(old, new, keep), variables["batch_stats"], moments)
+        moments = packing.closed(statistics, updated, chosen)
+        return logits, jax.tree.map(lambda old, new: blend(old, new, keep), statistics, moments)
+
+    return Network(packing, run)
+
+
+def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
+    """`(variables, gates, images uint8, momentum) -> (logits, statistics)` of the problem's supernet."""
+    net = network(problem)
+
+    def run(variables: PackedVariables, gates: Gates, images: Array, momentum: float | Switch):
+        gates, chosen = net.chosen(problem, gates)
+        used = net.packing.used(variables["params"], chosen)
+        return net.run(used, variables["batch_stats"], gates, chosen, images, momentum)
 
     return run
 
 
-def learning(problem: Problem) -> Callable[[PackedVariables, Gates, Array, Float[Array, "N classes"]], Learned]:
-    """`(variables, gates, images, targets) -> Learned`, for targets that are distributions over classes."""
-    run = forward(problem)
+def learning(
+    problem: Problem, whole: bool = False
+) -> Callable[[PackedVariables, Gates, Array, Float[Array, "N classes"]], Learned]:
+    """`(variables, gates, images, targets) -> Learned`, for targets that are distributions over classes.
+
+    `whole`: with gradients for all parameters, zeros for blocks that did not run, so that those of several networks
+    can be added up.
+    """
+    net = network(problem)
+    packing = net.packing
 
     def learn(variables: PackedVariables, gates: Gates, images: Array, targets: Array) -> Learned:
+        chosen = net.chosen(problem, gates)[1]
+
         def loss_of(params: Leaves, values: Array):
-            at = {**variables, "params": params}
-            logits, statistics = run(at, Gates(values, gates.layout), images, NORM_MOMENTUM)
+            at = kept(problem, Gates(values, gates.layout))
+            used = packing.used(params, chosen) if whole else params
+            logits, statistics = net.run(used, variables["batch_stats"], at, chosen, images, NORM_MOMENTUM)
             return optax.softmax_cross_entropy(logits, targets).mean(), (logits, statistics)
 
+        params = variables["params"] if whole else packing.used(variables["params"], chosen)
         gradient = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-        (loss, (logits, statistics)), (params, values) = gradient(variables["params"], gates.values)
+        (loss, (logits, statistics)), (params, values) = gradient(params, gates.values)
         right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
-        return Learned(loss, jnp.mean(right), logits, statistics, params, values)
+        return Learned(loss, jnp.mean(right), logits, statistics, params, values, {} if whole else chosen)
 
     return learn
 
 
-def learned_like(variables: PackedVariables, gates: Gates) -> Learned:
-    """The structure of what `learning` returns."""
-    return Learned(0, 0, 0, variables["batch_stats"], variables["params"], gates.values)  # pyright: ignore
+def learned_like(problem: Problem, variables: PackedVariables, gates: Gates, whole: bool = False) -> Learned:
+    """The structure of what `learning` returns, with shapes of what an update takes."""
+    packing = packing_of(problem)
+
+    def used(params: Leaves, gates: Gates) -> tuple[Leaves, Chosen]:
+        chosen = packing.chosen(gates)
+        return packing.used(params, chosen), chosen
+
+    params, chosen = (variables["params"], {}) if whole else jax.eval_shape(used, variables["params"], gates)
+    return Learned(0, 0, 0, variables["batch_stats"], params, gates.values, chosen)  # pyright: ignore
 
 
 def as_targets(labels: np.ndarray, classes: int) -> np.ndarray:

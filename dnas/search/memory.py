@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from dnas.errors import UserError
 from dnas.nn.loops import usable
 from dnas.nn.memory import Mode, backward_floats, forward_floats
-from dnas.nn.supernet import abstract_variables
 from dnas.search.budget import memory_shown
+from dnas.search.learn import packing_of
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
 
@@ -43,19 +43,17 @@ class Memory(NamedTuple):
 def estimate(problem: Problem) -> Memory:
     """Memory of a search, from its space, batch and modes."""
     s, space = problem.settings, problem.proxy
-    groups = abstract_variables(space)
-    params, statistics = (
-        FLOAT * sum(math.prod(leaf.shape) for leaf in groups[group].values()) for group in ("params", "batch_stats")
-    )
+    packing = packing_of(problem)
+    (params, used), (statistics, _) = (packing.floats(group) for group in ("params", "batch_stats"))
     mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, usable())
     image = problem.dataset.side**2 * problem.dataset.channels
     learn = FLOAT * backward_floats(space, mode, s.batch_size) + s.batch_size * image
     assess = FLOAT * forward_floats(space, mode, s.assess_batch) + s.assess_batch * image
-    # Parameters, their gradient, and each one's own part of it before they are joined.
+    # Parameters; what a step uses of them has a gradient, and each leaf's own part of it before they are joined.
     return Memory(
-        learn + 3 * params + 2 * statistics,
-        assess + 2 * params + 2 * statistics,
-        params + (2 * params + statistics),
+        learn + FLOAT * (params + 2 * used + 2 * statistics),
+        assess + FLOAT * (params + used + 2 * statistics),
+        FLOAT * (params + (2 * params + statistics)),
     )
 
 

@@ -21,7 +21,6 @@ from dnas.files import prepare_folder, write_json
 from dnas.interrupt import Asked, asked_to_stop, stopping_at_once
 from dnas.nn import loops
 from dnas.nn.inherit import inherit
-from dnas.nn.packing import Packing
 from dnas.nn.supernet import Variables
 from dnas.provenance import provenance, versions
 from dnas.search import strategies
@@ -29,6 +28,7 @@ from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import Journal
+from dnas.search.learn import packing_of
 from dnas.search.memory import estimate
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document
@@ -191,7 +191,7 @@ def _or_leave(work: Callable[[], T], journal: Journal, state: State, step: int, 
 def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
     """The network as a file and with its own weights."""
     by_proxy = architecture(problem.proxy, outcome.assignment)
-    whole = Packing(problem.proxy).unpack(outcome.variables)
+    whole = packing_of(problem).unpack(outcome.variables)
     own = architecture(problem.space, outcome.assignment)
     return Found(problem, strategy, outcome, own, by_proxy, inherit(whole, by_proxy))
 

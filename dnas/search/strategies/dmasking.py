@@ -35,7 +35,7 @@ from dnas.search import objective
 from dnas.search.assess import accuracies, assessed, assessment, example_arguments
 from dnas.search.collapse import Acted, Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler, Program
-from dnas.search.descent import Steps, fresh, optimizer, streams, updating
+from dnas.search.descent import Steps, Update, Weights, compile_update, fresh, optimizer, streams
 from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learned_like, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
@@ -61,7 +61,7 @@ class Programs(NamedTuple):
     draw: Program
     """`(theta, key, number, temperature) -> (gates, temperature)`"""
     learn: Program
-    update_weights: Program
+    update_weights: Update
     update_theta: Program
     assess: Program
 
@@ -104,7 +104,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     gates = probabilities(problem.layout, state.theta)
     images, labels = streams(problem)[0].at(0)
     learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
-    learned = learned_like(state.variables, gates)
+    learned = learned_like(problem, state.variables, gates)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
     heat = Temperature(real, real)
     # The larger of the two large programs first: while a core waits for parts of it, the other is traced and compiled.
@@ -114,9 +114,8 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
             assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
         ),
         draw=compiler(_draw(problem), state.theta, key, number, heat),
-        update_weights=compiler(
-            updating(_weights_optimizer(problem)), state.variables, state.weights_opt, learned.params,
-            learned.statistics, donate=(0, 1),
+        update_weights=compile_update(
+            problem, compiler, _weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
         update_theta=compiler(
             _update_theta(problem), state.theta, state.theta_opt, state.multipliers, state.acted, real,
@@ -142,7 +141,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def update(arrays: Arrays, learned: Learned) -> tuple[Arrays, Metrics]:
         variables, weights_opt = programs.update_weights(
-            arrays.variables, arrays.weights_opt, learned.params, learned.statistics
+            arrays.variables, arrays.weights_opt, learned.params, learned.chosen, learned.statistics
         )
         metrics = {"loss": learned.loss, "accuracy": learned.accuracy}
         return arrays._replace(variables=variables, weights_opt=weights_opt), metrics

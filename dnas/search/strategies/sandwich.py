@@ -43,7 +43,9 @@ def check(problem: Problem) -> None:
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
     weights = singlepath.start(problem)
-    return Programs(compile_learning(problem, compiler), compile_comparison(problem, compiler, weights.variables))
+    return Programs(
+        compile_learning(problem, compiler, whole=True), compile_comparison(problem, compiler, weights.variables)
+    )
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:
@@ -57,7 +59,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         first = learner.gradient(state.arrays, one_hot(problem.layout, largest), n)
         targets = np.asarray(jax.nn.softmax(first.logits)) if s.distill else None
         others = [learner.gradient(state.arrays, one_hot(problem.layout, a), n, targets) for a in networks]
-        weights = learner.descend(state.arrays, summed([r.params for r in (first, *others)]), first)
+        weights = learner.descend(state.arrays, first._replace(params=summed([r.params for r in (first, *others)])))
         metrics = {
             "loss": first.loss, "accuracy": first.accuracy, "smallest_loss": others[0].loss,
             "smallest_accuracy": others[0].accuracy,
