@@ -24,7 +24,7 @@ FIGURES = ("flops", "bytes", "memory")
 class Arguments:
     """The price of options, and of separate paths."""
 
-    px: int = 32
+    px: int = 64
     batch: int = 16
     rounds: int = 8
     """Rounds of interleaved turns; 0 for figures without times."""
