@@ -123,9 +123,8 @@ def writing(packing: Packing) -> Callable:
 
     def write_used(variables: PackedVariables, state: optax.OptState, after: tuple, chosen: Chosen, statistics: Leaves):
         put = functools.partial(packing.with_used, chosen=chosen)
-        return {"params": put(variables["params"], after[0]), "batch_stats": statistics}, _like_params(
-            put, state, after[1]
-        )
+        variables = {"params": put(variables["params"], after[0]), "batch_stats": statistics}
+        return variables, _like_params(put, state, after[1])
 
     return write_used
 

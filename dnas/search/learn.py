@@ -58,7 +58,7 @@ def kept(problem: Problem, gates: Gates) -> Gates:
     return gates
 
 
-class Network(NamedTuple):
+class PackedSupernet(NamedTuple):
     """The problem's supernet on packed variables."""
 
     packing: Packing
@@ -71,7 +71,7 @@ class Network(NamedTuple):
         return gates, self.packing.chosen(gates)
 
 
-def network(problem: Problem) -> Network:
+def packed_supernet(problem: Problem) -> PackedSupernet:
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
@@ -89,12 +89,12 @@ def network(problem: Problem) -> Network:
         moments = packing.closed(statistics, updated, chosen)
         return logits, jax.tree.map(lambda old, new: blend(old, new, keep), statistics, moments)
 
-    return Network(packing, run)
+    return PackedSupernet(packing, run)
 
 
 def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     """`(variables, gates, images uint8, momentum) -> (logits, statistics)` of the problem's supernet."""
-    net = network(problem)
+    net = packed_supernet(problem)
 
     def run(variables: PackedVariables, gates: Gates, images: Array, momentum: float | Switch):
         gates, chosen = net.chosen(problem, gates)
@@ -112,7 +112,7 @@ def learning(
     `whole`: with gradients for all parameters, zeros for blocks that did not run, so that those of several networks
     can be added up.
     """
-    net = network(problem)
+    net = packed_supernet(problem)
     packing = net.packing
 
     def learn(variables: PackedVariables, gates: Gates, images: Array, targets: Array) -> Learned:
