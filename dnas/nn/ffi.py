@@ -1,4 +1,5 @@
-"""Loops that numba compiles, called by XLA on CPU through its foreign function interface.
+"""What XLA calls on CPU through its foreign function interface, for numba: the handler of calls, and what kernels are
+written in.
 
 A kernel is a function of words, `kernel(frame, chunk)`, that returns 0. It runs once for each chunk, on the threads
 that run the rest of the program; how many chunks there are is the first dimension of the call's first result, and so
@@ -11,9 +12,8 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numba
 from llvmlite import ir
 from numba import extending, types
@@ -121,12 +121,6 @@ def call_with_two(typing, function, first, second):
 
 
 @intrinsic
-def call_with_three(typing, function, first, second, third):
-    """function(first, second, third)."""
-    return _calling(3)
-
-
-@intrinsic
 def floats(typing, address):
     """What is at an address as an array of float32 of unknown length."""
 
@@ -136,17 +130,37 @@ def floats(typing, address):
     return types.CPointer(types.float32)(i64), emit
 
 
-@njit(inline="always")
-def buffer(frame, side, index):
+@intrinsic
+def buffer(typing, frame, side, index):
     """Addresses of a buffer's data and of its dimensions; `side` is ARGUMENTS or RESULTS."""
-    found = read(read(frame + side) + 8 * index)
-    return read(found + DATA), read(found + DIMENSIONS)
+
+    def emit(context, builder, signature, values):
+        found = _found(builder, *values)
+        parts = [_word_at(builder, found, offset) for offset in (DATA, DIMENSIONS)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return types.UniTuple(i64, 2)(i64, i64, i64), emit
 
 
-@njit(inline="always")
-def rank(frame, side, index):
+@intrinsic
+def rank(typing, frame, side, index):
     """Number of a buffer's dimensions."""
-    return read(read(read(frame + side) + 8 * index) + RANK)
+
+    def emit(context, builder, signature, values):
+        return _word_at(builder, _found(builder, *values), RANK)
+
+    return i64(i64, i64, i64), emit
+
+
+def _found(builder: Any, frame: Any, side: Any, index: Any) -> Any:
+    """Address of a buffer's description."""
+    of_side = builder.load(builder.inttoptr(builder.add(frame, side), word.as_pointer()))
+    at = builder.add(of_side, builder.mul(index, word(8)))
+    return builder.load(builder.inttoptr(at, word.as_pointer()))
+
+
+def _word_at(builder: Any, address: Any, offset: int) -> Any:
+    return builder.load(builder.inttoptr(builder.add(address, word(offset)), word.as_pointer()))
 
 
 @njit(inline="always")
@@ -188,66 +202,54 @@ def _leave(job):
         release(job)
 
 
-@functools.cache
-def _handler() -> int:
-    """Address of the one function that handles the calls of all kernels: handle(frame, kernel, finish)."""
-
-    @cfunc(i64(i64))
-    def work(job):
-        """All chunks that no other thread takes."""
+def work(job):
+    """All chunks that no other thread takes."""
+    chunk = add_at(job + NEXT, 1)
+    while chunk < read(job + CHUNKS):
+        call_with_two(read(job + KERNEL), read(job + FRAME), chunk)
+        add_at(job + DONE, 1)
         chunk = add_at(job + NEXT, 1)
-        while chunk < read(job + CHUNKS):
-            call_with_two(read(job + KERNEL), read(job + FRAME), chunk)
-            add_at(job + DONE, 1)
-            chunk = add_at(job + NEXT, 1)
-        _leave(job)
+    _leave(job)
+    return 0
+
+
+def handle(frame, worker, kernel, finish):
+    """Handles a call of any kernel; the last three are addresses, of `work` and of the kernel's two functions."""
+    if read(frame + EXTENSION) != 0:
+        _describe(read(frame + EXTENSION))
         return 0
-
-    address = work.address
-
-    @cfunc(i64(i64, i64, i64))
-    def handle(frame, kernel, finish):
-        if read(frame + EXTENSION) != 0:
-            _describe(read(frame + EXTENSION))
-            return 0
-        chunks = read(buffer(frame, RESULTS, 0)[1])
-        api, context, job = read(frame + API), read(frame + CONTEXT), allocate(SIZE)
-        write(job + FRAME, frame)
-        write(job + KERNEL, kernel)
-        write(job + CHUNKS, chunks)
-        write(job + NEXT, 0)
-        write(job + DONE, 0)
-        write(job + HOLDERS, 2)  # as a worker, and until all is done
-        for _ in range(min(_threads(api, context, job + REQUEST), chunks) - 1):
-            add_at(job + HOLDERS, 1)
-            if not _schedule(api, context, job + REQUEST, address, job):
-                add_at(job + HOLDERS, -1)
-        call(address, job)
-        while add_at(job + DONE, 0) < chunks:
-            give_way()  # a helper has one chunk at most
-        _leave(job)
-        if finish != 0:
-            call(finish, frame)
-        return 0
-
-    _KEPT.extend((work, handle))
-    return handle.address
+    chunks = read(buffer(frame, RESULTS, 0)[1])
+    api, context, job = read(frame + API), read(frame + CONTEXT), allocate(SIZE)
+    write(job + FRAME, frame)
+    write(job + KERNEL, kernel)
+    write(job + CHUNKS, chunks)
+    write(job + NEXT, 0)
+    write(job + DONE, 0)
+    write(job + HOLDERS, 2)  # as a worker, and until all is done
+    for _ in range(min(_threads(api, context, job + REQUEST), chunks) - 1):
+        add_at(job + HOLDERS, 1)
+        if not _schedule(api, context, job + REQUEST, worker, job):
+            add_at(job + HOLDERS, -1)
+    call(worker, job)
+    while add_at(job + DONE, 0) < chunks:
+        give_way()  # a helper has one chunk at most
+    _leave(job)
+    if finish != 0:
+        call(finish, frame)
+    return 0
 
 
-def register(name: str, kernel: Callable, finish: Callable | None = None) -> None:
-    """Compiles a kernel and makes it known to XLA by name; it stays for the life of the process."""
-    handle = _handler()
-    compiled = cfunc(i64(i64, i64), **FAST)(kernel)
-    ending = None if finish is None else cfunc(i64(i64))(finish)
-    kernel_address, finish_address = compiled.address, 0 if ending is None else ending.address
+class Text(NamedTuple):
+    """A function of words as LLVM has it: the text of a module, optimised, and the function's name in it."""
 
-    @cfunc(i64(i64))
-    def handler(frame):
-        return call_with_three(handle, frame, kernel_address, finish_address)
-
-    _KEPT.extend((compiled, ending, handler))
-    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler.ctypes), platform="cpu")
+    module: str
+    name: str
 
 
-_KEPT: list = []
-"""What XLA may call must not be freed."""
+@functools.cache
+def compiled(function: Callable, fast: bool = False) -> Text:
+    """What numba makes of a function of words; `fast` for those that go through maps."""
+    # By numpy's rules a division by zero raises nothing, so that no check of it is in the way.
+    options = FAST if fast else {}
+    found = cfunc(i64(*[i64] * function.__code__.co_argcount), error_model="numpy", **options)(function)
+    return Text(found.inspect_llvm(), found.native_name)

@@ -1,30 +1,42 @@
 """Loops of dnas' own for programs that run in this process on a CPU: when they may be used, and how XLA calls them.
 
-numba compiles them (`dnas.nn.ffi`) once in a process, beside whatever else it does, and XLA calls them by name. What
-leaves the process has none.
+numba compiles them in a process of its own, beside whatever this one does, and what it makes is kept as LLVM's text
+beside XLA's own programs. XLA calls loops by name; what leaves the process has none.
 """
 
 from __future__ import annotations
 
+import contextvars
+import ctypes
 import functools
+import importlib.util
+import json
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dnas import cache
 from dnas.errors import UserError
 from dnas.interrupt import COMPILING
+from dnas.provenance import versions
 
 PREFIX = "dnas_"
 """Begins the names by which XLA knows loops."""
 NAMES = ("pixel_products", "moments", "norm_sums", "norm_gradient", "scale_gradient", "mixture_gradient")
 PARTS = 8
 """Parts of the batch that are summed apart, so that threads can share the work, however many there are."""
+_awaited = contextvars.ContextVar("awaited", default=True)
+_kept: list[Any] = []
+"""What XLA may call must not be freed."""
 
 
 @functools.cache
@@ -43,21 +55,27 @@ def wait() -> None:
         compiling.result()
 
 
+@contextmanager
+def awaited_later() -> Iterator[None]:
+    """Inside, a trace does not wait for the loops: who compiles what is traced will."""
+    before = _awaited.set(False)
+    try:
+        yield
+    finally:
+        _awaited.reset(before)
+
+
 @functools.cache
 def _compiling() -> Future[None] | None:
     if os.environ.get("DNAS_KERNELS") == "0" or jax.default_backend() != "cpu":
         return None
-    try:
-        from dnas.nn import ffi, map_sums, pixel_products
-    except ImportError:
+    if importlib.util.find_spec("numba") is None:
         return None
     ready: Future[None] = Future()
 
     def compiled() -> None:
         try:
-            kernels = pixel_products.KERNELS | map_sums.KERNELS
-            for name in NAMES:
-                ffi.register(PREFIX + name, *kernels[name])
+            _register(json.loads(_written()))
             ready.set_result(None)
         except Exception as error:  # raised where a loop is first needed
             problem = f"numba cannot compile the loops for CPU ({error})"
@@ -67,13 +85,48 @@ def _compiling() -> Future[None] | None:
     return ready
 
 
+def _written() -> bytes:
+    """What `dnas.nn.write_loops` writes, or has written for the same sources, versions and processor."""
+    from dnas.nn.jit import processor
+
+    folder, settings = cache.folder(), {k: v for k, v in os.environ.items() if k.startswith("NUMBA_")}
+    name = cache.digest(cache.sources(), versions(("numba", "llvmlite")), processor(), settings)
+    path = folder and folder / "loops" / f"{name}.json"
+    found = path and cache.read(path)
+    if found:
+        return found
+    # In a session of its own: Ctrl-C is for this process, which knows what to do.
+    done = subprocess.run(
+        [sys.executable, "-m", "dnas.nn.write_loops"], capture_output=True, start_new_session=True, check=False
+    )
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else f"exit code {done.returncode}")
+    if path:
+        cache.write(path, done.stdout)
+    return done.stdout
+
+
+def _register(written: dict[str, Any]) -> None:
+    """Makes the loops known to XLA; they stay for the life of the process."""
+    from dnas.nn.jit import Jit
+
+    jit = Jit()
+    _kept.append(jit)
+    at = {name: jit.address(*text) for name, text in written["functions"].items()}
+    for name, (kernel, finish) in written["loops"].items():
+        handler = jit.applied(PREFIX + name, at["handle"], at["work"], at[kernel], at[finish] if finish else 0)
+        jax.ffi.register_ffi_target(PREFIX + name, jax.ffi.pycapsule(ctypes.c_void_p(handler)), platform="cpu")
+
+
 def call(name: str, shapes: Sequence[tuple[int, ...]], *operands: Any, macs: int) -> Sequence[jax.Array]:
     """Results, of float32, of the loop of that name.
 
     `macs` are its multiply-adds, which stand in the program for who counts them: the compiler cannot.
     """
     assert usable(), "this process has no loops"
-    wait()
+    if _awaited.get():
+        wait()
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     called = jax.ffi.ffi_call(PREFIX + name, results, vmap_method="sequential")
     return called(*operands, macs=np.int64(macs))

@@ -26,7 +26,6 @@ from dnas.nn.ffi import (
     read,
     read_half,
     word,
-    write_half,
 )
 
 STRIPS = ((16, 4), (16, 1), (8, 1), (4, 1), (1, 1))
@@ -148,8 +147,9 @@ def products(frame, chunk):
         out_map = read(out_shape + 8) ** 2 * pixel
         first, last, together, size = chunk, chunk + 1, most, out_map
     out += chunk * size
-    for at in range(0, size, BYTES):
-        write_half(out + at, 0)
+    sums = floats(out)
+    for at in range(size // BYTES):
+        sums[at] = 0
 
     for path in range(paths):
         option = read_half(chosen + path * HALF)

@@ -64,7 +64,7 @@ class Compiler:
 
         `gives`, for a large one: a pytree of the structure of what it returns; its leaves do not matter.
         """
-        with uncollected():
+        with uncollected(), loops.awaited_later():
             if gives is not None and self._on_cpu:
                 function = self._portable(function, arguments, jax.tree.structure(gives))
             else:

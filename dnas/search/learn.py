@@ -6,6 +6,7 @@ double what is compiled; what follows (optimisers, multipliers) are programs of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from dnas.nn.loops import usable
 from dnas.nn.packing import Chosen, Leaves, Packing
 from dnas.nn.supernet import ROWS_AFTER, Supernet
 from dnas.search.problem import Problem
+from dnas.space.space import Space
 
 PackedVariables = dict[str, Leaves]
 """`{"params": ..., "batch_stats": ...}`, packed (`dnas.nn.packing`)."""
@@ -46,7 +48,12 @@ class Learned(NamedTuple):
 
 def packing_of(problem: Problem) -> Packing:
     """How the search keeps its variables."""
-    return Packing(problem.proxy, problem.settings.paths or None)
+    return _packing(problem.proxy, problem.settings.paths or None)
+
+
+@functools.lru_cache(maxsize=32)
+def _packing(space: Space, paths: int | None) -> Packing:
+    return Packing(space, paths)
 
 
 def kept(problem: Problem, gates: Gates) -> Gates:

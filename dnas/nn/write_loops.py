@@ -1,0 +1,30 @@
+"""`python -m dnas.nn.write_loops`: compiles all loops and writes them as one JSON object, for `dnas.nn.loops`.
+
+A process of its own: numba is Python for the most part, and would take turns with a start's tracing.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+
+from dnas.nn import map_sums, pixel_products
+from dnas.nn.ffi import Text, compiled, handle, work
+
+
+def written() -> dict[str, object]:
+    """`{"functions": {name: Text}, "loops": {name of the loop: [name of its kernel, of what follows or null]}}`."""
+    kernels = pixel_products.KERNELS | map_sums.KERNELS
+    functions: dict[str, Text] = {"work": compiled(work), "handle": compiled(handle)}
+    for kernel, finish in kernels.values():
+        functions[kernel.__name__] = compiled(kernel, fast=True)
+        if finish is not None:
+            functions[finish.__name__] = compiled(finish)
+    loops = {name: [part and part.__name__ for part in parts] for name, parts in kernels.items()}
+    return {"functions": functions, "loops": loops}
+
+
+if __name__ == "__main__":
+    gc.disable()  # a tenth of the time, and nothing here lives long
+    json.dump(written(), sys.stdout)

@@ -1,0 +1,79 @@
+"""How loops come to be: compiled by a process of their own, kept beside XLA's programs, refused in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dnas import cache
+from dnas.nn import loops
+from dnas.nn.depthwise_loop import Depthwise
+
+pytestmark = pytest.mark.skipif(not loops.usable(), reason="numba is not installed, or this is no CPU")
+
+START = """
+import sys
+from dnas.backend import configure
+configure()
+import jax, jax.numpy as jnp
+from dnas.errors import UserError
+from dnas.nn import loops
+from dnas.nn.depthwise_loop import Depthwise
+try:
+    print(float(jax.jit(Depthwise(1, 1))(jnp.ones((1, 3, 3, 2)), jnp.ones((3, 3, 2))).sum()))
+except UserError as error:
+    print(error)
+assert "numba" not in sys.modules
+"""
+PRODUCTS = 2 * (4 * 4 + 4 * 6 + 9)  # of ones, for two channels: in corners, at edges, in the middle
+
+
+def started(folder, **settings) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", START], env=os.environ | {"DNAS_CACHE": str(folder)} | settings, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def test_they_are_kept_and_what_is_spoilt_is_made_anew(tmp_path):
+    assert float(started(tmp_path)) == PRODUCTS
+    (kept,) = (tmp_path / "loops").iterdir()
+    whole = cache.read(kept)
+    assert whole
+    # The next start asks nobody: a name it cannot know stands in for what was made.
+    cache.write(kept, whole.replace(b'"work"', b'"another"'))
+    assert "'work'" in started(tmp_path)
+    for spoilt in (kept.read_bytes()[:-1], b""):
+        kept.write_bytes(spoilt)
+        assert float(started(tmp_path)) == PRODUCTS
+        found = cache.read(kept)
+        assert found and b'"work"' in found
+
+
+def test_they_need_no_cache():
+    assert float(started("")) == PRODUCTS
+
+
+def test_a_compiler_that_fails_is_told_in_one_line(tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('this numba is broken')\n")
+    told = started(tmp_path / "cache", PYTHONPATH=str(tmp_path))
+    assert told.count("\n") == 0
+    assert "numba cannot compile the loops for CPU (ImportError: this numba is broken)" in told
+    assert "DNAS_KERNELS=0" in told
+    assert not (tmp_path / "cache" / "loops").exists()
+
+
+def test_a_trace_waits_unless_who_compiles_will(monkeypatch):
+    waited = []
+    monkeypatch.setattr(loops, "wait", lambda: waited.append(True))
+    with loops.awaited_later():
+        jax.make_jaxpr(Depthwise(1, 1))(jnp.ones((1, 13, 13, 2)), jnp.ones((3, 3, 2)))
+    assert not waited
+    jax.make_jaxpr(Depthwise(1, 1))(jnp.ones((1, 14, 14, 2)), jnp.ones((3, 3, 2)))
+    assert waited
