@@ -31,7 +31,10 @@ from dnas.provenance import versions
 
 PREFIX = "dnas_"
 """Begins the names by which XLA knows loops."""
-NAMES = ("pixel_products", "moments", "norm_sums", "norm_gradient", "scale_gradient", "mixture_gradient")
+NAMES = (
+    "pixel_products", "moments", "norm_sums", "norm_gradient", "scale_gradient", "mixture_gradient", "row_squares",
+    "row_descent",
+)  # fmt: skip
 PARTS = 8
 """Parts of the batch that are summed apart, so that threads can share the work, however many there are."""
 _awaited = contextvars.ContextVar("awaited", default=True)
@@ -95,10 +98,12 @@ def _written() -> bytes:
     found = path and cache.read(path)
     if found:
         return found
-    # In a session of its own: Ctrl-C is for this process, which knows what to do.
+    # It finds what this process finds, and nothing beside that. In a session of its own: Ctrl-C is for this process.
+    places = os.pathsep.join(place or os.getcwd() for place in sys.path)
     done = subprocess.run(
-        [sys.executable, "-m", "dnas.nn.write_loops"], capture_output=True, start_new_session=True, check=False
-    )
+        [sys.executable, "-P", "-m", "dnas.nn.write_loops"], env=os.environ | {"PYTHONPATH": places},
+        capture_output=True, start_new_session=True, check=False,
+    )  # fmt: skip
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise RuntimeError(lines[-1] if lines else f"exit code {done.returncode}")
@@ -119,14 +124,17 @@ def _register(written: dict[str, Any]) -> None:
         jax.ffi.register_ffi_target(PREFIX + name, jax.ffi.pycapsule(ctypes.c_void_p(handler)), platform="cpu")
 
 
-def call(name: str, shapes: Sequence[tuple[int, ...]], *operands: Any, macs: int) -> Sequence[jax.Array]:
+def call(
+    name: str, shapes: Sequence[tuple[int, ...]], *operands: Any, macs: int, aliases: dict[int, int] | None = None
+) -> Sequence[jax.Array]:
     """Results, of float32, of the loop of that name.
 
-    `macs` are its multiply-adds, which stand in the program for who counts them: the compiler cannot.
+    `macs` are its multiply-adds, which stand in the program for who counts them: the compiler cannot. `aliases` are
+    operands that become results, by number.
     """
     assert usable(), "this process has no loops"
     if _awaited.get():
         wait()
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    called = jax.ffi.ffi_call(PREFIX + name, results, vmap_method="sequential")
+    called = jax.ffi.ffi_call(PREFIX + name, results, vmap_method="sequential", input_output_aliases=aliases)
     return called(*operands, macs=np.int64(macs))

@@ -139,19 +139,19 @@ class Packing:
         """Of packed parameters, or of anything like them, what takes part: all outside of blocks, and a row of each
         block that runs: `{"matrices": [n], ..., "RUN.matrices": [layers, paths, longest], ...}`."""
         found = {name: leaf for name, leaf in params.items() if not name.startswith(BLOCKS)}
-        for name, kind, table in self._rows():
+        for name, kind, table in self.rows():
             found[f"{name}.{kind}"] = take(params[BLOCKS + kind], table, chosen[name])
         return found
 
     def with_used(self, params: Leaves, used: Leaves, chosen: Chosen) -> Leaves:
         """`params` with what takes part as in `used`; what does not run stays as it is."""
         found = {name: used.get(name, leaf) for name, leaf in params.items()}
-        for name, kind, table in self._rows():
+        for name, kind, table in self.rows():
             vector = BLOCKS + kind
             found[vector] = put(found[vector], table, chosen[name], used[f"{name}.{kind}"])
         return found
 
-    def _rows(self) -> list[tuple[str, str, Table]]:
+    def rows(self) -> list[tuple[str, str, Table]]:
         """Name of the run, kind, and table of whatever parameters blocks have."""
         return [
             (name, kind, found[kind])

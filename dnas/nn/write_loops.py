@@ -9,13 +9,13 @@ import gc
 import json
 import sys
 
-from dnas.nn import map_sums, pixel_products
+from dnas.nn import map_sums, pixel_products, row_steps
 from dnas.nn.ffi import Text, compiled, handle, work
 
 
 def written() -> dict[str, object]:
     """`{"functions": {name: Text}, "loops": {name of the loop: [name of its kernel, of what follows or null]}}`."""
-    kernels = pixel_products.KERNELS | map_sums.KERNELS
+    kernels = pixel_products.KERNELS | map_sums.KERNELS | row_steps.KERNELS
     functions: dict[str, Text] = {"work": compiled(work), "handle": compiled(handle)}
     for kernel, finish in kernels.values():
         functions[kernel.__name__] = compiled(kernel, fast=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ import optax
 from jaxtyping import Array
 
 from dnas.data.batches import Batches, steps_per_epoch
+from dnas.nn import loops
 from dnas.nn.gates import Gates, uniform
-from dnas.nn.packing import MATRICES, Chosen, Leaves, Packing
+from dnas.nn.packing import BLOCKS, MATRICES, Chosen, Leaves, Packing
+from dnas.nn.row_descent import descended, squared
 from dnas.nn.supernet import init
 from dnas.search.compiling import Compiler, Program
 from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning, packing_of
@@ -46,8 +49,19 @@ def planned(problem: Problem) -> Steps:
     return Steps(steps - settle, settle)
 
 
-def optimizer(s: Settings, steps: Steps) -> optax.GradientTransformation:
-    """SGD with momentum; the rate warms up, falls as a cosine, and starts anew for the network found."""
+class Descent(NamedTuple):
+    """SGD with momentum, decay and a limit to the gradient's norm; as optax has it by `init` and `update`."""
+
+    init: Callable
+    update: Callable
+    rate: optax.Schedule
+    decay: float
+    clip: float
+    momentum: float
+
+
+def optimizer(s: Settings, steps: Steps) -> Descent:
+    """The rate warms up, falls as a cosine, and starts anew for the network found."""
     warm = max(1, min(steps.supernet // 20, 200))
     searching = optax.warmup_cosine_decay_schedule(
         s.weights_lr / warm, s.weights_lr, warm, max(steps.supernet, warm + 1), end_value=0.2 * s.weights_lr
@@ -56,15 +70,19 @@ def optimizer(s: Settings, steps: Steps) -> optax.GradientTransformation:
     settling = optax.cosine_decay_schedule(s.weights_lr, max(1, steps.settle))
     rate = optax.join_schedules([searching, settling], [steps.supernet])
 
-    def decayed(params: Leaves) -> dict[str, bool]:
-        # Norms and biases, which are the vectors, are not pulled to zero.
-        return {name: name.endswith(MATRICES) for name in params}
+    return descent(rate, s.weight_decay, s.clip, s.weights_momentum)
 
-    return optax.chain(
-        optax.add_decayed_weights(s.weight_decay, mask=decayed),
-        optax.clip_by_global_norm(s.clip),
-        optax.sgd(rate, s.weights_momentum),
+
+def descent(rate: optax.Schedule, decay: float, clip: float, momentum: float) -> Descent:
+    rule = optax.chain(
+        optax.add_decayed_weights(decay, mask=_decayed), optax.clip_by_global_norm(clip), optax.sgd(rate, momentum)
     )
+    return Descent(rule.init, rule.update, rate, decay, clip, momentum)
+
+
+def _decayed(params: Leaves) -> dict[str, bool]:
+    """Norms and biases, which are the vectors, are not pulled to zero."""
+    return {name: name.endswith(MATRICES) for name in params}
 
 
 Update = Callable[[PackedVariables, optax.OptState, Leaves, Chosen, Leaves], tuple[PackedVariables, optax.OptState]]
@@ -72,7 +90,11 @@ Update = Callable[[PackedVariables, optax.OptState, Leaves, Chosen, Leaves], tup
 
 
 def compile_update(
-    problem: Problem, compiler: Compiler, rule: optax.GradientTransformation, weights: Weights, learned: Learned
+    problem: Problem,
+    compiler: Compiler,
+    rule: Descent | optax.GradientTransformation,
+    weights: Weights,
+    learned: Learned,
 ) -> Update:
     """What takes a step with a gradient.
 
@@ -83,6 +105,8 @@ def compile_update(
     if not learned.chosen:
         return compiler(updating(rule), *weights, *found, learned.statistics, donate=(0, 1))
     packing, (variables, opt) = packing_of(problem), weights
+    if isinstance(rule, Descent) and loops.usable():
+        return compiler(descending(rule, packing), *weights, *found, learned.statistics, donate=(0, 1))
     step = stepping(rule, packing)
     changed = jax.eval_shape(step, variables["params"], opt, *found)
     # Two programs: one that read and wrote the vectors of all blocks would copy them.
@@ -95,7 +119,7 @@ def compile_update(
     return update
 
 
-def updating(rule: optax.GradientTransformation) -> Update:
+def updating(rule: Descent | optax.GradientTransformation) -> Update:
     """With a gradient of all parameters."""
 
     def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, _: Chosen, statistics):
@@ -105,7 +129,31 @@ def updating(rule: optax.GradientTransformation) -> Update:
     return update_weights  # pyright: ignore
 
 
-def stepping(rule: optax.GradientTransformation, packing: Packing) -> Callable:
+def descending(rule: Descent, packing: Packing) -> Update:
+    """With a gradient of what takes part, on CPU: the blocks' parameters are changed where they are, by loops."""
+
+    def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, chosen: Chosen, statistics):
+        params, moving = dict(variables["params"]), dict(optax.tree.get(state, "trace"))
+        rows = [(f"{run}.{kind}", BLOCKS + kind, table, chosen[run]) for run, kind, table in packing.rows()]
+        decay = {name: rule.decay if decays else 0.0 for name, decays in _decayed(params).items()}
+        of_rest = {name: leaf for name, leaf in gradient.items() if name in params}
+        squares = [jnp.sum(jnp.square(leaf + decay[name] * params[name])) for name, leaf in of_rest.items()]
+        squares += [squared(params[v], table, at, gradient[row], decay[v]) for row, v, table, at in rows]
+        norm = jnp.sqrt(functools.reduce(operator.add, squares))
+        factor, rate = jnp.where(norm < rule.clip, 1.0, rule.clip / norm), rule.rate(optax.tree.get(state, "count"))
+        for name, leaf in of_rest.items():
+            moving[name] = rule.momentum * moving[name] + factor * (leaf + decay[name] * params[name])
+            params[name] = params[name] - rate * moving[name]
+        for row, name, table, at in rows:
+            coefficients = rule.momentum, factor, decay[name], rate
+            params[name], moving[name] = descended(params[name], moving[name], table, at, gradient[row], coefficients)
+        state = optax.tree.set(state, trace=moving, count=optax.safe_increment(optax.tree.get(state, "count")))
+        return {"params": params, "batch_stats": statistics}, state
+
+    return update_weights  # pyright: ignore
+
+
+def stepping(rule: Descent | optax.GradientTransformation, packing: Packing) -> Callable:
     """`(params, opt, gradient, chosen) -> (used, used opt)`: what takes part, and the optimiser's state of it, after a
     step."""
 
@@ -138,7 +186,7 @@ def _like_params(change: Callable, *states: optax.OptState) -> Any:
     )  # fmt: skip
 
 
-def fresh(problem: Problem, rule: optax.GradientTransformation) -> Weights:
+def fresh(problem: Problem, rule: Descent | optax.GradientTransformation) -> Weights:
     """Weights drawn from the problem's seed."""
     variables = packing_of(problem).pack(init(problem.proxy, jax.random.key(problem.seed)))
     return Weights(variables, rule.init(variables["params"]))

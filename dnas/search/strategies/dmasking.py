@@ -35,7 +35,7 @@ from dnas.search import objective
 from dnas.search.assess import accuracies, assessed, assessment, example_arguments
 from dnas.search.collapse import Acted, Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler, Program
-from dnas.search.descent import Steps, Update, Weights, compile_update, fresh, optimizer, streams
+from dnas.search.descent import Descent, Steps, Update, Weights, compile_update, fresh, optimizer, streams
 from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learned_like, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
@@ -281,7 +281,7 @@ def _update_theta(problem: Problem):
     return update_theta
 
 
-def _weights_optimizer(problem: Problem) -> optax.GradientTransformation:
+def _weights_optimizer(problem: Problem) -> Descent:
     plan = schedule(problem)
     return optimizer(problem.settings, Steps(plan.warm_up + plan.search, plan.settle))
 
