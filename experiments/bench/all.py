@@ -38,7 +38,7 @@ RESULTS, README = ROOT / "experiments" / "results" / "bench.json", ROOT / "READM
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 PARTS: dict[str, tuple[Any, Any]] = {
-    "step64": (step, step.Arguments(px=64, against="plain")),
+    "step64": (step, step.Arguments(px=64, against="plain", rounds=40)),
     "step112": (step, step.Arguments(px=112, against="plain", rounds=8)),
     "torch64": (step, step.Arguments(px=64, against="torch")),
     "torch112": (step, step.Arguments(px=112, against="torch", rounds=8)),
