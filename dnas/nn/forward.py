@@ -90,11 +90,11 @@ class Forward:
     def conv(self, path, x: Feature, y: Feature, kernel: Quantity, stride, padding: Quantity, groups, bias) -> Array:
         shape = (x.width // groups, y.width)
         w = self._mixed_kernel(path, kernel, shape)
-        masked = x.pending and groups == 1 and not x.channels.is_constant  # groups have fixed widths
         pixelwise, pad = kernel.max() == 1 and stride == 1, padding.max()
         if pixelwise and groups == 1 and not pad:
-            out = self._pointwise(x, w[0, 0], masked)
+            out = self._pointwise(x, w[0, 0])
         else:
+            masked = _is_masked(x) and groups == 1  # groups have fixed widths
             w = w * self._mask(x.channels, x.width)[:, None] if masked else w
             few = self.kernels and groups == 1 and x.width <= FEW_CHANNELS
             operator = Stem(stride, pad) if few else P.Spatial(P.conv, stride, pad, groups)
@@ -112,10 +112,10 @@ class Forward:
         w = self.parameters.weight(f"{path}.weight", (x.width, y.width))
         if self.drops is not None:
             x = replace(x, value=self.drops.of_classifier(x.value, path))
-        return self._biased(path, self._pointwise(x, w, x.pending and not x.channels.is_constant), bias)
+        return self._biased(path, self._pointwise(x, w), bias)
 
-    def _pointwise(self, x: Feature, w: Array, masked: bool) -> Array:
-        if not masked:
+    def _pointwise(self, x: Feature, w: Array) -> Array:
+        if not _is_masked(x):
             return P.pointwise(x.value, w)
         return P.masked_pointwise(x.value, w, self._mask(x.channels, x.width))
 
@@ -220,18 +220,16 @@ class Forward:
         wide, narrow = x.width, hidden.max()
         reduce = self.parameters.weight(f"{path}.reduce.weight", (wide, narrow))
         expand = self.parameters.weight(f"{path}.expand.weight", (narrow, wide))
-        if x.pending:
-            reduce = reduce * self._mask(x.channels, wide)[:, None]
-        pooled = P.spatial_mean(x.value, self._pixels(x))
-        inner = Feature(self._biased(f"{path}.reduce", pooled @ reduce, True), hidden, None, pending=True)
-        inner = Feature(self.activation(inner, act), hidden, None)
-        if not hidden.is_constant:
-            expand = expand * self._mask(hidden, narrow)[:, None]
-        gate = jax.nn.hard_sigmoid(self._biased(f"{path}.expand", inner.value @ expand, True))
+        pooled = replace(x, value=P.spatial_mean(x.value, self._pixels(x)))
+        reduced = self._pointwise(pooled, reduce)
+        inner = Feature(self._biased(f"{path}.reduce", reduced, True), hidden, None, pending=True)
+        inner = replace(inner, value=self.activation(inner, act))
+        expanded = self._pointwise(inner, expand)
+        gate = jax.nn.hard_sigmoid(self._biased(f"{path}.expand", expanded, True))
         if not on.is_constant:
             share = self.lookup.mean(on)
             gate = 1 - share + share * gate
-        if x.pending and not x.channels.is_constant:
+        if _is_masked(x):
             gate = gate * self._mask(x.channels, wide)
         return x.value * gate[:, None, None, :]
 
@@ -371,6 +369,11 @@ def blend(old: Array, new: Array, keep: Array | float) -> Array:
     # Norms of blocks that did not run must stay as they are, without rounding.
     mixed = keep * old + (1 - keep) * new
     return new if isinstance(keep, float) and keep == 0 else jnp.where(old == new, old, mixed)
+
+
+def _is_masked(x: Feature) -> bool:
+    """Whether a mask over its channels is still to be applied."""
+    return x.pending and not x.channels.is_constant
 
 
 def _spread(part: Quantity, side: Quantity) -> Quantity:

@@ -48,8 +48,12 @@ def pointwise(x: Float[Array, "*batch I"], w: Float[Array, "I O"]) -> Float[Arra
 
 @jax.custom_vjp
 def masked_pointwise(x: Float[Array, "*batch I"], w: Float[Array, "I O"], mask: Float[Array, " I"]) -> Array:
-    """`pointwise` of x times a mask over its channels, which meets the matrix: that has no pixels."""
-    return pointwise(x, w * mask[:, None])
+    """`pointwise` of x times a mask over its channels, which meets x or the matrix, whichever is smaller."""
+    return pointwise(x * mask, w) if _is_smaller(x, w) else pointwise(x, w * mask[:, None])
+
+
+def _is_smaller(x: Array, w: Array) -> bool:
+    return x.size < w.size
 
 
 def _masked_forward(x: Array, w: Array, mask: Array):
@@ -57,11 +61,15 @@ def _masked_forward(x: Array, w: Array, mask: Array):
 
 
 def _masked_backward(saved: tuple[Array, Array, Array], ct: Array):
-    # The masked matrix is not kept: the mask meets the product with the matrix as it is.
+    # What is masked is not kept: the mask meets the product with the factor as it is.
     x, w, mask = saved
-    d_x = pointwise(ct, w.T) * mask
-    d_w = x.reshape(-1, x.shape[-1]).T @ ct.reshape(-1, ct.shape[-1])
-    return d_x, d_w * mask[:, None], jnp.sum(d_w * w, -1)
+    rows, ct_rows = x.reshape(-1, x.shape[-1]), ct.reshape(-1, ct.shape[-1])
+    d_x = pointwise(ct, w.T)
+    if _is_smaller(x, w):
+        d_mask = jnp.sum(d_x.reshape(rows.shape) * rows, 0)
+        return d_x * mask, (rows * mask).T @ ct_rows, d_mask
+    d_w = rows.T @ ct_rows
+    return d_x * mask, d_w * mask[:, None], jnp.sum(d_w * w, -1)
 
 
 masked_pointwise.defvjp(_masked_forward, _masked_backward)
