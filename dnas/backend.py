@@ -74,6 +74,14 @@ def memory_tunables(given: str) -> str:
     return ":".join([*filter(None, [given]), *more])
 
 
+def has_one_heap() -> bool:
+    """Whether this process was started with a heap that all threads share, nothing mapped apart."""
+    given = os.environ.get("GLIBC_TUNABLES", "").split(":")
+    return all(
+        f"{name}={LASTING_TUNABLES[name]}" in given for name in ("glibc.malloc.arena_max", "glibc.malloc.mmap_max")
+    )
+
+
 def huge_pages_are_asked_for() -> bool:
     """Whether large pages are there, and given to processes that ask for them alone."""
     try:

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 from jax import export
 
+from dnas.heap import close_holes
 from dnas.interrupt import COMPILING
 from dnas.nn import loops
 from dnas.search.traces import Traces
@@ -103,6 +104,7 @@ class Compiler:
         for program in self._programs:
             if not program.ready(max(0.0, end - time.monotonic())):
                 return False
+        close_holes()
         self.seconds = time.monotonic() - self.began
         return True
 

@@ -26,6 +26,7 @@ from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
 from dnas.files import prepare_folder, read_document, write_atomic, write_json
+from dnas.heap import close_holes
 from dnas.interrupt import asked_to_stop
 from dnas.nn.inherit import inherit
 from dnas.progress import Update, progress
@@ -131,6 +132,8 @@ class Run:
                 if step == self.steps:
                     return
                 p.state, metrics = self.step(p.state, next(stream), key, self.taught)
+                if step == behind:
+                    close_holes()  # the first step has compiled its program
                 step += 1
                 if step % every == 0:
                     show(step, self._line(p, _finite(float(metrics["loss"]), step)))

@@ -21,6 +21,7 @@ from dnas.catalogue import load_space
 from dnas.cost import ledger
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
+from dnas.heap import close_holes
 from dnas.network import shapes
 from dnas.search.compiling import options
 from dnas.search.problem import Problem, make_problem
@@ -58,6 +59,7 @@ def search(space: Space, px: int, batch: int, **settings: Any) -> Contender:
         jax.block_until_ready(state.arrays)
 
     steps(WARM_UP)
+    close_holes()  # as `dnas.search.compiling.Compiler` does
     return Contender(steps, programs.figures() | {"macs": macs(space, px), "batch": batch})
 
 
