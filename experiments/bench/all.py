@@ -1,6 +1,6 @@
 """All benchmarks: measured, kept as JSON, and the README's table filled from that JSON.
 
-    python experiments/bench/all.py                          # everything, about 40 minutes on two quiet cores
+    python experiments/bench/all.py                          # everything, about 25 minutes on two quiet cores
     python experiments/bench/all.py --parts step64 torch64   # a part alone; the others' figures stay
     python experiments/bench/all.py --no-times               # the compiler's figures alone
     python experiments/bench/all.py --parts                  # fills the table and measures nothing
@@ -39,9 +39,9 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 PARTS: dict[str, tuple[Any, Any]] = {
     "step64": (step, step.Arguments(px=64, against="plain", rounds=40)),
-    "step112": (step, step.Arguments(px=112, against="plain", rounds=8)),
+    "step112": (step, step.Arguments(px=112, against="plain", rounds=20)),
     "torch64": (step, step.Arguments(px=64, against="torch")),
-    "torch112": (step, step.Arguments(px=112, against="torch", rounds=8)),
+    "torch112": (step, step.Arguments(px=112, against="torch", rounds=20)),
     "options": (options, options.Arguments()),
     "one_of64": (one_of, one_of.Arguments(px=64)),
     "one_of112": (one_of, one_of.Arguments(px=112)),
