@@ -1,7 +1,8 @@
 """From a space and one option a choice to an architecture: the same grammar with every choice resolved.
 
 The blocks that exist are written out one by one, with the integers the network needs (hidden and squeeze-excite
-widths) derived once. Reading the result back gives a `Space` without choices.
+widths) derived once; the classifier's outputs alone follow the classes, which are the data's. Reading the result back
+gives a `Space` without choices.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Architecture:
 
 def architecture(space: Space, assignment: Assignment, *, name: str | None = None) -> Architecture:
     """The network of `space` in which each choice takes the option of the given index."""
-    walked, _ = shapes(space)
+    walked, scores = shapes(space)
     sections: dict[str, list[dict[str, Any]]] = {"trunk": [], "head": []}
     sources = {}
     for use in walked.uses:
@@ -43,6 +44,8 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
             section = use.path.split(".")[0]
             sources[f"{section}.{len(sections[section])}"] = use.path
             sections[section].append({use.kind: written_fields(use, assignment)})
+    if scores.side is None:
+        _follow_classes([*sections["trunk"], *sections["head"]][-1], space.classes)
     data = {
         "name": name or space.name,
         "input": {
@@ -56,6 +59,13 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
             widths = sorted(record.switch.values())
             switched[record.path] = widths.index(record.switch.at(assignment)), len(widths)
     return Architecture(data, space_from_data(data, f"<{space.name}>"), sources, switched)
+
+
+def _follow_classes(last: dict[str, dict[str, Any]], classes: int) -> None:
+    """Writes the classifier's outputs as `$classes`: the same file then describes the network on other data."""
+    for fields in last.values():
+        if fields.get("out") == classes:
+            fields["out"] = "$classes"
 
 
 def options_taken(space: Space, assignment: Assignment) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from dnas.space.space import Space
 
 _PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = (".yaml", ".yml", ".json")
+ARCHITECTURE = "architecture.json"
+"""In a result folder."""
 
 
 def folder(name: str) -> Path:
@@ -42,8 +44,16 @@ def recipe_names() -> list[str]:
 
 
 def find_space(name: str | Path) -> Path:
-    """The file of a space or architecture; raises `InputError` with the nearest name for an unknown one."""
-    home = folder("search_spaces")
+    """The file of a space or architecture, by name, path or result folder.
+
+    Raises:
+        InputError: no such file, a folder without an architecture, an unknown name (with the nearest that is known).
+    """
+    home, inside = folder("search_spaces"), Path(name) / ARCHITECTURE
+    if inside.parent.is_dir() and str(name) not in (*published_names(), *space_names()):
+        if not inside.is_file():
+            raise InputError(str(name), f"no {ARCHITECTURE} in this folder", accepted="a result folder, file or name")
+        return inside
     return _find(str(name), [home, home / "published"], "space or architecture", "python -m dnas.spaces")
 
 

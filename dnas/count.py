@@ -28,7 +28,7 @@ class Arguments:
     """Counts MACs and parameters of an architecture, exactly and layer by layer."""
 
     arch: Annotated[str, tyro.conf.Positional]
-    """Name of a published architecture (see dnas.spaces) or path to a .yaml or .json file."""
+    """Name of a published architecture (see dnas.spaces), a result folder, or path to a .yaml or .json file."""
     resolution: int | None = None
     """Side of the input image; the architecture's own if not given."""
     classes: int | None = None

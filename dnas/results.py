@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnas.catalogue import load_space, published_names, space_names
+from dnas.catalogue import ARCHITECTURE, load_space
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.errors import InputError
 from dnas.space.read import at_input
 from dnas.space.space import Space
 
-ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,6 @@ def read_result(arch: str | Path, weights: Path | None = None) -> Result:
     Raises:
         InputError: no such architecture, a space with choices, a damaged record.
     """
-    path = Path(arch)
-    if path.is_dir() and str(arch) not in (*published_names(), *space_names()):
-        if not (path / ARCHITECTURE).is_file():
-            raise InputError(str(path), f"no {ARCHITECTURE} in this folder", accepted="a result folder, file or name")
-        path = path / ARCHITECTURE
-        arch = str(path)
     space = load_space(arch)
     if not space.is_architecture:
         count = len(space.choices)

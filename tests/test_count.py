@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from dnas import cli
+from dnas.architecture import architecture
 from dnas.catalogue import folder, load_space
 from dnas.cost.conventions import CONVENTIONS
 from dnas.count import Arguments, count, main
@@ -140,3 +141,15 @@ def test_closed_pipe_is_quiet(arguments):
         env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60,
     )  # fmt: skip
     assert done.stderr == ""
+
+
+def test_a_result_folder_is_counted(tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    assert cli.call(main, cli.parse(Arguments, [str(folder)])) == 2
+    assert "no architecture.json in this folder" in capsys.readouterr().err
+    (folder / "architecture.json").write_text(json.dumps(architecture(load_space("fbnetv2_f1"), {}).data))
+    assert cli.call(main, cli.parse(Arguments, [str(folder), "--classes", "10", "--json"])) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert cli.call(main, cli.parse(Arguments, ["fbnetv2_f1", "--classes", "10", "--json"])) == 0
+    assert counted["macs"] == json.loads(capsys.readouterr().out)["macs"]

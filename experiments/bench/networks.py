@@ -13,7 +13,7 @@ from dnas.space.space import Space
 
 SPACE = "fbnetv2"
 CHANNELS, CLASSES = 1, 10
-"""Of the images that the steps are taken on: an architecture has its classifier written out."""
+"""Of the images that the steps are taken on: budgets count the space's own."""
 CANDIDATES = [{"kernel": k, "se": se, "act": act} for k in (3, 5) for se in (False, True) for act in ("relu", "hswish")]
 """The eight blocks of a layer where kernel, squeeze-excite and activation are branches."""
 

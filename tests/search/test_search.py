@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dnas import evaluate
 from dnas.cli import call, parse
 from dnas.cost import ledger
 from dnas.data.load import load
 from dnas.network import shapes
+from dnas.results import read_result
 from dnas.search.__main__ import Arguments, main
 from dnas.search.budget import parse_budget
 from dnas.search.problem import make_problem
@@ -112,6 +114,19 @@ def test_a_space_of_ten_lines_works_by_path(tmp_path):
     out = tmp_path / "out"
     assert search(str(file), "--budget", "0.05MFLOPs", "--preset", "smoke", "--out", str(out)) == 0
     assert json.loads((out / "architecture.json").read_text())["choices_taken"] == {"trunk.1.one_of": "many_params"}
+
+
+def test_a_network_of_a_space_with_other_classes_has_the_weights_of_the_data(tmp_path, capsys):
+    file = tmp_path / "either.yaml"
+    file.write_text(EITHER.replace("classes: 10", "classes: 40"))
+    out = tmp_path / "out"
+    assert search(str(file), "--budget", "0.05MFLOPs", "--preset", "smoke", "--out", str(out)) == 0
+    own, by_proxy = read_space(out / "architecture.json"), read_result(out).network
+    assert [shapes(space)[1].channels.max() for space in (own, by_proxy)] == [40, 10]
+    capsys.readouterr()
+    assert call(evaluate.main, parse(evaluate.Arguments, [str(out), "--json"])) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["images"] == 1000 and len(report["classes"]) == 10
 
 
 @pytest.mark.slow
