@@ -50,7 +50,7 @@ def find_space(name: str | Path) -> Path:
         InputError: no such file, a folder without an architecture, an unknown name (with the nearest that is known).
     """
     home, inside = folder("search_spaces"), Path(name) / ARCHITECTURE
-    if inside.parent.is_dir() and str(name) not in (*published_names(), *space_names()):
+    if str(name) and inside.parent.is_dir() and str(name) not in (*published_names(), *space_names()):
         if not inside.is_file():
             raise InputError(str(name), f"no {ARCHITECTURE} in this folder", accepted="a result folder, file or name")
         return inside

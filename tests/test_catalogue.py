@@ -41,7 +41,7 @@ def test_shipped_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
         ("gone.json", ("gone.json: no such file",)),
         ("", ("unknown space",)),
         ("schema", ("unknown space",)),
-        ("..", ("unknown space",)),
+        ("..", ("..: no architecture.json in this folder", "a result folder")),
     ],
 )
 def test_unknown_names(name, parts):
