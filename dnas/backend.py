@@ -77,9 +77,7 @@ def memory_tunables(given: str) -> str:
 def has_one_heap() -> bool:
     """Whether this process was started with a heap that all threads share, nothing mapped apart."""
     given = os.environ.get("GLIBC_TUNABLES", "").split(":")
-    return all(
-        f"{name}={LASTING_TUNABLES[name]}" in given for name in ("glibc.malloc.arena_max", "glibc.malloc.mmap_max")
-    )
+    return all(f"{name}={value}" in given for name, value in LASTING_TUNABLES.items())
 
 
 def huge_pages_are_asked_for() -> bool:

@@ -5,6 +5,7 @@ Wherever a command takes a SPACE, an ARCH or a TABLE it takes a name found here 
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
 from dnas.errors import InputError, suggestion
@@ -50,8 +51,8 @@ def find_space(name: str | Path) -> Path:
         InputError: no such file, a folder without an architecture, an unknown name (with the nearest that is known).
     """
     home, inside = folder("search_spaces"), Path(name) / ARCHITECTURE
-    if str(name) and inside.parent.is_dir() and str(name) not in (*published_names(), *space_names()):
-        if not inside.is_file():
+    if str(name) and os.path.isdir(name) and str(name) not in (*published_names(), *space_names()):
+        if not os.path.isfile(inside):
             raise InputError(str(name), f"no {ARCHITECTURE} in this folder", accepted="a result folder, file or name")
         return inside
     return _find(str(name), [home, home / "published"], "space or architecture", "python -m dnas.spaces")
@@ -79,9 +80,10 @@ def _find(name: str, folders: list[Path], what: str, listing: str) -> Path:
     if key in shipped:
         return shipped[key]
     # Anything that looks like a path is one, so that a missing file is reported as missing, not as an unknown name.
-    if "/" in name or "\\" in name or name.lower().endswith(SUFFIXES) or Path(name).is_file():
+    # `os.path` says no, where `Path` raises, of a name too long for the system.
+    if "/" in name or "\\" in name or name.lower().endswith(SUFFIXES) or os.path.isfile(name):
         path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(name, "no such file", accepted=f"a path to a file, or a name listed by {listing}")
         return path
     raise InputError(

@@ -41,6 +41,8 @@ def test_shipped_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
         ("gone.json", ("gone.json: no such file",)),
         ("", ("unknown space",)),
         ("schema", ("unknown space",)),
+        ("a" * 300, ("unknown space",)),
+        ("no/" + "a" * 300, ("no such file",)),
         ("..", ("..: no architecture.json in this folder", "a result folder")),
     ],
 )
