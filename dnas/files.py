@@ -20,6 +20,24 @@ MAX_JSON = 16 << 20
 MAX_DEPTH = 64
 MAX_INTEGER = 1 << 62
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def text_of(name: str) -> str:
+    r"""The name of a file, folder or class as text that every format holds and every reader gives back.
+
+    Bytes that are not UTF-8 (lone surrogates in Python), control characters and ends of line become escapes: the byte
+    E9 is written `\xe9`. Other names stay as they are.
+    """
+    return _UNPRINTED.sub(_escape, name)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a name that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -40,7 +58,7 @@ def write_together(files: Mapping[Path, bytes | str]) -> None:
             # Without the whole name, which may be as long as names can be.
             handle, staged[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
             with os.fdopen(handle, "wb") as file:
-                file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
+                file.write(_SURROGATES.sub(_escape, data).encode() if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(staged[path], 0o644)
@@ -67,8 +85,17 @@ def prepare_folder(folder: Path) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Canonical JSON: two spaces, keys in the order given, a newline at the end; equal values give equal bytes."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Canonical JSON: two spaces, keys in the order given, a newline at the end; equal values give equal bytes.
+
+    What is not UTF-8 in a text is escaped as in `text_of`: readers refuse half a character.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return _SURROGATES.sub(lambda found: "\\" + _escape(found), text) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """The value as it is read back from the JSON that `to_json` makes of it."""
+    return json.loads(to_json(value))
 
 
 def write_json(path: Path, value: Any) -> None:
