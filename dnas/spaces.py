@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from dnas import units
 from dnas.catalogue import load_space, published_names, space_names
-from dnas.cli import console, run, short
+from dnas.cli import console, run
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS, Cost
 from dnas.errors import InputError, UserError
@@ -116,7 +117,7 @@ def _show(spaces: list[dict[str, Any]], architectures: list[dict[str, Any]]) -> 
         for name in ("choices", "size (log10)", *costs):
             table.add_column(name, justify="right", no_wrap=True)
         for s in spaces:
-            shown = [short(s[c][k]) for c in ("macs", "params") for k in ("smallest", "mean", "largest")]
+            shown = [units.counted(s[c][k]) for c in ("macs", "params") for k in ("smallest", "mean", "largest")]
             table.add_row(s["name"], str(s["choices"]), f"{s['size_log10']:.2f}", *shown)
         out.print(table)
         for s in spaces:

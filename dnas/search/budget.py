@@ -19,6 +19,7 @@ from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
 from dnas.space.quantity import Assignment, Quantity
 from dnas.space.space import Space
+from dnas.units import counted, timed
 
 ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
 _FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params)|(ms|us)@(.+))", re.IGNORECASE)
@@ -39,10 +40,17 @@ class Budget:
     table: str | None = None
 
     def shown(self, value: float) -> str:
-        """A value of this cost for people."""
+        """A value of this cost for people, told apart from the limit where it is another."""
         if self.kind == "ms":
-            return f"{value:.3f} ms"
-        return f"{value / 1e6:.2f} M{'FLOPs' if self.kind == 'MACs' else 'params'}"
+            return timed(value, self.limit)
+        return counted(value, self.unit, self.limit)
+
+    @property
+    def unit(self) -> str:
+        """As the user named it."""
+        if self.kind == "ms":
+            return "ms"
+        return next((unit for unit in ("MACs", "params") if self.text.strip().lower().endswith(unit.lower())), "FLOPs")
 
 
 def parse_budget(text: str) -> Budget:

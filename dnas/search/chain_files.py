@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnas import units
 from dnas.architecture import architecture, options_taken
 from dnas.cost import ledger
 from dnas.export.extras import unusable
@@ -76,11 +77,11 @@ def draw(found: Found, file: Path) -> None:
     FigureCanvasAgg(figure)
     for n, m in enumerate(measured):
         axes = figure.add_subplot(1, len(measured), n + 1)
-        unit = 1.0 if m.budget.kind == "ms" else 1e-6
-        costs = [entry["costs"][n] * unit for entry in chain]
+        unit, size = units.axis(m.budget.limit, m.budget.unit)
+        costs = [entry["costs"][n] / size for entry in chain]
         axes.plot(costs, [100 * entry["accuracy"] for entry in chain], marker="o", markersize=3, linewidth=1)
-        axes.axvline(m.budget.limit * unit, color="0.5", linestyle="--", linewidth=1)
-        axes.set_xlabel("ms" if m.budget.kind == "ms" else f"M{m.budget.kind}")
+        axes.axvline(m.budget.limit / size, color="0.5", linestyle="--", linewidth=1)
+        axes.set_xlabel(unit)
         axes.set_ylabel("accuracy with inherited weights, %")
         axes.set_title(f"{found.problem.space.name}, {found.strategy}; budget {m.budget.text}", fontsize=9)
     figure.savefig(file, dpi=120, metadata={"Software": None})

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from dnas.cli import console as plain_console
-from dnas.cli import short
 from dnas.progress import Update, progress
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ def _chain(line: dict[str, Any], problem: Problem) -> list[str]:
 def _summary(line: dict[str, Any], problem: Problem) -> str:
     parts = [f"loss {line['loss']:.3f}", f"train acc {line['accuracy']:.2f}"]
     for m, expected in zip(problem.measured, line.get("expected", []), strict=False):
-        parts.append(f"E {short(expected) if m.budget.kind != 'ms' else m.budget.shown(expected)} of {m.budget.text}")
+        parts.append(f"E {m.budget.shown(expected)} of {m.budget.text}")
     if "entropy" in line:
         parts.append(f"entropy {line['entropy']:.2f}")
     parts += [text for name, text in ACTING.items() if line.get(name, 0) > 0]
