@@ -22,9 +22,10 @@ from dnas.cli import run
 from dnas.cost.latency import LatencyCost, entries_by_kind, latency_cost
 from dnas.cost.latency_table import LatencyTable, read_table, write_table
 from dnas.cost.measurements import read_measurements
-from dnas.cost.table_check import Finding, check_table, merge_tables
+from dnas.cost.table_check import Finding, check_table
 from dnas.cost.table_fit import fitted_table
 from dnas.cost.table_import import import_table
+from dnas.cost.table_merge import merge_tables
 from dnas.errors import InputError, UserError
 
 MOST_SHOWN = 40
@@ -58,14 +59,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Merge:
-    """Puts tables of one device together."""
+    """Puts tables together that were measured on one device under the same conditions."""
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Names or paths; where several have a block, the first one's entry stays."""
     out: Path
     """File to write."""
     force: bool = False
-    """Merge different devices or runtimes too, and keep the first of entries that disagree."""
+    """Merge tables of other devices or conditions too, which the result notes, and keep the first of entries that
+    disagree."""
+    overwrite: bool = False
+    """Replace a file that is there."""
     name: str | None = None
     """Name of the result; the file's if not given."""
 
@@ -82,6 +86,8 @@ class Fit:
     """Which latencies, where there are several columns."""
     out: Path | None = None
     """File to write; without it the scores are only printed."""
+    overwrite: bool = False
+    """Replace a file that is there."""
     name: str | None = None
     """Name of the table; the file's, else the column's, if not given."""
     device: str | None = None
@@ -106,6 +112,8 @@ class Import:
     """The facts file."""
     out: Path
     """File to write."""
+    overwrite: bool = False
+    """Replace a file that is there."""
     name: str | None = None
     """Name of the table; the file's if not given."""
 
@@ -211,12 +219,17 @@ def _check_data(path: Path, table: LatencyTable, found: list[Finding], covered: 
 def merge(args: Merge) -> None:
     if len(args.tables) < 2:
         raise UserError("merge needs at least two tables")
-    tables = [read_table(find_table(name)) for name in args.tables]
+    _check_free(args.out, args.overwrite)
+    tables = [msgspec.structs.replace(read_table(find_table(name)), name=name) for name in args.tables]
     merged = merge_tables(tables, force=args.force, name=args.name or args.out.stem)
     _write(args.out, merged)
+    if merged.measured.note and merged.measured.note != tables[0].measured.note:
+        print(f"note: {merged.measured.note}")
 
 
 def fit(args: Fit) -> None:
+    if args.out is not None:
+        _check_free(args.out, args.overwrite)
     if args.splits < 0 or args.splits > 100:
         raise InputError("--splits", "not accepted here", found=args.splits, accepted="0 to 100")
     space = load_space(args.space)
@@ -244,7 +257,13 @@ def fit(args: Fit) -> None:
 
 
 def import_(args: Import) -> None:
+    _check_free(args.out, args.overwrite)
     _write(args.out, import_table(args.facts, args.name or args.out.stem))
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InputError(str(path), "exists already", accepted="another --out, or --overwrite")
 
 
 def _write(path: Path, table: LatencyTable, quiet: bool = False) -> None:

@@ -1,30 +1,43 @@
-"""What cannot be right in a latency table, and tables of one device put together.
+"""What cannot be right in a latency table.
 
 `unusable` findings stop a search too (`dnas.cost.latency`); `suspicious` ones are only told. What makes a file
 unreadable in the first place - cut off, NaN, negative where absolute, a block named twice, unknown keys - is found by
 `dnas.cost.latency_table.read_table`.
+
+A measured time is off by some noise, so a larger block a few per cent faster than a smaller one says nothing. Each
+entry's noise is its spread, where the table has it, and at least what two passes of the measurement may disagree by;
+only what lies beyond the noise of both entries is told.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import msgspec
 import numpy as np
 
 from dnas.blocks import KINDS
 from dnas.cost.interpolate import Blocks, fitted_rates
 from dnas.cost.keys import parse_key
-from dnas.cost.latency_table import Entry, LatencyTable, milliseconds
-from dnas.errors import UserError
+from dnas.cost.latency_table import Entry, LatencyTable
 
 Described = dict[str, tuple[Blocks, np.ndarray, list[str]]]
 """Kind -> its working entries as numbers, times, keys: `dnas.cost.latency.entries_by_kind`."""
 ENOUGH = 8
 """Entries of a kind below which nothing is said about their proportions."""
 UNIT, FAR = (200.0, 5000.0), 10.0
+NOISE = 0.05
+"""Relative noise of an entry of a table that says nothing of it."""
+BEYOND = 2.0
+"""Noises of a difference from which on it is told."""
+ALIKE = 8
+"""Neighbouring repeats that count as one: what disturbs a measurement lasts longer than a repeat."""
+UNCERTAIN = 0.1
+"""Relative error of an entry from which on it is told."""
+ODD = 1 / 1.8
+"""Share of a smaller block's time below which a larger one is odd whatever the noise: about twice as fast."""
 SLOW, FAST = 1e5, 2e10
 """Multiply-adds in a millisecond outside which a whole table looks misunited: a microcontroller, a large GPU."""
 
@@ -43,7 +56,7 @@ class Finding(NamedTuple):
 def check_table(table: LatencyTable, entries: Described) -> list[Finding]:
     """Everything found, unusable first."""
     found = [*wrong_units(table, entries), *_zeros(table, entries), *_proportions(table, entries)]
-    found += [*_faster(table), *_spreads(table), *_throughput(table, entries)]
+    found += [*_odd_sizes(table), *_spreads(table), *_throughput(table, entries)]
     return sorted(found, key=lambda f: f.level != "unusable")
 
 
@@ -129,7 +142,46 @@ def _zeros(table: LatencyTable, entries: Described) -> list[Finding]:
     ]
 
 
-def _faster(table: LatencyTable) -> list[Finding]:
+class Pair(NamedTuple):
+    """A block that takes less time than one that is much smaller in `size` and the same otherwise."""
+
+    larger: str
+    smaller: str
+    size: str
+    value: int
+    """Of the smaller block."""
+
+
+def _odd_sizes(table: LatencyTable) -> list[Finding]:
+    """Blocks faster than much smaller ones, or slower than much larger ones, each told once.
+
+    Which entry of a pair is wrong, its other pairs say: the one that stands in most is told first, and its pairs with
+    it; where neither stands in others, it is the larger block.
+    """
+    left, found = _faster(table), []
+    while left:
+        count = Counter(key for pair in left for key in (pair.larger, pair.smaller))
+        most = max(count.values())
+        key = next((p.larger for p in left if count[p.larger] == most), "")
+        key = key or next(p.smaller for p in left if count[p.smaller] == most)
+        mine = [pair for pair in left if key in (pair.larger, pair.smaller)]
+        found.append(Finding("suspicious", key, _told(table, key, mine)))
+        left = [pair for pair in left if pair not in mine]
+    return found
+
+
+def _told(table: LatencyTable, key: str, pairs: Sequence[Pair]) -> str:
+    faster = [p for p in pairs if p.larger == key]
+    if faster:
+        first, more = faster[0], f" ({len(faster)} such smaller blocks)" if len(faster) > 1 else ""
+        return (
+            f"{table.ms(key):g} ms, faster than the {table.ms(first.smaller):g} ms of {first.size}={first.value}{more}"
+        )
+    first, more = pairs[0], f" ({len(pairs)} such larger blocks)" if len(pairs) > 1 else ""
+    return f"{table.ms(key):g} ms, slower than the {table.ms(first.larger):g} ms of '{first.larger}'{more}"
+
+
+def _faster(table: LatencyTable) -> list[Pair]:
     """Blocks faster than the same block with a much smaller hidden width or kernel (or side or width, if absolute)."""
     found = []
     parsed: dict[str, dict[str, dict]] = {}
@@ -150,26 +202,43 @@ def _faster(table: LatencyTable) -> list[Finding]:
                 if isinstance(value, int):
                     rest = tuple((n, v) for n, v in values.items() if n != size and n not in follow)
                     groups.setdefault(rest, []).append((value, key))
-            found += [f for members in groups.values() for f in _inversions(table, size, sorted(members))]
+            found += [pair for members in groups.values() for pair in _inversions(table, size, sorted(members))]
     return found
 
 
-def _inversions(table: LatencyTable, size: str, members: list[tuple[int, str]]) -> list[Finding]:
+def _inversions(table: LatencyTable, size: str, members: list[tuple[int, str]]) -> list[Pair]:
     """Entries below the one of the next much smaller size; `members` are (size, key), ascending."""
     found = []
     for n, (large, key) in enumerate(members):
+        if not table.relative_to_skip and not table.ms(key):
+            continue  # told as a zero
         small, other = next(((v, k) for v, k in reversed(members[:n]) if large >= 1.5 * v), (0, key))
-        if small and 0 < table.ms(other) and table.ms(key) < 0.98 * table.ms(other):
-            text = f"{table.ms(key):g} ms, faster than the {table.ms(other):g} ms of {size}={small}"
-            found.append(Finding("suspicious", key, text))
+        if small and 0 < table.ms(other) and table.ms(key) < _least(table, key, other) * table.ms(other):
+            found.append(Pair(key, other, size, small))
     return found
+
+
+def _least(table: LatencyTable, key: str, other: str) -> float:
+    """Share of the `other` block's time that noise may leave of a block as slow."""
+    passes = table.measured.extra.get("disagreement_allowed")
+    least = passes / 2 if isinstance(passes, int | float) and 0 < passes < 1 else NOISE
+    noise = math.hypot(*(max(least, _uncertain(table.entries[k])) for k in (key, other)))
+    return max(1 - BEYOND * noise, ODD)
+
+
+def _uncertain(entry: float | Entry) -> float:
+    """Relative error of an entry by its spread: that of a median of its repeats; 0 where it has none."""
+    if not isinstance(entry, Entry) or entry.spread is None or entry.ms <= 0:
+        return 0.0
+    deviation = entry.spread / 2.56 / entry.ms
+    return 1.25 * deviation / math.sqrt(max(1.0, (entry.repeats or 1) / ALIKE))
 
 
 def _spreads(table: LatencyTable) -> list[Finding]:
     return [
         Finding("suspicious", key, f"spread {entry.spread:g} ms on {entry.ms:g} ms")
         for key, entry in table.entries.items()
-        if isinstance(entry, Entry) and entry.spread is not None and entry.spread > 0.3 * abs(entry.ms)
+        if isinstance(entry, Entry) and _uncertain(entry) > UNCERTAIN
     ]
 
 
@@ -183,43 +252,3 @@ def _throughput(table: LatencyTable, entries: Described) -> list[Finding]:
         return []
     text = f"{np.median(speeds) * 1e3:.3g} multiply-adds in a second by the median entry: is the unit ms?"
     return [Finding("suspicious", "", text)]
-
-
-def merge_tables(
-    tables: Sequence[LatencyTable], *, force: bool = False, tolerance: float = 0.05, name: str | None = None
-) -> LatencyTable:
-    """One table with the entries of all; where several have a block the first one's entry stays.
-
-    Args:
-        tables: of one device.
-        force: merge tables of different devices or runtimes, and take the first entry where they disagree.
-        tolerance: the relative difference up to which two entries of a block agree.
-        name: of the result; the first one's if not given.
-
-    Raises `UserError` naming what differs: device, runtime, what entries are relative to, base, or a block's time.
-    """
-    first = tables[0]
-    for other in tables[1:]:
-        for what in ("unit", "relative_to_skip", "base", "in_base"):
-            a, b = getattr(first, what), getattr(other, what)
-            if a != b:
-                raise UserError(f"tables {first.name} and {other.name} differ in {what}: {a} and {b}")
-        for what in ("device", "runtime"):
-            a, b = getattr(first, what), getattr(other, what)
-            if a != b and not force:
-                both = f"tables {first.name} and {other.name}"
-                raise UserError(f"{both} differ in {what}: '{a}' and '{b}' (--force merges)")
-    merged: dict[str, float | Entry] = {}
-    conflicts = []
-    for table in tables:
-        for key, entry in table.entries.items():
-            if key not in merged:
-                merged[key] = entry
-                continue
-            a, b = milliseconds(merged[key]), milliseconds(entry)
-            if abs(a - b) > tolerance * max(abs(a), abs(b)):
-                conflicts.append(f"'{key}' takes {a:g} and {b:g} ms")
-    if conflicts and not force:
-        more = f" and {len(conflicts) - 1:,} more blocks differ" if len(conflicts) > 1 else ""
-        raise UserError(f"the tables disagree: {conflicts[0]}{more} (--force keeps the first)")
-    return msgspec.structs.replace(first, name=name or first.name, entries=merged, interpolation={}, fit=None)
