@@ -13,8 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from dnas.errors import UserError
 from dnas.files import write_atomic
 
@@ -23,8 +21,10 @@ DIGEST = hashlib.sha256().digest_size
 
 def folder() -> Path | None:
     """Where things are kept; None where there is no cache (`DNAS_CACHE=`, or not a command)."""
+    import jax
+
     found = jax.config.values["jax_compilation_cache_dir"]
-    return Path(found) if found else None
+    return Path(found) if found and "://" not in found else None
 
 
 def digest(*parts: Any) -> str:

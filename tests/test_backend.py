@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from dnas.backend import LASTING_TUNABLES, memory_tunables
+from dnas.restart import LASTING_TUNABLES, memory_tunables
 
 STEPS = """
 import resource

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from dnas.backend import memory_tunables
 from dnas.heap import close_holes, heap
+from dnas.restart import memory_tunables
 
 pytestmark = pytest.mark.skipif(heap() is None, reason="the heap is not that of glibc 2.33 or newer")
 

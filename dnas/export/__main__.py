@@ -37,6 +37,9 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    from dnas.backend import configure
+
+    configure()
     from dnas.export.write import export
 
     for line in export(args.arch, args.to, args.weights, args.out, args.seed):

@@ -49,6 +49,9 @@ def main(args: Arguments) -> None:
         raise InputError("--minutes", "not accepted here", found=args.minutes, accepted="a number above 0")
     if not 1 <= args.threads <= 1024:
         raise InputError("--threads", "not accepted here", found=args.threads, accepted="an integer from 1 to 1024")
+    from dnas.backend import configure
+
+    configure(faster_compiles=False)  # what is timed is compiled as users of XLA compile it
     from dnas.measure.run import measure
 
     measure(

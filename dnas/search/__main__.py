@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dnas.backend import with_lasting_memory
 from dnas.cli import run
+from dnas.restart import with_lasting_memory
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,13 @@ def main(args: Arguments) -> None:
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
     strategy = args.strategy or strategies.of(space)
-    dataset = load(args.data, seed=args.seed, skip_bad=args.skip_bad)
-    out = args.out or Path("runs") / f"{space.name}-{args.seed}"
 
     from dnas.backend import configure
 
     configure()
+    dataset = load(args.data, seed=args.seed, skip_bad=args.skip_bad)
+    out = args.out or Path("runs") / f"{space.name}-{args.seed}"
+
     from dnas.search.console import Console
     from dnas.search.memory import within
     from dnas.search.problem import make_problem

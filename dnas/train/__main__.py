@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dnas.backend import with_lasting_memory
 from dnas.cli import console, run
+from dnas.restart import with_lasting_memory
 
 
 @dataclass(frozen=True)
