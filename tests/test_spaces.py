@@ -148,10 +148,18 @@ def test_irrelevant_options_score_zero_at_the_first_and_are_forbidden_elsewhere(
 
 
 def test_size_of_the_fbnetv2_space():
+    """8 kinds times 6 expansions, or a skip where no stage begins; a width a stage and six resolutions on top."""
+    widths = 2 * 4 * 4 * 7 * 8 * 14
+    expected = math.log10(6 * widths * 8 * 48**5 * 49**12)
+    assert size_log10(load_space("fbnetv2")) == pytest.approx(expected, rel=1e-12)
+    assert round(expected, 1) == 34.8
+
+
+def test_size_of_the_fbnetv2_space_with_free_widths():
     """18 blocks: a skip, or 8 kinds times 6 expansions (the first: 8 kinds); widths and six resolutions on top."""
     widths = 2 * 4**3 * 4**3 * 7**3 * 8**4 * 14**4
     expected = math.log10(6 * widths * 9 * 49**17)
-    assert size_log10(load_space("fbnetv2")) == pytest.approx(expected, rel=1e-12)
+    assert size_log10(load_space("fbnetv2_free")) == pytest.approx(expected, rel=1e-12)
 
 
 def test_huge_joint_tables_fall_back_to_every_option_counts():
@@ -181,7 +189,13 @@ def test_constant_costs_have_equal_extremes():
 def test_command(capsys):
     main(Arguments())
     text = capsys.readouterr().out
-    assert "fbnetv2 " in text and "45.11" in text and "378,136,224" in text and "size = number of distinct" in text
+    assert (
+        "fbnetv2 " in text
+        and "34.77" in text
+        and "45.11" in text
+        and "378,136,224" in text
+        and "size = number of distinct" in text
+    )
     main(Arguments(names=("tiny",), json=True))
     result = json.loads(capsys.readouterr().out)
     assert result["spaces"][0]["options"]["trunk.2.repeat"] == [1, 2] and result["architectures"] == []
