@@ -9,6 +9,7 @@ import os.path
 from pathlib import Path
 
 from dnas.errors import InputError, suggestion
+from dnas.sets import current
 from dnas.space.read import at_input, read_space
 from dnas.space.space import Space
 
@@ -52,7 +53,7 @@ def find_space(name: str | Path) -> Path:
     """
     home, inside = folder("search_spaces"), Path(name) / ARCHITECTURE
     if str(name) and os.path.isdir(name) and str(name) not in (*published_names(), *space_names()):
-        if not os.path.isfile(inside):
+        if not os.path.isfile(current(inside)):
             raise InputError(str(name), f"no {ARCHITECTURE} in this folder", accepted="a result folder, file or name")
         return inside
     return _find(str(name), [home, home / "published"], "space or architecture", "python -m dnas.spaces")
@@ -83,7 +84,7 @@ def _find(name: str, folders: list[Path], what: str, listing: str) -> Path:
     # `os.path` says no, where `Path` raises, of a name too long for the system.
     if "/" in name or "\\" in name or name.lower().endswith(SUFFIXES) or os.path.isfile(name):
         path = Path(name)
-        if not os.path.isfile(path):
+        if not os.path.isfile(current(path)):
             raise InputError(name, "no such file", accepted=f"a path to a file, or a name listed by {listing}")
         return path
     raise InputError(

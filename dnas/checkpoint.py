@@ -30,9 +30,10 @@ import jax
 import jax.numpy as jnp
 
 from dnas.errors import InputError, cannot_write
+from dnas.files import plain
+from dnas.identity import differences, shortened
 
 KEEP = 3
-SHOWN_DIFFERENCES = 3
 EVERY_S = 60.0
 SHARE = 0.02
 """Of a run's time, at most, that checkpoints take where their interval was left to us."""
@@ -89,7 +90,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], keep: int = KEEP):
-        self.folder, self.identity = Path(folder).absolute(), json.loads(json.dumps(identity))
+        self.folder, self.identity = Path(folder).absolute(), plain(identity)
         self.keep = keep
         self._manager: Any = self._opened()
 
@@ -166,9 +167,11 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for what was saved and ends the writing thread."""
         if self._manager is not None:
-            self.wait()
-            self._manager.close()
-            self._manager = None
+            try:
+                self.wait()
+            finally:
+                self._manager.close()
+                self._manager = None
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -197,11 +200,8 @@ class Checkpoints:
     def _check_identity(self, step: int, stored: Any, force: bool) -> None:
         found = differences(stored, self.identity)
         if found and not force:
-            shown = "; ".join(found[:SHOWN_DIFFERENCES])
-            rest = len(found) - SHOWN_DIFFERENCES
-            shown += f"; and {rest} more" if rest > 0 else ""
             raise InputError(
-                str(self.folder / str(step)), f"a checkpoint of another run: {shown}",
+                str(self.folder / str(step)), f"a checkpoint of another run: {shortened(found)}",
                 accepted="the same options, data and versions, or --force",
             )  # fmt: skip
 
@@ -256,35 +256,11 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def differences(stored: Any, now: Any, place: str = "") -> list[str]:
-    """`options.seed was 0, is 1` for every value that differs between two nested mappings of JSON values."""
-    if isinstance(stored, Mapping) and isinstance(now, Mapping):
-        names = [*stored, *(name for name in now if name not in stored)]
-        parts = ((stored.get(n, _MISSING), now.get(n, _MISSING), f"{place}.{n}" if place else str(n)) for n in names)
-        return [line for part in parts for line in differences(*part)]
-    if stored == now and isinstance(stored, bool) == isinstance(now, bool):
-        return []
-    return [f"{place} was {_short(stored)}, is {_short(now)}"]
-
-
 def _sealed(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with a digest of itself: arrays are checked by their own format, JSON is not."""
     plain = json.loads(json.dumps(document))
     text = json.dumps(plain, sort_keys=True)
     return plain | {"digest": hashlib.sha256(text.encode()).hexdigest()}
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "missing"
-
-
-_MISSING = _Missing()
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _first_line(error: BaseException) -> str:

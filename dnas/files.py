@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from dnas.errors import InputError, UserError, cannot_write
+from dnas.sets import current
 
 MAX_YAML = 1 << 20
 MAX_JSON = 16 << 20
@@ -74,16 +75,6 @@ def write_together(files: Mapping[Path, bytes | str]) -> None:
                 os.unlink(name)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Makes a result's folder now: a run of minutes must not end at a folder that cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # leaves what a former run wrote alone
-            pass
-    except OSError as error:
-        raise cannot_write(f"--out {folder}", error) from error
-
-
 def to_json(value: Any) -> str:
     """Canonical JSON: two spaces, keys in the order given, a newline at the end; equal values give equal bytes.
 
@@ -105,11 +96,12 @@ def write_json(path: Path, value: Any) -> None:
 def read_bytes(path: Path, limit: int) -> bytes:
     """The file's bytes; raises `InputError` where it is missing, not a file, or longer than `limit`."""
     try:
-        if not path.is_file():
+        file = current(path)
+        if not file.is_file():
             raise InputError(str(path), "no such file")
-        if path.stat().st_size > limit:
-            raise InputError(str(path), f"{path.stat().st_size:,} bytes", accepted=f"at most {limit:,}")
-        return path.read_bytes()
+        if file.stat().st_size > limit:
+            raise InputError(str(path), f"{file.stat().st_size:,} bytes", accepted=f"at most {limit:,}")
+        return file.read_bytes()
     except OSError as error:
         raise InputError(str(path), f"cannot read: {error.strerror or error}") from error
 

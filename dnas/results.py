@@ -15,6 +15,7 @@ from dnas.catalogue import ARCHITECTURE, load_space
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.errors import InputError
+from dnas.sets import current
 from dnas.space.read import at_input
 from dnas.space.space import Space
 
@@ -59,7 +60,7 @@ def read_result(arch: str | Path, weights: Path | None = None) -> Result:
         )
     source = Path(space.source)
     beside = source.parent / WEIGHTS
-    found = weights or (beside if source.name == ARCHITECTURE and beside.is_file() else None)
+    found = weights or (beside if source.name == ARCHITECTURE and current(beside).is_file() else None)
     extra = space.extra or {}
     preprocessing = None
     if "preprocessing" in extra:

@@ -23,6 +23,7 @@ from dnas.errors import InputError
 from dnas.files import write_atomic
 from dnas.network import shapes
 from dnas.nn.supernet import Variables, abstract_variables
+from dnas.sets import current
 from dnas.space.space import Space
 
 FORMAT = "dnas-weights-1"
@@ -57,11 +58,11 @@ def load(path: Path, space: Space) -> Variables:
             unexpected or of another shape is named), another type than float32, or a number that is not finite.
     """
     path = Path(path)
-    if not path.is_file():
+    if not current(path).is_file():
         raise InputError(str(path), "no such file")
     wanted = {f"{g}/{n}": leaf.shape for g, leaves in abstract_variables(space).items() for n, leaf in leaves.items()}
     try:
-        with safetensors.safe_open(path, "np") as file:  # pyright: ignore[reportAttributeAccessIssue]
+        with safetensors.safe_open(current(path), "np") as file:  # pyright: ignore[reportAttributeAccessIssue]
             metadata = file.metadata() or {}
             _check_names(path, space, metadata, file.keys(), wanted)
             tensors = {name: _checked(path, space, metadata, name, file, shape) for name, shape in wanted.items()}

@@ -19,6 +19,7 @@ from dnas.count import count
 from dnas.errors import InputError, UserError
 from dnas.files import MAX_JSON, parse_json, read_bytes
 from dnas.network import shapes
+from dnas.sets import current
 from dnas.space.read import space_from_data
 from dnas.space.space import Space
 
@@ -88,17 +89,42 @@ class SearchFacts(msgspec.Struct, frozen=True):
     """Choice name -> its options, where the result states them."""
 
 
-class ChainStep(msgspec.Struct, frozen=True):
-    """One step of a slimming chain: what was removed, and what the network costs and knows after it."""
+class Action(msgspec.Struct, frozen=True):
+    """What a step of a chain did: a choice moved from one option to another, or the solver's doing in words."""
+
+    choice: str = ""
+    before: Any = msgspec.field(name="from", default=None)
+    after: Any = msgspec.field(name="to", default=None)
+    solved: str = ""
+
+    def __str__(self) -> str:
+        return self.solved or f"{self.choice} {self.before} -> {self.after}"
+
+
+class ChainEntry(msgspec.Struct, frozen=True):
+    """One step in `chain.json`; `costs` in the order of the file's budgets."""
+
+    actions: tuple[Action, ...]
+    costs: tuple[float, ...]
+    accuracy: float
+    drop: float | None = None
+
+
+class ChainFile(msgspec.Struct, frozen=True):
+    """`chain.json` as `dnas.search.chain_files` writes it."""
+
+    budgets: tuple[str, ...]
+    steps: tuple[ChainEntry, ...]
+
+
+@dataclass(frozen=True)
+class ChainStep:
+    """One step of a chain of networks: what was done, and what the network costs (by unit) and knows after it."""
 
     action: str
     cost: dict[str, float]
     accuracy: float
     drop: float | None = None
-
-
-class Chain(msgspec.Struct, frozen=True):
-    steps: tuple[ChainStep, ...]
 
 
 @dataclass(frozen=True)
@@ -237,7 +263,27 @@ def _options(facts: SearchFacts, taken: dict[str, Any]) -> dict[str, tuple[Any, 
 
 
 def _chain(path: Path) -> tuple[ChainStep, ...]:
-    return _converted(_json(path), Chain, str(path)).steps if _is(path, "file") else ()
+    if not _is(path, "file"):
+        return ()
+    chain = _converted(_json(path), ChainFile, str(path))
+    units = [_unit(budget) for budget in chain.budgets]
+    for n, entry in enumerate(chain.steps):
+        if len(entry.costs) != len(units):
+            accepted = f"{len(units)}, one a budget"
+            raise InputError(f"{path}: steps.{n}.costs", f"{len(entry.costs)} numbers", accepted=accepted)
+    return tuple(
+        ChainStep(
+            ", ".join(map(str, entry.actions)) or "the largest network", dict(zip(units, entry.costs, strict=True)),
+            entry.accuracy, entry.drop,
+        )
+        for entry in chain.steps
+    )  # fmt: skip
+
+
+def _unit(budget: str) -> str:
+    """What a budget counts."""
+    what, _, table = budget.partition("@")
+    return f"ms {table}" if table else "params" if what.lower().endswith("params") else "MACs"
 
 
 def _json(path: Path) -> Any:
@@ -277,7 +323,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 def _is(path: Path, what: str) -> bool:
     try:
-        return path.is_dir() if what == "dir" else path.is_file()
+        return path.is_dir() if what == "dir" else current(path).is_file()
     except (OSError, ValueError):
         return False
 

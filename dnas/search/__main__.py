@@ -23,7 +23,9 @@ class Arguments:
     data: str | None = None
     """Image folder, .npz file or folder of IDX files; a Fashion-MNIST extract that comes with dnas if not given."""
     out: Path | None = None
-    """Folder of the result; runs/SPACE-SEED if not given."""
+    """Folder of the result; runs/SPACE-SEED if not given, with a number where another run has that."""
+    overwrite: bool = False
+    """Replace what the folder holds of another run; it stays until the new result is whole."""
     preset: Literal["smoke", "quick", "paper"] = "quick"
     """smoke: does everything run (about a minute); quick: minutes on a laptop; paper: FBNetV2's schedule."""
     seed: int = 0
@@ -84,7 +86,8 @@ class Arguments:
     generations: int | None = None
     """With evolution: generations."""
     resume: bool = False
-    """Go on from the newest checkpoint in the result's folder; from the beginning where there is none."""
+    """Go on from the newest checkpoint in the run's folder, which is found by itself without --out; from the beginning
+    where there is none."""
     force: bool = False
     """With --resume: go on although an option, the space, the data or a version has changed."""
     checkpoint_every: float | None = None
@@ -131,7 +134,10 @@ def main(args: Arguments) -> None:
 
     problem = make_problem(space, budgets, dataset, settings, args.seed, family)
     problem = within(problem, limit) if limit is not None else problem
-    options = Options(args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard)
+    options = Options(
+        args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard,
+        overwrite=args.overwrite, numbered=args.out is None and not args.overwrite,
+    )  # fmt: skip
     run_search(problem, out, Console(), options, strategy)
 
 

@@ -26,10 +26,7 @@ SPLIT = "the choices' share of the training images"
 
 
 def write_chain(found: Found, out: Path) -> None:
-    """Writes the files above into the result's folder, instead of those of a former run."""
-    for name in ("chain", "family"):
-        for former in (out / name).glob("*.json"):
-            former.unlink()
+    """Writes the files above into a folder."""
     steps = []
     for entry in found.outcome.chain:
         file = f"chain/{entry['number']:03d}.json"

@@ -86,6 +86,9 @@ class Console:
     def continued(self, step: int, steps: int) -> None:
         self.out.print(f"continued after step {step} of {steps}")
 
+    def note(self, line: str) -> None:
+        self.out.print(line, markup=False)
+
     def already(self, out: Path | None) -> None:
         self.out.print(f"{out} holds the whole result of this run already; without --resume it is searched anew")
 

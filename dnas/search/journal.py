@@ -1,11 +1,12 @@
 """What a search in progress writes: its history row by row, and checkpoints from which it can go on.
 
-The history grows in `history.partial.jsonl` and takes its name when the search has ended, so a rerun leaves the former
-result alone until it has its own. Checkpoints hold the history too: a continued run repeats it bit for bit.
+The history grows in `history.partial.jsonl` and is written under its own name with the result, so a rerun leaves the
+former result alone until it has its own. Checkpoints hold the history too: a continued run repeats it bit for bit.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -17,11 +18,11 @@ import numpy as np
 
 from dnas.checkpoint import Checkpoints, Pace
 from dnas.errors import UserError
-from dnas.files import read_document, write_atomic
+from dnas.files import write_atomic
+from dnas.runs import CHECKPOINTS, PARTIAL
 from dnas.search.events import EventWriter
 from dnas.search.strategy import Metrics, State, Strategy
 
-PARTIAL = "history.partial.jsonl"
 HISTORY = "history.jsonl"
 
 
@@ -52,24 +53,13 @@ class Journal:
         return fresh, 0, {}
 
     def _folder(self, out: Path) -> Path:
-        return out / "checkpoints"
+        return out / CHECKPOINTS
 
     def _opened(self, out: Path) -> Checkpoints:
         """Opened when first needed: that takes as long as hundreds of steps, and a short run needs none."""
         if self._checkpoints is None:
             self._checkpoints = Checkpoints(self._folder(out), self.identity)
         return self._checkpoints
-
-    def finished(self) -> bool:
-        """Whether the folder holds the whole result of this very run."""
-        file = None if self.out is None else self.out / "provenance.json"
-        if file is None or not file.is_file():
-            return False
-        try:
-            stored = read_document(file).data
-        except UserError:
-            return False
-        return isinstance(stored, dict) and stored.get("identity") == json.loads(json.dumps(self.identity))
 
     def note(self, row: dict[str, Any]) -> dict[str, Any]:
         """Adds a row; returns it as plain numbers. Raises `UserError` where one is not finite."""
@@ -95,17 +85,21 @@ class Journal:
                 checkpoints.wait()
         return True
 
+    def history(self) -> str:
+        """All rows, as `HISTORY` holds them."""
+        return "\n".join(self.rows) + "\n"
+
     def end(self) -> None:
-        """The history under its own name; checkpoints are of no more use."""
-        if self.out is None:
-            return
-        write_atomic(self.out / HISTORY, "\n".join(self.rows) + "\n")
-        (self.out / PARTIAL).unlink(missing_ok=True)
+        """Nothing is written any more; what there is to continue from stays."""
+        if self._checkpoints is not None:
+            with contextlib.suppress(UserError):  # the result is better than any of them
+                self._checkpoints.close()
+            self._checkpoints = None
         if self._events is not None:
             self._events.close()
 
     def close(self) -> None:
-        """No checkpoints any more: the run begins, or the last file of its result is written."""
+        """No checkpoints any more."""
         if self._checkpoints is not None:
             self._checkpoints.remove()
             self._checkpoints = None

@@ -16,18 +16,22 @@ from typing import Any, NoReturn, TypeVar
 
 from dnas import weights
 from dnas.architecture import Architecture, architecture
-from dnas.errors import Stopped
-from dnas.files import prepare_folder, write_json
+from dnas.catalogue import ARCHITECTURE, load_space
+from dnas.errors import Stopped, UserError
+from dnas.files import write_atomic, write_json
 from dnas.interrupt import Asked, asked_to_stop, stopping_at_once
 from dnas.nn import loops
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
 from dnas.provenance import provenance, versions
+from dnas.report.runs import read_run
+from dnas.results import WEIGHTS, read_result
+from dnas.runs import PROVENANCE, Claim, Run, Terms, claimed
 from dnas.search import strategies
 from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
-from dnas.search.journal import Journal
+from dnas.search.journal import HISTORY, Journal
 from dnas.search.learn import packing_of
 from dnas.search.memory import estimate
 from dnas.search.problem import Problem, proxy_notes
@@ -54,6 +58,10 @@ class Options:
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False
     """Also write the history as TensorBoard event files."""
+    overwrite: bool = False
+    """Replace whatever the result's folder holds."""
+    numbered: bool = False
+    """The folder's name is ours: where another run has it, one with a number is taken."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +83,26 @@ def run_search(
 ) -> Found | None:
     """Searches, derives, assesses and, with `out`, writes the result's files.
 
-    None where `out` holds this very result already and the run was to be continued. Raises `UserError` on divergence,
-    `Stopped` after a signal.
+    None where the folder holds this very result already and the run was to be continued.
+
+    Raises:
+        UserError: the search diverged; the folder is another run's, or cannot be written.
+        Stopped: after a signal.
     """
-    clock = _Clock()
     strategies.load(strategy).check(problem)
-    if out is not None:
-        prepare_folder(out)
+    if out is None:
+        return _searched(problem, None, console, options, strategy)
+    terms = Terms(options.numbered, options.resume, options.overwrite)
+    with claimed(out, Run("search", identity(problem, strategy)), terms, console.note) as claim:
+        if claim.finished:
+            console.already(claim.folder)
+            return None
+        return _searched(problem, claim, console, options, strategy)
+
+
+def _searched(problem: Problem, claim: Claim | None, console: Console, options: Options, strategy: str) -> Found:
+    clock, out = _Clock(), None if claim is None else claim.folder
     journal = Journal(out, identity(problem, strategy), options.checkpoint_every, options.tensorboard)
-    if options.resume and journal.finished():
-        console.already(out)
-        return None
     console.opening(problem, proxy_notes(problem))
     with asked_to_stop() as asked:
         made = compiled(problem, strategy, console, asked)
@@ -98,8 +115,9 @@ def run_search(
             outcome = _or_leave(lambda: made.outcome(state), journal, state, made.steps, {})
         found = finished(problem, made.name, outcome)
         clock.mark("finish_s")
-        if out is not None:
-            write(found, out, options.preset, journal, clock.seconds | {"checkpoints_s": journal.pace.seconds})
+        if claim is not None:
+            with _kept(journal, state, made.steps):
+                write(found, claim, options.preset, journal, clock.seconds | {"checkpoints_s": journal.pace.seconds})
         console.closing(found, out)
     return found
 
@@ -196,20 +214,44 @@ def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
     return Found(problem, strategy, outcome, own, by_proxy, inherit(whole, by_proxy))
 
 
-def write(found: Found, out: Path, preset: str, journal: Journal, phases: dict[str, float]) -> None:
-    """The files of the result; `provenance.json` last, which says that the rest is whole."""
-    write_json(out / "architecture.json", found_document(found, preset))
-    weights.save(out / "weights.safetensors", found.by_proxy.network, found.variables)
-    if found.outcome.chain:
-        write_chain(found, out)
-    journal.end()
+@contextlib.contextmanager
+def _kept(journal: Journal, state: State, step: int) -> Iterator[None]:
+    """Inside, a result that cannot be written is not lost: as long as there is room for it, a checkpoint stays."""
+    try:
+        yield
+    except UserError as error:
+        try:
+            journal.save(state, step, {}, now=True)
+        except UserError:
+            raise error from None
+        raise UserError(f"{error}; the same command with --resume tries again") from error
+
+
+def write(found: Found, claim: Claim, preset: str, journal: Journal, phases: dict[str, float]) -> None:
+    """The files of the result, read back and put in place as a set."""
     origin = {
         "preset": preset, "seed": found.problem.seed, "space_file": found.problem.space.source,
         "memory": estimate(found.problem)._asdict(),
-        "phases": {name: round(value, 3) for name, value in phases.items()}, "identity": journal.identity,
+        "phases": {name: round(value, 3) for name, value in phases.items()},
     }  # fmt: skip
-    write_json(out / "provenance.json", provenance() | origin)
-    journal.close()
+    journal.end()
+    with claim.result(check) as staged:
+        write_json(staged / ARCHITECTURE, found_document(found, preset))
+        weights.save(staged / WEIGHTS, found.by_proxy.network, found.variables)
+        if found.outcome.chain:
+            write_chain(found, staged)
+        write_atomic(staged / HISTORY, journal.history())
+        write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))
+
+
+def check(folder: Path) -> None:
+    """Reads a result as every later command does; raises `InputError` where one of them could not."""
+    result = read_result(folder)
+    assert result.weights is not None
+    weights.load(result.weights, result.network)
+    read_run(folder)
+    for file in (*folder.glob("chain/*.json"), *folder.glob("family/*.json")):
+        load_space(file)
 
 
 class _Clock:

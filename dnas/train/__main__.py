@@ -44,11 +44,13 @@ class Arguments:
     side: int | None = None
     """Side of the images given to the network; by the data and the network's stride if not given."""
     out: Path | None = None
-    """Folder of the result; runs/NAME-trained-SEED if not given."""
+    """Folder of the result; runs/NAME-trained-SEED if not given, with a number where another run has that."""
+    overwrite: bool = False
+    """Replace what the folder holds of another run; it stays until the new result is whole."""
     seed: int = 0
     """Everything random follows from it."""
     resume: bool = False
-    """Continue from the last checkpoint in the result's folder."""
+    """Continue from the last checkpoint in the run's folder, which is found by itself without --out."""
     force: bool = False
     """Continue even where options, data or versions have changed."""
     checkpoint_every: float | None = None
@@ -79,13 +81,15 @@ def main(args: Arguments) -> None:
     dataset = load(
         args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, resolution=side or source.data_side
     )
+    from dnas.runs import Terms
     from dnas.train.run import run_training
     from dnas.train.setup import make_setup
 
     setup = make_setup(
         source, dataset, recipe, start=args.init, side=args.side, seed=args.seed, teacher=teacher
     )  # fmt: skip
-    run_training(setup, out, console(), resume=args.resume, force=args.force, checkpoint_seconds=args.checkpoint_every)
+    terms = Terms(args.out is None and not args.overwrite, args.resume, args.overwrite)
+    run_training(setup, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)
 
 
 if __name__ == "__main__":

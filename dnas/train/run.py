@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnas import weights
+from dnas import runs, weights
 from dnas.architecture import architecture
 from dnas.checkpoint import Checkpoints, Pace
 from dnas.count import count
@@ -25,20 +26,20 @@ from dnas.data.batches import Batches, prefetch, steps_per_epoch
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
-from dnas.files import prepare_folder, read_document, write_atomic, write_json
+from dnas.files import MAX_JSON, parse_json, read_bytes, write_atomic, write_json
 from dnas.heap import close_holes
 from dnas.interrupt import asked_to_stop
 from dnas.nn.inherit import inherit
 from dnas.progress import Update, progress
 from dnas.provenance import provenance
-from dnas.results import ARCHITECTURE, WEIGHTS
-from dnas.train.recipe import Recipe
+from dnas.results import ARCHITECTURE, WEIGHTS, read_result
+from dnas.runs import CHECKPOINTS, PARTIAL, PROVENANCE, Claim, Terms, claimed
+from dnas.train.recipe import Recipe, read_recipe
 from dnas.train.schedule import schedule
 from dnas.train.setup import Setup
 from dnas.train.step import PackedVariables, TrainState, no_sums, training
 
-HISTORY, PARTIAL = "history.jsonl", "history.partial.jsonl"
-"""A history takes its name when the training has ended: a rerun leaves the former result alone until it has its own."""
+HISTORY, RECIPE = "history.jsonl", "recipe.yaml"
 UPDATES = 100
 """How often the loss is read and shown; reading waits for the device."""
 
@@ -206,23 +207,31 @@ class Run:
 
 
 def run_training(
-    setup: Setup, out: Path, console: Any, *, resume: bool = False, force: bool = False,
+    setup: Setup, out: Path, console: Any, terms: Terms, *, force: bool = False,
     checkpoint_seconds: float | None = None,
 ) -> None:  # fmt: skip
     """Trains, keeps the best epoch and writes the result folder, unless it is there and the run was to be continued.
 
     Raises:
-        UserError: a folder that cannot be written, a checkpoint of another run, a loss that is not finite.
+        UserError: another run's folder or one that cannot be written, a checkpoint of another run, a loss that is not
+            finite.
         Stopped: asked to leave by a signal; everything is saved.
     """
-    began = time.monotonic()
-    prepare_folder(out)
-    if resume and _finished(out, setup):
-        console.print(f"{out}: this training has ended already")
-        return
-    run = Run(setup, out, console, checkpoint_seconds)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    with claimed(out, runs.Run("train", setup.identity), terms, say) as claim:
+        if claim.finished:
+            say(f"{claim.folder}: this training has ended already")
+        else:
+            _trained(Run(setup, claim.folder, console, checkpoint_seconds), claim, terms.resume, force)
+
+
+def _trained(run: Run, claim: Claim, resume: bool, force: bool) -> None:
+    began, setup, console = time.monotonic(), run.setup, run.console
     _opening(run)
-    with asked_to_stop() as asked, Checkpoints(out / "checkpoints", setup.identity) as checkpoints:
+    with asked_to_stop() as asked, Checkpoints(run.out / CHECKPOINTS, setup.identity) as checkpoints:
         if resume and checkpoints.latest() is not None:
             p = run.restored(checkpoints, force)
             console.print(f"continuing after step {int(p.state.step)} of {run.steps}")
@@ -234,8 +243,8 @@ def run_training(
         with progress(console, run.steps, "training", int(p.state.step)) as show:
             run.loop(p, checkpoints, asked, show)
         counts = run.result(p, asked, checkpoints)
-        _write(run, p, _document(run, p, counts), time.monotonic() - began)
-        checkpoints.remove()
+        with _kept(run, checkpoints, p):
+            _write(run, p, claim, _document(run, p, counts), time.monotonic() - began)
     _closing(run, p, counts)
 
 
@@ -304,35 +313,50 @@ def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write(run: Run, p: Progress, document: dict[str, Any], seconds: float) -> None:
+@contextmanager
+def _kept(run: Run, checkpoints: Checkpoints, p: Progress) -> Iterator[None]:
+    """Inside, a result that cannot be written is not lost: as long as there is room for it, a checkpoint stays."""
+    with suppress(UserError):  # the result is better than any checkpoint
+        checkpoints.wait()
+    try:
+        yield
+    except UserError as error:
+        try:
+            run.save(checkpoints, p)
+            checkpoints.wait()
+        except UserError:
+            raise error from None
+        raise UserError(f"{error}; the same command with --resume tries again") from error
+
+
+def _write(run: Run, p: Progress, claim: Claim, document: dict[str, Any], seconds: float) -> None:
+    """The files of the result, read back and put in place as a set."""
     # The file writes repeated blocks out one by one, and its weights go by those names.
     written = architecture(run.setup.network, {})
-    weights.save(run.out / WEIGHTS, written.network, inherit(run.training.packing.unpack(p.best), written))
-    write_json(run.out / ARCHITECTURE, document)
-    write_atomic(run.out / "recipe.yaml", run.setup.recipe.to_yaml())
-    write_atomic(run.out / HISTORY, _json_lines(p.history))
-    (run.out / PARTIAL).unlink(missing_ok=True)
     origin = {
         "architecture_file": run.setup.source.space.source, "seconds": round(seconds, 3),
         "checkpoints_s": round(run.pace.seconds, 3),
-        "identity": run.setup.identity,
     }  # fmt: skip
-    write_json(run.out / "provenance.json", provenance() | origin)  # last: it says that the rest is whole
+    with claim.result(check) as staged:
+        weights.save(staged / WEIGHTS, written.network, inherit(run.training.packing.unpack(p.best), written))
+        write_json(staged / ARCHITECTURE, document)
+        write_atomic(staged / RECIPE, run.setup.recipe.to_yaml())
+        write_atomic(staged / HISTORY, _json_lines(p.history))
+        write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))
+
+
+def check(folder: Path) -> None:
+    """Reads a result as every later command does; raises `InputError` where one of them could not."""
+    result = read_result(folder)
+    assert result.weights is not None
+    weights.load(result.weights, result.network)
+    read_recipe(folder / RECIPE).fixed()
+    for number, line in enumerate(read_bytes(folder / HISTORY, MAX_JSON).decode().splitlines(), 1):
+        parse_json(line, str(folder / HISTORY), number)
 
 
 def _json_lines(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _finished(out: Path, setup: Setup) -> bool:
-    """Whether the folder holds the whole result of this very training."""
-    if not (out / "provenance.json").is_file():
-        return False
-    try:
-        stored = read_document(out / "provenance.json").data
-    except UserError:
-        return False
-    return isinstance(stored, dict) and stored.get("identity") == json.loads(json.dumps(setup.identity))
 
 
 def _finite(value: float, step: int) -> float:

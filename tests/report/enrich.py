@@ -67,11 +67,12 @@ def chain_of(target: Path) -> dict[str, Any]:
     found = document["search"]["inherited_accuracy"]["settled"]
     steps = [
         {
-            "action": f"narrow block {n}",
-            "cost": {"MACs": round(macs * (2 - n / 8)), "params": round(params * (1.5 - n / 16))},
+            "number": n,
+            "actions": [{"choice": f"block {n}", "from": n + 1, "to": n}] if n else [],
+            "costs": [round(macs * (2 - n / 8)), round(params * (1.5 - n / 16))],
             "accuracy": round(found + 0.002 * (8 - n) * (1 + 0.1 * n), 4),
             "drop": 0.002,
         }
         for n in range(9)
     ]
-    return {"steps": steps}
+    return {"budgets": ["0.1MFLOPs", "0.02Mparams"], "split": "the choices' share", "steps": steps}
