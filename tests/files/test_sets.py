@@ -23,13 +23,15 @@ def put(folder: Path, files: dict[str, str]) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "notes.txt").write_text("the user's own")
     for name, text in files.items():
-        write_atomic(folder / name, text)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
 
 
 def replace(folder: Path) -> None:
     with replacing(folder, tuple(FORMER)) as staged:
         for name, text in NEW.items():
-            write_atomic(staged / name, text)
+            (staged / name).parent.mkdir(exist_ok=True)
+            (staged / name).write_text(text)
 
 
 def seen(folder: Path) -> dict[str, str]:

@@ -125,7 +125,7 @@ def test_a_rerun_leaves_the_former_result_until_it_has_its_own(tmp_path, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dnas.search.run.write", full)
-    assert call(main, parse(Arguments, [str(space), *argv, "--seed", "1"])) == 130
+    assert call(main, parse(Arguments, [str(space), *argv, "--seed", "1", "--overwrite"])) == 130
     assert before == {name: (tmp_path / "out" / name).read_bytes() for name in RESULT}
     rows = (tmp_path / "out" / "history.partial.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["phase"] == "settle"
