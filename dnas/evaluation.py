@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool, Float, Int
 from dnas.data.preprocess import Preprocessing, prepare
 from dnas.errors import UserError
 from dnas.nn.gates import Layout, one_hot
-from dnas.nn.grids import grid_index
 from dnas.nn.loops import usable
 from dnas.nn.supernet import Supernet, Variables
 from dnas.space.space import Space
@@ -47,18 +46,18 @@ class Tally(NamedTuple):
 
 
 Program = Callable[[Variables, Any, Any], Answers]
+Scores = Callable[[Variables, Any], Float[Array, "B classes"]]
 
 
-def as_seen(images: Any, preprocessing: Preprocessing, side: int) -> Float[Array, "N S S C"]:
-    """The network's input: prepared, then, where the network's side is another, subsampled to its grid.
+def scores(space: Space, preprocessing: Preprocessing) -> Scores:
+    """`(variables, uint8 images [B, H, W, C]) -> logits` of an architecture, fed as its own side asks."""
+    gates, net = one_hot(Layout(space.choices), {}), Supernet(space, kernels=usable())
+    taken = preprocessing.taken_at(space.resolution.value)
 
-    That is what an option of a smaller resolution saw in the search (FBNetV2, Wan et al. 2020, section 3.2).
-    """
-    x = prepare(images, preprocessing)
-    if preprocessing.side == side:
-        return x
-    index = grid_index(side, preprocessing.side)
-    return x[:, index][:, :, index]
+    def logits(variables: Variables, images: Array) -> Float[Array, "B classes"]:
+        return net.apply(variables, prepare(images, taken), gates)[0]  # type: ignore[index]
+
+    return logits
 
 
 def program(
@@ -68,11 +67,11 @@ def program(
 
     `unpack` makes variables of what the program is given.
     """
-    gates, net, side = one_hot(Layout(space.choices), {}), Supernet(space, kernels=usable()), space.resolution.value
+    scored = scores(space, preprocessing)
 
     @jax.jit
     def answer(variables: Variables, images: Array, labels: Array) -> Answers:
-        logits: Any = net.apply(unpack(variables), as_seen(images, preprocessing, side), gates)[0]  # type: ignore[index]
+        logits = scored(unpack(variables), images)
         own = jnp.take_along_axis(logits, labels[:, None], axis=1)
         # A tie goes to the class that stands first, as argmax has it.
         before = jnp.arange(logits.shape[1])[None, :] < labels[:, None]

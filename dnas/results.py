@@ -66,9 +66,10 @@ def read_result(arch: str | Path, weights: Path | None = None) -> Result:
     if "preprocessing" in extra:
         preprocessing = Preprocessing.from_json(extra["preprocessing"], f"{space.source}: preprocessing")
     labels = _labels(space, extra.get("labels", []))
-    return Result(
-        space, _network(space, preprocessing, labels), preprocessing, found, labels, _recorded_data(space)
-    )  # fmt: skip
+    network = _network(space, preprocessing, labels)
+    if preprocessing is not None:
+        preprocessing = _taken(space, preprocessing, network.resolution.value)
+    return Result(space, network, preprocessing, found, labels, _recorded_data(space))
 
 
 def preprocessing_of(result: Result, dataset: Dataset) -> Preprocessing:
@@ -106,6 +107,16 @@ def _network(space: Space, preprocessing: Preprocessing | None, labels: tuple[st
             raise InputError(f"{space.source}: search.proxy.{key}", "not accepted here", found=value)
         sizes[key] = value
     return at_input(space, channels=sizes["channels"], classes=sizes["classes"], side=sizes["resolution"])
+
+
+def _taken(space: Space, preprocessing: Preprocessing, side: int) -> Preprocessing:
+    """The preprocessing with the grid that the network takes, which older files do not name."""
+    taken = preprocessing.taken_at(side)
+    if preprocessing.grid not in (None, taken.grid):
+        accepted = f"{side}, the side of the network's own input"
+        place = f"{space.source}: preprocessing.subgrid.side"
+        raise InputError(place, "does not fit the network", found=preprocessing.grid, accepted=accepted)
+    return taken
 
 
 def _recorded_data(space: Space) -> dict[str, Any]:

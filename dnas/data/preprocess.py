@@ -1,13 +1,14 @@
 """From uint8 images to the network's float32 input, and the record of how, so that a network can be fed the same again.
 
-Resizing is two matrix products with weights computed beforehand, so it runs inside a compiled step on any device.
+Pictures are decoded by `dnas.data.picture` at the side recorded here; the record says in full what it does. Arrays of
+another side are resized by two matrix products with weights computed beforehand, inside a compiled step on any device.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,17 +17,26 @@ import numpy as np
 
 from dnas.data.dataset import Dataset
 from dnas.errors import InputError, suggestion
+from dnas.nn.grids import grid_index
 
 INTERPOLATIONS = ("bilinear", "nearest")
 MAX_SIDE = 4096
+
+
+COLOURS = {1: "L", 3: "RGB"}
+"""Channels -> Pillow's mode of the pictures that have as many."""
+WHITE = [255, 255, 255]
+LAYOUTS = ("NHWC", "NCHW")
+REQUIRED = ("side", "channels", "mean", "std", "interpolation", "scale")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """What `prepare` does; hashable, so it can be a static argument. Written into the architecture's JSON.
 
-    The order is: times `scale`, resize to `side`, repeat one channel to `channels`, subtract `mean`, divide by `std`.
-    'bilinear' has half-pixel centres and averages when it shrinks; 'nearest' takes pixel floor(i * old / new).
+    The order is: times `scale`, resize to `side`, repeat one channel to `channels`, take the rows and columns of
+    `grid`, subtract `mean`, divide by `std`. 'bilinear' has half-pixel centres and averages when it shrinks; 'nearest'
+    takes pixel floor(i * old / new). A picture comes decoded at `side`: nothing is left to resize.
     """
 
     side: int
@@ -36,36 +46,87 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str = "bilinear"
     scale: float = 1 / 255
+    grid: int | None = None
+    """Side of the network's own input where that is smaller: it takes the rows and columns floor(i * side / grid).
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` gives an equal object back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+    That is what an option of a smaller resolution saw in the search (FBNetV2, Wan et al. 2020, section 3.2).
+    """
+
+    def taken_at(self, side: int) -> Preprocessing:
+        """The same for a network whose own input has this side."""
+        return replace(self, grid=None if side == self.side else side)
+
+    def to_json(self, layout: str = "NHWC") -> dict[str, Any]:
+        """Plain JSON values; `from_json` gives an equal object back.
+
+        Written in the order in which it is done, and in full: another program needs nothing else. What `dnas` itself
+        needs of it are the fields `REQUIRED` and the side of `subgrid`.
+        """
+        return {
+            **self._picture(),
+            **({"subgrid": self._subgrid()} if self.grid is not None else {}),
+            "scale": self.scale,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "layout": layout,
+            "side": self.side,
+            "channels": self.channels,
+            "interpolation": self.interpolation,
+        }
+
+    def _picture(self) -> dict[str, Any]:
+        """How `dnas.data.picture.read_picture` decodes; nothing where no picture has as many channels."""
+        if self.channels not in COLOURS:
+            return {}
+        side = self.side
+        return {
+            "orientation": "exif",
+            "background": WHITE,
+            "colour": COLOURS[self.channels],
+            "resize": {"method": "bilinear", "antialias": True, "shortest_edge": side},
+            "crop": {"side": side, "top": f"(height - {side}) // 2", "left": f"(width - {side}) // 2"},
+        }
+
+    def _subgrid(self) -> dict[str, Any]:
+        return {"side": self.grid, "of": self.side, "index": f"i * {self.side} // {self.grid}"}
 
     @staticmethod
     def from_json(data: Any, where: str = "preprocessing") -> Preprocessing:
-        """Check decoded JSON; `where` begins every message.
+        """Check decoded JSON; `where` begins every message. What older files lack, all but `REQUIRED`, may be missing.
 
         Raises:
-            InputError: not an object, an unknown or missing field, or a value out of its domain.
+            InputError: not an object, an unknown or missing field, or a value that `dnas` does not act upon.
         """
-        names = [field.name for field in fields(Preprocessing)]
+        known = [*REQUIRED, "orientation", "background", "colour", "resize", "crop", "subgrid", "layout"]
         if not isinstance(data, dict):
-            raise InputError(where, "not an object", found=data, accepted=f"an object of {', '.join(names)}")
+            raise InputError(where, "not an object", found=data, accepted=f"an object of {', '.join(REQUIRED)}")
         for name in data:
-            if name not in names:
-                raise InputError(where, f"unknown field '{name}'{suggestion(str(name), names)}")
-        for name in names:
+            if name not in known:
+                raise InputError(where, f"unknown field '{name}'{suggestion(str(name), known)}")
+        for name in REQUIRED:
             if name not in data:
                 raise InputError(where, f"field '{name}' is missing")
         side = _integer(f"{where}.side", data["side"], MAX_SIDE)
         channels = _integer(f"{where}.channels", data["channels"], 16)
         mean = _numbers(f"{where}.mean", data["mean"], channels, positive=False)
         std = _numbers(f"{where}.std", data["std"], channels, positive=True)
-        if data["interpolation"] not in INTERPOLATIONS:
-            accepted = ", ".join(INTERPOLATIONS)
-            raise InputError(f"{where}.interpolation", "unknown", found=data["interpolation"], accepted=accepted)
+        _one_of(f"{where}.interpolation", data["interpolation"], INTERPOLATIONS)
+        _one_of(f"{where}.layout", data.get("layout", LAYOUTS[0]), LAYOUTS)
         (scale,) = _numbers(f"{where}.scale", [data["scale"]], 1, positive=True)
-        return Preprocessing(side, channels, mean, std, data["interpolation"], scale)
+        read = Preprocessing(side, channels, mean, std, data["interpolation"], scale, _grid(data, side, where))
+        for name, value in read.to_json().items():
+            if name not in (*REQUIRED, "layout") and data.get(name, value) != value:
+                raise InputError(f"{where}.{name}", "not what is done", found=data[name], accepted=value)
+        return read
+
+
+def _grid(data: dict[str, Any], side: int, where: str) -> int | None:
+    if "subgrid" not in data:
+        return None
+    subgrid = data["subgrid"]
+    if not isinstance(subgrid, dict) or "side" not in subgrid:
+        raise InputError(f"{where}.subgrid", "not an object with a side", found=subgrid)
+    return _integer(f"{where}.subgrid.side", subgrid["side"], side)
 
 
 def preprocessing_for(
@@ -105,7 +166,7 @@ def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def prepare(images: jax.Array | np.ndarray, preprocessing: Preprocessing) -> jax.Array:
-    """uint8 [N, H, W, C] -> float32 [N, S, S, channels]. Pure; `preprocessing` is static under `jit`.
+    """uint8 [N, H, W, C] -> float32 [N, S, S, channels], S its grid's side. Pure; `preprocessing` is static under `jit`.
 
     Raises:
         InputError: the images' channels are neither 1 nor those of the preprocessing.
@@ -122,6 +183,9 @@ def prepare(images: jax.Array | np.ndarray, preprocessing: Preprocessing) -> jax
             dot = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
             x = dot("oh,nhwc->nowc", jnp.asarray(resize_weights(height, p.side)), x)
             x = dot("pw,nowc->nopc", jnp.asarray(resize_weights(width, p.side)), x)
+    if p.grid is not None:
+        index = grid_index(p.grid, p.side)
+        x = x[:, index][:, :, index]
     x = jnp.broadcast_to(x, (*x.shape[:3], p.channels))
     mean, std = (np.array(v, np.float32).reshape(1, 1, 1, -1) for v in (p.mean, p.std))
     return (x - mean) / std
@@ -140,6 +204,11 @@ def resize_weights(old: int, new: int) -> np.ndarray:
 def _check_channels(found: int, wanted: int) -> None:
     if found not in (1, wanted):
         raise InputError("channels", f"{found} channels cannot become {wanted}", accepted=f"1 or {wanted}")
+
+
+def _one_of(where: str, value: Any, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise InputError(where, "unknown", found=value, accepted=", ".join(accepted))
 
 
 def _integer(where: str, value: Any, highest: int) -> int:

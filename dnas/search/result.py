@@ -60,7 +60,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
             "by_convention": by_convention(records),
         },
         "choices_taken": options_taken(problem.space, outcome.assignment),
-        "preprocessing": problem.preprocessing.to_json(),
+        "preprocessing": problem.preprocessing.taken_at(found.by_proxy.network.resolution.value).to_json(),
         "labels": list(problem.dataset.class_names),
         "search": search,
     }  # fmt: skip

@@ -110,7 +110,7 @@ def _inherited(source: Result, dataset: Dataset, side: int | None) -> tuple[Spac
     side = side or network.resolution.value
     if side != network.resolution.value:
         network = at_input(network, channels=network.channels, classes=network.classes, side=side)
-    return network, replace(preprocessing, side=side), variables
+    return network, replace(preprocessing, side=side, grid=None), variables
 
 
 def _fresh(source: Result, dataset: Dataset, side: int | None) -> tuple[Space, Preprocessing]:

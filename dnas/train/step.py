@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dnas.data.augment import augment
 from dnas.data.mix import erase, mix, random_crop
 from dnas.data.preprocess import Preprocessing, prepare
-from dnas.evaluation import as_seen
 from dnas.nn.drops import Drops, places
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.nn.gates import Layout, one_hot
@@ -128,7 +127,7 @@ def augmented(images: Any, key: PRNGKeyArray, recipe: Recipe, side: int) -> Floa
 
 def scores(teacher: Teacher, variables: Variables, images: Array) -> Float[Array, "N classes"]:
     """The teacher's scores of pixel values, at its own preprocessing and size."""
-    x = as_seen(images, teacher.preprocessing, teacher.network.resolution.value)
+    x = prepare(images, teacher.preprocessing)
     return Supernet(teacher.network, kernels=usable()).apply(variables, x, one_hot(Layout(()), {}))[0]  # type: ignore[index]
 
 
