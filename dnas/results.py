@@ -67,6 +67,9 @@ def read_result(arch: str | Path, weights: Path | None = None) -> Result:
         preprocessing = Preprocessing.from_json(extra["preprocessing"], f"{space.source}: preprocessing")
     labels = _labels(space, extra.get("labels", []))
     network = _network(space, preprocessing, labels)
+    if labels and len(labels) != network.classes:
+        accepted = f"a name for each of {network.classes} classes"
+        raise InputError(f"{space.source}: labels", "of another network", found=len(labels), accepted=accepted)
     if preprocessing is not None:
         preprocessing = _taken(space, preprocessing, network.resolution.value)
     return Result(space, network, preprocessing, found, labels, _recorded_data(space))

@@ -166,7 +166,9 @@ def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def prepare(images: jax.Array | np.ndarray, preprocessing: Preprocessing) -> jax.Array:
-    """uint8 [N, H, W, C] -> float32 [N, S, S, channels], S its grid's side. Pure; `preprocessing` is static under `jit`.
+    """uint8 [N, H, W, C] -> float32 [N, S, S, channels], S its side or its grid's. Pure.
+
+    `preprocessing` is static under `jit`.
 
     Raises:
         InputError: the images' channels are neither 1 nor those of the preprocessing.

@@ -31,9 +31,12 @@ class Arguments:
     weights: Path | None = None
     """Weights as a safetensors file; those beside the architecture if not given, random initial ones without any."""
     out: Path | None = None
-    """File to write; NAME with the target's ending, in this folder, if not given."""
+    """File or folder to write; NAME with the target's ending, in this folder, if not given. A result folder's name is
+    NAME. How pictures reach the network stands beside, as preprocessor_config.json."""
     seed: int = 0
     """Of the random initial weights, where there are no others."""
+    overwrite: bool = False
+    """Replace files that are there already and hold something else."""
 
 
 def main(args: Arguments) -> None:
@@ -42,7 +45,7 @@ def main(args: Arguments) -> None:
     configure()
     from dnas.export.write import export
 
-    for line in export(args.arch, args.to, args.weights, args.out, args.seed):
+    for line in export(args.arch, args.to, args.weights, args.out, args.seed, args.overwrite):
         print(line)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dnas.export.preprocess_code import PLAIN, Head
 from dnas.export.structure import ENDS, Parameter, Shape, call, local, statements, structure, weighted_sum
 from dnas.export.trace import Graph, Op, Weights, conv_weight, distance_table, gamma_weight, head_weights, linear_weight
 from dnas.nn.forward import NORM_EPSILON, NORM_MOMENTUM
@@ -112,8 +113,8 @@ HELPERS = {
 }  # fmt: skip
 
 
-def source(graph: Graph, *, title: str, weights_file: str) -> str:
-    """The Python file: a class for each shape of block, and `Network` with one line a block."""
+def source(graph: Graph, *, title: str, weights_file: str, head: Head = PLAIN) -> str:
+    """The Python file: `head`, a class for each shape of block, and `Network` with one line a block."""
     shapes = structure(graph)
     unique = list(dict.fromkeys(id(s) for s in shapes.values()))
     classes = [_class(next(s for s in shapes.values() if id(s) == i)) for i in unique]
@@ -131,7 +132,7 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
             f'"""{title}',
             "",
             f'    variables = load("{weights_file}")',
-            "    logits = Network().apply(variables, images)       # float32 [N, H, W, C], preprocessed",
+            _usage(head),
             '"""',
             "",
             *(["from typing import Any", ""] if any(": Any\n" in c for c in classes) else []),
@@ -140,7 +141,7 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
             *(["import jax.numpy as jnp"] if "jnp." in helpers else []),
             "import safetensors.numpy",
             "from flax.traverse_util import unflatten_dict",
-            "",
+            head.text,
             helpers,
             *classes,
             "class Network(nn.Module):",
@@ -155,9 +156,15 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
             "def load(path):",
             '    """The variables of `Network` from a safetensors file."""',
             '    return unflatten_dict(safetensors.numpy.load_file(path), sep="/")',
-            "",
+            head.script(weights_file, ["variables = load(weights)"], "Network().apply(variables, PICTURE)"),
         ]
     )
+
+
+def _usage(head: Head) -> str:
+    if head.pictures:
+        return "    logits = Network().apply(variables, preprocess(image))  # of a PIL.Image.Image"
+    return "    logits = Network().apply(variables, images)       # float32 [N, H, W, C], preprocessed"
 
 
 def tensors(graph: Graph, weights: Weights) -> dict[str, np.ndarray]:

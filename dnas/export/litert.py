@@ -21,9 +21,12 @@ INSTALL = "pip install --no-deps litert-converter ai-edge-litert (what their whe
 INPUT, OUTPUT = "images", "logits"
 
 
-def converted(space: Space, variables: Variables, batch: int = 1) -> bytes:
-    """The network in evaluation mode as a LiteRT model: images [batch, H, W, C] float32 -> logits."""
-    return convert(forward(space, variables), image_spec(space, batch))
+def converted(space: Space, variables: Variables, batch: int = 1, full: int | None = None) -> bytes:
+    """The network in evaluation mode as a LiteRT model: images [batch, H, W, C] float32 -> logits.
+
+    `full` is as in `parity.forward`.
+    """
+    return convert(forward(space, variables, full), image_spec(space, batch, full))
 
 
 def convert(function: Any, *specs: jax.ShapeDtypeStruct) -> bytes:

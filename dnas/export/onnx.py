@@ -6,8 +6,8 @@ the other only where an operator needs it, so a run of such blocks stays in rows
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from dnas.export.trace import (
     spread_distances,
 )  # fmt: skip
 from dnas.nn.forward import NORM_EPSILON
-from dnas.space.space import Space
+from dnas.nn.grids import grid_index
 
 INPUT, OUTPUT = "images", "logits"
 OPSETS = {"Gelu": 20, "ReduceMean": 18}
@@ -37,14 +37,17 @@ OPSET = 17
 
 
 def model(
-    graph: Graph, weights: Weights, *, name: str = "dnas", metadata: Mapping[str, str] | None = None, check: bool = True
-) -> Any:
+    graph: Graph, weights: Weights, *, name: str = "dnas", metadata: Mapping[str, str] | None = None,
+    full: int | None = None, check: bool = True,
+) -> Any:  # fmt: skip
     """The `onnx.ModelProto` of a traced network or block, checked by onnx itself unless that would take too long.
 
-    Input `images` is [N, C, H, W] float32, preprocessed already; output is `logits`.
+    Input `images` is [N, C, H, W] float32, preprocessed already; output is `logits`. With `full`, images have that
+    side, and the graph begins with the rows and columns of the network's own side's grid.
     """
     onnx = need("onnx", "onnx")
     made = _Builder(onnx, weights)
+    given = graph.input if full is None else made.take_grid(graph.input, full)
     for op, after in folded(graph.ops, graph.output):
         getattr(made, f"_{op.kind}")(op, after)
     if not graph.ops:
@@ -54,7 +57,7 @@ def model(
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     onnx_graph = helper.make_graph(
         made.nodes, name,
-        [helper.make_tensor_value_info(INPUT, kind, _shape(graph.input))],
+        [helper.make_tensor_value_info(INPUT, kind, _shape(given))],
         [helper.make_tensor_value_info(OUTPUT, kind, _shape(graph.output))],
         list(made.initializers.values()),
     )  # fmt: skip
@@ -67,16 +70,6 @@ def model(
     if check:
         onnx.checker.check_model(result, full_check=True)
     return result
-
-
-def metadata_of(space: Space) -> dict[str, str]:
-    """What an ONNX file says of itself: name, input, the preprocessing its images need, labels where known."""
-    extra = space.extra or {}
-    found: dict[str, Any] = {key: extra[key] for key in ("preprocessing", "labels") if key in extra}
-    found["input"] = {
-        "layout": "NCHW", "channels": space.channels, "resolution": space.resolution.value, "classes": space.classes,
-    }  # fmt: skip
-    return {"dnas.name": space.name, **{f"dnas.{key}": json.dumps(value) for key, value in found.items()}}
 
 
 def session(model_bytes: bytes, threads: int = 1) -> Any:
@@ -114,6 +107,14 @@ class _Builder:
         if not to:
             (self.rows if rows else self.names)[output.index] = name
         return name
+
+    def take_grid(self, first: Value, full: int) -> Value:
+        """The graph's input as a map of side `full`, of which the network's input is a grid."""
+        assert first.side is not None
+        index = self.constant("grid", grid_index(first.side, full).astype(np.int64))
+        rows = self.node("Gather", [INPUT, index], first, "", to="grid_rows", axis=2)
+        self.names[first.index] = self.node("Gather", [rows, index], first, "", to="grid_columns", axis=3)
+        return replace(first, side=full)
 
     def read(self, value: Value, rows: bool = False) -> str:
         """The name of a value in the layout asked for, turned into it where it has only the other."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from dnas.errors import UserError
 from dnas.nn.gates import Layout, one_hot
+from dnas.nn.grids import grid_index
 from dnas.nn.supernet import Supernet, Variables, init
 from dnas.space.space import Space
 
@@ -18,11 +19,17 @@ LIMIT = 1e-4
 """Largest difference accepted, relative to the largest output."""
 
 
-def forward(space: Space, variables: Variables) -> Callable[[Any], jax.Array]:
-    """Images [N, S, S, C] -> logits of an architecture in evaluation mode, at full float32 precision."""
+def forward(space: Space, variables: Variables, full: int | None = None) -> Callable[[Any], jax.Array]:
+    """Images [N, S, S, C] -> logits of an architecture in evaluation mode, at full float32 precision.
+
+    With `full`, S is that, and the network takes the rows and columns of its own side's grid.
+    """
     gates = one_hot(Layout(space.choices), {})
+    index = None if full is None else grid_index(space.resolution.value, full)
 
     def apply(images: Any) -> jax.Array:
+        if index is not None:
+            images = jnp.take(jnp.take(images, index, axis=1), index, axis=2)
         with jax.default_matmul_precision("highest"):
             return Supernet(space).apply(variables, images, gates)[0]  # type: ignore[index]
 
@@ -55,16 +62,16 @@ def settled(space: Space, variables: Variables, seed: int = 0) -> Variables:
     return {"params": variables["params"], "batch_stats": floored}
 
 
-def images(space: Space, batch: int = 2, seed: int = 0) -> np.ndarray:
-    """Random normal images of the architecture's own size."""
-    side = space.resolution.value
+def images(space: Space, batch: int = 2, seed: int = 0, full: int | None = None) -> np.ndarray:
+    """Random normal images of the architecture's own size, or of side `full`."""
+    side = full or space.resolution.value
     return np.random.default_rng(seed).standard_normal((batch, side, side, space.channels)).astype(np.float32)
 
 
-def reference(space: Space, variables: Variables, batch_images: np.ndarray) -> np.ndarray:
+def reference(space: Space, variables: Variables, batch_images: np.ndarray, full: int | None = None) -> np.ndarray:
     """Logits of the plain network, computed on this machine's CPU."""
     with _cpu():
-        return np.asarray(jax.jit(forward(space, variables))(jnp.asarray(batch_images)))
+        return np.asarray(jax.jit(forward(space, variables, full))(jnp.asarray(batch_images)))
 
 
 def difference(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -74,13 +81,19 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.max(np.abs(found - wanted)) / max(float(np.max(np.abs(wanted))), 1e-30))
 
 
-def check(space: Space, variables: Variables, run: Callable[[np.ndarray], Any], what: str, batch: int = 2) -> float:
-    """The difference between the network and `run` (images [N, H, W, C] -> logits); refuses one above `LIMIT`."""
-    x = images(space, batch)
-    wanted = reference(space, variables, x)
+def check(
+    space: Space, variables: Variables, run: Callable[[np.ndarray], Any], what: str, batch: int = 2,
+    full: int | None = None,
+) -> float:  # fmt: skip
+    """The difference between the network and `run` (images [N, H, W, C] -> logits); refuses one above `LIMIT`.
+
+    `full` is the side of what `run` is given, where that is not the network's own (see `forward`).
+    """
+    x = images(space, batch, full=full)
+    wanted = reference(space, variables, x, full)
     found = difference(np.asarray(run(x)), wanted)
     if not found <= LIMIT:
-        moved = difference(reference(space, variables, x * np.float32(1 + 1e-6)), wanted)
+        moved = difference(reference(space, variables, x * np.float32(1 + 1e-6), full), wanted)
         raise UserError(
             f"{space.source}: the {what} export differs from the network by {found:.2e} of the largest output "
             f"(accepted: at most {LIMIT:.0e}); nothing was written. The network itself moves by {moved:.2e} when its "

@@ -4,7 +4,7 @@
     network = export.deserialize(bytearray(open("net.stablehlo", "rb").read()))
     logits = network.call(images)
 
-Images are float32 [N, H, W, C], preprocessed as the architecture's file says.
+Images are float32 [N, H, W, C], preprocessed as the JSON beside says.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from dnas.space.space import Space
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def serialized(space: Space, variables: Variables) -> bytes:
-    """The network in evaluation mode as bytes that `jax.export.deserialize` reads."""
+def serialized(space: Space, variables: Variables, full: int | None = None) -> bytes:
+    """The network in evaluation mode as bytes that `jax.export.deserialize` reads; `full` as in `parity.forward`."""
     need("flatbuffers", "stablehlo")
     (batch,) = export.symbolic_shape("n")
-    exported = export.export(jax.jit(forward(space, variables)), platforms=PLATFORMS)(image_spec(space, batch))
+    network = jax.jit(forward(space, variables, full))
+    exported = export.export(network, platforms=PLATFORMS)(image_spec(space, batch, full))
     return bytes(exported.serialize())
 
 
@@ -37,6 +38,6 @@ def run(data: bytes, images: Any) -> Any:
         return export.deserialize(bytearray(data)).call(jnp.asarray(images))
 
 
-def image_spec(space: Space, batch: Any) -> jax.ShapeDtypeStruct:
-    side = space.resolution.value
+def image_spec(space: Space, batch: Any, full: int | None = None) -> jax.ShapeDtypeStruct:
+    side = full or space.resolution.value
     return jax.ShapeDtypeStruct((batch, side, side, space.channels), jnp.float32)

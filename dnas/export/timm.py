@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnas.errors import InputError
+from dnas.export.preprocess_code import PLAIN, Head
+from dnas.export.torch_code import script, usage
 from dnas.export.trace import Graph, Op, TracedBlock, Value, Weights, conv_weight, linear_weight
 from dnas.nn.forward import NORM_EPSILON
 
@@ -21,19 +23,17 @@ LONG = {"relu": "relu", "relu6": "relu6", "hswish": "hard_swish", "swish": "swis
 SE = ("pool", "conv", "act", "conv", "act", "scale")
 TEMPLATE = '''"""{title}
 
-    model = network()
-    model.load_state_dict(safetensors.torch.load_file("{weights_file}"))
-    logits = model.eval()(images)                     # float32 [N, C, H, W], preprocessed
+{usage}
 """
 
 from functools import partial
 
-from timm.layers import get_act_layer
+{torch}from timm.layers import get_act_layer
 from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.{module} import {model}
 from torch import nn
-
+{head}
 ARCH = [
 {arch}
 ]
@@ -52,7 +52,7 @@ def network():
         norm_layer=partial(nn.BatchNorm2d, eps={epsilon}),
         se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", rd_round_fn=round),
     )
-'''
+{script}'''
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Plan:
     names: dict[str, str]
 
 
-def source(graph: Graph, *, title: str, weights_file: str, where: str) -> str:
+def source(graph: Graph, *, title: str, weights_file: str, where: str, head: Head = PLAIN) -> str:
     """The Python file that builds the network with timm; raises `InputError` naming the part that timm lacks."""
     planned = plan(graph, where)
     o = planned.options
@@ -72,7 +72,9 @@ def source(graph: Graph, *, title: str, weights_file: str, where: str) -> str:
     rest = [f"head_bias={o['head_bias']},", "se_from_exp=True,"] if mobile else [f"output_stride={o['stride']},"]
     stages = [[f"{key[: key.index('_')]}_r{n}{key[key.index('_') :]}" for key, n in _runs(s)] for s in planned.stages]
     return TEMPLATE.format(
-        title=title, weights_file=weights_file, model=o["model"], module="mobilenetv3" if mobile else "efficientnet",
+        title=title, usage="\n".join(usage(head, weights_file)), torch="import torch\n" if head.pictures else "",
+        head=head.text, script=script(head, weights_file), model=o["model"],
+        module="mobilenetv3" if mobile else "efficientnet",
         arch="\n".join(f"    [{', '.join(map(_quoted, stage))}]," for stage in stages), classes=o["classes"],
         channels=o["channels"], stem=o["stem"], features=o["features"], act=o["act"], epsilon=NORM_EPSILON,
         rest="\n".join(f"        {line}" for line in rest),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dnas.export.preprocess_code import PLAIN, Head
 from dnas.export.structure import Parameter, Shape, call, local, statements, structure, weighted_sum
 from dnas.export.trace import Graph, Op, Weights, conv_weight, distance_table, gamma_weight, head_weights, linear_weight
 from dnas.nn.forward import NORM_EPSILON, NORM_MOMENTUM
@@ -72,8 +73,8 @@ HELPERS = {
 }  # fmt: skip
 
 
-def source(graph: Graph, *, title: str, weights_file: str) -> str:
-    """The Python file: a class for each shape of block, and `network()` with one line a block."""
+def source(graph: Graph, *, title: str, weights_file: str, head: Head = PLAIN) -> str:
+    """The Python file: `head`, a class for each shape of block, and `network()` with one line a block."""
     shapes = structure(graph)
     unique = list(dict.fromkeys(id(s) for s in shapes.values()))
     classes = [_class(next(s for s in shapes.values() if id(s) == i)) for i in unique]
@@ -87,15 +88,13 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
         [
             f'"""{title}',
             "",
-            "    model = network()",
-            f'    model.load_state_dict(safetensors.torch.load_file("{weights_file}"))',
-            "    logits = model.eval()(images)                     # float32 [N, C, H, W], preprocessed",
+            *usage(head, weights_file),
             '"""',
             "",
             "import torch",
             "from torch import nn",
             "from torch.nn import functional as F",
-            "",
+            head.text,
             helpers,
             *classes,
             "def network():",
@@ -103,9 +102,28 @@ def source(graph: Graph, *, title: str, weights_file: str) -> str:
             "    return nn.Sequential(",
             *lines,
             "    )",
-            "",
+            script(head, weights_file),
         ]
     )
+
+
+def usage(head: Head, weights_file: str) -> list[str]:
+    """The last lines of a file's docstring; timm's are the same."""
+    load = ["    model = network()", f'    model.load_state_dict(safetensors.torch.load_file("{weights_file}"))']
+    if head.pictures:
+        return [*load, "    logits = model.eval()(torch.from_numpy(preprocess(image)))  # of a PIL.Image.Image"]
+    return [*load, "    logits = model.eval()(images)                     # float32 [N, C, H, W], preprocessed"]
+
+
+def script(head: Head, weights_file: str) -> str:
+    """The last lines of a file: run with pictures, it names their classes."""
+    load = [
+        "import safetensors.torch",
+        "",
+        "model = network().eval()",
+        "model.load_state_dict(safetensors.torch.load_file(weights))",
+    ]
+    return head.script(weights_file, load, "model(torch.from_numpy(PICTURE)).detach()")
 
 
 def tensors(graph: Graph, weights: Weights) -> dict[str, np.ndarray]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import shlex
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +15,18 @@ from typing import Any
 import numpy as np
 
 from dnas import weights as weight_files
+from dnas.catalogue import ARCHITECTURE
 from dnas.count import count
-from dnas.data.preprocess import Preprocessing
-from dnas.errors import UserError
+from dnas.data.hugging_face import FILE as PROCESSOR
+from dnas.errors import InputError, UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
+from dnas.export.delivery import Delivery, delivery_of
 from dnas.export.extras import need, unusable
-from dnas.export.trace import trace, weights_of
-from dnas.files import write_together
+from dnas.export.preprocess_code import Head, head
+from dnas.export.trace import Graph, trace, weights_of
+from dnas.files import to_json, write_together
 from dnas.nn.supernet import Variables
 from dnas.results import read_result
 from dnas.space.space import Space
@@ -38,32 +40,78 @@ class Made:
     lines: tuple[str, ...]
 
 
-def export(arch: str, to: str, weights: Path | None = None, out: Path | None = None, seed: int = 0) -> list[str]:
+def export(
+    arch: str, to: str, weights: Path | None = None, out: Path | None = None, seed: int = 0, overwrite: bool = False
+) -> list[str]:
     """Writes one export; returns what to tell the user. Raises `UserError` where it cannot be right.
 
-    Without `weights` those of the result folder are taken, else random initial ones.
+    Without `weights` those of the result folder are taken, else random initial ones. `out` is a file, or a folder.
+    Files there that hold something else are replaced only with `overwrite`.
     """
     result = read_result(arch, weights)
-    space, weights = result.network if result.weights else result.space, result.weights
-    graph = trace(space)  # refuses what is not an architecture, before any work
-    out = Path(f"{space.name}{SUFFIXES[to]}") if out is None else out
+    delivery = delivery_of(result)
+    graph = trace(delivery.network)  # refuses what is not an architecture, before any work
+    main, processor = _places(out, _name(result.space), to)
     for module, extra, how in NEEDS.get(to, ()):
         need(module, extra, how)
-    if out.is_dir():
-        raise UserError(f"{out}: a folder, not a file")
-    if weights is None:
-        variables = parity.initial(space, seed)
+    if main.is_dir():
+        raise UserError(f"{main}: a folder, not a file")
+    if result.weights is None:
+        variables = parity.initial(delivery.network, seed)
         notes = [f"note: no weights given or found, so these are random initial weights (seed {seed}), untrained"]
     else:
-        variables, notes = weight_files.load(weights, space), [f"weights of {weights}"]
-    made = MAKERS[to](space, graph, variables, out)
-    files = {out.with_suffix(ending) if ending else out: data for ending, data in made.files.items()}
+        variables, notes = weight_files.load(result.weights, delivery.network), [f"weights of {result.weights}"]
+    made = MAKERS[to](delivery, graph, variables, main)
+    files = {main.with_suffix(ending) if ending else main: data for ending, data in made.files.items()}
+    config = delivery.processor()
+    if config is not None:
+        files[processor] = to_json(config).encode()
+    else:
+        notes.append("note: it is not recorded how pictures reach this network: train it, or say so beside the file")
+    _check_former(files, overwrite)
     write_together(files)
-    return [*made.lines, *notes, *(f"wrote {path} ({len(data):,} bytes)" for path, data in files.items())]
+    wrote = [f"wrote {path} ({len(data):,} bytes)" for path, data in files.items()]
+    follow = [] if config is None else _next(arch, to, main, result.weights is not None)
+    return [*made.lines, *delivery.costs(), *notes, *wrote, *follow]
 
 
-def _onnx(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
-    model = onnx_export.model(graph, weights_of(variables), name=space.name, metadata=onnx_export.metadata_of(space))
+def _name(space: Space) -> str:
+    """Of an export's files: a result's folder tells it apart from others of the same space."""
+    source = Path(space.source)
+    return source.resolve().parent.name if source.name == ARCHITECTURE else space.name
+
+
+def _places(out: Path | None, name: str, to: str) -> tuple[Path, Path]:
+    """The main file, and the file of its preprocessing: in a folder by the name that others look for."""
+    if out is not None and (out.is_dir() or not out.suffix):
+        return out / f"{name}{SUFFIXES[to]}", out / PROCESSOR
+    main = Path(f"{name}{SUFFIXES[to]}") if out is None else out
+    return main, main.with_suffix(f".{PROCESSOR}")
+
+
+def _check_former(files: Mapping[Path, bytes], overwrite: bool) -> None:
+    """Refuses to replace files of other contents."""
+    for path, data in files.items():
+        if not overwrite and path.is_file() and (path.stat().st_size != len(data) or path.read_bytes() != data):
+            raise InputError(
+                str(path), "is there already, and is another one", accepted="--overwrite, or another --out"
+            )
+
+
+def _next(arch: str, to: str, main: Path, trained: bool) -> list[str]:
+    """The commands that try what was written."""
+    file = shlex.quote(str(main))
+    if to == "onnx":
+        return [f"next: python -m dnas.predict --onnx {file} PICTURES"]
+    if main.suffix == ".py":
+        return [f"next: python {file} PICTURES"]
+    return [f"next: python -m dnas.predict {shlex.quote(arch)} PICTURES  (what {file} must say too)"] if trained else []
+
+
+def _onnx(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+    space = delivery.network
+    weights, metadata = weights_of(variables), delivery.metadata()
+    model = onnx_export.model(graph, weights, name=space.name, metadata=metadata, full=delivery.full)
     data = model.SerializeToString()
     counted, own = macs(model), count(space)["macs"]
     if counted != own:
@@ -73,55 +121,68 @@ def _onnx(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
     def run(images: np.ndarray) -> Any:
         return session.run(None, {onnx_export.INPUT: images.transpose(0, 3, 1, 2)})[0]
 
-    lines = (_checked(space, variables, run, "ONNX", "onnxruntime"), f"MACs of the graph: {counted:,}, as dnas.count")
-    return Made({"": data}, lines)
+    line = f"input [N, {space.channels}, {delivery.side}, {delivery.side}]; {counted:,} MACs by the graph's own shapes"
+    return Made({"": data}, (_checked(delivery, variables, run, "ONNX", "onnxruntime", delivery.full), line))
 
 
-def _stablehlo(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
-    data = stablehlo.serialized(space, variables)
-    line = _checked(space, variables, lambda x: stablehlo.run(data, x), "StableHLO", "jax.export on this CPU")
-    return Made({"": data}, (line, f"platforms: {', '.join(stablehlo.PLATFORMS)}; symbolic batch"))
+def _stablehlo(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+    data = stablehlo.serialized(delivery.network, variables, delivery.full)
+    runtime = "jax.export on this CPU"
+    line = _checked(delivery, variables, lambda x: stablehlo.run(data, x), "StableHLO", runtime, delivery.full)
+    size = f"input [N, {delivery.side}, {delivery.side}, {delivery.network.channels}]"
+    return Made({"": data}, (line, f"{size}; platforms: {', '.join(stablehlo.PLATFORMS)}"))
 
 
-def _litert(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
-    data = litert.converted(space, variables)
-    line = _checked(space, variables, lambda x: litert.run(data, x), "LiteRT", "its interpreter")
-    return Made({"": data}, (line, "input [1, H, W, C]"))
+def _litert(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+    data = litert.converted(delivery.network, variables, full=delivery.full)
+    line = _checked(delivery, variables, lambda x: litert.run(data, x), "LiteRT", "its interpreter", delivery.full)
+    return Made({"": data}, (line, f"input [1, {delivery.side}, {delivery.side}, {delivery.network.channels}]"))
 
 
-def _torch(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
-    source = torch_code.source(graph, title=_title(space), weights_file=_beside(out).name)
+def _torch(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+    source = torch_code.source(graph, title=delivery.title(), weights_file=_beside(out).name, head=_head(delivery))
     tensors = torch_code.tensors(graph, weights_of(variables))
-    return _code(space, variables, source, tensors, "torch", _run_torch, ("torch",))
+    return _code(delivery, variables, source, tensors, "torch", _run_torch, ("torch",))
 
 
-def _timm(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
-    source = timm.source(graph, title=_title(space), weights_file=_beside(out).name, where=space.source)
-    tensors = timm.tensors(graph, weights_of(variables), space.source)
-    return _code(space, variables, source, tensors, "timm", _run_torch, ("torch", "timm"))
+def _timm(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+    where = delivery.network.source
+    source = timm.source(
+        graph, title=delivery.title(), weights_file=_beside(out).name, where=where, head=_head(delivery)
+    )  # fmt: skip
+    tensors = timm.tensors(graph, weights_of(variables), where)
+    return _code(delivery, variables, source, tensors, "timm", _run_torch, ("torch", "timm"))
 
 
-def _flax(space: Space, graph: Any, variables: Variables, out: Path) -> Made:
-    source = flax_code.source(graph, title=_title(space), weights_file=_beside(out).name)
+def _flax(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+    made = _head(delivery, "NHWC")
+    source = flax_code.source(graph, title=delivery.title(), weights_file=_beside(out).name, head=made)
     tensors = flax_code.tensors(graph, weights_of(variables))
-    return _code(space, variables, source, tensors, "flax", _run_flax, ())
+    return _code(delivery, variables, source, tensors, "flax", _run_flax, ())
+
+
+def _head(delivery: Delivery, layout: str = "NCHW") -> Head:
+    return head(delivery.preprocessing, delivery.labels, layout)
 
 
 def _code(
-    space: Space, variables: Variables, source: str, tensors: Mapping[str, np.ndarray], what: str,
+    delivery: Delivery, variables: Variables, source: str, tensors: Mapping[str, np.ndarray], what: str,
     runner: Callable[[Any, Path, np.ndarray], Any], needs: tuple[str, ...],
 ) -> Made:  # fmt: skip
-    """A source file with its weights, run as a user would run it: from files."""
+    """A source file with its weights, run as a user would run it: from files.
+
+    The grid of a searched resolution is taken in the file's `preprocess`, so the network has its own input.
+    """
     with tempfile.TemporaryDirectory() as name:
         code, data = Path(name, "exported_network.py"), Path(name, "weights.safetensors")
         code.write_text(source)
-        weight_files.write_tensors(data, tensors, {"architecture": space.name, "framework": what})
+        weight_files.write_tensors(data, tensors, {"architecture": delivery.network.name, "framework": what})
         missing = [why for module in needs if (why := unusable(module))]
         if missing:
             line = f"not checked: {', '.join(missing)}"
         else:
             with _module(code) as module:
-                line = _checked(space, variables, lambda x: runner(module, data, x), what, what)
+                line = _checked(delivery, variables, lambda x: runner(module, data, x), what, what)
         return Made({"": source.encode(), ".safetensors": data.read_bytes()}, (line,))
 
 
@@ -157,42 +218,19 @@ def _module(path: Path) -> Iterator[Any]:
         del sys.modules[path.stem]
 
 
-def _checked(space: Space, variables: Variables, run: Callable[[np.ndarray], Any], what: str, runtime: str) -> str:
-    found = parity.check(space, variables, run, what)
+def _checked(
+    delivery: Delivery, variables: Variables, run: Callable[[np.ndarray], Any], what: str, runtime: str,
+    full: int | None = None,
+) -> str:  # fmt: skip
+    found = parity.check(delivery.network, variables, run, what, full=full)
     return f"checked in {runtime}: differs by at most {found:.1e} of the largest output (accepted: {parity.LIMIT:.0e})"
-
-
-def _title(space: Space) -> str:
-    """First lines of an exported file: what it is, what it wants to see, what its scores mean."""
-    cost = count(space)
-    size = cost["input"]
-    shape = f"{size['resolution']}x{size['resolution']}x{size['channels']}, {size['classes']} classes"
-    lines = [f"{space.name}: {shape}, {cost['macs']:,} MACs, {cost['params']:,} params. Written by dnas.export."]
-    extra = space.extra or {}
-    if "preprocessing" in extra:
-        preprocessing = Preprocessing.from_json(extra["preprocessing"], f"{space.source}: preprocessing")
-        lines += textwrap.wrap("Preprocessed: " + _said(preprocessing, size["resolution"]), 110)
-    if extra.get("labels"):
-        names = (f"{n} {json.dumps(label, ensure_ascii=True)[1:-1]}" for n, label in enumerate(extra["labels"]))
-        lines += textwrap.wrap(f"Classes: {', '.join(names)}.", 110)
-    return "\n".join(lines)
-
-
-def _said(p: Preprocessing, side: int) -> str:
-    """A preprocessing, and the subsampling of a network whose own side is another, in words."""
-    sampled = f"; of those, rows and columns floor(i * {p.side} / {side})" if p.side != side else ""
-    mean, std = (", ".join(f"{v:g}" for v in values) for values in (p.mean, p.std))
-    return (
-        f"pixels (0 to 255) times {p.scale:.6g}, resized to {p.side}x{p.side} ({p.interpolation}), minus {mean}, "
-        f"divided by {std}{sampled}."
-    )
 
 
 def _beside(out: Path) -> Path:
     return out.with_suffix(".safetensors")
 
 
-MAKERS: dict[str, Callable[[Space, Any, Variables, Path], Made]] = {
+MAKERS: dict[str, Callable[[Delivery, Graph, Variables, Path], Made]] = {
     "onnx": _onnx, "stablehlo": _stablehlo, "litert": _litert, "timm": _timm, "flax": _flax, "torch": _torch,
 }  # fmt: skip
 NEEDS = {
