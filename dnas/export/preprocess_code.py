@@ -30,10 +30,9 @@ def preprocess(image):
     left, top = (image.width - {side}) // 2, (image.height - {side}) // 2
     square = image.crop((left, top, left + {side}, top + {side}))
     x = np.asarray(square, np.float32).reshape({side}, {side}, {channels})
-{subgrid}    mean, std = np.array({mean}, np.float32), np.array({std}, np.float32)
-    x = (x * {scale!r} - mean) / std
+{subgrid}    x = x * {scale!r} - np.array({mean}, np.float32)
+    x = x / np.array({std}, np.float32)
     return x{turn}[None]
-
 '''
 SUBGRID = """    at = np.arange({grid}) * {side} // {grid}  # the pixels of the resolution that the search chose
     x = x[at][:, at]

@@ -73,7 +73,7 @@ def source(graph: Graph, *, title: str, weights_file: str, where: str, head: Hea
     stages = [[f"{key[: key.index('_')]}_r{n}{key[key.index('_') :]}" for key, n in _runs(s)] for s in planned.stages]
     return TEMPLATE.format(
         title=title, usage="\n".join(usage(head, weights_file)), torch="import torch\n" if head.pictures else "",
-        head=head.text, script=script(head, weights_file), model=o["model"],
+        head=head.text + "\n" * head.pictures, script=script(head, weights_file), model=o["model"],
         module="mobilenetv3" if mobile else "efficientnet",
         arch="\n".join(f"    [{', '.join(map(_quoted, stage))}]," for stage in stages), classes=o["classes"],
         channels=o["channels"], stem=o["stem"], features=o["features"], act=o["act"], epsilon=NORM_EPSILON,

@@ -105,7 +105,7 @@ def _next(arch: str, to: str, main: Path, trained: bool) -> list[str]:
         return [f"next: python -m dnas.predict --onnx {file} PICTURES"]
     if main.suffix == ".py":
         return [f"next: python {file} PICTURES"]
-    return [f"next: python -m dnas.predict {shlex.quote(arch)} PICTURES  (what {file} must say too)"] if trained else []
+    return [f"next: python -m dnas.predict {shlex.quote(arch)} PICTURES"] if trained else []
 
 
 def _onnx(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:

@@ -125,16 +125,25 @@ def test_files_and_weights(tmp_path):
 
 
 def test_a_file_says_what_it_wants_to_see(tmp_path):
-    """Preprocessing, subsampling and class names of a found network stand in its docstring, whatever the names hold."""
-    preprocessing = {
-        "side": 12, "channels": 2, "mean": [0.5, 0.25], "std": [1, 0.2], "interpolation": "nearest", "scale": 0.125,
-    }  # fmt: skip
-    labels = ["T-shirt/top", '"""quoted\\', "bag"]
-    file = tmp_path / "net.json"
-    file.write_text(json.dumps(GROUPED | {"preprocessing": preprocessing, "labels": labels, "training": {}}))
+    """Preprocessing, grid and class names of a found network stand in the file, whatever the names hold."""
+    Image = pytest.importorskip("PIL.Image", reason="needs dnas[data]")
+    from dnas.data.picture import read_picture
+    from dnas.data.preprocess import Preprocessing, prepare
+
+    mean, std = (0.5, 0.25, 0.125), (1.0, 0.2, 0.3)
+    preprocessing = Preprocessing(12, 3, mean, std).taken_at(9)
+    labels = ["T-shirt/top", '"""quoted\\', "\U0001f600 caf\xe9"]
+    size = {"channels": 3, "classes": 3, "resolution": 9}
+    record = {"input": size, "preprocessing": preprocessing.to_json(), "labels": labels, "training": {}}
+    file, picture = tmp_path / "net.json", tmp_path / "photo.png"
+    file.write_text(json.dumps(GROUPED | record))
     export(str(file), "flax", out=tmp_path / "net_flax.py")
-    about = ast.get_docstring(ast.parse((tmp_path / "net_flax.py").read_text())) or ""
-    said = " ".join(about.split())
-    assert "times 0.125, resized to 12x12 (nearest), minus 0.5, 0.25, divided by 1, 0.2" in said
-    assert "floor(i * 12 / 9)" in said
-    assert '0 T-shirt/top, 1 """quoted\\, 2 bag.' in said
+    module: dict = {"__name__": "exported"}
+    exec((tmp_path / "net_flax.py").read_text(), module)
+    assert module["CLASSES"] == labels
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 20, 4), np.uint8)
+    Image.fromarray(pixels, "RGBA").save(picture, exif=exif)
+    wanted = prepare(read_picture(picture, 12).pixels[None], preprocessing)
+    np.testing.assert_allclose(module["preprocess"](Image.open(picture)), wanted, atol=1e-6)

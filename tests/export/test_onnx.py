@@ -118,20 +118,19 @@ def test_a_norm_by_itself_stays_a_norm():
     assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
 
 
-def test_preprocessing_stands_in_the_file():
-    preprocessing = {
-        "side": 9,
-        "channels": 2,
-        "mean": [0.5, 0.5],
-        "std": [1, 1],
-        "interpolation": "nearest",
-        "scale": 1,
-    }
-    space = space_from_data(GROUPED | {"preprocessing": preprocessing}, "grouped")
-    model = onnx_export.model(trace(space), weights_of(parity.initial(space)), metadata=onnx_export.metadata_of(space))
-    found = {p.key: p.value for p in model.metadata_props}
-    assert json.loads(found["dnas.preprocessing"]) == preprocessing
-    assert json.loads(found["dnas.input"])["layout"] == "NCHW" and found["dnas.name"] == "grouped"
+def test_the_graph_takes_a_grid_itself():
+    """Rows and columns floor(i * 13 / 9) of images of 13 px; its MACs are the network's."""
+    space, variables = network("grouped")
+    model = onnx_export.model(trace(space), weights_of(variables), full=13)
+    assert [node.op_type for node in model.graph.node[:2]] == ["Gather", "Gather"]
+    assert macs(model) == count(space)["macs"]
+    session = onnx_export.session(model.SerializeToString())
+    x = parity.images(space, 3, full=13)
+    at = [i * 13 // 9 for i in range(9)]
+    wanted = parity.reference(space, variables, x[:, at][:, :, at])
+    found = session.run(None, {"images": x.transpose(0, 3, 1, 2)})[0]
+    assert parity.difference(found, wanted) < parity.LIMIT
+    np.testing.assert_array_equal(parity.reference(space, variables, x, 13), wanted)
 
 
 def test_command_line(tmp_path, capsys):

@@ -66,7 +66,7 @@ def page(path: Path) -> None:
 
 
 def exported(path: Path) -> None:
-    export("fbnet_c", "torch", None, path)
+    export("fbnet_c", "torch", None, path, overwrite=True)
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
