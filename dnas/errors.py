@@ -65,7 +65,7 @@ _LIMITS = {
     errno.EACCES: "permission denied; check whose file or folder it is, or write to another one with --out",
     errno.EPERM: "not permitted; check whose file or folder it is, or write to another one with --out",
 }
-_MEMORY = "out of memory; try a smaller --batch-size or --side, --max-memory in a search, or close other programs"
+_MEMORY = "out of memory; try a smaller --batch-size or --image-size, --max-memory in a search, or close other programs"
 
 
 def what_to_try(error: BaseException) -> str | None:

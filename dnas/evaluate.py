@@ -28,9 +28,12 @@ class Arguments:
     weights: Path | None = None
     """Weights as a safetensors file; those beside the architecture if not given."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the Fashion-MNIST extract that comes with dnas if not given."""
-    split: Literal["test", "train"] = "test"
-    """Which images."""
+    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
+    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
+    new_classes: bool = False
+    """The data name their classes otherwise than the architecture's run: they are compared by their place."""
+    split: Literal["test", "validation", "train"] = "test"
+    """Which images; validation where the data have such a split."""
     seed: int | None = None
     """Of the test split of data that have none; as recorded with the architecture if not given."""
     skip_bad: bool = False
@@ -43,15 +46,20 @@ def main(args: Arguments) -> None:
     from dnas.backend import configure
 
     configure()
-    from dnas.data.load import load
     from dnas.errors import InputError
+    from dnas.progress import told
+    from dnas.recall import source_for
     from dnas.results import preprocessing_of, read_result
 
     result = read_result(args.arch, args.weights)
     if result.weights is None:
         raise InputError(args.arch, "no weights beside it", accepted="--weights FILE.safetensors, or a result folder")
     seed = result.data_seed() if args.seed is None else args.seed
-    dataset = load(args.data, seed=seed, skip_bad=args.skip_bad, resolution=result.data_side)
+    data = source_for(
+        result, args.data, seed=seed, skip_bad=args.skip_bad, new_classes=args.new_classes, keeps_classifier=True
+    )
+    with told(console(), "decoding images", quiet=args.json) as progress:
+        dataset = data.load(result.image_side, result.image_channels, "the network's input", progress)
     preprocessing = preprocessing_of(result, dataset)
     from dnas import weights
 
@@ -67,16 +75,11 @@ def evaluated(result: Any, variables: Any, dataset: Any, preprocessing: Any, spl
     """The report: what was evaluated, on which images, and the counts."""
     from dnas.evaluation import batch_size, program, tally
 
-    images, labels = (getattr(dataset, f"{split}_{part}") for part in ("images", "labels"))
+    images, labels = dataset.part(split)
     side = result.network.resolution.value
     answer = program(result.network, preprocessing)
     counts = tally(answer, variables, images, labels, dataset.classes, batch_size(side))
-    known = (result.data or {}).get("sha256")
     notes = list(dataset.notes)
-    if known is not None and known != dataset.fingerprint:
-        notes.append("not the data that the architecture was searched or trained on")
-    if result.labels and result.labels != dataset.class_names:
-        notes.append(f"classes are named otherwise than recorded, the first {_first_difference(result, dataset)}")
     if result.preprocessing is None:
         notes.append("no preprocessing recorded: scaled to the network's input by the statistics of these data")
     return {
@@ -96,11 +99,6 @@ def evaluated(result: Any, variables: Any, dataset: Any, preprocessing: Any, spl
     }
 
 
-def _first_difference(result: Any, dataset: Any) -> str:
-    pairs = zip(result.labels, dataset.class_names, strict=True)
-    return next(f"'{here}' for '{recorded}'" for recorded, here in pairs if recorded != here)
-
-
 def _show(report: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -111,10 +109,7 @@ def _show(report: dict[str, Any]) -> None:
     images = f"{report['images']:,} {report['split']} images of {report['data']}"
     out.print(f"[bold]top-1 {report['top1']:.2%}{five}[/] on {images}")
     for note in report["notes"]:
-        out.print(f"  {note}")
-    if report["skipped"]:
-        shown = ", ".join(report["skipped"][:10]) + (", ..." if len(report["skipped"]) > 10 else "")
-        out.print(f"  {len(report['skipped'])} images cannot be read and were left out: {shown}")
+        out.print(f"  {note}", markup=False)
     if report["confusion"] is None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold", title="right class, and what it was taken for")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 Update = Callable[[int, str], None]
@@ -27,6 +27,26 @@ def progress(out: Any, steps: int, what: str, done: int = 0) -> Iterator[Update]
     with Progress(*columns, console=out) as bar:
         task = bar.add_task(what, total=steps, completed=done, line="")
         yield lambda step, line: bar.update(task, completed=step, line=line)
+
+
+SILENT = 3.0
+"""Seconds of work of which nothing is shown: most of it is over by then."""
+
+
+@contextmanager
+def told(out: Any, what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """For work that may be over before anyone asks: a function to be told (done, of how many), which then shows it."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        shown: list[Update] = []
+
+        def update(done: int, total: int) -> None:
+            if not shown and not quiet and time.monotonic() - began > SILENT:
+                shown.append(stack.enter_context(progress(out, total, what, done)))
+            if shown:
+                shown[0](done, what)
+
+        yield update
 
 
 def _lines(out: Any, steps: int, done: int) -> Update:

@@ -34,16 +34,20 @@ class Result:
     weights: Path | None
     labels: tuple[str, ...] = ()
     data: Mapping[str, Any] | None = None
-    """`name`, `sha256`, `side` and `seed` of the data it was searched or trained on."""
+    """What it was searched or trained on (`dnas.recall`)."""
 
     def data_seed(self, otherwise: int = 0) -> int:
         """The seed that drew the test split of data without one: the images that never chose anything."""
         return int((self.data or {}).get("seed", otherwise))
 
     @property
-    def data_side(self) -> int:
-        """The side to which an image folder is decoded."""
-        return int((self.data or {}).get("side", min(self.network.resolution.value, 1024)))
+    def image_side(self) -> int:
+        """The side, in pixels, of the images that its preprocessing begins with."""
+        return self.network.resolution.value if self.preprocessing is None else self.preprocessing.side
+
+    @property
+    def image_channels(self) -> int:
+        return self.network.channels if self.preprocessing is None else self.preprocessing.channels
 
 
 def read_result(arch: str | Path, weights: Path | None = None) -> Result:
@@ -129,8 +133,9 @@ def _recorded_data(space: Space) -> dict[str, Any]:
     data = dict(_mapping(space, record.get("data", {}), f"{section}.data"))
     if section in extra:
         data.setdefault("seed", record.get("seed", 0))
-    if section == "search" and section in extra:
-        data.setdefault("side", 64)  # what an image folder was decoded to before files recorded it
+    for key in ("path", "kind", "name", "sha256", "files_sha256"):
+        if not isinstance(data.get(key, ""), str):
+            raise InputError(f"{space.source}: {section}.data.{key}", "not a text", found=data[key])
     for key in ("seed", "side"):
         value = data.get(key, 1)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:

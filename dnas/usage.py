@@ -74,12 +74,19 @@ def _options(arguments: type) -> Iterator[str]:
         if tyro.conf.Positional not in _annotations(hints[field.name]):
             name = field.name.replace("_", "-")
             yield f"--no-{name}" if field.default is True else f"--{name}"
+            yield from _aliases(hints[field.name])
 
 
 def _annotations(hint: Any) -> tuple[Any, ...]:
     marker = typing.get_args(tyro.conf.Positional[int])[1:]
     found = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
     return (tyro.conf.Positional,) if any(m in found for m in marker) else ()
+
+
+def _aliases(hint: Any) -> Iterator[str]:
+    """Further names of an option."""
+    for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ():
+        yield from getattr(note, "aliases", None) or ()
 
 
 def _commands(arguments: type) -> dict[str, type]:

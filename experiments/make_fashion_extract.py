@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas.data.idx import find_idx, read_idx
+from dnas.data.idx import idx_files, read_idx
 from dnas.data.shuffle import EXTRACT, permutation
 
 SEED = 20170828
 PER_CLASS = {"train": 400, "test": 100}
-PREFIX = {"train": "train", "test": "t10k"}
 CLASS_NAMES = (
     "T-shirt/top",
     "Trouser",
@@ -49,11 +48,11 @@ def draw(labels: np.ndarray, per_class: int, stream: int) -> np.ndarray:
 
 def extract(folder: Path) -> dict[str, np.ndarray]:
     """The arrays of the archive: x_train [4000, 28, 28], y_train [4000], x_test, y_test (all uint8), class_names."""
-    arrays = {}
+    arrays, files = {}, idx_files(folder)[0]
     for stream, (split, per_class) in enumerate(PER_CLASS.items()):
-        paths = [find_idx(folder, f"{PREFIX[split]}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
+        paths = [files.get((split, kind)) for kind in ("images", "labels")]
         if None in paths:
-            raise SystemExit(f"{folder}: the {PREFIX[split]} files are missing")
+            raise SystemExit(f"{folder}: the {split} files are missing")
         images, labels = (read_idx(path, dims) for path, dims in zip(paths, (3, 1), strict=True) if path)
         chosen = draw(labels, per_class, stream)
         arrays |= {f"x_{split}": images[chosen], f"y_{split}": labels[chosen]}

@@ -1,27 +1,49 @@
 """The one form in which all data reaches a search, and the checks that every source goes through.
 
 `Dataset` holds uint8 images and int32 labels, read-only. `build` makes one from raw arrays: it checks shapes, values
-and classes, and holds out a test split where the source has none.
+and classes, and sees to it that there is a test split. What a user should know of their data stands in `notes`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dnas.data.shuffle import TEST_SPLIT, stratified
 from dnas.errors import InputError
+from dnas.files import text_of
+
+Kind = Literal["embedded", "npz", "idx", "folder"]
+SplitName = str
+"""One of `SPLITS`."""
+SPLITS: tuple[SplitName, ...] = ("train", "test", "validation")
+Pair = tuple[np.ndarray, np.ndarray]
+"""Images and labels."""
 
 MAX_BYTES = 8 * 2**30
 """Bound on the images of one data set in memory, as uint8."""
 MAX_CHANNELS = 16
 TEST_SHARE = 0.2
 
-_CHUNK = 4096
+_CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set comes from."""
+
+    kind: Kind
+    path: Path | None = None
+    """None for what comes with dnas."""
+    sha256: str | None = None
+    """Of the source's files, whatever side their images are decoded at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +52,20 @@ class Dataset:
 
     name: str
     train_images: np.ndarray
-    """uint8 [N, S, S, C]"""
+    """uint8 [N, S, S, C]; those of the source's validation split, if it has one, stand last."""
     train_labels: np.ndarray
     """int32 [N]"""
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    validation: int = 0
+    """How many of the training images the source calls a validation split: they choose, and train no weights."""
     skipped: tuple[str, ...] = ()
     """Unreadable images that were left out, relative to the data folder."""
     notes: tuple[str, ...] = ()
-    """What the user should be told about how the splits came about."""
+    """What the user should be told: how the splits came about, what was left out, what was done to the images."""
+    origin: Origin | None = None
+    """None for arrays made in memory."""
 
     @property
     def classes(self) -> int:
@@ -54,10 +80,34 @@ class Dataset:
         """Pixels along a side of the (square) images."""
         return self.train_images.shape[1]
 
+    def given_split(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Positions in `train_images`, (training, validation), where the source has a validation split."""
+        if not self.validation:
+            return None
+        positions = np.arange(len(self.train_labels))
+        return positions[: -self.validation], positions[-self.validation :]
+
+    def part(self, split: SplitName) -> Pair:
+        """Images and labels of a split.
+
+        Raises:
+            InputError: `validation`, where the source has none.
+        """
+        if split == "test":
+            return self.test_images, self.test_labels
+        own = len(self.train_labels) - self.validation
+        if split == "train":
+            return self.train_images[:own], self.train_labels[:own]
+        if not self.validation:
+            raise InputError(f"data {self.name}", "no validation split", accepted="train or test")
+        return self.train_images[own:], self.train_labels[own:]
+
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the class names and over shape, type and bytes of the four arrays, in hex."""
+        """sha256 over the class names, the given validation split, and shape, type and bytes of the arrays, in hex."""
         digest = hashlib.sha256(repr(self.class_names).encode())
+        if self.validation:
+            digest.update(f"validation {self.validation}".encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(f"{array.shape}{array.dtype.name}".encode())
             digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
@@ -67,27 +117,35 @@ class Dataset:
 def build(
     where: str,
     name: str,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray] | None = None,
+    train: Pair,
+    test: Pair | None = None,
+    validation: Pair | None = None,
     *,
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     skipped: Sequence[str] = (),
     notes: Sequence[str] = (),
+    origin: Origin | None = None,
+    image_name: Callable[[SplitName, int], str] = lambda split, number: f"{split} image {number}",
 ) -> Dataset:
     """Check raw (images, labels) pairs and make a `Dataset` of them.
 
     Images are uint8, or floats in [0, 1], of shape [N, S, S] or [N, S, S, C]; labels are integers of shape [N] or
-    [N, 1]. Without `test`, 20 % of every class is held out by `seed`. `where` begins every message.
+    [N, 1]. Without `test`, `validation` serves as test; without both, 20 % of every class is held out by `seed`.
+    `where` begins every message; `image_name` names an image in a note.
 
     Raises:
-        InputError: bad shapes, types or values; fewer than two classes; a class without training images; test images
-            that differ from the training images in side, channels or classes.
+        InputError: bad shapes, types or values; fewer than two classes; a class without training images; test or
+            validation images that differ from the training images in side, channels or classes.
     """
     notes = list(notes)
     train_images, train_labels = _pair(where, "train", train)
     names = _class_names(where, train_labels, class_names)
-    if test is None:
+    others = {s: _fitting(where, s, p, train_images, names, notes) for s, p in _others(test, validation, notes).items()}
+    notes += _one_colour({"train": train_images} | {s: p[0] for s, p in others.items()}, image_name)
+    if "test" in others:
+        test_images, test_labels = others["test"]
+    else:
         rest, held = stratified(train_labels, TEST_SHARE, seed, TEST_SPLIT)
         if not len(held):
             raise InputError(
@@ -96,31 +154,72 @@ def build(
         notes.append(f"no test split given: {len(held)} of {len(train_labels)} images held out as test by seed {seed}")
         test_images, test_labels = train_images[held], train_labels[held]
         train_images, train_labels = train_images[rest], train_labels[rest]
-    else:
-        test_images, test_labels = _pair(where, "test", test)
-        if test_images.shape[1:] != train_images.shape[1:]:
-            raise InputError(
-                where,
-                "test images differ in shape from the training images",
-                found=test_images.shape[1:],
-                accepted=train_images.shape[1:],
-            )
-        if test_labels.max() >= len(names):
-            raise InputError(
-                where,
-                "test labels name a class that no training image has",
-                found=int(test_labels.max()),
-                accepted=f"0 to {len(names) - 1}",
-            )
-        absent = np.flatnonzero(np.bincount(test_labels, minlength=len(names)) == 0)
-        if len(absent):
-            notes.append(f"the test split has no image of {len(absent)} classes, the first '{names[absent[0]]}'")
+    count = 0
+    if "validation" in others:
+        count = len(others["validation"][1])
+        notes.append(f"the {count} validation images choose: the options in a search, the epoch in a training")
+        train_images = np.concatenate([train_images, others["validation"][0]])
+        train_labels = np.concatenate([train_labels, others["validation"][1]])
     for array in (arrays := (train_images, train_labels, test_images, test_labels)):
         array.flags.writeable = False
-    return Dataset(name, *arrays, class_names=names, skipped=tuple(skipped), notes=tuple(notes))
+    return Dataset(name, *arrays, names, count, tuple(skipped), tuple(notes), origin)
 
 
-def _pair(where: str, split: str, pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _others(test: Pair | None, validation: Pair | None, notes: list[str]) -> dict[SplitName, Pair]:
+    """The splits beside train, by the part they play."""
+    if test is not None:
+        return {"test": test} if validation is None else {"test": test, "validation": validation}
+    if validation is None:
+        return {}
+    notes.append("no test split: the validation split serves as test")
+    return {"test": validation}
+
+
+def _fitting(
+    where: str, split: SplitName, pair: Pair, train_images: np.ndarray, names: Sequence[str], notes: list[str]
+) -> Pair:
+    """A further split, checked on its own and against the training images."""
+    images, labels = _pair(where, split, pair)
+    if images.shape[1:] != train_images.shape[1:]:
+        raise InputError(
+            where,
+            f"{split} images differ in shape from the training images",
+            found=images.shape[1:],
+            accepted=train_images.shape[1:],
+        )
+    if labels.max() >= len(names):
+        raise InputError(
+            where,
+            f"{split} labels name a class that no training image has",
+            found=int(labels.max()),
+            accepted=f"0 to {len(names) - 1}",
+        )
+    absent = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
+    if len(absent):
+        notes.append(f"the {split} split has no image of {len(absent)} classes, the first '{names[absent[0]]}'")
+    return images, labels
+
+
+def _one_colour(splits: dict[SplitName, np.ndarray], image_name: Callable[[SplitName, int], str]) -> list[str]:
+    """A note where images have nothing to see."""
+    found = [(split, n) for split, images in splits.items() for n in _constant(images)]
+    if not found:
+        return []
+    total = sum(map(len, splits.values()))
+    return [f"{len(found)} of {total} images are of one colour all over, the first {image_name(*found[0])}"]
+
+
+def _constant(images: np.ndarray) -> list[int]:
+    """Positions of the images whose pixels are all alike (of one pixel: none)."""
+    if images.shape[1] == 1:
+        return []
+    step = max(1, _CHUNK_BYTES // images[0].size)
+    chunks = (images[start : start + step] for start in range(0, len(images), step))
+    alike = [(chunk == chunk[:, :1, :1]).all(axis=(1, 2, 3)) for chunk in chunks]
+    return np.flatnonzero(np.concatenate(alike)).tolist()
+
+
+def _pair(where: str, split: SplitName, pair: Pair) -> Pair:
     images = _check_images(where, split, pair[0])
     labels = _check_labels(where, split, pair[1])
     if len(images) != len(labels):
@@ -155,14 +254,15 @@ def _check_images(where: str, split: str, images: np.ndarray) -> np.ndarray:
             accepted="uint8, or floats in [0, 1]",
         )
     result = np.empty(images.shape, dtype=np.uint8)
-    for start in range(0, len(images), _CHUNK):
-        part = images[start : start + _CHUNK]
+    step = max(1, _CHUNK_BYTES // math.prod(images.shape[1:]))
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
         if not np.isfinite(part).all():
             raise InputError(where, f"{split} images hold NaN or infinite values")
         if part.min() < 0 or part.max() > 1:
             found = f"{float(part.min()):g} to {float(part.max()):g}"
             raise InputError(where, f"{split} images: floats out of range", found=found, accepted="0 to 1, or uint8")
-        result[start : start + _CHUNK] = np.rint(part.astype(np.float32) * 255)
+        result[start : start + step] = np.rint(part.astype(np.float32) * 255)
     return result
 
 
@@ -195,7 +295,7 @@ def _class_names(where: str, labels: np.ndarray, names: Sequence[str] | None) ->
         )
     if count < 2:
         raise InputError(where, "only one class", accepted="at least two")
-    result = tuple(map(str, names)) if names is not None else tuple(map(str, range(count)))
+    result = tuple(map(text_of, names)) if names is not None else tuple(map(str, range(count)))
     if len(set(result)) < count:
         raise InputError(where, "two classes have the same name")
     return result

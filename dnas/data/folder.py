@@ -1,156 +1,207 @@
-"""Data sets as folders of images: `root/train/<class>/*` with `root/test` or `root/val`, or `root/<class>/*` alone.
-
-Images are decoded once, in threads, to RGB squares in memory: the largest centred square, resized. Classes are the
-folder names in sorted order; files are read in sorted order, so the result does not depend on the file system.
-"""
+"""Image folders: found once (`scan_folder`), then decoded, in threads, at the side and channels that are asked for."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from dnas.data.dataset import MAX_BYTES, Dataset, build
-from dnas.errors import InputError, MissingExtra
+from dnas.data.dataset import MAX_BYTES, Dataset, Origin, Pair, SplitName, build
+from dnas.data.layout import Layout, find_layout
+from dnas.data.names import counted, listed
+from dnas.data.picture import Unreadable, pillow, read_picture, read_size
+from dnas.errors import InputError
+from dnas.files import text_of
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-RESOLUTION = 64
-"""Default side, in pixels, to which images are decoded."""
-MAX_RESOLUTION = 1024
-MAX_PIXELS = 100_000_000
-"""A larger single image is refused unread."""
+SIDE = 64
+"""Pixels to which images are decoded where nobody says otherwise."""
+MAX_SIDE = 4096
+MEASURED = 200
+"""Images whose headers tell how large the folder's images are."""
 
-_SPLITS = ("train", "val", "test")
+Told = Callable[[int, int], None]
+"""Is told how many images are decoded, and of how many."""
 
 
-def load_folder(root: Path, name: str, seed: int, *, skip_bad: bool = False, resolution: int | None = None) -> Dataset:
-    """Decode an image folder to uint8 [N, resolution, resolution, 3].
+class _Look(NamedTuple):
+    """What was seen of one file."""
 
-    Where both `test` and `val` exist, `test` is used and `val` is left alone, with a note.
+    digest: bytes
+    """sha256 of its bytes; empty where it cannot be opened."""
+    reason: str | None
+    """Why it cannot be read."""
+    cut: float = 0.0
+    turned: bool = False
+    transparent: bool = False
+    several: bool = False
 
-    Raises:
-        MissingExtra: Pillow is not installed.
-        InputError: no classes, an empty class, other classes in the test split, more than 8 GiB, or unreadable images
-            unless `skip_bad`, which leaves them out and lists them in `Dataset.skipped`.
-    """
-    side = RESOLUTION if resolution is None else resolution
-    if not 1 <= side <= MAX_RESOLUTION:
-        raise InputError("resolution", "out of range", found=side, accepted=f"1 to {MAX_RESOLUTION}")
-    pillow = _pillow()
-    folders = _subfolders(root)
-    notes = []
-    if "train" in folders:
-        held = next((split for split in ("test", "val") if split in folders), None)
-        if held == "test" and "val" in folders:
-            notes.append("both val and test are there: test is used, val is left alone")
-        if held == "val":
-            notes.append("no test folder: val serves as test")
-        roots = {"train": root / "train"} | ({held: root / held} if held else {})
-    elif folders and set(folders) <= set(_SPLITS):
-        raise InputError(str(root), "no train folder", found=", ".join(folders), accepted="train/<class>/*.png")
-    else:
-        roots = {"train": root}
 
-    listed = {split: _list(folder) for split, folder in roots.items()}
-    classes = sorted(listed["train"])
-    for split, found in listed.items():
-        if unknown := sorted(set(found) - set(classes)):
-            raise InputError(str(roots[split]), "classes that train does not have", found=", ".join(unknown))
-    count = sum(len(files) for found in listed.values() for files in found.values())
-    needed = count * side * side * 3
+@dataclass(frozen=True, eq=False)
+class FolderSource:
+    """An image folder whose files are known and not yet decoded (`dnas.data.load.Source`)."""
+
+    name: str
+    path: Path
+    layout: Layout
+    seed: int
+    skip_bad: bool
+    fixed: bool = False
+    """Its images take any side."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(map(text_of, self.layout.classes))
+
+    @property
+    def native_side(self) -> int:
+        """The median short side of the training images in pixels, from the headers of a sample."""
+        return self._median
+
+    @cached_property
+    def _median(self) -> int:
+        files = [file for _, file in self.layout.files("train")]
+        places = np.linspace(0, len(files) - 1, min(MEASURED, len(files))).astype(int)
+        sizes = [size for place in places if (size := read_size(files[place])) is not None]
+        return int(statistics.median_low([min(size) for size in sizes])) if sizes else SIDE
+
+    def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
+        """Decodes all images to uint8 [N, side, side, channels].
+
+        Args:
+            side: 64 if not given.
+            channels: 3 (RGB) or 1 (grey).
+            why: where the side comes from, for the note that tells it.
+
+        Raises:
+            MissingExtra: Pillow is not installed.
+            InputError: more than 8 GiB, a class without images, or unreadable images unless `skip_bad`, which leaves
+                them out and lists them in `Dataset.skipped`.
+        """
+        side = SIDE if side is None else side
+        if not 1 <= side <= MAX_SIDE:
+            raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
+        pillow()
+        where, files = str(self.path), [file for split in self.layout.splits for _, file in self.layout.files(split)]
+        _check_bytes(where, len(files), side, channels)
+        images, looks = decode(files, side, channels, progress)
+        bad = {f: look.reason for f, look in zip(files, looks, strict=True) if look.reason is not None}
+        skipped = [text_of(self.layout.relative(file)) for file in bad]
+        if bad and not self.skip_bad:
+            shown = listed([f"{file} ({reason})" for file, reason in zip(skipped, bad.values(), strict=True)])
+            raise InputError(
+                where,
+                f"{len(bad)} of {len(files)} images cannot be read: {shown}; repair or remove them, or --skip-bad",
+            )
+        pairs, read = self._parted(images, bad)
+        if not read["train"]:
+            raise InputError(where, "none of the training images can be read")
+        notes = [self._decoded(side, channels, why), *self.layout.notes, *_notes(looks, skipped)]
+        return build(
+            where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
+            class_names=self.layout.classes, seed=self.seed, skipped=skipped, notes=notes,
+            origin=Origin("folder", self.path, self._digest(files, looks)),
+            image_name=lambda split, number: text_of(self.layout.relative(read[split][number])),
+        )  # fmt: skip
+
+    def _parted(
+        self, images: np.ndarray, bad: Container[Path]
+    ) -> tuple[dict[SplitName, Pair], dict[SplitName, list[Path]]]:
+        """Images and labels of every split, and the files they are of, less the `bad` ones."""
+        pairs: dict[SplitName, Pair] = {}
+        read: dict[SplitName, list[Path]] = {}
+        start = 0
+        for split in self.layout.splits:
+            found = list(self.layout.files(split))
+            good = [n for n, (_, file) in enumerate(found) if file not in bad]
+            own = images[start : start + len(found)]
+            labels = np.array([found[n][0] for n in good], dtype=np.int32)
+            pairs[split] = (own if len(good) == len(found) else own[good], labels)
+            read[split] = [found[n][1] for n in good]
+            start += len(found)
+        return pairs, read
+
+    def _decoded(self, side: int, channels: int, why: str) -> str:
+        grey = " in grey" if channels == 1 else ""
+        return (
+            f"images are decoded at {side} px{grey}{f' ({why})' if why else ''}; "
+            f"their short side is {self.native_side} px in the median"
+        )
+
+    def _digest(self, files: Sequence[Path], looks: Sequence[_Look]) -> str:
+        """sha256 over names and contents of the images: the same whatever the side, and on every machine."""
+        digest = hashlib.sha256()
+        names = (os.fsencode(self.layout.relative(file)) for file in files)
+        for name, look in sorted(zip(names, looks, strict=True)):
+            digest.update(name + b"\0" + look.digest)
+        return digest.hexdigest()
+
+
+def scan_folder(root: Path, name: str, seed: int, *, skip_bad: bool = False) -> FolderSource:
+    """Finds the images of a folder (`dnas.data.layout`) and opens none of them."""
+    return FolderSource(name, root, find_layout(root), seed, skip_bad)
+
+
+def decode(
+    files: Sequence[Path], side: int, channels: int = 3, progress: Told | None = None
+) -> tuple[np.ndarray, list[_Look]]:
+    """uint8 [len(files), side, side, channels], and what was seen of every file; rows of unreadable ones are zero."""
+    images = np.zeros((len(files), side, side, channels), dtype=np.uint8)
+
+    def one(index: int) -> _Look:
+        digest = b""
+        try:
+            with files[index].open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").digest()
+            picture = read_picture(files[index], side, channels)
+        except Unreadable as error:
+            return _Look(digest, error.reason)
+        except OSError as error:
+            return _Look(digest, error.strerror or str(error))
+        images[index] = picture.pixels
+        return _Look(digest, None, picture.cut, picture.turned, picture.transparent, picture.several)
+
+    looks = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for look in pool.map(one, range(len(files))):
+            looks.append(look)
+            if progress is not None:
+                progress(len(looks), len(files))
+    return images, looks
+
+
+def _check_bytes(where: str, count: int, side: int, channels: int) -> None:
+    needed = count * side * side * channels
     if needed > MAX_BYTES:
         raise InputError(
-            str(root),
-            f"{count} images at side {side} take {needed / 2**30:.1f} GiB",
-            accepted="up to 8 GiB: a lower resolution or fewer images",
+            where,
+            f"{count} images at {side} px take {needed / 2**30:.1f} GiB",
+            accepted="up to 8 GiB: a smaller --image-size, or fewer images",
         )
 
-    pairs, bad, where = [], [], str(root)
-    for found in listed.values():
-        files = [file for c in classes for file in found.get(c, ())]
-        labels = np.array([i for i, c in enumerate(classes) for _ in found.get(c, ())], dtype=np.int32)
-        images, reasons = decode(pillow, files, side)
-        bad += [(files[i].relative_to(root).as_posix(), reason) for i, reason in reasons.items()]
-        if reasons:
-            good = np.setdiff1d(np.arange(len(files)), list(reasons))
-            images, labels = images[good], labels[good]
-        pairs.append((images, labels))
-    if bad and not skip_bad:
-        shown = ", ".join(f"{file} ({reason})" for file, reason in bad[:3]) + (", ..." if len(bad) > 3 else "")
-        raise InputError(
-            where, f"{len(bad)} of {count} images cannot be read: {shown}; repair or remove them, or --skip-bad"
+
+def _notes(looks: Sequence[_Look], bad: Sequence[str]) -> list[str]:
+    """What was done to the images, and which could not be read."""
+    read = [look for look in looks if look.reason is None]
+    notes = [f"left out: {counted(len(bad), 'image')} that cannot be read: {listed(bad)}"] if bad else []
+    if cuts := [look.cut for look in read if look.cut]:
+        share = 100 * sum(cuts) / len(cuts)
+        notes.append(
+            f"{len(cuts)} of {counted(len(read), 'image')} are not square: the central square is used, "
+            f"on average {f'{share:.0f} %' if share >= 1 else 'less than 1 %'} of their area is cut"
         )
-    skipped = [file for file, _ in bad]
-    if len(pairs[0][0]) == 0:
-        raise InputError(where, "none of the training images can be read")
-    test = pairs[1] if len(pairs) > 1 else None
-    return build(where, name, pairs[0], test, class_names=classes, seed=seed, skipped=skipped, notes=notes)
-
-
-def decode(pillow: Any, files: Sequence[Path], side: int) -> tuple[np.ndarray, dict[int, str]]:
-    """uint8 [len(files), side, side, 3], and for every file that failed its index and a reason (its row is zero)."""
-    images = np.zeros((len(files), side, side, 3), dtype=np.uint8)
-
-    def one(index: int) -> str | None:
-        try:
-            images[index] = _decode_one(pillow, files[index], side)
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's decoders fail in many ways on damaged files; each is that file's fault
-            return " ".join(str(error).replace(repr(str(files[index])), "it").split())[:120] or type(error).__name__
-        return None
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(one, range(len(files))))
-    return images, {i: reason for i, reason in enumerate(results) if reason is not None}
-
-
-def _decode_one(pillow: Any, file: Path, side: int) -> np.ndarray:
-    with pillow.open(file) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are too many")
-        if image.mode[0] in "IF":
-            raise ValueError(f"mode {image.mode}, only 8-bit images are read")
-        image.draft("RGB", (side, side))  # a JPEG is decoded at the nearest smaller scale: several times faster
-        image = image.convert("RGB")
-        short = min(image.size)
-        left, top = (image.width - short) / 2, (image.height - short) / 2
-        box = (left, top, left + short, top + short)
-        return np.asarray(image.resize((side, side), pillow.Resampling.BILINEAR, box=box))
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtra("pillow is missing; install dnas[data]") from error
-    return Image
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return [entry.name for entry in _entries(folder) if entry.is_dir()]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What the folder holds, sorted, less the hidden."""
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be read: {error.strerror or error}") from error
-
-
-def _list(folder: Path) -> dict[str, list[Path]]:
-    """Class name -> its image files, sorted; every class has at least one."""
-    result = {}
-    for name in _subfolders(folder):
-        files = [f for f in _entries(folder / name) if f.suffix.lower() in SUFFIXES and not f.is_dir()]
-        if not files:
-            raise InputError(str(folder / name), "an empty class: no images", accepted=" ".join(SUFFIXES))
-        result[name] = files
-    if not result:
-        raise InputError(str(folder), "no class folders", accepted="<class>/*.png, or train/<class>/*.png")
-    return result
+    for number, what in (
+        (sum(look.turned for look in read), "turned as the EXIF orientation says"),
+        (sum(look.transparent for look in read), "transparent in places: laid over white"),
+        (sum(look.several for look in read), "the first of several frames or pages in a file"),
+    ):
+        if number:
+            notes.append(f"{counted(number, 'image is', 'images are')} {what}")
+    return notes

@@ -7,45 +7,72 @@ dimension as a big-endian 32-bit integer, then the values.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
+import re
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from dnas.data.dataset import MAX_BYTES, Dataset, build
+from dnas.data.dataset import MAX_BYTES, SPLITS, Dataset, Origin, Pair, SplitName, build
+from dnas.data.names import NAMES, counted, listed
 from dnas.errors import InputError
 
+_NAME = re.compile(rf"(?P<split>{'|'.join(NAMES)})-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _DEFLATE_LIMIT = 1100
 """No gzip file grows by more than this factor (the format's bound is 1032)."""
 
 
-def find_idx(folder: Path, stem: str) -> Path | None:
-    """`folder`'s file for `stem` (such as 'train-images-idx3-ubyte'), also with '.idx3' or '.gz', or None."""
-    for name in (stem, stem.replace("-idx", ".idx")):
-        for path in (folder / name, folder / f"{name}.gz"):
-            if path.is_file():
-                return path
-    return None
+def idx_files(folder: Path) -> tuple[dict[tuple[SplitName, str], Path], list[str]]:
+    """The folder's files by split and kind ('images', 'labels'), and the names of all else that it holds.
+
+    They are called `train-images-idx3-ubyte`, `t10k-labels.idx1-ubyte.gz` and so on, in any case, with any of the usual
+    names of splits; of a plain and a gzipped file the plain one is taken.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    found: dict[tuple[SplitName, str], Path] = {}
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be read: {error.strerror or error}") from error
+    for entry in entries:  # a plain file stands before its gzipped one
+        match = _NAME.fullmatch(entry.name.lower())
+        if match and entry.is_file():
+            found.setdefault((NAMES[match["split"]], match["kind"]), entry)
+    taken = set(found.values())
+    return found, [entry.name for entry in entries if entry not in taken]
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Whether the folder holds any of the four standard files."""
-    stems = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    return any(find_idx(folder, stem) for stem in stems)
+    """Whether the folder holds any file of a known name."""
+    return bool(idx_files(folder)[0])
 
 
 def load_idx(folder: Path, name: str, seed: int) -> Dataset:
-    """Read `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and, if there, both `t10k-...` files.
+    """Read the images and labels of the training split and, if there, of test and validation.
 
     Raises:
         InputError: a file missing from a pair, a wrong magic number, dimensions that do not match the length, or bad
             contents.
     """
-    train, test = _split(folder, "train"), _split(folder, "t10k")
-    if train is None:
+    files, others = idx_files(folder)
+    there = {split for split, _ in files}
+    pairs = {split: _pair(folder, files, split) for split in SPLITS if split in there}
+    if "train" not in pairs:
         raise InputError(str(folder), "no training files", accepted="train-images-idx3-ubyte[.gz] and its labels")
-    return build(str(folder), name, train, test, seed=seed)
+    digest = hashlib.sha256()
+    for key in sorted(files):
+        with files[key].open("rb") as stream:
+            digest.update(files[key].name.encode(errors="surrogateescape"))
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    notes = [f"left out: {counted(len(others), 'other file')}: {listed(others)}"] if others else []
+    return build(
+        str(folder), name, pairs["train"], pairs.get("test"), pairs.get("validation"), seed=seed, notes=notes,
+        origin=Origin("idx", folder, digest.hexdigest()),
+    )  # fmt: skip
 
 
 def read_idx(path: Path, dims: int) -> np.ndarray:
@@ -82,13 +109,9 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _split(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray] | None:
-    images = find_idx(folder, f"{split}-images-idx3-ubyte")
-    labels = find_idx(folder, f"{split}-labels-idx1-ubyte")
-    if images is None and labels is None:
-        return None
+def _pair(folder: Path, files: dict[tuple[SplitName, str], Path], split: SplitName) -> Pair:
+    images, labels = files.get((split, "images")), files.get((split, "labels"))
     if images is None or labels is None:
-        raise InputError(
-            str(folder), f"only one of the two {split} files is there", found=(images or labels or folder).name
-        )
+        found = (images or labels or folder).name
+        raise InputError(str(folder), f"only one of the two {split} files is there", found=found)
     return read_idx(images, 3), read_idx(labels, 1)

@@ -1,5 +1,7 @@
 """The search's own split of the training images: one part trains the weights, the other trains theta.
 
+Where the data have a validation split, its images train theta and all others the weights; else a share is drawn.
+
 The test split takes no part: it chooses nothing, here or elsewhere.
 """
 
@@ -23,17 +25,19 @@ class Split:
 
 
 def search_split(dataset: Dataset, seed: int, theta_share: float = 0.2) -> Split:
-    """Part the training images class by class; the same seed gives the same split on every machine.
+    """The data's own validation split, or a part drawn class by class; the same seed gives the same on every machine.
 
     Args:
-        theta_share: in (0, 1); rounded to the nearest count in every class. Both parts get at least one image of each
-            class that has two; a class of one image goes to the weights.
+        theta_share: in (0, 1), where a part is drawn; rounded to the nearest count in every class. Both parts get at
+            least one image of each class that has two; a class of one image goes to the weights.
 
     Raises:
         InputError: `theta_share` out of range, or no class has two images.
     """
     if not 0 < theta_share < 1:
         raise InputError("theta_share", "out of range", found=theta_share, accepted="more than 0, less than 1")
+    if given := dataset.given_split():
+        return Split(*given)
     weights, theta = stratified(dataset.train_labels, theta_share, seed, SEARCH_SPLIT)
     if not len(theta):
         raise InputError(dataset.name, "no class has two training images: nothing is left to train theta on")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dnas.cli import run
+from dnas.cli import console, run
 from dnas.restart import with_lasting_memory
 
 
@@ -40,8 +40,9 @@ class Arguments:
     """Least share of one budget that the result uses (0.97); 0 asks for upper limits alone."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
-    side: int | None = None
-    """Side of the images given to the supernet; by the space's stride if not given."""
+    image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
+    """Side of the images given to the supernet, in pixels, to which image files are decoded. If not given: their own,
+    at most 64 (paper: the space's own), and at least twice the space's stride."""
     weights_lr: float | None = None
     """Learning rate of the weights; the preset's if not given."""
     theta_lr: float | None = None
@@ -100,20 +101,22 @@ class Arguments:
 
 def main(args: Arguments) -> None:
     from dnas.catalogue import load_space
-    from dnas.data.load import load
+    from dnas.data.load import scan
     from dnas.errors import UserError
+    from dnas.image_size import search_side
+    from dnas.progress import told
     from dnas.search import strategies
     from dnas.search.budget import parse_budget, parse_family, parse_memory
     from dnas.search.settings import with_overrides
 
     budgets = [parse_budget(text) for text in args.budget]
     names = (
-        "epochs", "batch_size", "fill", "side", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
+        "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
         "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign",
         "samples", "population", "generations",
     )  # fmt: skip
     flags = {n: getattr(args, n) or None for n in ("distill", "low_memory")}
-    settings = with_overrides(args.preset, **{n: getattr(args, n) for n in names}, **flags)
+    settings = with_overrides(args.preset, side=args.image_size, **{n: getattr(args, n) for n in names}, **flags)
     limit = parse_memory(args.max_memory) if args.max_memory is not None else None
     family = parse_family(args.family) if args.family is not None else []
     space = load_space(args.space, args.classes)
@@ -124,7 +127,10 @@ def main(args: Arguments) -> None:
     from dnas.backend import configure
 
     configure()
-    dataset = load(args.data, seed=args.seed, skip_bad=args.skip_bad)
+    source = scan(args.data, seed=args.seed, skip_bad=args.skip_bad)
+    side, why = search_side(space, source, settings.side, settings.largest_decoded)
+    with told(console(), "decoding images") as progress:
+        dataset = source.load(side, why=why, progress=progress)
     out = args.out or Path("runs") / f"{space.name}-{args.seed}"
 
     from dnas.search.console import Console

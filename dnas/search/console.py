@@ -43,7 +43,7 @@ class Console:
             f"{len(problem.split.theta_index)} for the choices, {len(data.test_labels)} for test"
         )
         for note in (*notes, *data.notes):
-            self.out.print(f"  {note}")
+            self.out.print(f"  {note}", markup=False)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("budget", "smallest", "expected now", "largest"):
             table.add_column(name, justify="right")

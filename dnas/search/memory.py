@@ -72,7 +72,7 @@ def within(problem: Problem, limit: int) -> Problem:
             least = f"{memory_shown(need)} with {changed}" if changed else memory_shown(need)
             raise UserError(
                 f"--max-memory: the search needs at least {least}, and the limit is {memory_shown(limit)}; raise it "
-                "or search smaller images with --side"
+                "or search smaller images with --image-size"
             )
         found, need = saving, estimate(saving).total
     return replace(found, adapted=tuple(_described(asked, found.settings)))

@@ -1,8 +1,8 @@
 """What a strategy is given: the space, the network it trains, the data, the budgets.
 
-The budgets count the space's own input; the supernet is built for the data's channels, classes and side. Small images
-are searched by proxy: their side is raised to twice the space's total stride (at least to their own), so that maps do
-not shrink to one pixel, and resolution options keep their ratio.
+The budgets count the space's own input; the supernet is built for the data's channels, classes and side
+(`dnas.image_size`). Where these are others than the space's own, the search is done by proxy: resolution options keep
+their ratio.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.splits import Split, search_split
 from dnas.errors import InputError
+from dnas.image_size import proxy_side
 from dnas.network import Network, shapes
 from dnas.nn.gates import Layout
 from dnas.search.budget import Budget, Measured, check, measure
@@ -75,17 +76,6 @@ def make_problem(
         space, walked, proxy, layout, measured, ExpectedCosts([m.cost for m in measured], layout), dataset,
         search_split(dataset, seed), preprocessing, settings, seed, tuple(measure(b, walked, space) for b in family),
     )  # fmt: skip
-
-
-def total_stride(space: Space, walked: Network) -> int:
-    """Input side over the side of the last map, rounded up."""
-    sides = [use.side_in.max() for use in walked.uses if use.side_in is not None]
-    return -(-space.resolution.max() // max(1, min(sides)))
-
-
-def proxy_side(space: Space, walked: Network, data_side: int) -> int:
-    """Side at which images of `data_side` are searched: at least twice the total stride, at most the space's own."""
-    return min(space.resolution.max(), max(data_side, 2 * total_stride(space, walked)))
 
 
 def proxy_notes(problem: Problem) -> list[str]:

@@ -11,6 +11,7 @@ from dnas.cost.conventions import CONVENTIONS
 from dnas.cost.ledger import Record
 from dnas.derive import Derivation
 from dnas.network import shapes
+from dnas.recall import data_record
 from dnas.search.problem import proxy_notes
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def found_document(found: Found, preset: str) -> dict[str, Any]:
     """The exported architecture: the grammar's keys first, then what it costs and how it was found.
 
-    Holds no clock, host or path: the same seed and inputs give the same bytes.
+    Holds no clock and no host, and no path but that of the data: the same seed and inputs give the same bytes.
     """
     problem, outcome = found.problem, found.outcome
     records = shapes(found.architecture.network)[0].ledger
@@ -31,10 +32,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "strategy": found.strategy,
         "preset": preset,
         "seed": problem.seed,
-        "data": {
-            "name": problem.dataset.name, "sha256": problem.dataset.fingerprint, "side": problem.dataset.side,
-            "seed": problem.seed,
-        },
+        "data": data_record(problem.dataset, problem.seed),
         "proxy": {
             "resolution": found.by_proxy.network.resolution.value, "channels": found.by_proxy.network.channels,
             "classes": found.by_proxy.network.classes,

@@ -25,7 +25,9 @@ class Settings:
     warm_up: float = 0.2
     """Share of the run in which only the weights learn."""
     side: int | None = None
-    """Side of the images given to the supernet (None: by proxy, see `dnas.search.problem`)."""
+    """Side of the images given to the supernet, in pixels (None: by the data and the space, `dnas.image_size`)."""
+    largest_decoded: int | None = 64
+    """Largest side at which image files are decoded where `side` is not given, in pixels (None: the space's own)."""
 
     weights_optimizer: str = "sgd"
     weights_lr: float = 0.02
@@ -128,7 +130,7 @@ class Settings:
                 found, accepted = getattr(self, name), f"at least {low}"
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=found, accepted=accepted)
         if self.side is not None and not 1 <= self.side <= 1024:
-            raise InputError("--side", "out of range", found=self.side, accepted="1 to 1024")
+            raise InputError("--image-size", "out of range", found=self.side, accepted="1 to 1024")
         return self
 
     def to_json(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ PRESETS: dict[PresetName, Settings] = {
     "quick": Settings(),
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
-        temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0, paper_resolution=True, decide=0.0,
+        largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0, paper_resolution=True, decide=0.0,
         settle=0.0, norm_batches=64, rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50,
         generations=20, parents=10, mutation=0.2,
     ),

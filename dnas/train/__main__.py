@@ -24,7 +24,11 @@ class Arguments:
     arch: Annotated[str, tyro.conf.Positional]
     """Result folder, path to an architecture's file, or name of a published one (see dnas.spaces)."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the Fashion-MNIST extract that comes with dnas if not given."""
+    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
+    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
+    new_classes: bool = False
+    """The data have other classes than the architecture's run: the classifier begins anew, all other weights are
+    kept."""
     init: Literal["inherited", "scratch"] | None = None
     """Begin with the architecture's weights or with random ones; inherited where it has some, if not given."""
     weights: Path | None = None
@@ -41,8 +45,9 @@ class Arguments:
     """An architecture whose scores are learnt from as well: result folder, file or name."""
     teacher_weights: Path | None = None
     """Its weights; those beside it if not given."""
-    side: int | None = None
-    """Side of the images given to the network; by the data and the network's stride if not given."""
+    image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
+    """Side of the images given to the network, in pixels, to which image files are decoded; the side that the network
+    was made for if not given, and without a record no more than the images have."""
     out: Path | None = None
     """Folder of the result; runs/NAME-trained-SEED if not given, with a number where another run has that."""
     overwrite: bool = False
@@ -63,13 +68,14 @@ def main(args: Arguments) -> None:
     from dnas.backend import configure
 
     configure()
-    from dnas.data.load import load
-    from dnas.errors import InputError, UserError
+    from dnas.errors import UserError
+    from dnas.image_size import check_side
+    from dnas.progress import told
+    from dnas.recall import source_for
     from dnas.results import read_result
     from dnas.train.recipe import read_recipe, with_values
 
-    if args.side is not None and not 1 <= args.side <= 4096:
-        raise InputError("--side", "out of range", found=args.side, accepted="1 to 4096")
+    check_side(args.image_size)
     options = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
     recipe = with_values(read_recipe(args.recipe).fixed(), options)
     source = read_result(args.arch, args.weights)
@@ -77,16 +83,19 @@ def main(args: Arguments) -> None:
     out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
     if Path(source.space.source).resolve().parent == out.resolve():
         raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
-    side = args.side and min(args.side, 1024)
-    dataset = load(
-        args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, resolution=side or source.data_side
+    data = source_for(
+        source, args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, new_classes=args.new_classes
     )
     from dnas.runs import Terms
     from dnas.train.run import run_training
-    from dnas.train.setup import make_setup
+    from dnas.train.setup import make_setup, training_side
 
+    side, why = training_side(source, data.native_side, args.init, args.image_size)
+    with told(console(), "decoding images") as progress:
+        dataset = data.load(side, source.image_channels, why, progress)
     setup = make_setup(
-        source, dataset, recipe, start=args.init, side=args.side, seed=args.seed, teacher=teacher
+        source, dataset, recipe, start=args.init, side=side, seed=args.seed, teacher=teacher,
+        new_classes=args.new_classes,
     )  # fmt: skip
     terms = Terms(args.out is None and not args.overwrite, args.resume, args.overwrite)
     run_training(setup, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)

@@ -32,6 +32,7 @@ from dnas.interrupt import asked_to_stop
 from dnas.nn.inherit import inherit
 from dnas.progress import Update, progress
 from dnas.provenance import provenance
+from dnas.recall import data_record
 from dnas.results import ARCHITECTURE, WEIGHTS, read_result
 from dnas.runs import CHECKPOINTS, PARTIAL, PROVENANCE, Claim, Terms, claimed
 from dnas.train.recipe import Recipe, read_recipe
@@ -262,9 +263,7 @@ def _opening(run: Run) -> None:
         f"{len(s.dataset.test_labels)} for test"
     )
     for note in s.dataset.notes:
-        run.console.print(f"  {note}")
-    if s.dataset.skipped:
-        run.console.print(f"  {len(s.dataset.skipped)} images cannot be read and were left out")
+        run.console.print(f"  {note}", markup=False)
     run.console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
         f"{recipe.batch_size}, {run.steps} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
@@ -281,7 +280,10 @@ def _closing(run: Run, p: Progress, counts: Tally) -> None:
 
 
 def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
-    """The architecture as trained: its own input, costs, preprocessing, accuracies; no clock, host or path."""
+    """The architecture as trained: its own input, costs, preprocessing, accuracies.
+
+    Holds no clock and no host, and no path but that of the data.
+    """
     s = run.setup
     counted = count(s.network)
     found = (s.source.space.extra or {}).get("search")
@@ -294,12 +296,10 @@ def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
         "training": {
             "recipe": s.recipe.to_json(),
             "start": s.start,
+            **({"classifier": "begun anew"} if s.new_classifier else {}),
             "seed": s.seed,
             "steps": run.steps,
-            "data": {
-                "name": s.dataset.name, "sha256": s.dataset.fingerprint, "side": s.dataset.side,
-                "seed": s.source.data_seed(s.seed),
-            },
+            "data": data_record(s.dataset, s.source.data_seed(s.seed)),
             "images": {"train": len(s.train_index), "validation": len(s.validation_index), "test": counts.images},
             "teacher": s.teacher_name,
             "best_epoch": round(p.best_step / run.per_epoch, 4),

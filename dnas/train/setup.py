@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,12 +15,12 @@ from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
 from dnas.errors import InputError
+from dnas.image_size import ANOTHER, OPTION, proxy_side
 from dnas.network import shapes
 from dnas.nn import loops
-from dnas.nn.supernet import Variables, init
+from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.provenance import versions
 from dnas.results import Result, preprocessing_of
-from dnas.search.problem import proxy_side
 from dnas.space.read import at_input
 from dnas.space.space import Space
 from dnas.train.recipe import Recipe
@@ -39,6 +39,8 @@ class Setup:
     variables: Variables
     """To begin with."""
     start: Start
+    new_classifier: bool
+    """The weights are inherited but for the classifier, which begins anew for other classes."""
     dataset: Dataset
     train_index: np.ndarray
     validation_index: np.ndarray
@@ -63,63 +65,97 @@ class Setup:
         }
 
 
+def training_side(source: Result, native_side: int, start: Start | None, asked: int | None = None) -> tuple[int, str]:
+    """The side, in pixels, of the images given to the network, and a word on where it comes from.
+
+    As asked; else the side of the weights that are inherited, or the recorded one; without a record the architecture's
+    own, but no more than the images' `native_side` and the network's strides need (`dnas.image_size`).
+    """
+    if asked is not None:
+        return asked, f"as {OPTION} says"
+    if _start(source, start) == "inherited" or source.preprocessing is not None:
+        return source.network.resolution.value, f"the network's input; {ANOTHER}"
+    return proxy_side(source.space, shapes(source.space)[0], native_side), ANOTHER
+
+
+def _start(source: Result, start: Start | None) -> Start:
+    return start or ("scratch" if source.weights is None else "inherited")
+
+
 def make_setup(
     source: Result, dataset: Dataset, recipe: Recipe, *, start: Start | None = None, side: int | None = None,
-    seed: int = 0, teacher: Result | None = None,
+    seed: int = 0, teacher: Result | None = None, new_classes: bool = False,
 ) -> Setup:  # fmt: skip
     """Puts a training together.
 
     Args:
         start: `inherited` weights (the default where the architecture has some) or `scratch`.
-        side: of the images given to the network; as recorded, else by the data's own (see `proxy_side`).
+        side: of the images given to the network; by `training_side` if not given.
+        new_classes: where the classes are others than the architecture's, inherited weights are kept but for the
+            classifier, which begins anew.
 
     Raises:
         InputError: weights that are missing or of another network; classes or channels that do not fit them; a
             teacher without weights or of other classes; too few images for a validation split.
     """
-    start = start or ("scratch" if source.weights is None else "inherited")
+    start = _start(source, start)
+    side = training_side(source, dataset.side, start, side)[0]
+    anew = start == "inherited" and new_classes and _other_classes(source, dataset)
     if start == "inherited":
-        network, preprocessing, variables = _inherited(source, dataset, side)
+        network, preprocessing, variables = _inherited(source, dataset, side, anew, seed)
     else:
-        network, preprocessing = _fresh(source, dataset, side)
-        variables = init(network, jax.random.key(seed))
+        network = at_input(source.space, channels=dataset.channels, classes=dataset.classes, side=side)
+        preprocessing, variables = preprocessing_for(dataset, side=side), init(network, jax.random.key(seed))
     last = shapes(network)[1]
     if last.side is not None or last.channels.max() != dataset.classes:
         raise InputError(network.source, "the last block must give class scores", accepted="linear: {out: $classes}")
-    rest, held = stratified(dataset.train_labels, recipe.validation, seed, TRAIN_SPLIT)
+    drawn = stratified(dataset.train_labels, recipe.validation, seed, TRAIN_SPLIT)
+    rest, held = dataset.given_split() or drawn
     if not len(held):
         raise InputError(f"data {dataset.name}", "no class has two training images: none is left to validate on")
     return Setup(
-        source, network, preprocessing, variables, start, dataset, rest, held, recipe, seed,
+        source, network, preprocessing, variables, start, anew, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,
     )  # fmt: skip
 
 
-def _inherited(source: Result, dataset: Dataset, side: int | None) -> tuple[Space, Preprocessing, Variables]:
+def _other_classes(source: Result, dataset: Dataset) -> bool:
+    return dataset.classes != source.network.classes or bool(source.labels and source.labels != dataset.class_names)
+
+
+def _inherited(
+    source: Result, dataset: Dataset, side: int, anew: bool, seed: int
+) -> tuple[Space, Preprocessing, Variables]:
+    """The network at `side`, its preprocessing and its weights; the classifier's are fresh where it begins `anew`."""
     if source.weights is None:
         raise InputError(
             source.space.source, "no weights to inherit", accepted="--weights FILE.safetensors, or --init scratch"
         )
+    own = source.network
+    network = at_input(own, channels=own.channels, classes=dataset.classes if anew else own.classes, side=side)
     try:
-        preprocessing = preprocessing_of(source, dataset)
+        preprocessing = preprocessing_of(replace(source, network=network), dataset)
     except InputError as error:
         problem = f"the inherited weights do not fit: {error}; try --init scratch"
         raise InputError(str(source.weights), problem) from error
-    network = source.network
-    variables = weights.load(source.weights, network)
-    side = side or network.resolution.value
-    if side != network.resolution.value:
-        network = at_input(network, channels=network.channels, classes=network.classes, side=side)
+    variables = weights.load(source.weights, own)
+    if anew:
+        variables = _with_fresh(variables, init(network, jax.random.key(seed)), _of_classifier(own))
     return network, replace(preprocessing, side=side, grid=None), variables
 
 
-def _fresh(source: Result, dataset: Dataset, side: int | None) -> tuple[Space, Preprocessing]:
-    if side is None:
-        known = source.preprocessing is not None and (source.data or {}).get("side") == dataset.side
-        own = proxy_side(source.space, shapes(source.space)[0], dataset.side)
-        side = source.network.resolution.value if known else own
-    network = at_input(source.space, channels=dataset.channels, classes=dataset.classes, side=side)
-    return network, preprocessing_for(dataset, side=side)
+def _of_classifier(network: Space) -> set[str]:
+    """Names of the variables whose shape follows the number of classes."""
+    more = abstract_variables(at_input(network, classes=network.classes + 1))
+    own = abstract_variables(network)
+    return {name for group in own for name in own[group] if own[group][name].shape != more[group][name].shape}
+
+
+def _with_fresh(variables: Variables, fresh: Variables, names: Container[str]) -> Variables:
+    return {
+        group: {name: fresh[group][name] if name in names else value for name, value in variables[group].items()}
+        for group in variables
+    }
 
 
 def _teacher(teacher: Result, dataset: Dataset) -> Teacher:

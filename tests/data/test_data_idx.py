@@ -45,6 +45,16 @@ def test_training_files_alone_hold_out_a_test_split(tmp_path):
     assert (len(data.train_labels), len(data.test_labels)) == (24, 6) and data.notes
 
 
+def test_other_names_validation_and_what_is_left_out(tmp_path):
+    for split, count in (("Train", 30), ("test", 12), ("VALID", 6)):
+        write(tmp_path, f"{split}-images-idx3-ubyte", IMAGES[:count], False)
+        write(tmp_path, f"{split}-labels-idx1-ubyte", LABELS[:count], True)
+    (tmp_path / "README").write_text("x")
+    data = load(str(tmp_path))
+    assert (len(data.train_labels), len(data.test_labels), data.validation) == (36, 12, 6)
+    assert data.notes[0] == "left out: 1 other file: README" and data.origin.kind == "idx"
+
+
 def refused(call, *words):
     with pytest.raises(UserError) as caught:
         call()
@@ -61,7 +71,7 @@ def test_missing_partners(tmp_path):
     write(tmp_path, "train-images-idx3-ubyte", IMAGES, False)
     refused(lambda: load(str(tmp_path)), "only one of the two train files")
     write(tmp_path, "train-labels-idx1-ubyte", LABELS, False)
-    refused(lambda: load(str(tmp_path)), "only one of the two t10k files")
+    refused(lambda: load(str(tmp_path)), "only one of the two test files")
 
 
 GOOD = idx(IMAGES)

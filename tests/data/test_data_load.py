@@ -120,6 +120,42 @@ def test_validation_arrays_serve_where_test_is_missing(tmp_path):
     assert len(data.test_labels) == 8 and "validation" in data.notes[0]
 
 
+@pytest.mark.parametrize("form", ["x_{}", "{}_images", "X-{}", "Images.{}", "{}X", "data_{}"])
+@pytest.mark.parametrize(
+    "splits", [("train", "test", "val"), ("Training", "TESTING", "Valid"), ("train", "eval", "dev")]
+)
+def test_validation_arrays_are_used_and_names_are_known_in_any_case(tmp_path, form, splits):
+    x, y = arrays()
+    members = {}
+    for split, count in zip(splits, (40, 12, 8), strict=True):
+        members[form.format(split)] = x[:count]
+        labels = form.replace("x", "y").replace("X", "Y").replace("mages", "_").replace("data", "labels")
+        members[labels.format(split).replace("i_", "labels").replace("I_", "Labels")] = y[:count]
+    data = load(save(tmp_path / "d.npz", **members))
+    assert (len(data.train_labels), len(data.test_labels), data.validation) == (48, 12, 8)
+    np.testing.assert_array_equal(data.part("validation")[0][..., 0], x[:8])
+    assert "the 8 validation images choose" in data.notes[0] and len(data.notes) == 1
+    bare = {name: value for name, value in members.items() if len(value) != 8}
+    assert load(save(tmp_path / "e.npz", **bare)).fingerprint != data.fingerprint
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path):
+    x, y = arrays()
+    members = dict(
+        images=x, labels=y, class_names=np.array(list("abcd")), bounding_boxes=y, extra_images=x, x_train_2=x
+    )
+    data = load(save(tmp_path / "d.npz", **members, **{"data": x}))
+    assert "left out: 4 arrays of other names: bounding_boxes, data, extra_images, ..." in data.notes
+    assert data.origin.kind == "npz" and data.origin.path == tmp_path / "d.npz" and len(data.origin.sha256) == 64
+
+
+def test_images_of_one_colour_are_told(tmp_path):
+    x, y = arrays()
+    x[3], x[17] = 0, 200
+    data = load(save(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[:8]))
+    assert "3 of 48 images are of one colour all over, the first train image 3" in data.notes
+
+
 def test_test_split_may_lack_a_class_with_a_note(tmp_path):
     x, y = arrays()
     data = load(save(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x[:3], y_test=y[:3]))

@@ -88,7 +88,7 @@ def test_a_limit_changes_what_changes_the_search_least_first():
         try:
             found = within(problem, need - 1)
         except UserError as error:
-            assert "at least" in str(error) and "--side" in str(error)
+            assert "at least" in str(error) and "--image-size" in str(error)
             break
         assert estimate(found).total < need
         need = estimate(found).total
