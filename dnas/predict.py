@@ -93,7 +93,7 @@ def _files(paths: Iterable[str]) -> list[Path]:
     Raises:
         InputError: a folder without pictures.
     """
-    from dnas.data.folder import SUFFIXES
+    from dnas.data.layout import SUFFIXES
     from dnas.errors import InputError
 
     files: list[Path] = []

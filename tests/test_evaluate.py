@@ -139,11 +139,16 @@ def test_a_found_network_repeats_the_accuracy_of_its_search(found, capsys):
 
 
 @pytest.mark.slow
-def test_other_data_than_recorded_are_noted(found, tmp_path, capsys):
+def test_other_classes_than_recorded_need_a_word(found, tmp_path, capsys):
     write_data(tmp_path / "other.npz", classes=10, side=28)
-    assert evaluate(str(found), "--data", str(tmp_path / "other.npz"), "--json") == 0
+    argv = [str(found), "--data", str(tmp_path / "other.npz")]
+    assert "'0' for 'T-shirt/top'" in refused(capsys, *argv)
+    assert evaluate(*argv, "--new-classes", "--json") == 0
     notes = " ".join(json.loads(capsys.readouterr().out)["notes"])
-    assert "not the data" in notes and "'0' for 'T-shirt/top'" in notes
+    assert "other images" in notes and "'0' for 'T-shirt/top'" in notes
+    write_data(tmp_path / "fewer.npz", classes=3, side=28)
+    error = refused(capsys, str(found), "--data", str(tmp_path / "fewer.npz"), "--new-classes")
+    assert "3 (0, 1, 2) instead of 10" in error
 
 
 def refused(capsys, *argv: str) -> str:
@@ -194,7 +199,7 @@ def test_unreadable_images_are_named_and_counted(small, capsys, tmp_path):
     assert "--skip-bad" in error
     assert evaluate(*argv, "--skip-bad") == 0
     shown = capsys.readouterr().out
-    assert "1 images cannot be read and were left out: test/b/bad.png" in shown and "6 test images" in shown
+    assert "left out: 1 image that cannot be read: test/b/bad.png" in shown and "6 test images" in shown
 
 
 def test_a_damaged_record_is_named(small, capsys):

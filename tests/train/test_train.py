@@ -116,6 +116,44 @@ def test_leaves_a_result_that_evaluate_reads(home, capsys):
     assert read_recipe(home / "out" / "recipe.yaml").fixed().to_json() == record["recipe"]
 
 
+def write_split_data(path: Path, classes: int = 3, names: str = "") -> None:
+    """With a validation split; `names` has a letter a class."""
+    write_data(path, classes)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays |= {"val_images": arrays["test_images"][:9], "val_labels": arrays["test_labels"][:9]}
+    np.savez(path, **arrays, **({"class_names": np.array(list(names))} if names else {}))
+
+
+def test_a_result_remembers_its_data_and_takes_no_other_classes_by_itself(home, capsys):
+    """Validation images choose the epoch; new classes get a new classifier, and all else is kept."""
+    write_split_data(home / "data.npz", names="abc")
+    assert train(*arguments(home, "first", "--epochs", "1")) == 0
+    record = json.loads((home / "first" / "architecture.json").read_text())["training"]
+    assert record["images"] == {"train": 45, "validation": 9, "test": 15}
+    assert record["data"]["path"] == str(home / "data.npz") and record["data"]["images"]["validation"] == 9
+    plain = [str(home / "first"), "--recipe", str(home / "recipe.yaml"), "--epochs", "1", "--lr", "1e-9"]
+    capsys.readouterr()
+    assert train(*plain, "--out", str(home / "second")) == 0
+    assert f"the data of this run: {home / 'data.npz'}" in capsys.readouterr().out.replace("\n", "")
+    assert call(evaluate_main, parse(EvaluateArguments, [str(home / "second"), "--split", "validation", "--json"])) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 9
+    write_split_data(home / "five.npz", 5)
+    anew = [*plain, "--data", str(home / "five.npz"), "--out", str(home / "third")]
+    assert "5 (0, 1, 2, ...) instead of 3 (a, b, c)" in refused(capsys, *anew)
+    assert train(*anew, "--new-classes") == 0
+    record = json.loads((home / "third" / "architecture.json").read_text())
+    assert record["training"]["classifier"] == "begun anew" and record["labels"] == list("01234")
+    old, new = (
+        weights.load(home / name / "weights.safetensors", read_space(home / name / "architecture.json"))["params"]
+        for name in ("first", "third")
+    )
+    changed = [name for name in new if new[name].shape != old[name].shape]
+    assert len(changed) == 2 and all(np.allclose(old[n], new[n], atol=1e-5) for n in new if n not in changed)
+    (home / "data.npz").unlink()
+    assert "are gone; give --data" in refused(capsys, *plain, "--out", str(home / "fourth"))
+
+
 @pytest.mark.slow
 def test_same_seed_same_bytes_and_another_seed_others(home):
     for out, seed in (("first", "3"), ("second", "3"), ("third", "4")):
@@ -364,7 +402,7 @@ def test_errors_are_one_line_naming_file_and_cause(home, capsys):
     (home / "empty").mkdir()
     assert "empty" in refused(capsys, *changed("--data", str(home / "empty")))
     assert "--epochs" in refused(capsys, *plain, "--epochs", "-1")
-    assert "--side" in refused(capsys, *plain, "--side", "0")
+    assert "--image-size" in refused(capsys, *plain, "--side", "0")
     assert "folder of the architecture itself" in refused(capsys, *changed("--out", str(home)))
     assert "a teacher without weights" in refused(capsys, *plain, "--teacher", str(home / "small.yaml"))
     assert not (home / "out").exists()
@@ -407,7 +445,7 @@ def test_unreadable_images_stop_a_training_unless_they_are_to_be_skipped(home, c
     assert "2 of 26 images cannot be read" in error and "train/a/x.png" in error and "test/c/y.png" in error
     assert not (home / "out").exists()
     assert train(*argv, "--skip-bad") == 0
-    assert "2 images cannot be read and were left out" in capsys.readouterr().out
+    assert "left out: 2 images that cannot be read" in capsys.readouterr().out
 
 
 def test_a_training_that_diverges_says_so_and_exports_nothing(home, capsys):
