@@ -39,7 +39,9 @@ def files_of(folder: Path, native: int) -> FolderSource:
 def result_of(file: Path, spec: str | None, **changes):
     """A result whose record is what a search writes of these data."""
     data = load(spec, side=6, seed=3)
-    document = NETWORK | {"labels": list(data.class_names), "search": {"data": data_record(data, 3) | changes}}
+    size = NETWORK["input"] | {"classes": data.classes}
+    record = {"data": data_record(data, 3) | changes}
+    document = NETWORK | {"input": size, "labels": list(data.class_names), "search": record}
     file.write_text(json.dumps(document))
     return read_result(file)
 
