@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -46,23 +47,29 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     write_together({path: data})
 
 
-def write_together(files: Mapping[Path, bytes | str]) -> None:
+def write_together(files: Mapping[Path, bytes | str], *, overwrite: bool = True) -> None:
     """Writes files that belong together: each whole or not at all, and none takes its place before all are written.
 
-    Raises `UserError` with what to try where one cannot be written; then all former files stand.
+    Raises `UserError` with what to try where one cannot be written or, without `overwrite`, where other contents stand
+    in its place; then all former files stand.
     """
     staged: dict[Path, str] = {}
     path = Path()
+    if not overwrite:
+        _refuse_others(files)
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Without the whole name, which may be as long as names can be.
             handle, staged[path] = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
             with os.fdopen(handle, "wb") as file:
-                file.write(_SURROGATES.sub(_escape, data).encode() if isinstance(data, str) else data)
+                file.write(_encoded(data))
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(staged[path], 0o644)
+        for path in staged:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         for path, name in staged.items():
             os.replace(name, path)
     except OSError as error:
@@ -73,6 +80,23 @@ def write_together(files: Mapping[Path, bytes | str]) -> None:
         for name in staged.values():
             if os.path.exists(name):
                 os.unlink(name)
+
+
+def _encoded(data: bytes | str) -> bytes:
+    return _SURROGATES.sub(_escape, data).encode() if isinstance(data, str) else data
+
+
+def _refuse_others(files: Mapping[Path, bytes | str]) -> None:
+    for path, data in files.items():
+        content = _encoded(data)
+        try:
+            same = not os.path.lexists(path) or path.stat().st_size == len(content) and path.read_bytes() == content
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        if not same:
+            raise InputError(
+                str(path), "is there already, and is another one", accepted="--overwrite, or another --out"
+            )
 
 
 def to_json(value: Any) -> str:

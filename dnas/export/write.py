@@ -18,7 +18,7 @@ from dnas import weights as weight_files
 from dnas.catalogue import ARCHITECTURE
 from dnas.count import count
 from dnas.data.hugging_face import FILE as PROCESSOR
-from dnas.errors import InputError, UserError
+from dnas.errors import UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
@@ -68,8 +68,7 @@ def export(
         files[processor] = to_json(config).encode()
     else:
         notes.append("note: it is not recorded how pictures reach this network: train it, or say so beside the file")
-    _check_former(files, overwrite)
-    write_together(files)
+    write_together(dict(reversed(files.items())), overwrite=overwrite)  # the main file takes its place last
     wrote = [f"wrote {path} ({len(data):,} bytes)" for path, data in files.items()]
     follow = [] if config is None else _next(arch, to, main, result.weights is not None)
     return [*made.lines, *delivery.costs(), *notes, *wrote, *follow]
@@ -87,15 +86,6 @@ def _places(out: Path | None, name: str, to: str) -> tuple[Path, Path]:
         return out / f"{name}{SUFFIXES[to]}", out / PROCESSOR
     main = Path(f"{name}{SUFFIXES[to]}") if out is None else out
     return main, main.with_suffix(f".{PROCESSOR}")
-
-
-def _check_former(files: Mapping[Path, bytes], overwrite: bool) -> None:
-    """Refuses to replace files of other contents."""
-    for path, data in files.items():
-        if not overwrite and path.is_file() and (path.stat().st_size != len(data) or path.read_bytes() != data):
-            raise InputError(
-                str(path), "is there already, and is another one", accepted="--overwrite, or another --out"
-            )
 
 
 def _next(arch: str, to: str, main: Path, trained: bool) -> list[str]:
