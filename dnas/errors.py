@@ -66,6 +66,11 @@ _LIMITS = {
     errno.EPERM: "not permitted; check whose file or folder it is, or write to another one with --out",
 }
 _MEMORY = "out of memory; try a smaller --batch-size or --image-size, --max-memory in a search, or close other programs"
+_NO_MEMORY = re.compile(
+    r"RESOURCE_EXHAUSTED|out of memory|bad_alloc|(failed|unable|cannot|can't|could not) (to )?(re)?allocate", re.I
+)
+_RUNTIMES = ("jax", "onnxruntime", "torch")
+"""Modules whose errors may say that there is no memory, whatever they are derived from."""
 
 
 def what_to_try(error: BaseException) -> str | None:
@@ -76,9 +81,10 @@ def what_to_try(error: BaseException) -> str | None:
         hint = _LIMITS.get(error.errno or 0)
         where = "standard output" if error.filename is None else error.filename
         return None if hint is None else f"{where}: {hint}"
-    # XLA's error class differs between versions and is not worth importing jax for: its status code is what counts.
-    if "RESOURCE_EXHAUSTED" in str(error) and type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError"):
-        return f"{_MEMORY} ({_short(str(error).splitlines()[0], 160)})"
+    # Errors of XLA, onnxruntime and PyTorch: their classes differ between versions, and are not worth an import.
+    if isinstance(error, RuntimeError) or type(error).__module__.startswith(_RUNTIMES):
+        found = _NO_MEMORY.search(str(error))
+        return found and f"{_MEMORY} ({_short(str(error)[found.start() :].partition(chr(10))[0], 160)})"
     return None
 
 

@@ -34,6 +34,13 @@ def batch_indices(index: np.ndarray, batch_size: int, seed: int, step: int) -> n
     return index[order[places]]
 
 
+def repeats(count: int, batch_size: int) -> list[str]:
+    """What is said where a batch shows images more than once."""
+    if batch_size <= count:
+        return []
+    return [f"a batch of {batch_size:,} repeats the {count:,} images there are {batch_size / count:.3g} times"]
+
+
 @dataclass(frozen=True, eq=False)
 class Batches:
     """The training stream over `index`, positions in `images` [N, S, S, C] and `labels` [N]."""

@@ -134,12 +134,13 @@ def main(args: Arguments) -> None:
     out = args.out or Path("runs") / f"{space.name}-{args.seed}"
 
     from dnas.search.console import Console
-    from dnas.search.memory import within
+    from dnas.search.memory import must_fit, within
     from dnas.search.problem import make_problem
     from dnas.search.run import Options, run_search
 
     problem = make_problem(space, budgets, dataset, settings, args.seed, family)
     problem = within(problem, limit) if limit is not None else problem
+    must_fit(problem)
     options = Options(
         args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard,
         overwrite=args.overwrite, numbered=args.out is None and not args.overwrite,

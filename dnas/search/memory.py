@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from dnas import free_memory
 from dnas.errors import UserError
 from dnas.nn.loops import usable
 from dnas.nn.memory import Mode, backward_floats, forward_floats
@@ -55,6 +56,20 @@ def estimate(problem: Problem) -> Memory:
         assess + FLOAT * (params + used + 2 * statistics),
         FLOAT * (params + (2 * params + statistics)),
     )
+
+
+def must_fit(problem: Problem, need: int | None = None) -> None:
+    """Raises `UserError`, with what to try, where the search needs more memory than is free.
+
+    `need` is what its programs need in bytes, once they are compiled; the estimate if not given.
+    """
+    s, images = problem.settings, len(problem.split.weights_index)
+    of = f" (there are {images:,} images)" if s.batch_size > images else ""
+    low = "" if s.low_memory else " --low-memory,"
+    tries = (
+        f"--batch-size below {s.batch_size:,}{of},{low} smaller images with --image-size, or a limit with --max-memory"
+    )
+    free_memory.check(estimate(problem).total if need is None else need, "the search", tries)
 
 
 def within(problem: Problem, limit: int) -> Problem:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnas.cost.expected import ExpectedCosts
+from dnas.data.batches import repeats
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.splits import Split, search_split
@@ -79,9 +80,9 @@ def make_problem(
 
 
 def proxy_notes(problem: Problem) -> list[str]:
-    """What the search does by proxy, in sentences."""
+    """What the search does otherwise than a reader may think, in sentences."""
     space, proxy, data = problem.space, problem.proxy, problem.dataset
-    notes = []
+    notes = repeats(len(problem.split.weights_index), problem.settings.batch_size)
     own = (space.resolution.max(), space.channels, space.classes)
     used = (problem.preprocessing.side, problem.preprocessing.channels, data.classes)
     if own != used:

@@ -33,7 +33,7 @@ from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import HISTORY, Journal
 from dnas.search.learn import packing_of
-from dnas.search.memory import estimate
+from dnas.search.memory import estimate, must_fit
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document
 from dnas.search.strategy import Metrics, Outcome, State, Strategy
@@ -154,6 +154,7 @@ def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], 
             if asked():
                 raise Stopped("stopped while compiling; nothing was searched since the last checkpoint", asked())
     console.compiled(compiler)
+    must_fit(problem, compiler.memory)
     return module.strategy(problem, programs)
 
 

@@ -87,6 +87,7 @@ def main(args: Arguments) -> None:
         source, args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, new_classes=args.new_classes
     )
     from dnas.runs import Terms
+    from dnas.train.memory import must_fit
     from dnas.train.run import run_training
     from dnas.train.setup import make_setup, training_side
 
@@ -97,6 +98,7 @@ def main(args: Arguments) -> None:
         source, dataset, recipe, start=args.init, side=side, seed=args.seed, teacher=teacher,
         new_classes=args.new_classes,
     )  # fmt: skip
+    must_fit(setup)
     terms = Terms(args.out is None and not args.overwrite, args.resume, args.overwrite)
     run_training(setup, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)
 

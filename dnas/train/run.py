@@ -22,7 +22,7 @@ from dnas import runs, weights
 from dnas.architecture import architecture
 from dnas.checkpoint import Checkpoints, Pace
 from dnas.count import count
-from dnas.data.batches import Batches, prefetch, steps_per_epoch
+from dnas.data.batches import Batches, prefetch, repeats, steps_per_epoch
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
@@ -262,7 +262,7 @@ def _opening(run: Run) -> None:
         f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
         f"{len(s.dataset.test_labels)} for test"
     )
-    for note in s.dataset.notes:
+    for note in (*repeats(len(s.train_index), recipe.batch_size), *s.dataset.notes):
         run.console.print(f"  {note}", markup=False)
     run.console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "

@@ -165,3 +165,28 @@ def test_a_machine_without_the_memory_says_what_to_try(tmp_path, capsys, monkeyp
     error = capsys.readouterr().err
     assert "out of memory" in error and "--batch-size" in error and "--max-memory" in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("free", [1_000, 12_000_000])
+def test_a_search_that_does_not_fit_is_refused_before_its_first_step(tmp_path, capsys, monkeypatch, free):
+    """By the estimate before anything is compiled, or by the compiler's figure, which knows better."""
+    from dnas import free_memory
+    from dnas.search import run
+
+    steps: list[int] = []
+    monkeypatch.setattr(free_memory, "of_machine", lambda: free)
+    monkeypatch.setattr(run, "advance", lambda *a: steps.append(1))
+    monkeypatch.setattr("dnas.search.compiling.Compiler.memory", 13_000_000)
+    argv = ["tiny", "--preset", "smoke", "--out", str(tmp_path / "out")]
+    assert call(main, parse(Arguments, argv)) == 2
+    error = capsys.readouterr().err
+    assert "not enough memory: the search needs about" in error and "--batch-size below 16, --low-memory" in error
+    assert len(error.strip().splitlines()) == 1 and not steps
+
+
+def test_a_batch_larger_than_the_data_is_said():
+    from dnas.search.problem import proxy_notes
+
+    problem = problem_of("tiny", batch_size=6_400)
+    assert "a batch of 6,400 repeats the 3,200 images there are 2 times" in proxy_notes(problem)
+    assert not any("repeats" in note for note in proxy_notes(problem_of("tiny")))

@@ -1,0 +1,38 @@
+"""The memory of a training, known before anything is compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from dnas import free_memory
+from dnas.nn.loops import usable
+from dnas.nn.memory import Mode, backward_floats, forward_floats
+from dnas.train.setup import Setup
+
+FLOAT = 4
+"""Bytes of a number."""
+COPIES = 6
+"""Of the weights: themselves, their gradient and the next ones, what most optimisers keep, averages, the best epoch."""
+
+
+def estimate(setup: Setup) -> int:
+    """Bytes on the device: weights, what the optimiser and the best epoch keep of them, and one step."""
+    batch, mode = setup.recipe.batch_size, Mode(kernels=usable())
+    step = FLOAT * backward_floats(setup.network, mode, batch)
+    if setup.teacher is not None:
+        step += FLOAT * forward_floats(setup.teacher.network, mode, batch) + _bytes(setup.teacher.variables)
+    return step + COPIES * _bytes(setup.variables)
+
+
+def must_fit(setup: Setup) -> None:
+    """Raises `UserError`, with what to try, where the training needs more memory than is free."""
+    batch, images = setup.recipe.batch_size, len(setup.train_index)
+    more = f" (there are {images:,} images)" if batch > images else ""
+    tries = f"--batch-size below {batch:,}{more}, or smaller images with --image-size"
+    free_memory.check(estimate(setup), "the training", tries)
+
+
+def _bytes(arrays: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
