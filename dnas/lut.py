@@ -27,6 +27,8 @@ from dnas.cost.table_fit import fitted_table
 from dnas.cost.table_import import import_table
 from dnas.cost.table_merge import merge_tables
 from dnas.errors import InputError, UserError
+from dnas.following import command, lines
+from dnas.progress import beside, progress
 
 MOST_SHOWN = 40
 
@@ -235,10 +237,11 @@ def fit(args: Fit) -> None:
     space = load_space(args.space)
     measured = read_measurements(args.measurements, space, args.column)
     name = args.name or (measured.column.removesuffix("_ms") if args.out is None else args.out.stem)
-    table = fitted_table(
-        space, measured, name=name, device=args.device or measured.column, runtime=args.runtime,
-        splits=args.splits, held_out=args.held_out, seed=args.seed,
-    )  # fmt: skip
+    with progress(beside(), args.splits + 1, "fitting", unit="fit") as show:
+        table = fitted_table(
+            space, measured, name=name, device=args.device or measured.column, runtime=args.runtime,
+            splits=args.splits, held_out=args.held_out, seed=args.seed, told=lambda done: show(done, ""),
+        )  # fmt: skip
     found = table.fit
     assert found is not None
     if args.json:
@@ -270,6 +273,7 @@ def _write(path: Path, table: LatencyTable, quiet: bool = False) -> None:
     write_table(path, table)
     if not quiet:
         print(f"wrote {path}: {len(table.entries):,} entries, base {table.base:g} ms")
+        print(*lines([(command("lut", "check", path), "what cannot be right in it")]), sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ second alone always the median, whatever the noise.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
@@ -152,9 +153,13 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def left_out(
-    counts: np.ndarray, ms: np.ndarray, held_out: int, splits: int, seed: int = 0
-) -> tuple[Scores, Scores, list[tuple[Scores, Scores]]]:
-    """Scores on networks left out: medians over seeded splits for this fit and for least squares, then each split's."""
+    counts: np.ndarray, ms: np.ndarray, held_out: int, splits: int, seed: int = 0,
+    told: Callable[[int], None] = lambda done: None,
+) -> tuple[Scores, Scores, list[tuple[Scores, Scores]]]:  # fmt: skip
+    """Scores on networks left out: medians over seeded splits for this fit and for least squares, then each split's.
+
+    `told` is called with the number of splits done.
+    """
     each = []
     for n in range(splits):
         order = np.random.default_rng(seed + n).permutation(len(ms))
@@ -165,22 +170,27 @@ def left_out(
             for method in (None, LEAST_SQUARES)
         ]
         each.append((pair[0], pair[1]))
+        told(n + 1)
     medians = np.median(np.array(each), axis=0)
     return Scores(*medians[0].tolist()), Scores(*medians[1].tolist()), each
 
 
 def fitted_table(
     space: Space, measured: Measurements, *, name: str, device: str, runtime: str = "not stated",
-    splits: int = 10, held_out: int | None = None, seed: int = 0,
+    splits: int = 10, held_out: int | None = None, seed: int = 0, told: Callable[[int], None] = lambda done: None,
 ) -> LatencyTable:  # fmt: skip
-    """A table relative to skip, fitted to all measurements; its record has the scores on networks left out."""
+    """A table relative to skip, fitted to all measurements; its record has the scores on networks left out.
+
+    `told` is called with the number of fits done, of `splits` and one.
+    """
     made = design(space, measured.options)
     held_out = len(measured.ms) // 5 if held_out is None else held_out
     if splits and not 2 <= held_out <= len(measured.ms) - made.counts.shape[1] - 1:
         most = len(measured.ms) - made.counts.shape[1] - 1
         raise InputError("--held-out", "not accepted here", found=held_out, accepted=f"2 to {most:,}, or --splits 0")
-    ours, plain, _ = left_out(made.counts, measured.ms, held_out, splits, seed) if splits else (None, None, [])
+    ours, plain, _ = left_out(made.counts, measured.ms, held_out, splits, seed, told) if splits else (None, None, [])
     model, method = fit_additive(made.counts, measured.ms)
+    told(splits + 1)
     fit = Fit(networks=len(measured.ms), column=measured.column, method=str(method))
     if ours and plain:
         fit = Fit(

@@ -18,6 +18,7 @@ import tyro
 
 from dnas.cli import run
 from dnas.errors import InputError
+from dnas.progress import beside, progress
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,16 @@ def main(args: Arguments) -> None:
 
 @contextmanager
 def progress_bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr with the time left."""
-    from rich import progress
-    from rich.console import Console
+    """Progress on stderr with the time left; gives a function that is told of blocks as they are measured."""
+    with progress(beside(), total, "measuring", done, unit="block") as show:
+        at = done
 
-    counts = (progress.MofNCompleteColumn(), progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
-    with progress.Progress("measuring", progress.BarColumn(), *counts, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total, completed=done)
-        yield lambda count: bar.advance(task, count)
+        def advance(count: int) -> None:
+            nonlocal at
+            at += count
+            show(at, "")
+
+        yield advance
 
 
 if __name__ == "__main__":

@@ -14,16 +14,20 @@ import msgspec
 import numpy as np
 
 from dnas.catalogue import load_space
+from dnas.cost import ledger
 from dnas.cost.interpolate import Interpolator
-from dnas.cost.latency import entries_by_kind
+from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import Entry, LatencyTable, Measured, write_table
-from dnas.errors import InputError, Stopped
+from dnas.errors import InputError, Stopped, UserError
+from dnas.following import Next, command, lines
 from dnas.interrupt import Asked, stopping_at_once
 from dnas.measure import record as records
 from dnas.measure.blocks import BlockSpec, distinct_blocks
 from dnas.measure.plan import Plan, duration, make_plan
 from dnas.measure.protocol import Protocol, measured
 from dnas.measure.runtimes import Runtime, device, runtime
+from dnas.progress import beside, working
+from dnas.space.space import Space
 
 CHUNK = 16
 PROBES = 5
@@ -46,12 +50,14 @@ def measure(
         "space": space.name, "space_hash": records.space_hash(space), "runtime": runtime_name,
         "device": device(runtime_name), "threads": threads, "versions": made.about,
     }  # fmt: skip
-    blocks = distinct_blocks(space)
+    with working(beside(), "listing the space's blocks"):
+        blocks = distinct_blocks(space)
     if resume:
         record = records.load(partial, conditions)
         say(f"going on with {partial}: {len(record.results):,} of {len(record.plan):,} blocks measured")
     else:
-        plan = plan_for(blocks, made, minutes, protocol)
+        with working(beside(), "timing a few blocks for the plan"):
+            plan = plan_for(blocks, made, minutes, protocol)
         say(plan.describe(space.name))
         if plan_only:
             return None
@@ -60,13 +66,31 @@ def measure(
         records.save(partial, record)
     by_key = {b.key: b for b in blocks}
     _measure(made, record, [by_key[key] for key in record.plan], partial, protocol, minutes * 60, say, progress)
-    table = table_of(record, out.stem, protocol)
+    with working(beside(), "checking how well blocks between the measured ones are estimated"):
+        table = table_of(record, out.stem, protocol)
     write_table(out, table)
     partial.unlink(missing_ok=True)
     for line in report(table, record, protocol):
         say(line)
     say(f"wrote {out}")
+    for line in lines(_following(name, space, table, out)):
+        say(line)
     return table
+
+
+def _following(name: str, space: Space, table: LatencyTable, out: Path) -> list[Next]:
+    """A search under the mean latency of the space's networks, which some keep and some do not."""
+    check = command("lut", "check", out), "what cannot be right in it"
+    if space.is_architecture:
+        return [check, (command("lut", "show", out, "--space", name), "what it covers")]
+    with working(beside(), "adding the blocks up"):
+        try:
+            cost = latency_cost(space, table).cost
+        except UserError:  # time was up before every kind of block was measured
+            return [(command("lut", "check", out, "--space", name), "what it lacks")]
+        mean = float(ledger.mean(cost, {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}))
+    budget = f"{np.format_float_positional(mean, 3, fractional=False, trim='-')}ms@{out}"
+    return [check, (command("search", name, "--budget", budget), "a network within the mean latency of the space")]
 
 
 def plan_for(blocks: list[BlockSpec], made: Runtime, minutes: float, protocol: Protocol) -> Plan:
