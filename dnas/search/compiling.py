@@ -34,6 +34,11 @@ class Program:
     def compiled(self) -> jax.stages.Compiled:
         return self._future.result()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the compiler has come to an end with it, in whatever way."""
+        return self._future.done()
+
     def ready(self, wait_s: float) -> bool:
         """Whether the compiler is done, waiting up to `wait_s` seconds; raises what it raised."""
         try:
@@ -97,6 +102,12 @@ class Compiler:
             future.set_result(lowered.compile(self._options))
         except BaseException as error:  # raised where the program is first called
             future.set_exception(error)
+
+    def standing(self) -> str:
+        """How far it is, for people: how many programs there will be is known when all are traced."""
+        ready = sum(program.ended for program in list(self._programs))
+        known = len(self.traced) + len(self.read)
+        return f"{ready} of {known} programs so far done; usually under two minutes, seconds when started again"
 
     def done(self, wait_s: float) -> bool:
         """Whether every program is ready, waiting up to `wait_s` seconds for them."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
+from dnas.as_trained import counted_at, told_apart
 from dnas.cli import console as plain_console
-from dnas.progress import Update, progress
+from dnas.following import lines
+from dnas.progress import Update, progress, working
+from dnas.search.verdict import following_commands, good, used, warnings
 
 if TYPE_CHECKING:
     from dnas.search.compiling import Compiler
@@ -70,12 +74,11 @@ class Console:
             self.out.print(f"  to keep within --max-memory: {', '.join(problem.adapted)}")
 
     @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
+    def waiting(self, what: str, standing: Callable[[], str] = lambda: "") -> Iterator[None]:
+        """`standing()` says how far it is."""
         if not self.out.is_terminal:
             self.out.print(f"{what} ...")
-            yield
-            return
-        with self.out.status(f"{what} ..."):
+        with working(self.out, what, standing):
             yield
 
     def compiled(self, compiler: Compiler) -> None:
@@ -123,14 +126,25 @@ class Console:
             if name in a:
                 accuracies.add_row(text, f"{a[name]:.1%}", f"{a[f'{name}_before']:.1%}")
         self.out.print(accuracies)
-        for note in found.outcome.warnings:
-            self.out.print(f"[yellow]warning[/]: {note}")
+        for line in told_apart(counted_at(found.architecture.network), counted_at(found.by_proxy.network)):
+            self.out.print(line)
+        for note in warnings(found.problem, found.outcome):
+            self.out.print("[yellow]warning[/]:", escape(note))
         if found.outcome.chain:
             self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
         if found.outcome.family:
             self.out.print("family: " + ", ".join(member["budget"] for member in found.outcome.family) + " in family/")
         if out is not None:
-            self.out.print(f"written to {out}: architecture.json, weights.safetensors, history.jsonl, provenance.json")
+            written = "architecture.json, weights.safetensors, history.jsonl, provenance.json"
+            self.out.print(f"written to {out}: {written}", markup=False)
+        self._last(found, out)
+
+    def _last(self, found: Found, out: Path | None) -> None:
+        """How much of the budgets is used, whether the network is any good, and what comes next."""
+        for line in filter(None, (used(found.problem, found.outcome), good(found))):
+            self.out.print(line, markup=False, soft_wrap=True)
+        for line in lines(following_commands(out)):
+            self.out.print(line, markup=False, soft_wrap=True)
 
     def _budgets(self, found: Found) -> None:
         outcome = found.outcome

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dnas.architecture import options_taken
+from dnas.as_trained import counted_at
 from dnas.cost import ledger
 from dnas.cost.conventions import CONVENTIONS
 from dnas.cost.ledger import Record
@@ -13,6 +14,7 @@ from dnas.derive import Derivation
 from dnas.network import shapes
 from dnas.recall import data_record
 from dnas.search.problem import proxy_notes
+from dnas.search.verdict import level, unused_because, warnings
 
 if TYPE_CHECKING:
     from dnas.search.run import Found
@@ -25,7 +27,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
     """
     problem, outcome = found.problem, found.outcome
     records = shapes(found.architecture.network)[0].ledger
-    counted = {name: int(ledger.at(cost(records), {})) for name, cost in ledger.COSTS.items()}
+    counted = counted_at(found.architecture.network)
     tables = {m.budget.table: m.coverage.to_data() for m in problem.measured if m.coverage is not None}
     search = {
         "space": problem.space.name,
@@ -47,16 +49,18 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "accuracy_split": f"test, {outcome.images} images",
         "by_proxy": proxy_notes(problem),
         **({"adapted_to_memory": list(problem.adapted)} if problem.adapted else {}),
-        "warnings": outcome.warnings,
+        "chance": round(level(problem, outcome), 6),
+        "warnings": warnings(problem, outcome),
         "settings": problem.settings.to_json(),
     }  # fmt: skip
     return {
         **found.architecture.data,
         "costs": {
-            "macs": counted["MACs"], "params": counted["params"],
+            "macs": counted.macs, "params": counted.params, "input": counted.to_json()["input"],
             "convention": "multiply-adds of convolutions, linear layers and attention products; all trainable numbers",
             "by_convention": by_convention(records),
         },
+        "as_trained": counted_at(found.by_proxy.network).to_json(),
         "choices_taken": options_taken(problem.space, outcome.assignment),
         "preprocessing": problem.preprocessing.taken_at(found.by_proxy.network.resolution.value).to_json(),
         "labels": list(problem.dataset.class_names),
@@ -79,6 +83,9 @@ def budgets(found: Found) -> list[dict[str, Any]]:
     for n, (measured, cost) in enumerate(zip(found.problem.measured, outcome.costs, strict=True)):
         limit = measured.budget.limit
         row = {"budget": measured.budget.text, "limit": limit, "cost": cost, "share": round(cost / limit, 6)}
+        reason = unused_because(found.problem, outcome, n)
+        if reason:
+            row["unused_because"] = reason
         if outcome.expected:
             row["expected_before"] = round(outcome.expected[n], 3)
         if outcome.derivation is not None:

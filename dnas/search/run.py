@@ -148,7 +148,7 @@ def compiler_for(problem: Problem, strategy: str) -> Compiler:
 def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], int] = lambda: 0) -> Strategy:
     """The strategy with its programs; each is traced once, and they are compiled side by side."""
     module, compiler = strategies.load(name), compiler_for(problem, name)
-    with console.waiting("compiling"):
+    with console.waiting("compiling", compiler.standing):
         programs = module.compile_programs(problem, compiler)
         while not compiler.done(0.2):
             if asked():

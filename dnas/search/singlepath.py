@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from dnas.search.descent import Learner, Weights, fresh, optimizer, planned
 from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
 from dnas.search.strategy import Metrics, Phase, State
+from dnas.search.verdict import random_networks
 
 PATHS, SAMPLES, CHILDREN = range(3)
 """What random numbers are drawn for: the second part of a key, after the seed."""
@@ -74,3 +76,10 @@ def best(scores: Sequence[Sequence[float]]) -> tuple[int, float]:
     """Position and accuracy of the best of (accuracy, loss): ties go to the smaller loss, then to the first."""
     index = min(range(len(scores)), key=lambda n: (-scores[n][0], scores[n][1], n))
     return index, scores[index][0]
+
+
+def summary(scores: Sequence[Sequence[float]], drawn: int) -> dict[str, Any]:
+    """What is recorded of the networks compared, the first `drawn` of which were drawn evenly within the budgets."""
+    accuracies = [accuracy for accuracy, _ in scores[:drawn]]
+    found = {"compared": len(scores), "share_accuracy": best(scores)[1]}
+    return found | {"random_networks": random_networks(accuracies)}

@@ -70,6 +70,8 @@ class Outcome:
     family: list[dict[str, Any]] = field(default_factory=list)
     """The network for each budget of the family: `budget`, `assignment`, `accuracy`."""
     warnings: list[str] = field(default_factory=list)
+    unused: str = ""
+    """Why no more of a budget is used, where the strategy knows."""
 
 
 @dataclass(frozen=True)

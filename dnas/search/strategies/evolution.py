@@ -65,8 +65,10 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def outcome(state: State) -> Outcome:
         scores: list[Any] = state.notes["scores"]
-        summary = {"compared": len(scores), "share_accuracy": singlepath.best(scores)[1]}
-        return ending.outcome(state, summary=summary, warnings=[sampler.note] if sampler.note else [])
+        # The first generation was drawn evenly within the budgets.
+        summary = singlepath.summary(scores, min(len(scores), s.population))
+        note = sampler.note
+        return ending.outcome(state, summary=summary, warnings=[note] if note else [], unused=note)
 
     phases = (
         singlepath.training(problem, learner),

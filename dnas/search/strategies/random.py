@@ -64,8 +64,9 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def outcome(state: State) -> Outcome:
         notes: dict[str, Any] = state.notes
-        summary = {"compared": len(notes["scores"]), "share_accuracy": singlepath.best(notes["scores"])[1]}
-        return ending.outcome(state, summary=summary, warnings=[notes["note"]] if notes["note"] else [])
+        summary = singlepath.summary(notes["scores"], len(notes["scores"]))
+        note = notes["note"]
+        return ending.outcome(state, summary=summary, warnings=[note] if note else [], unused=note)
 
     phases = (
         singlepath.training(problem, learner),
