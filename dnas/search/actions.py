@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from dnas.cost.many import Constraints, Costs, as_options
+from dnas.cost.many import Constraints, Costs, as_assignment, as_options
 from dnas.search.problem import Problem
 from dnas.solve.elimination import optimum
 from dnas.space.quantity import Choice, Quantity
@@ -33,6 +33,14 @@ class Reachable(NamedTuple):
     """An action and the architecture to which it leads."""
 
     action: Action
+    assignment: dict[str, int]
+    costs: tuple[float, ...]
+
+
+class Exchange(NamedTuple):
+    """Several actions at once and the architecture to which they lead."""
+
+    actions: tuple[Action, ...]
     assignment: dict[str, int]
     costs: tuple[float, ...]
 
@@ -88,9 +96,51 @@ class Actions:
                 found.append(Reachable(action, states[n], tuple(costs[n].tolist())))
         return found
 
+    def exchanges(self, state: dict[str, int], most: int) -> list[Exchange]:
+        """Pairs of a choice moved to a costlier option and another to a cheaper one with which all budgets are kept and
+        the fullest is fuller: the `most` that use most of it.
+
+        Of each choice the next option up and the next down, by the load of the network with that move alone.
+        """
+        here = as_options([state], self.choices)[0]
+        ups, downs = self._steps(here)
+        pairs = [(up, down) for up in ups for down in downs if up[0] != down[0]]
+        if not pairs:
+            return []
+        rows = np.repeat(here[None], len(pairs), axis=0)
+        for n, pair in enumerate(pairs):
+            for column, option in pair:
+                rows[n, column] = option
+        costs = self.costs(rows)
+        used, now = self.used(costs), self.used(self.costs(here[None]))[0]
+        kept = (used <= 1) & (used > now + 1e-12) & self.allowed(rows)
+        best = sorted(np.flatnonzero(kept).tolist(), key=lambda n: (-used[n], n))[:most]
+        return [
+            Exchange(
+                tuple(Action(self.choices[c].name, int(here[c]), option) for c, option in pairs[n]),
+                as_assignment(rows[n], self.choices), tuple(costs[n].tolist()),
+            )
+            for n in best
+        ]  # fmt: skip
+
+    def _steps(self, here: Int[np.ndarray, " choices"]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(column, option) of each choice's next costlier option, and of each one's next cheaper."""
+        load, ups, downs = self.load(self.costs(here[None])[0]), [], []
+        for column, choice in enumerate(self.choices):
+            rows = np.repeat(here[None], len(choice), axis=0)
+            rows[:, column] = np.arange(len(choice))
+            moved = [(self.load(row) - load, option) for option, row in enumerate(self.costs(rows))]
+            ups += [(column, option) for change, option in sorted(m for m in moved if m[0] > 1e-12)[:1]]
+            downs += [(column, option) for change, option in sorted(m for m in moved if m[0] < -1e-12)[-1:]]
+        return ups, downs
+
     def excess(self, costs: Sequence[float] | np.ndarray) -> float:
         """How far costs lie above their limits, in shares of the limits, summed; 0 where all budgets are kept."""
         return float(np.maximum(np.asarray(costs) / self.limits - 1, 0).sum())
+
+    def used(self, costs: Float[np.ndarray, "states budgets"]) -> Float[np.ndarray, " states"]:
+        """The share of the budget of which most is used."""
+        return np.max(costs / self.limits, axis=1)
 
     def load(self, costs: Sequence[float] | np.ndarray) -> float:
         """Logarithm of the geometric mean of the costs in units of their limits."""

@@ -15,14 +15,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from dnas.cost.many import as_options
-from dnas.derive import derive
 from dnas.errors import UserError
 from dnas.search.actions import Actions, Reachable, described
 from dnas.search.candidates import Scores, compare
 from dnas.search.compiling import Program
+from dnas.search.filling import candidates, near, worse_than
 from dnas.search.learn import PackedVariables
 from dnas.search.mes import mobile_efficiency_score
 from dnas.search.problem import Problem
@@ -33,8 +31,6 @@ Gain = Callable[[Sequence[float], Sequence[float]], float]
 """`(costs before, costs after) -> cost saved`: the denominator of the rule."""
 Shortlist = Callable[[State, list[Reachable], Callable[[Reachable], float], float], list[Reachable]]
 """`(state, frontier, way saved, way wanted) -> those worth comparing`, in the order of the frontier."""
-PREFERENCE = 4.0
-"""Nats by which the solver prefers an option already taken, where single actions lead no further."""
 
 
 def check(problem: Problem, name: str) -> None:
@@ -62,13 +58,18 @@ class Slimming:
         return Phase("slim", max(1, self.rankings), self._step, self._begin, every_row=True, done=self._done)
 
     def filling(self) -> Phase:
-        """The phase after it: where the last action saved more than needed, others are taken back while they fit."""
+        """The phase after it (`dnas.search.filling`)."""
         most = len(self.problem.space.choices) if self.problem.settings.fill > 0 else 0
         return Phase("fill", most, self._fill, every_row=True, done=self._filled)
 
     def found(self, state: State) -> dict[str, int]:
         """The last network of the chain, which keeps all budgets."""
         return state.notes["chain"][-1]["assignment"]
+
+    def told(self, state: State) -> dict[str, Any]:
+        """Fields of the outcome: the chain, the family, why no more of the budgets is used."""
+        chain, unused = state.notes["chain"], state.notes.get("unused", "")
+        return {"chain": chain, "family": self.family(state), "unused": unused}
 
     # The phase ------------------------------------------------------------------------------------------------------
 
@@ -96,35 +97,43 @@ class Slimming:
         return self._grown(state, passed, taken, last)
 
     def _filled(self, state: State) -> bool:
-        """Whether a budget is used, or no single action back fits."""
-        last = state.notes["chain"][-1]
-        return max(last["shares"]) >= self.problem.settings.fill or not self.actions.back(last["assignment"])
+        """Whether a budget is used, or it is known why none is."""
+        used = max(state.notes["chain"][-1]["shares"])
+        return used >= self.problem.settings.fill or "unused" in state.notes
 
     def _fill(self, state: State, n: int) -> tuple[State, Metrics]:
-        """One ranking of actions back: the most accurate network is taken."""
+        """One ranking of networks that use more, of which the most accurate is taken, if it is not worse."""
         last = state.notes["chain"][-1]
-        offered = self.actions.back(last["assignment"])
-        scores = self._compare(state, [r.assignment for r in offered])
+        offered = candidates(self.problem, self.actions, last["assignment"])
+        if not offered.networks:
+            return state._replace(notes={**state.notes, "unused": offered.note}), {"chain": {}}
+        scores = self._compare(state, [network.assignment for network in offered.networks])
         effects = [
             Effect(last["accuracy"] - float(accuracy), float(loss) - last["loss"], 1.0)
             for accuracy, loss in zip(scores.accuracy, scores.loss, strict=True)
         ]
         best = ranked(effects, self.problem.settings.rank_by)[0]
-        measured = effects[best]._asdict() | {
-            "accuracy": float(scores.accuracy[best]), "loss": float(scores.loss[best]),
-            "gain": self.gain(last["costs"], offered[best].costs),
-        }  # fmt: skip
-        taken = [described(self.problem.space, offered[best].action) | measured]
-        return self._grown(state, [offered[best].assignment], taken, last)
+        accuracy, loss = float(scores.accuracy[best]), float(scores.loss[best])
+        worse = offered.exchanged and worse_than(self.problem, state.notes["chain"], accuracy)
+        if worse:
+            return state._replace(notes={**state.notes, "unused": worse}), {"chain": {}}
+        found = offered.networks[best]
+        measured = effects[best]._asdict() | {"accuracy": accuracy, "loss": loss}
+        measured["gain"] = self.gain(last["costs"], found.costs)
+        taken = [described(self.problem.space, action) | measured for action in found.actions]
+        return self._grown(state, [found.assignment], taken, last, (accuracy, loss))
 
     def _grown(
-        self, state: State, passed: list[dict[str, int]], taken: list[dict[str, Any]], last: dict[str, Any]
-    ) -> tuple[State, Metrics]:
-        """The chain with one more network, the last of those passed on the way."""
+        self, state: State, passed: list[dict[str, int]], taken: list[dict[str, Any]], last: dict[str, Any],
+        known: tuple[float, float] | None = None,
+    ) -> tuple[State, Metrics]:  # fmt: skip
+        """The chain with one more network, the last of those passed on the way; `known` are its accuracy and loss."""
         family = dict(state.notes["family"])
         for assignment in passed:
             family = self._family(family, assignment)
-        entry = self._measured(state, len(state.notes["chain"]), passed[-1], taken, last)
+        if known is None and len(taken) == 1 and "accuracy" in taken[0]:
+            known = taken[0]["accuracy"], taken[0]["loss"]
+        entry = self._measured(state, passed[-1], taken, last, known)
         notes = {**state.notes, "chain": [*state.notes["chain"], entry], "family": family}
         row = {name: value for name, value in entry.items() if name != "assignment"}
         return state._replace(notes=notes), {"chain": row}
@@ -163,23 +172,19 @@ class Slimming:
 
     def _solved(self, current: dict[str, int]) -> dict[str, int]:
         """A network within the budgets that differs from the current one in few choices."""
-        problem = self.problem
-        wish = {c.name: np.where(np.arange(len(c)) == current[c.name], 0.0, -PREFERENCE) for c in problem.space.choices}
-        costs, limits = [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
-        return current | derive(problem.space, problem.walked, wish, costs, limits, fill=0).assignment
+        return near(self.problem, current, fill=0)[0]
 
     # Entries --------------------------------------------------------------------------------------------------------
 
     def _measured(
-        self, state: State, number: int, assignment: dict[str, int], taken: list[dict[str, Any]], last: dict[str, Any]
-    ) -> dict[str, Any]:
-        if len(taken) == 1 and "accuracy" in taken[0]:
-            accuracy, loss = taken[0]["accuracy"], taken[0]["loss"]
-        else:
+        self, state: State, assignment: dict[str, int], taken: list[dict[str, Any]], last: dict[str, Any],
+        known: tuple[float, float] | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        if known is None:
             scores = self._compare(state, [assignment])
-            accuracy, loss = float(scores.accuracy[0]), float(scores.loss[0])
-        entry = self._entry(number, assignment, taken, accuracy, loss)
-        return entry | {"drop": last["accuracy"] - accuracy}
+            known = float(scores.accuracy[0]), float(scores.loss[0])
+        entry = self._entry(len(state.notes["chain"]), assignment, taken, *known)
+        return entry | {"drop": last["accuracy"] - known[0]}
 
     def _entry(
         self, number: int, assignment: dict[str, int], taken: list[dict[str, Any]], accuracy: float, loss: float

@@ -127,9 +127,9 @@ class Console:
                 accuracies.add_row(text, f"{a[name]:.1%}", f"{a[f'{name}_before']:.1%}")
         self.out.print(accuracies)
         for line in told_apart(counted_at(found.architecture.network), counted_at(found.by_proxy.network)):
-            self.out.print(line)
+            self.out.print(line, soft_wrap=True)
         for note in warnings(found.problem, found.outcome):
-            self.out.print("[yellow]warning[/]:", escape(note))
+            self.out.print("[yellow]warning[/]:", escape(note), soft_wrap=True)
         if found.outcome.chain:
             self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
         if found.outcome.family:

@@ -74,7 +74,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     ending = Ending(problem, plan, learner, programs.compare, slimming.found)
 
     def outcome(state: State) -> Outcome:
-        return ending.outcome(state, chain=state.notes["chain"], family=slimming.family(state))
+        return ending.outcome(state, **slimming.told(state))
 
     phases = (Phase("sandwich", plan.supernet, train), slimming.phase(), slimming.filling(), ending.phase())
     return Strategy(NAME, lambda: State(singlepath.start(problem), {}), phases, outcome)

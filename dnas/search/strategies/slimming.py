@@ -122,7 +122,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     )  # fmt: skip
 
     def outcome(state: State) -> Outcome:
-        return ending.outcome(state, chain=state.notes["chain"], family=slimming.family(state))
+        return ending.outcome(state, **slimming.told(state))
 
     def observe(state: State) -> dict[str, dict[str, list[float]]]:
         named = _probabilities(problem, state.arrays.theta)
