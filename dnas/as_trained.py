@@ -27,7 +27,8 @@ class Counted(NamedTuple):
 
     @property
     def input(self) -> str:
-        return f"{self.side}x{self.side}x{self.channels}, {self.classes} classes"
+        channels = f"{self.channels} channel{'' if self.channels == 1 else 's'}"
+        return f"{self.side} px x {channels}, {self.classes} classes"
 
     @property
     def costs(self) -> str:
@@ -68,6 +69,6 @@ def told_apart(counted: Counted, delivered: Counted | None) -> list[str]:
     if delivered is None or delivered[:3] == counted[:3]:
         return []
     return [
-        f"costs are counted at {counted.input}, the input that budgets speak of: {counted.costs}",
-        f"weights and accuracy are of {delivered.input}, the images of the data: {delivered.costs}",
+        f"delivered (weights and accuracy): {delivered.costs} at {delivered.input}",
+        f"counted for budgets: {counted.costs} at the space's own {counted.input}",
     ]
