@@ -19,7 +19,7 @@ import numpy as np
 from dnas.blocks import KINDS
 from dnas.network import Network, shapes
 from dnas.solve.elimination import log_sum_exp
-from dnas.space.quantity import Choice, Product, Quantity, indicator, union
+from dnas.space.quantity import Assignment, Choice, Product, Quantity, indicator, union
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
 MAX_ENTRIES = 100_000
@@ -134,6 +134,11 @@ def relevance(space: Space, network: Network | None = None) -> dict[str, Quantit
     for name, first in first_of_same(space, network).items():
         result[name] = Quantity(first.over[1:], (first.table.max(axis=0) > 0).astype(np.int64)).simplify()
     return result
+
+
+def unused(space: Space, assignment: Assignment, network: Network | None = None) -> frozenset[str]:
+    """The choices that make no difference to this architecture: those inside a block that is skipped, above all."""
+    return frozenset(name for name, used in relevance(space, network).items() if not used.at(assignment))
 
 
 def size_factors(space: Space, network: Network | None = None) -> list[Quantity]:

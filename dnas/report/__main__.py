@@ -1,4 +1,4 @@
-"""One self-contained page about one search, or several side by side.
+"""One self-contained page about a search or a training, or several runs side by side.
 
 python -m dnas.report runs/fbnetv2-0
 python -m dnas.report runs/* --out compare.html --png pictures
@@ -17,10 +17,10 @@ from dnas.cli import run
 
 @dataclass(frozen=True)
 class Arguments:
-    """Writes one HTML page, without any request to a network, about the searches of one or several result folders."""
+    """Writes one HTML page, without any request to a network, about the runs of one or several result folders."""
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Result folders of dnas.search."""
+    """Result folders of dnas.search and dnas.train, also of runs that have not ended."""
     out: Path | None = None
     """Page to write; report.html in the run's folder if not given (of several runs, in this folder)."""
     png: Path | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dnas.report.labels import Box, Labels, beside, dot_box, text_box
 from dnas.report.scene import (
     SMALL,
     Dot,
@@ -56,6 +57,8 @@ class Chart:
     series: tuple[Series, ...]
     references: tuple[tuple[float, str], ...] = ()
     """Horizontal lines: value and name."""
+    marks: tuple[tuple[float, str], ...] = ()
+    """Vertical lines: value and name."""
     spans: tuple[tuple[float, float, str], ...] = ()
     """Shaded parts of the x axis: from, to, name."""
     from_zero: bool = False
@@ -88,25 +91,22 @@ def draw(chart: Chart) -> Scene:
     named = [s for s in chart.series if s.points and not s.faint and s.label]
     keys, tall = legend([_key(s) for s in named] if len(named) > 1 else [], 2, HEIGHT + 12, WIDTH - 4)
     y_ticks, frame = _frame(chart)
-    items: list[Item] = [*_spans(chart, frame), *_axes(chart, frame, y_ticks)]
-    for value, name in chart.references:
-        y = frame.at((0, value))[1]
-        items.append(line(frame.left, y, frame.right, y, stroke="ink", width=1.2, dash=(1, 3)))
-        items.append(Text(frame.left + 3, y - 5, name, SMALL, colour="ink"))
+    items: list[Item] = [*_spans(chart, frame), *_axes(chart, frame, y_ticks), *_lines(chart, frame)]
     for series in sorted(chart.series, key=lambda s: not s.faint):
         items += _drawn(series, frame)
-    items += [*_tags(chart, frame), *keys]
+    items += [*_labels(chart, frame, [item for item in items if isinstance(item, Dot)]), *keys]
     height = HEIGHT + (tall + 4 if keys else 0)
     return Scene(chart.key, chart.title, chart.about, WIDTH, height, tuple(items))
 
 
 def _frame(chart: Chart) -> tuple[list[float], _Frame]:
     points = [p for s in chart.series for p in s.points]
-    xs = [p[0] for p in points] or [0.0]
+    xs = [p[0] for p in points]
+    xs += [value for value, _ in chart.marks]
     ys = [p[1] for p in points] + [value for value, _ in chart.references] + ([0.0] if chart.from_zero else [])
     y_ticks = ticks(min(ys or [0.0]), max(ys or [1.0]), 4)
     left = 12 + max(text_width(chart.y_show(t), SMALL) for t in y_ticks)
-    x0, x1 = min(xs), max(xs)
+    x0, x1 = min(xs, default=0.0), max(xs, default=0.0)
     if chart.x_from_zero:
         x0 = 0.0
     if not chart.x_from_zero and any(s.dots for s in chart.series) or x1 <= x0:
@@ -121,11 +121,15 @@ def _axes(chart: Chart, frame: _Frame, y_ticks: Sequence[float]) -> list[Item]:
         y = frame.at((0, value))[1]
         items.append(line(frame.left, y, frame.right, y, stroke="grid"))
         items.append(Text(frame.left - 6, y + 3.5, chart.y_show(value), SMALL, "end"))
-    shown = [t for t in ticks(frame.x0, frame.x1, 4) if frame.x0 - 1e-9 <= t <= frame.x1 * (1 + 1e-9)]
-    for value in shown:
+    ends = 0.0
+    for value in ticks(frame.x0, frame.x1, 4):
         x = frame.at((value, 0))[0]
-        items.append(line(x, frame.bottom, x, frame.bottom + 4, stroke="line"))
-        items.append(Text(min(x, frame.right - 6), frame.bottom + 16, chart.x_show(value), SMALL, "middle"))
+        text = Text(min(x, frame.right - 6), frame.bottom + 16, chart.x_show(value), SMALL, "middle")
+        room = text_box(text)
+        if not frame.left - 1e-6 <= x <= frame.right + 1e-6 or room.x0 < ends or not text.text:
+            continue
+        ends = room.x1 + 4
+        items += [line(x, frame.bottom, x, frame.bottom + 4, stroke="line"), text]
     items.append(line(frame.left, frame.bottom, frame.right, frame.bottom, stroke="line"))
     items.append(Text(frame.right, HEIGHT - 3, chart.x_label, SMALL, "end"))
     return items
@@ -161,19 +165,32 @@ def _drawn(series: Series, frame: _Frame) -> list[Item]:
     return items
 
 
-def _tags(chart: Chart, frame: _Frame) -> list[Text]:
-    """Texts beside dots, on the side with more room, moved apart where they would overlap."""
-    wanted = [(*frame.at(p), tag) for s in chart.series for p, tag in zip(s.points, s.tags, strict=False)]
-    middle = (frame.left + frame.right) / 2
-    placed: list[Text] = []
-    for x, y, tag in sorted(wanted, key=lambda t: t[1]):
-        left = x > middle
-        room = (x - frame.left if left else frame.right - x) - 10
-        text = shortened(tag, room, SMALL)
-        near = [t.y for t in placed if abs(t.x - x) < 60 and t.y > y - 8]
-        down = max([y + 4, *(at + 12 for at in near)])
-        placed.append(Text(x - 9 if left else x + 9, down, text, SMALL, "end" if left else "start", "ink"))
-    return placed
+def _lines(chart: Chart, frame: _Frame) -> list[Item]:
+    """The reference lines."""
+    ys = [frame.at((0, value))[1] for value, _ in chart.references]
+    xs = [frame.at((value, 0))[0] for value, _ in chart.marks]
+    style = {"stroke": "ink", "width": 1.2, "dash": (1, 3)}
+    across: list[Item] = [line(frame.left, y, frame.right, y, **style) for y in ys]
+    return across + [line(x, frame.top, x, frame.bottom, **style) for x in xs]
+
+
+def _labels(chart: Chart, frame: _Frame, dots: Sequence[Dot]) -> list[Text]:
+    """The names of lines, then the texts beside dots; one that finds no free place is left to the dot's note."""
+    labels = Labels(Box(frame.left, frame.top - 8, frame.right, frame.bottom), map(dot_box, dots))
+    left, middle, right = frame.left + 3, (frame.left + frame.right) / 2, frame.right - 3
+    for value, name in chart.references:
+        y = frame.at((0, value))[1]
+        places = [(x, anchor) for x, anchor in ((left, "start"), (right, "end"), (middle, "middle"))]
+        labels.place([Text(x, y + d, name, SMALL, a, "ink") for d in (-4, 12, -17, 25) for x, a in places])
+    for value, name in chart.marks:
+        x = frame.at((value, 0))[0]
+        heights = [frame.top + 4 + 13 * n for n in range(int((frame.bottom - frame.top) / 13))]
+        labels.place([Text(x + d, y, name, SMALL, a, "ink") for y in heights for d, a in ((-4, "end"), (4, "start"))])
+    for series in chart.series:
+        for point, tag in zip(series.points, series.tags, strict=False):
+            x, y = frame.at(point)
+            labels.place(beside(shortened(tag, 150, SMALL), x, y, SMALL, 9))
+    return labels.texts
 
 
 def _key(series: Series) -> Key:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dnas.report.runs import Run
+from dnas.report.runs import Search, option_text, tag, taken_text
 from dnas.report.scene import SERIES, SMALL, Item, Scene, Shape, Text, box, ramp, shortened, text_width, thinned
+from dnas.report.table import Table
 
 WIDTH = 350.0
 
 
-def choice_scenes(runs: Sequence[Run]) -> list[Scene]:
+def choice_scenes(runs: Sequence[Search]) -> list[Scene]:
     """A picture for every choice that some run recorded, in the order of the space."""
     names = dict.fromkeys(name for run in runs for row in run.rows[-1:] for name in row.probabilities or ())
     names |= dict.fromkeys(name for run in runs for row in run.rows if row.probabilities for name in row.probabilities)
-    scenes = [_scene(name, runs, n) for n, name in enumerate(names)]
+    scenes = [_scene(name, [r for r in runs if _track(r, name)], n) for n, name in enumerate(names)]
     return [scene for scene in scenes if scene.has_data]
 
 
-def _scene(name: str, runs: Sequence[Run], position: int) -> Scene:
+def _scene(name: str, runs: Sequence[Search], position: int) -> Scene:
     band = 66.0 if len(runs) == 1 else max(20.0, min(30.0, 160.0 / len(runs)))
-    label = 0.0 if len(runs) == 1 else min(86.0, 8 + max(text_width(run.name, SMALL) for run in runs))
+    label = 0.0 if len(runs) == 1 else min(86.0, 8 + max(text_width(tag(run, len(runs)), SMALL) for run in runs))
     taken = 62.0
     items: list[Item] = [Text(0, 13, shortened(name, WIDTH, 11.5), 11.5, "start", "ink", True)]
     tracks = [_track(run, name) for run in runs]
@@ -29,22 +30,25 @@ def _scene(name: str, runs: Sequence[Run], position: int) -> Scene:
     for n, (run, track) in enumerate(zip(runs, tracks, strict=True)):
         y = 24 + n * (band + 4)
         if label:
-            items.append(Text(label - 6, y + band / 2 + 4, shortened(run.name, label - 6, SMALL), SMALL, "end"))
+            items.append(
+                Text(label - 6, y + band / 2 + 4, shortened(tag(run, len(runs)), label - 6, SMALL), SMALL, "end")
+            )
         items += _areas(track, label, y, WIDTH - label - taken, band, run, name)
-        option = _told(run, name)
+        option = taken_text(run, name)
         items.append(
             Text(WIDTH - taken + 6, y + band / 2 + 4, shortened(option, taken - 6, SMALL), SMALL, colour="ink")
         )
         if track:
-            words.append(f"{run.name}: {option} taken, probabilities at the end {_list(track[-1][1])}")
+            told = option if name in run.unused else f"{option} taken"
+            words.append(f"{run.name}: {told}, probabilities at the end {_list(track[-1][1])}")
     height = 24 + len(runs) * (band + 4) + 18
-    names = [_text(o) for o in next((run.options[name] for run in runs if name in run.options), ())]
+    names = [option_text(o) for o in next((run.options[name] for run in runs if name in run.options), ())]
     items += _key(names, options, height - 5, label)
     about = f"Probability of each of {options} options of {name} over the steps. " + "; ".join(words)
     return Scene(f"choice-{position}", f"Choice {name}", about, WIDTH, height, tuple(items))
 
 
-def _track(run: Run, name: str) -> list[tuple[float, tuple[float, ...]]]:
+def _track(run: Search, name: str) -> list[tuple[float, tuple[float, ...]]]:
     """(step, probabilities) of a choice, of one length, at most 120 of them."""
     found = [(float(r.step), r.probabilities[name]) for r in run.rows if r.probabilities and name in r.probabilities]
     found = [(step, p) for step, p in found if p and len(p) == len(found[-1][1])]
@@ -53,7 +57,13 @@ def _track(run: Run, name: str) -> list[tuple[float, tuple[float, ...]]]:
 
 
 def _areas(
-    track: list[tuple[float, tuple[float, ...]]], x: float, y: float, width: float, height: float, run: Run, name: str
+    track: list[tuple[float, tuple[float, ...]]],
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    run: Search,
+    name: str,
 ) -> list[Item]:
     """Stacked areas, the first option at the bottom."""
     if not track:
@@ -72,8 +82,8 @@ def _areas(
         upper = [(px, y + height * (1 - min(v, 1.0))) for px, v in zip(xs, above, strict=True)]
         lower = [(px, y + height * (1 - min(v, 1.0))) for px, v in zip(xs, below, strict=True)]
         options = run.options.get(name, ())
-        called = _text(options[option]) if len(options) == len(track[0][1]) else f"option {option + 1}"
-        note = f"{called}: {track[-1][1][option]:.1%} at the end; taken: {_told(run, name)}"
+        called = option_text(options[option]) if len(options) == len(track[0][1]) else f"option {option + 1}"
+        note = f"{called}: {track[-1][1][option]:.1%} at the end; taken: {taken_text(run, name)}"
         outline = tuple(upper + lower[::-1])
         items.append(
             Shape(outline, "paper", option_colour(option, len(track[0][1])), 0.6, note=note, data=True)
@@ -85,15 +95,6 @@ def _areas(
 def option_colour(option: int, options: int) -> str:
     """From the ramp, first option palest."""
     return ramp(0.08 + 0.92 * option / max(1, options - 1))
-
-
-def _told(run: Run, name: str) -> str:
-    """The option taken; empty where the run does not say."""
-    return _text(run.taken[name]) if name in run.taken else ""
-
-
-def _text(option: object) -> str:
-    return str(option).lower() if isinstance(option, bool) else str(option)
 
 
 def _list(values: Sequence[float]) -> str:
@@ -121,3 +122,19 @@ def _key(names: Sequence[str], options: int, y: float, x: float) -> list[Item]:
         items += [box(x, y - 8, 10, 10, fill=colour), Text(x + 14, y, name, SMALL)]
         x += 14 + text_width(name, SMALL) + 10
     return items
+
+
+def choices_table(run: Search, several: bool) -> Table:
+    """Every choice: its options, the one taken, and the block of the network that it shaped."""
+    blocks = {} if run.network is None else {y.source: f"{y.path} {y.kind}" for y in run.network.layers if y.source}
+    rows = []
+    for name in run.taken:
+        options = ", ".join(map(option_text, run.options.get(name, ()))) or "not stated"
+        source = max((s for s in blocks if name.startswith(f"{s}.")), key=len, default="")
+        rows.append((name, taken_text(run, name), blocks.get(source, "–"), options))
+    caption = (
+        "A choice that is not used belongs to a block that is skipped, or to a branch that was not taken: the network "
+        "does not depend on it."
+    )
+    title = f"The choices of {run.name}" if several else "Every choice"
+    return Table(title, ("choice in the space", "taken", "block of the network", "options"), tuple(rows), caption, 0)

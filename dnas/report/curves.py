@@ -1,4 +1,4 @@
-"""The course of a search: loss, accuracy, costs and multipliers, temperature, entropy, skips; one or several runs.
+"""The course of searches: loss, accuracy, costs and multipliers, temperature, entropy, skips, networks compared.
 
 With one run a colour is a quantity; with several a colour is a run and a dash tells quantities apart.
 """
@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from dnas.report.chart import Chart, Series
-from dnas.report.runs import Row, Run
-from dnas.report.scene import Point, number, series
+from dnas.report.records import Row
+from dnas.report.runs import Search, chance_lines, tag
+from dnas.report.scene import SERIES, Point, number, series
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2.5), (8, 3, 2, 3))
 Value = Callable[[Row], float | None]
+References = tuple[tuple[float, str], ...]
 
 
-def curves(runs: Sequence[Run]) -> list[Chart]:
+def curves(runs: Sequence[Search]) -> list[Chart]:
     """Every chart of the course that the runs recorded something for."""
     made = [
         *_parted(
@@ -27,8 +29,9 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
             runs, "accuracy", "Accuracy while learning", "accuracy of the supernet",
             {"weights": lambda r: r.accuracy, "choices": lambda r: r.theta_accuracy},
             "Share of a training batch that the supernet classifies rightly, under the gates drawn at that step; "
-            "running mean.", show=percent,
+            "running mean.", show=percent, references=chance_lines(runs),
         ),
+        _compared(runs),
         _expected(runs),
         _multipliers(runs),
         _chart(
@@ -53,8 +56,8 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
     return [chart for chart in made if any(s.points for s in chart.series)]
 
 
-def missing(runs: Sequence[Run]) -> list[str]:
-    """What none of the rows of some run recorded, in words."""
+def missing(runs: Sequence[Search]) -> list[str]:
+    """What none of the rows of some run recorded, in words, of the searches that learn what to choose."""
     wanted: dict[str, Callable[[Row], object]] = {
         "probabilities of the choices": lambda r: r.probabilities,
         "skip share": lambda r: r.skip_share,
@@ -65,8 +68,9 @@ def missing(runs: Sequence[Run]) -> list[str]:
     if any(run.facts.budgets for run in runs):
         wanted["expected cost"] = lambda r: r.expected
         wanted["multipliers"] = lambda r: r.multipliers
+    learnt = [run for run in runs if any(r.entropy is not None or r.multipliers is not None for r in run.rows)]
     return [
-        name for name, value in wanted.items() if not all(any(value(r) is not None for r in run.rows) for run in runs)
+        name for name, value in wanted.items() if not all(any(value(r) is not None for r in run.rows) for run in learnt)
     ]
 
 
@@ -74,7 +78,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.4g}%"
 
 
-def spans(run: Run) -> tuple[tuple[float, float, str], ...]:
+def spans(run: Search) -> tuple[tuple[float, float, str], ...]:
     """The phases of a run along its steps."""
     found: list[tuple[float, float, str]] = []
     before = 0.0
@@ -89,14 +93,14 @@ def spans(run: Run) -> tuple[tuple[float, float, str], ...]:
 
 
 def _chart(
-    runs: Sequence[Run], key: str, title: str, y_label: str, values: dict[str, Value], about: str, *,
-    smooth: bool = False, zero: bool = False, show: Callable[[float], str] = number,
+    runs: Sequence[Search], key: str, title: str, y_label: str, values: dict[str, Value], about: str, *,
+    smooth: bool = False, zero: bool = False, show: Callable[[float], str] = number, references: References = (),
 ) -> Chart:  # fmt: skip
     lines = []
-    for n, run in enumerate(runs):
+    for run in runs:
         for m, (name, value) in enumerate(values.items()):
             points = tuple(_points(run, value))
-            colour, dash = _style(n, m, len(runs))
+            colour, dash = _style(run, m, len(runs))
             label = _label(run, name, len(runs), len(values))
             if smooth and len(points) > 12:
                 if len(runs) == 1:
@@ -105,24 +109,35 @@ def _chart(
             lines.append(Series(label, points, colour, dash))
     return Chart(
         key, title, about, "step", y_label, tuple(lines), spans=spans(runs[0]) if len(runs) == 1 else (),
-        from_zero=zero, x_from_zero=True, y_show=show,
+        references=references if any(line.points for line in lines) else (), from_zero=zero, x_from_zero=True,
+        y_show=show,
     )  # fmt: skip
 
 
 def _parted(
-    runs: Sequence[Run], key: str, title: str, y_label: str, values: dict[str, Value], about: str, *,
-    show: Callable[[float], str] = number,
+    runs: Sequence[Search], key: str, title: str, y_label: str, values: dict[str, Value], about: str, *,
+    show: Callable[[float], str] = number, references: References = (),
 ) -> list[Chart]:  # fmt: skip
     """Both quantities in one chart for one run, in a chart each for several."""
     if len(runs) == 1:
-        return [_chart(runs, key, title, y_label, values, about, smooth=True, show=show)]
+        return [_chart(runs, key, title, y_label, values, about, smooth=True, show=show, references=references)]
     return [
-        _chart(runs, f"{key}-{name}", f"{title}, {name}", y_label, {"": value}, about, smooth=True, show=show)
+        _chart(
+            runs,
+            f"{key}-{name}",
+            f"{title}, {name}",
+            y_label,
+            {"": value},
+            about,
+            smooth=True,
+            show=show,
+            references=references,
+        )
         for name, value in values.items()
     ]
 
 
-def _points(run: Run, value: Value) -> Iterator[Point]:
+def _points(run: Search, value: Value) -> Iterator[Point]:
     for row in run.rows:
         found = value(row)
         if found is not None:
@@ -140,51 +155,40 @@ def smoothed(points: Sequence[Point], share: float = 0.08) -> Iterator[Point]:
         yield x, (sums[n + near + 1] - sums[n - near]) / (2 * near + 1)
 
 
-def _style(run: int, part: int, runs: int) -> tuple[str, tuple[float, ...]]:
+def _style(run: Search, part: int, runs: int) -> tuple[str, tuple[float, ...]]:
     """Colour by quantity in one run, by run in several (a dash for quantities, and for runs beyond the colours)."""
     if runs == 1:
         return series(part), ()
-    return series(run), DASHES[(part + run // 8) % len(DASHES)]
+    return series(run.position), DASHES[(part + run.position // SERIES) % len(DASHES)]
 
 
-def _label(run: Run, part: str, runs: int, parts: int) -> str:
+def _label(run: Search, part: str, runs: int, parts: int) -> str:
     if runs == 1:
         return part
-    return f"{run.name}, {part}" if parts > 1 and part else run.name
+    return f"{tag(run, runs)}, {part}" if parts > 1 and part else tag(run, runs)
 
 
-def tested(runs: Sequence[Run]) -> list[Chart]:
-    """Accuracies after the search on one axis of names: soft, derived, settled, ...; none where none was measured."""
-    names = list(dict.fromkeys(k for run in runs for k in run.facts.inherited_accuracy if not k.endswith("_before")))
+def _compared(runs: Sequence[Search]) -> Chart:
+    """The best of the sampled networks against how many were compared."""
     lines = []
-    for n, run in enumerate(runs):
-        own, where = run.facts.inherited_accuracy, run.facts.accuracy_split
-        after = tuple((float(names.index(k)), v) for k, v in own.items() if k in names)
-        before = tuple((float(names.index(k)), own[f"{k}_before"]) for k in own if f"{k}_before" in own)
-        notes = tuple(f"{run.name}, {names[int(x)]}: {y:.1%} ({where})" for x, y in after)
-        if len(runs) > 1:
-            lines.append(Series(run.name, after, series(n), dots=True, notes=notes))
-            continue
-        earlier = tuple(f"{names[int(x)]}, batch norms as they were: {y:.1%} ({where})" for x, y in before)
-        lines.append(Series("batch norms as they were", before, series(1), dots=True, hollow=True, notes=earlier))
-        tags = tuple(f"{y:.1%}" for _, y in after)
-        lines.append(Series("batch norms estimated again", after, series(0), dots=True, notes=notes, tags=tags))
+    for run in runs:
+        points = {float(r.compared): r.best for r in run.rows if r.compared and r.best is not None}
+        colour, dash = _style(run, 0, len(runs))
+        lines.append(Series(_label(run, "", len(runs), 1), tuple(points.items()), colour, dash))
     about = (
-        "Soft: the supernet with all options mixed; derived: the network found with inherited weights; settled: the "
-        "same after learning on. Test images, which choose nothing."
+        "Accuracy of the best network so far, with inherited weights on the choices' share of the training images, "
+        "against how many sampled networks were compared."
     )
-
-    def name(value: float) -> str:
-        index = round(value)
-        return names[index] if abs(value - index) < 1e-6 and 0 <= index < len(names) else ""
-
-    title, y_label = "Accuracy after the search", "accuracy on test images"
-    chart = Chart("tested", title, about, "", y_label, tuple(lines), x_show=name, y_show=percent)
-    return [chart] if names else []
+    return Chart(
+        "compared", "Best of the networks compared", about, "networks compared", "accuracy on the choices' share",
+        tuple(lines), chance_lines(runs) if any(line.points for line in lines) else (), x_from_zero=True,
+        y_show=percent,
+    )  # fmt: skip
 
 
-def _expected(runs: Sequence[Run]) -> Chart:
-    """Expected cost over its budget, and the cost of the network found at the end."""
+def _expected(runs: Sequence[Search]) -> Chart:
+    """Expected cost over its budget, and the cost of the network found, of searches that know the former."""
+    runs = [run for run in runs if any(row.expected is not None for row in run.rows)]
     chart = _per_budget(
         runs, "expected", "Expected against derived cost", "cost / budget",
         "Line: mean cost of networks drawn from the choices' probabilities, as a share of the budget. Dot: exact cost "
@@ -192,17 +196,19 @@ def _expected(runs: Sequence[Run]) -> Chart:
         lambda row, n: None if row.expected is None else row.expected[n], of_limit=True,
     )  # fmt: skip
     ends = []
-    for n, run in enumerate(runs):
+    for run in runs:
         for m, budget in enumerate(run.facts.budgets):
-            colour, _ = _style(n, m, len(runs))
+            colour, _ = _style(run, m, len(runs))
+            if budget.cost is None or budget.share is None:
+                continue
             note = f"{run.name}: found {budget.cost:,.6g} of {budget.budget}"
-            point = (float(run.rows[-1].step), budget.cost / budget.limit)
+            point = (float(run.rows[-1].step), budget.share)
             ends.append(Series("", (point,), colour, dots=True, notes=(note,)))
     line = ((1.0, "budget"),) if ends else ()
     return replace(chart, series=(*chart.series, *ends), references=line, y_show=percent)
 
 
-def _multipliers(runs: Sequence[Run]) -> Chart:
+def _multipliers(runs: Sequence[Search]) -> Chart:
     """The budgets' multipliers; of one run also the push towards using the budget."""
     chart = _per_budget(
         runs, "multipliers", "Multipliers of the budgets", "multiplier",
@@ -215,15 +221,16 @@ def _multipliers(runs: Sequence[Run]) -> Chart:
 
 
 def _per_budget(
-    runs: Sequence[Run], key: str, title: str, y_label: str, about: str, value: Callable[[Row, int], float | None], *,
+    runs: Sequence[Search], key: str, title: str, y_label: str, about: str,
+    value: Callable[[Row, int], float | None], *,
     of_limit: bool = False,
 ) -> Chart:  # fmt: skip
     lines = []
-    for n, run in enumerate(runs):
+    for run in runs:
         for m, budget in enumerate(run.facts.budgets):
             scale = 1 / budget.limit if of_limit else 1.0
             points = tuple((x, scale * y) for x, y in _points(run, lambda row, m=m: value(row, m)))
-            colour, dash = _style(n, m, len(runs))
+            colour, dash = _style(run, m, len(runs))
             several = len(run.facts.budgets) + (len(runs) == 1)
             lines.append(Series(_label(run, budget.budget, len(runs), several), points, colour, dash))
     return Chart(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dnas.report.runs import Layer, Run
+from dnas.report.runs import Layer, Network
 from dnas.report.scene import (
     KINDS,
     SMALL,
@@ -32,7 +32,7 @@ LINEAR_UP_TO = 24
 KERNELS = {1: "k0", 3: "k1", 5: "k2", 7: "k3"}
 
 
-def network_scene(run: Run, width: float, key: str = "network", tall: float = TALL) -> Scene:
+def network_scene(name: str, run: Network, width: float, key: str = "network", tall: float = TALL) -> Scene:
     """Blocks side by side in as many rows as `width` needs.
 
     Height is channels (in, hidden, out), colour the kernel, the square below the map's side, with its number.
@@ -43,14 +43,15 @@ def network_scene(run: Run, width: float, key: str = "network", tall: float = TA
     rows = [run.layers[n : n + per_row] for n in range(0, len(run.layers), per_row)]
     scale, proportion = _scale(run.layers, tall)
     items, top = _legend(run.layers, proportion, width)
-    row_height = tall + 96
+    row_height = tall + 109
     for n, layers in enumerate(rows):
         for m, layer in enumerate(layers):
             items += _block(layer, run, 4 + m * slot, top + n * row_height, slot, scale, tall)
-    size = f"{run.resolution} px, {run.macs:,} multiply-adds, {run.params:,} parameters"
+    c = run.counted
+    size = f"{c.input}, {c.macs:,} multiply-adds, {c.params:,} parameters"
     blocks = "; ".join(_sentence(layer) for layer in run.layers[:60])
     about = f"{len(run.layers)} blocks from left to right, {size}. {blocks}"
-    return Scene(key, f"The network found by {run.name}", about, width, top + len(rows) * row_height - 6, tuple(items))
+    return Scene(key, f"The network of {name}", about, width, top + len(rows) * row_height - 6, tuple(items))
 
 
 def expansion(layer: Layer) -> float | None:
@@ -85,11 +86,12 @@ def _legend(layers: Sequence[Layer], proportion: str, width: float) -> tuple[lis
     x, y = 4.0, 12.0
     entries = [(_colour(k), f"{k}×{k}") for k in kernels] + [(_colour(None), "no kernel")]
     for colour, name in entries:
-        items += [
-            box(x, y - 9, 11, 11, fill=colour, stroke="line", width=0.8),
-            Text(x + 16, y, name, SMALL, colour="ink"),
-        ]
-        x += 16 + text_width(name, SMALL) + 16
+        needed = 16 + text_width(name, SMALL)
+        if x + needed > width:
+            x, y = 4.0, y + 18
+        swatch = box(x, y - 9, 11, 11, fill=colour, stroke="line", width=0.8)
+        items += [swatch, Text(x + 16, y, name, SMALL, colour="ink")]
+        x += needed + 16
     needed = text_width(proportion, SMALL)
     if x + needed > width:
         x, y = 4.0, y + 18
@@ -98,7 +100,7 @@ def _legend(layers: Sequence[Layer], proportion: str, width: float) -> tuple[lis
 
 
 def _block(
-    layer: Layer, run: Run, x: float, top: float, slot: float, scale: Callable[[float], float], tall: float
+    layer: Layer, run: Network, x: float, top: float, slot: float, scale: Callable[[float], float], tall: float
 ) -> list[Item]:
     """One block in its slot: the shape, what it is, and its map."""
     before, hidden, after = _widths(layer)
@@ -118,17 +120,23 @@ def _block(
     items: list[Item] = [outline]
     if layer.fields.get("se") is True:
         items.append(line(left + 2, middle, right - 2, middle, stroke="paper", width=2, dash=(2, 3)))
-    return items + _words(layer, x + slot / 2, top + tall + 24, slot) + _map(layer, run, x + slot / 2, top + tall + 88)
+    return items + _words(layer, x + slot / 2, top + tall + 24, slot) + _map(layer, run, x + slot / 2, top + tall + 101)
 
 
 def _words(layer: Layer, x: float, y: float, slot: float) -> list[Item]:
-    """Kind; kernel and expansion; channels out."""
+    """Kind, path in the space (else in the network), kernel and expansion, channels out."""
     room = slot - 3
     kernel, e = _count(layer, "kernel"), expansion(layer)
     what = f"{kernel}×{kernel}" if kernel else ""
     if e is not None:
         what += f" e{e:.3g}"
-    lines = [(layer.kind, "ink", True), (what.strip(), "muted", False), (f"→ {layer.channels}", "muted", False)]
+    path = (layer.source or layer.path).removesuffix(f".{layer.kind}")
+    lines = [
+        (layer.kind, "ink", True),
+        (path, "muted", False),
+        (what.strip(), "muted", False),
+        (f"→ {layer.channels}", "muted", False),
+    ]
     return [
         Text(x, y + 13 * n, shortened(text, room, SMALL), SMALL, "middle", colour, bold)
         for n, (text, colour, bold) in enumerate(lines)
@@ -136,12 +144,12 @@ def _words(layer: Layer, x: float, y: float, slot: float) -> list[Item]:
     ]
 
 
-def _map(layer: Layer, run: Run, x: float, bottom: float) -> list[Item]:
+def _map(layer: Layer, run: Network, x: float, bottom: float) -> list[Item]:
     """The output map: a square with its side, in proportion to the image's; a vector is a thin bar."""
     y = bottom - 13
     if layer.side is None:
         return [Text(x, y, "vector", SMALL, "middle")]
-    share = layer.side / run.resolution
+    share = layer.side / run.counted.side
     side = max(2.0, MAPS * share)
     colour = ramp(0.3 + 0.7 * share)
     text = str(layer.side)
@@ -168,11 +176,12 @@ def _sentence(layer: Layer) -> str:
     return ", ".join(parts)
 
 
-def _told(layer: Layer, run: Run) -> str:
+def _told(layer: Layer, run: Network) -> str:
     fields = ", ".join(f"{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in layer.fields.items())
-    share = f" ({layer.macs / run.macs:.1%})" if run.macs else ""
+    share = f" ({layer.macs / run.counted.macs:.1%})" if run.counted.macs else ""
     shape = "a vector" if layer.side is None else f"{layer.side}x{layer.side}"
+    where = f" (in the space {layer.source})" if layer.source else ""
     return (
-        f"{layer.path} {layer.kind}: {layer.channels_in} to {layer.channels} channels, {shape}; {fields}; "
+        f"{layer.path} {layer.kind}{where}: {layer.channels_in} to {layer.channels} channels, {shape}; {fields}; "
         f"{number(layer.macs)} multiply-adds{share}, {number(layer.params)} parameters"
     )

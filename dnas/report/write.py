@@ -11,13 +11,14 @@ from dnas.files import write_atomic
 from dnas.report.gallery import notes, scenes, sections
 from dnas.report.page import page
 from dnas.report.png import png
-from dnas.report.runs import read_runs
+from dnas.report.read import read_runs
+from dnas.report.verdict import verdict
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None) -> list[str]:
     """Writes the page and, with `pictures`, PNG files; returns what to tell the user. Raises `UserError`."""
     if not folders:
-        raise UserError("no folder given; accepted: result folders of dnas.search")
+        raise UserError("no folder given; accepted: result folders of dnas.search and dnas.train")
     runs = read_runs(folders)
     if out is None:
         out = (folders[0] if len(folders) == 1 else Path()) / "report.html"
@@ -31,6 +32,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Pat
     for name, data in images.items():
         assert pictures is not None
         write_atomic(pictures / name, data)
+    told += [f"{run.name}: {verdict(run).text}" for run in runs]
     return told + ([f"wrote {len(images)} pictures to {pictures}"] if images else [])
 
 

@@ -216,10 +216,14 @@ class Slimming:
             self.problem.family[-1].budget.text: self.found(state)
         }
         scores = self._compare(state, list(found.values()))
+        measured = {m.budget.text: m for m in self.problem.family}
         return [
-            {"budget": text, "assignment": assignment, "accuracy": float(scores.accuracy[n])}
+            {
+                "budget": text, "cost": measured[text].at(assignment), "assignment": assignment,
+                "accuracy": float(scores.accuracy[n]),
+            }
             for n, (text, assignment) in enumerate(found.items())
-        ]
+        ]  # fmt: skip
 
     # Measures -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from dnas.cost.ledger import Record
 from dnas.derive import Derivation
 from dnas.network import shapes
 from dnas.recall import data_record
+from dnas.relevance import unused
 from dnas.search.problem import proxy_notes
 from dnas.search.verdict import level, unused_because, warnings
 
@@ -45,6 +46,9 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         **_derived(outcome.derivation),
         **outcome.summary,
         "options": {choice.name: list(choice.options) for choice in problem.space.choices},
+        # The network's own names are those of its file: these find the block, and its choices, in the space again.
+        "blocks": found.architecture.sources,
+        "not_used": sorted(unused(problem.space, outcome.assignment, problem.walked)),
         "inherited_accuracy": {name: round(value, 4) for name, value in outcome.accuracies.items()},
         "accuracy_split": f"test, {outcome.images} images",
         "by_proxy": proxy_notes(problem),

@@ -24,7 +24,7 @@ from dnas.nn import loops
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
 from dnas.provenance import provenance, versions
-from dnas.report.runs import read_run
+from dnas.report.read import read_run
 from dnas.results import WEIGHTS, read_result
 from dnas.runs import PROVENANCE, Claim, Run, Terms, claimed
 from dnas.search import strategies

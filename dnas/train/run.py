@@ -26,13 +26,14 @@ from dnas.data.batches import Batches, prefetch, repeats, steps_per_epoch
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
-from dnas.files import MAX_JSON, parse_json, read_bytes, write_atomic, write_json
+from dnas.files import write_atomic, write_json
 from dnas.heap import close_holes
 from dnas.interrupt import asked_to_stop
 from dnas.nn.inherit import inherit
 from dnas.progress import Update, progress
 from dnas.provenance import provenance
 from dnas.recall import data_record
+from dnas.report.read import read_run
 from dnas.results import ARCHITECTURE, WEIGHTS, read_result
 from dnas.runs import CHECKPOINTS, PARTIAL, PROVENANCE, Claim, Terms, claimed
 from dnas.train.recipe import Recipe, read_recipe
@@ -287,7 +288,7 @@ def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
     s = run.setup
     counted = count(s.network)
     found = (s.source.space.extra or {}).get("search")
-    kept = ("space", "strategy", "seed", "budgets", "inherited_accuracy")
+    kept = ("space", "strategy", "seed", "budgets", "inherited_accuracy", "blocks")
     return {
         **architecture(s.network, {}).data,
         "costs": {"macs": counted["macs"], "params": counted["params"], "convention": counted["convention"]},
@@ -351,8 +352,7 @@ def check(folder: Path) -> None:
     assert result.weights is not None
     weights.load(result.weights, result.network)
     read_recipe(folder / RECIPE).fixed()
-    for number, line in enumerate(read_bytes(folder / HISTORY, MAX_JSON).decode().splitlines(), 1):
-        parse_json(line, str(folder / HISTORY), number)
+    read_run(folder)
 
 
 def _json_lines(rows: list[dict[str, Any]]) -> str:

@@ -10,7 +10,6 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 from dnas.catalogue import load_space
 
@@ -18,14 +17,12 @@ RUNS = Path(__file__).with_name("runs")
 NAMES = tuple(f"tiny-{seed}" for seed in range(5))
 
 
-def folder(name: str, where: Path, *, enriched: bool = True, chain: bool = False) -> Path:
+def folder(name: str, where: Path, *, enriched: bool = True) -> Path:
     """A copy of a stored run in `where`."""
     target = where / name
     shutil.copytree(RUNS / name, target)
     if enriched:
         enrich(target)
-    if chain:
-        (target / "chain.json").write_text(json.dumps(chain_of(target)))
     return target
 
 
@@ -58,21 +55,3 @@ def _probabilities(options: list[str], taken: str, grown: float, phase: int) -> 
     ]
     weights = [math.exp(v) for v in logits]
     return [round(w / sum(weights), 4) for w in weights]
-
-
-def chain_of(target: Path) -> dict[str, Any]:
-    """A slimming chain that ends at the folder's network."""
-    document = json.loads((target / "architecture.json").read_text())
-    macs, params = document["costs"]["macs"], document["costs"]["params"]
-    found = document["search"]["inherited_accuracy"]["settled"]
-    steps = [
-        {
-            "number": n,
-            "actions": [{"choice": f"block {n}", "from": n + 1, "to": n}] if n else [],
-            "costs": [round(macs * (2 - n / 8)), round(params * (1.5 - n / 16))],
-            "accuracy": round(found + 0.002 * (8 - n) * (1 + 0.1 * n), 4),
-            "drop": 0.002,
-        }
-        for n in range(9)
-    ]
-    return {"budgets": ["0.1MFLOPs", "0.02Mparams"], "split": "the choices' share", "steps": steps}

@@ -18,7 +18,7 @@ from dnas.report.colours import DARK, LIGHT
 from dnas.report.curves import smoothed
 from dnas.report.gallery import scenes, sections
 from dnas.report.pareto import front
-from dnas.report.runs import read_run, read_runs
+from dnas.report.read import read_run, read_runs
 from dnas.report.scene import Shape, Text, ticks, within
 from dnas.report.svg import svg
 
@@ -33,9 +33,9 @@ def report(*argv: str) -> int:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[int, Path]:
-    """The page of one run and of five, one of which has a slimming chain."""
+    """The page of one run and of five."""
     home = tmp_path_factory.mktemp("reports")
-    folders = [folder(name, home, chain=name == "tiny-3") for name in NAMES]
+    folders = [folder(name, home) for name in NAMES]
     made = {}
     for count in (1, 5):
         made[count] = home / f"{count}.html"
@@ -94,7 +94,7 @@ def test_has_every_plot_that_was_promised(pages, count):
 
 
 def test_every_scene_lies_in_its_frame(tmp_path):
-    runs = read_runs([folder(name, tmp_path, chain=name == "tiny-2") for name in NAMES])
+    runs = read_runs([folder(name, tmp_path) for name in NAMES])
     for some in (runs[:1], runs[2:3], runs):
         for scene in scenes(sections(some)):
             assert scene.has_data and within(scene), scene.key
@@ -113,9 +113,9 @@ def test_blocks_are_drawn_to_scale():
     run = read_run(RUNS / "tiny-1")
     scene = next(s for s in scenes(sections([run])) if s.key == "network-0")
     outlines = [i for i in scene.items if isinstance(i, Shape) and i.data and "channels" in i.note]
-    assert len(outlines) == len(run.layers)
+    assert run.network is not None and len(outlines) == len(run.network.layers)
     ratios = []
-    for layer, outline in zip(run.layers, outlines, strict=True):
+    for layer, outline in zip(run.network.layers, outlines, strict=True):
         left, right = min(p[0] for p in outline.points), max(p[0] for p in outline.points)
         edges = [(left, layer.channels_in), (right, layer.channels)]
         for x, channels in edges:
@@ -130,8 +130,9 @@ def test_bars_are_in_proportion_to_costs():
     run = read_run(RUNS / "tiny-1")
     scene = next(s for s in scenes(sections([run])) if s.key == "layers-0")
     bars = [i for i in scene.items if isinstance(i, Shape) and i.data]
+    assert run.network is not None
     lengths = [max(x for x, _ in b.points) - min(x for x, _ in b.points) for b in bars]
-    per_mac = [length / y.macs for length, y in zip(lengths[::2], run.layers, strict=True) if length > 1]
+    per_mac = [length / y.macs for length, y in zip(lengths[::2], run.network.layers, strict=True) if length > 1]
     assert math.isclose(min(per_mac), max(per_mac), rel_tol=1e-9) and len(per_mac) >= 5
 
 
@@ -165,68 +166,6 @@ def test_pictures_are_png_files_of_the_same_bytes(tmp_path):
         read.append([file.read_bytes() for file in files])
         assert all(data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) > 2000 for data in read[-1])
     assert read[0] == read[1]
-
-
-def broken(change: str, run: Path) -> None:
-    """Makes a good folder a bad one."""
-    architecture, history = run / "architecture.json", run / "history.jsonl"
-    rows = history.read_text().splitlines()
-    match change:
-        case "no architecture":
-            architecture.unlink()
-        case "no history":
-            history.unlink()
-        case "cut architecture":
-            architecture.write_bytes(architecture.read_bytes()[:700])
-        case "cut history":
-            history.write_text("\n".join(rows)[:-40])
-        case "empty history":
-            history.write_text("")
-        case "foreign architecture":
-            architecture.write_text('{"layers": 3}')
-        case "no search":
-            data = json.loads(architecture.read_text())
-            del data["search"]
-            architecture.write_text(json.dumps(data))
-        case "binary history":
-            history.write_bytes(b"\xff\xfe\x00")
-        case "infinite":
-            history.write_text("\n".join([*rows, '{"step": 9999, "loss": 1e999}']))
-        case "backwards":
-            history.write_text("\n".join([*rows, rows[0]]))
-        case "budgets":
-            history.write_text('{"step": 1, "expected": [1, 2, 3]}')
-        case "provenance":
-            (run / "provenance.json").write_text("[1]")
-        case "chain":
-            (run / "chain.json").write_text('{"steps": [{"action": 1}]}')
-        case "probabilities":
-            history.write_text('{"step": 1, "probabilities": {"a": [0.5, "x"]}}')
-
-
-CHANGES = {
-    "no architecture": "has not ended", "no history": "history.jsonl: no such file", "cut architecture": "not JSON",
-    "cut history": "history.jsonl:25: not JSON", "empty history": "no rows", "foreign architecture": "unknown key",
-    "no search": "not the result of a search", "binary history": "not UTF-8", "infinite": "not a finite number",
-    "backwards": "growing steps", "budgets": "one a budget", "provenance": "not a mapping", "chain": "chain.json",
-    "probabilities": "probabilities",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "said"), CHANGES.items(), ids=CHANGES)
-def test_a_broken_folder_is_one_line(change, said, tmp_path, capsys):
-    run = folder("tiny-0", tmp_path, enriched=False)
-    broken(change, run)
-    assert report(str(run)) == 2
-    message = capsys.readouterr().err
-    assert said in message and message.count("\n") == 1 and str(run) in message
-    assert not (run / "report.html").exists()
-
-
-@pytest.mark.parametrize("where", ["nowhere", "/dev/null", "bad\0name"])
-def test_no_folder_is_one_line(where, capsys):
-    assert report(where) == 2
-    assert "no such folder" in capsys.readouterr().err
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

@@ -1,0 +1,113 @@
+"""What to do next with a run: commands ready to copy."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnas.catalogue import space_names
+from dnas.report.runs import Run, Search, Training, accuracy
+from dnas.report.verdict import level_of
+
+
+@dataclass(frozen=True)
+class Step:
+    """What it is for, and the command; without one where only the user knows it."""
+
+    why: str
+    command: str = ""
+
+
+def next_steps(run: Run) -> list[Step]:
+    """The commands that make sense after this run, the most useful first."""
+    if run.unfinished:
+        return [Step("Where it is not running any more, the command that began it goes on with --resume")]
+    measured = accuracy(run)
+    level = "open" if measured is None else level_of(measured)
+    steps: list[Step] = []
+    if isinstance(run, Search):
+        if level in ("chance", "weak"):
+            steps.append(_longer(run))
+        steps.append(Step("Train the network found", _command("train", run.folder, *_data(run))))
+        if run.facts.strategy != "random":
+            steps.append(_baseline(run))
+    if isinstance(run, Training) and level in ("chance", "weak"):
+        steps.append(_trained_longer(run))
+    if isinstance(run, Training):
+        steps.append(Step("See which classes it mistakes", _command("evaluate", run.folder, *_data(run))))
+    steps.append(Step("Hand it over", _command("export", run.folder, "--to", "onnx")))
+    return steps
+
+
+def next_of_all(runs: Sequence[Run]) -> list[Step]:
+    """Of several runs: those of the best one that has ended."""
+    ended = [run for run in runs if accuracy(run) is not None]
+    if not ended:
+        return [step for run in runs[:3] for step in next_steps(run)]
+    return next_steps(max(ended, key=lambda run: a.value if (a := accuracy(run)) else -1.0))
+
+
+def _longer(run: Search) -> Step:
+    preset = {"smoke": "quick", "quick": "paper"}.get(run.facts.preset)
+    if preset is None:
+        epochs = float(run.facts.settings.get("epochs", 1.0))
+        return Step("Search longer", _search(run, run.facts.strategy, "longer", "--epochs", f"{2 * epochs:g}"))
+    return Step("Search longer", _search(run, run.facts.strategy, preset, preset=preset))
+
+
+def _baseline(run: Search) -> Step:
+    return Step("See what the search gains over random networks", _search(run, "random", "random"))
+
+
+def _search(run: Search, strategy: str, ending: str, *more: str, preset: str | None = None) -> str:
+    facts = run.facts
+    space = facts.space
+    if space not in space_names():
+        space = str((run.provenance or {}).get("space_file", f"{space}.yaml"))
+    budgets = [word for b in facts.budgets for word in ("--budget", b.budget)]
+    known = {"--preset": preset or facts.preset, "--seed": facts.seed, "--strategy": strategy}
+    flags = [word for flag, value in known.items() if value not in (None, "not stated") for word in (flag, str(value))]
+    out = Path(run.folder).with_name(f"{Path(run.folder).absolute().name}-{ending}")
+    return _command("search", space, *budgets, *_given_data(run), *flags, *more, "--out", str(out))
+
+
+def _trained_longer(run: Training) -> Step:
+    epochs = 2 * float((run.facts.recipe if run.facts else {}).get("epochs", 10.0))
+    out = Path(run.folder).with_name(f"{Path(run.folder).absolute().name}-longer")
+    return Step(
+        "Train longer", _command("train", run.folder, *_data(run), "--epochs", f"{epochs:g}", "--out", str(out))
+    )
+
+
+def _data(run: Search | Training) -> list[str]:
+    """The option that names the run's own data; none where the run remembers them, or they come with dnas."""
+    remembered = run.facts is not None and run.facts.data.path is not None
+    return [] if remembered else _given_data(run)
+
+
+def _given_data(run: Run) -> list[str]:
+    """The option as the command that made the run had it."""
+    given = _option(run, "--data")
+    return ["--data", given] if given else []
+
+
+def _option(run: Run, name: str) -> str:
+    """The value of an option in the command that made the run."""
+    words = _argv(run)
+    for n, word in enumerate(words):
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+        if word == name and n + 1 < len(words):
+            return words[n + 1]
+    return ""
+
+
+def _argv(run: Run) -> list[str]:
+    words = (run.provenance or {}).get("command", [])
+    return [str(word) for word in words[1:]] if isinstance(words, list) else []
+
+
+def _command(name: str, *words: str) -> str:
+    return f"python -m dnas.{name} {shlex.join(words)}"

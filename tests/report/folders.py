@@ -1,0 +1,48 @@
+"""Copies of the stored runs, as the tests need them: one of a kind, one that has not ended, many with long names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from .make import KINDS
+
+STORED = Path(__file__).with_name("runs")
+
+
+def copied(kind: str, where: Path, name: str | None = None) -> Path:
+    """A copy of the stored run of a kind."""
+    return Path(shutil.copytree(STORED / kind, where / (name or kind)))
+
+
+def unfinished(kind: str, where: Path, rows: int = 12, name: str | None = None) -> Path:
+    """The stored run as it was after some rows: what a running or killed one leaves."""
+    folder = where / (name or f"{kind}-unfinished")
+    folder.mkdir(parents=True)
+    lines = (STORED / kind / "history.jsonl").read_text().splitlines(keepends=True)
+    (folder / "history.partial.jsonl").write_text("".join(lines[:rows]))
+    return folder
+
+
+def many(where: Path, count: int = 20) -> list[Path]:
+    """Runs of all kinds, with long names, one of which has not ended."""
+    folders = []
+    for n in range(count - 1):
+        kind = KINDS[n % len(KINDS)]
+        folders.append(copied(kind, where, f"a-rather-long-name-of-experiment-{n:02}-with-{kind}-and-more-budget"))
+    return [*folders, unfinished("slimming", where, 26, "the-one-that-was-killed-in-the-middle-of-its-chain")]
+
+
+def groups(where: Path) -> dict[str, list[Path]]:
+    """What a report is made of in the tests: each kind alone, several together, many."""
+    found = {kind: [copied(kind, where / "each")] for kind in KINDS}
+    found["old"] = [Path(shutil.copytree(STORED / "tiny-0", where / "old" / "tiny-0"))]
+    found["unfinished"] = [unfinished("slimming", where, 26)]
+    found["training unfinished"] = [unfinished("trained", where, 2)]
+    found["all kinds"] = [copied(kind, where / "all") for kind in KINDS] + [*found["old"], *found["unfinished"]]
+    found["five old"] = [Path(shutil.copytree(STORED / f"tiny-{n}", where / "five" / f"tiny-{n}")) for n in range(5)]
+    found["many"] = many(where / "many")
+    return found
+
+
+GROUPS = (*KINDS, "old", "unfinished", "training unfinished", "all kinds", "five old", "many")
