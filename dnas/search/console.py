@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from dnas import units
 from dnas.as_trained import counted_at, told_apart
 from dnas.cli import console as plain_console
 from dnas.following import lines
 from dnas.progress import Update, progress, working
+from dnas.search.candidates import compared_images
 from dnas.search.verdict import following_commands, good, used, warnings
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ class Console:
         if found.outcome.chain:
             self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
         if found.outcome.family:
-            self.out.print("family: " + ", ".join(member["budget"] for member in found.outcome.family) + " in family/")
+            self.out.print(f"family: {', '.join(_member(found, m) for m in found.outcome.family)}; in family/")
         if out is not None:
             written = "architecture.json, weights.safetensors, history.jsonl, provenance.json"
             self.out.print(f"written to {out}: {written}", markup=False)
@@ -169,6 +171,12 @@ class Console:
             )
 
 
+def _member(found: Found, member: dict[str, Any]) -> str:
+    """A network of the family: its budget and how much of it is used."""
+    measured = next(m for m in found.problem.family if m.budget.text == member["budget"])
+    return f"{units.share(measured.at(member['assignment']) / measured.budget.limit)} of {member['budget']}"
+
+
 class _Steps:
     """What a search shows as it steps."""
 
@@ -187,16 +195,29 @@ def _chain(line: dict[str, Any], problem: Problem) -> list[str]:
     if not entry:
         return []
     costs = ", ".join(m.budget.shown(cost) for m, cost in zip(problem.measured, entry["costs"], strict=True))
+    accuracy = units.accuracy(entry["accuracy"], len(compared_images(problem)))
     moves = [f"{a['choice']} {a['from']} -> {a['to']}" if "choice" in a else a["solved"] for a in entry["actions"]]
     more = f" and {len(moves) - 4} more" if len(moves) > 4 else ""
     return [
-        f"{entry['number']:3d}  {costs}  accuracy {entry['accuracy']:.3f} ({0.0 - round(entry['drop'], 3):+.3f})  "
+        f"{entry['number']:3d}  {costs}  val {accuracy} ({0.0 - round(100 * entry['drop'], 1):+.1f})  "
         f"{', '.join(moves[:4])}{more}"
     ]
 
 
+def _running(line: dict[str, Any], problem: Problem) -> list[str]:
+    """What the phase measures as it goes, with its error: one batch alone says too little."""
+    if "best" in line and "val_accuracy" not in line and "train_accuracy" not in line:
+        best = units.accuracy(line["best"], len(compared_images(problem)))
+        return [f"{line['compared']} networks compared, the best {best} on the choices' share"]
+    loss = f"loss {line['loss']:.3f}" if "loss" in line else ""
+    for name, text in (("val", "val"), ("train", "running training accuracy")):
+        if f"{name}_accuracy" in line:
+            return [loss, f"{text} {units.accuracy(line[f'{name}_accuracy'], line[f'{name}_images'])}"]
+    return []
+
+
 def _summary(line: dict[str, Any], problem: Problem) -> str:
-    parts = [f"loss {line['loss']:.3f}", f"train acc {line['accuracy']:.2f}"]
+    parts = _running(line, problem)
     for m, expected in zip(problem.measured, line.get("expected", []), strict=False):
         parts.append(f"E {m.budget.shown(expected)} of {m.budget.text}")
     if "entropy" in line:

@@ -35,6 +35,7 @@ from dnas.search.journal import HISTORY, Journal
 from dnas.search.learn import packing_of
 from dnas.search.memory import estimate, must_fit
 from dnas.search.problem import Problem, proxy_notes
+from dnas.search.recent import Recent, without
 from dnas.search.result import found_document
 from dnas.search.strategy import Metrics, Outcome, State, Strategy
 from dnas.search.traces import traces
@@ -164,6 +165,7 @@ def advance(
 ) -> State:  # fmt: skip
     """The state after all phases, from the beginning or from the newest checkpoint."""
     state, behind, metrics = journal.begin(strategy, options.resume, options.force)
+    recent, metrics = Recent(problem.settings.batch_size, metrics), without(metrics)
     every, done = max(1, strategy.steps // ROWS), 0
     if behind:
         console.continued(behind, strategy.steps)
@@ -174,19 +176,21 @@ def advance(
                 continue
             for n in range(max(0, behind - done), phase.steps):
                 if n == 0:
+                    recent.begin()
                     state = _or_leave(lambda p=phase, s=state: p.begin(s), journal, state, done, metrics)
                 if phase.done(state):
                     break
                 profile(done + n)
                 state, measured = phase.step(state, n)
                 metrics = metrics | measured
+                recent.add(measured)
                 step = done + n + 1
                 if phase.every_row or step % every == 0 or n + 1 == phase.steps:
-                    row = {"step": step, "phase": phase.name, **metrics, **strategy.observe(state)}
+                    row = {"step": step, "phase": phase.name, **metrics, **recent.row(), **strategy.observe(state)}
                     progress.update(step, journal.note(row), problem)
                 if asked():
-                    _leave(journal, state, step, metrics, asked())
-                journal.save(state, step, metrics)
+                    _leave(journal, state, step, metrics | recent.kept(), asked())
+                journal.save(state, step, metrics | recent.kept())
             done += phase.steps
     journal.save(state, done, metrics)
     return state

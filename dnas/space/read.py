@@ -42,7 +42,7 @@ from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
 TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where")
-EXTRA = ("costs", "search", "training", "preprocessing", "choices_taken", "labels")
+EXTRA = ("costs", "as_trained", "search", "training", "preprocessing", "choices_taken", "labels")
 MAX_NODES = 2000
 INDEX = "index"
 """The name under which a repetition finds its own number."""
