@@ -12,7 +12,7 @@ from dnas.report.curves import curves, missing
 from dnas.report.layers import layers_scene
 from dnas.report.network import TALL, network_scene
 from dnas.report.pareto import pareto
-from dnas.report.runs import Network, Run, accuracy, searches, trainings
+from dnas.report.runs import FEW, Network, Run, accuracy, searches, trainings
 from dnas.report.scene import Scene
 from dnas.report.table import Table
 from dnas.report.tested import tested
@@ -55,7 +55,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
             "From the image to the classes. A shape's height is its channels: in, inside, out. Its colour is the "
             "kernel; the dashed line marks squeeze-excite; e is the expansion. Under the kind, the block's path in "
             "the search space. Below, the output map drawn to scale.",
-            tuple(_network(run, network, one) for run, network in ended), layout="whole",
+            tuple(_network(run, network, one) for run, network in ended), layout="whole", folded=len(ended) > FEW,
         ),
         Section(
             "Accuracy against cost", "What the budget bought, on images that chose nothing.",
@@ -73,6 +73,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         Section(
             "Where the budget goes", "The share of every block; bars of one colour share a scale.",
             tuple(_layers(run, network, one) for run, network in ended), layout="whole" if one else "thirds",
+            folded=len(ended) > FEW,
         ),
         _choices(runs),
     ]  # fmt: skip

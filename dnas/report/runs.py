@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dnas.chance import at_chance
 from dnas.report.records import Chain, ChainStep, Epoch, Row, SearchFacts, TrainingFacts
 from dnas.units import standard_error
 
-CERTAIN = 2.0
-"""Standard errors beyond which a difference counts."""
 FEW = 8
 """Up to so many runs are named in pictures, more are numbered."""
 
@@ -86,8 +85,10 @@ class Accuracy:
 
     @property
     def at_chance(self) -> bool:
-        """Whether it cannot be told from chance (within two standard errors of it)."""
-        return self.chance is not None and self.value - self.chance < CERTAIN * (self.error or 0.0)
+        """Whether it cannot be told from chance, where that and the number of images are known."""
+        if self.chance is None:
+            return False
+        return at_chance(self.value, self.images, self.chance) if self.images else self.value <= self.chance
 
     @property
     def shown(self) -> str:
@@ -160,7 +161,8 @@ def kind(run: Run) -> str:
     """What made the run: a strategy, or training with a recipe."""
     match run:
         case Search():
-            return run.facts.strategy if not run.family else f"{run.facts.strategy}, family of {len(run.family)}"
+            name = "search" if run.facts.strategy == "not stated" else run.facts.strategy
+            return f"{name}, family of {len(run.family)}" if run.family else name
         case Training(facts=facts):
             recipe = "" if facts is None else facts.recipe.get("name", "")
             return f"training, {recipe}" if recipe else "training"

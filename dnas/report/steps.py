@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnas.catalogue import space_names
+from dnas.following import command
 from dnas.report.runs import Run, Search, Training, accuracy
 from dnas.report.verdict import level_of
 
@@ -30,14 +30,14 @@ def next_steps(run: Run) -> list[Step]:
     if isinstance(run, Search):
         if level in ("chance", "weak"):
             steps.append(_longer(run))
-        steps.append(Step("Train the network found", _command("train", run.folder, *_data(run))))
+        steps.append(Step("Train the network found", command("train", run.folder, *_data(run))))
         if run.facts.strategy != "random":
             steps.append(_baseline(run))
     if isinstance(run, Training) and level in ("chance", "weak"):
         steps.append(_trained_longer(run))
     if isinstance(run, Training):
-        steps.append(Step("See which classes it mistakes", _command("evaluate", run.folder, *_data(run))))
-    steps.append(Step("Hand it over", _command("export", run.folder, "--to", "onnx")))
+        steps.append(Step("See which classes it mistakes", command("evaluate", run.folder, *_data(run))))
+    steps.append(Step("Hand it over", command("export", run.folder, "--to", "onnx")))
     return steps
 
 
@@ -66,19 +66,19 @@ def _search(run: Search, strategy: str, ending: str, *more: str, preset: str | N
     space = facts.space
     if space not in space_names():
         space = str((run.provenance or {}).get("space_file", f"{space}.yaml"))
-    budgets = [word for b in facts.budgets for word in ("--budget", b.budget)]
+    family = [member.budget for member in run.family] if strategy != "random" else []
+    budgets = [word for b in facts.budgets if b.budget not in family for word in ("--budget", b.budget)]
+    budgets += ["--family", ",".join(family)] if family else []
     known = {"--preset": preset or facts.preset, "--seed": facts.seed, "--strategy": strategy}
     flags = [word for flag, value in known.items() if value not in (None, "not stated") for word in (flag, str(value))]
     out = Path(run.folder).with_name(f"{Path(run.folder).absolute().name}-{ending}")
-    return _command("search", space, *budgets, *_given_data(run), *flags, *more, "--out", str(out))
+    return command("search", space, *budgets, *_given_data(run), *flags, *more, "--out", str(out))
 
 
 def _trained_longer(run: Training) -> Step:
     epochs = 2 * float((run.facts.recipe if run.facts else {}).get("epochs", 10.0))
     out = Path(run.folder).with_name(f"{Path(run.folder).absolute().name}-longer")
-    return Step(
-        "Train longer", _command("train", run.folder, *_data(run), "--epochs", f"{epochs:g}", "--out", str(out))
-    )
+    return Step("Train longer", command("train", run.folder, *_data(run), "--epochs", f"{epochs:g}", "--out", str(out)))
 
 
 def _data(run: Search | Training) -> list[str]:
@@ -107,7 +107,3 @@ def _option(run: Run, name: str) -> str:
 def _argv(run: Run) -> list[str]:
     words = (run.provenance or {}).get("command", [])
     return [str(word) for word in words[1:]] if isinstance(words, list) else []
-
-
-def _command(name: str, *words: str) -> str:
-    return f"python -m dnas.{name} {shlex.join(words)}"

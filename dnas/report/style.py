@@ -52,6 +52,8 @@ th,td{padding:9px 10px;text-align:right;border-bottom:1px solid var(--grid);whit
 thead th{font-size:13px;font-weight:600;color:var(--muted)}
 tbody th{font-weight:600;white-space:normal;overflow-wrap:anywhere;min-width:150px}
 .runs td:nth-of-type(1),.runs td:nth-of-type(4),.runs td:nth-of-type(7){white-space:normal}
+.runs table{font-size:14px}
+.runs tbody th{min-width:230px}
 .facts{margin-top:12px}
 .facts td,.facts th{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}
 .facts tbody th{min-width:0}
@@ -93,6 +95,7 @@ tbody tr:last-child{border-bottom:0}
 tbody th{border:0;padding:0 0 4px}
 td{display:flex;justify-content:space-between;gap:8px;padding:2px 0;border:0}
 .compare td{text-align:right;white-space:normal}
+.runs tbody th{min-width:0}
 td::before{white-space:nowrap;content:attr(data-name);color:var(--muted);font-size:13px}
 }
 @media print{body{background:#fff}figure,.tile{break-inside:avoid}}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dnas.report import amounts
 from dnas.report.records import BudgetResult
-from dnas.report.runs import Network, Run, Search, Training, accuracy, data_name, kind
+from dnas.report.runs import Network, Run, Search, Training, accuracy, data_name, kind, same_data
 from dnas.report.scene import series
 from dnas.report.steps import next_of_all, next_steps
 from dnas.report.svg import clean
@@ -118,8 +118,9 @@ HEAD = ("run", "what", "accuracy", "chance", "measured at", "multiply-adds", "pa
 
 def _table(runs: Sequence[Run]) -> str:
     rows = []
+    several = len(same_data([run for run in runs if accuracy(run) is not None])) > 1
     for run in runs:
-        cells = zip(HEAD[1:], _cells(run), strict=True)
+        cells = zip(HEAD[1:], _cells(run, several), strict=True)
         pairs = "".join(f'<td data-name="{clean(h)}" class="{level}">{clean(c)}</td>' for h, (c, level) in cells)
         dot = f'<i style="background:var(--{series(run.position)})"></i>'
         rows.append(f'<tr><th scope="row">{dot}{run.position + 1} {clean(run.name)}</th>{pairs}</tr>')
@@ -131,8 +132,8 @@ def _table(runs: Sequence[Run]) -> str:
     )
 
 
-def _cells(run: Run) -> list[tuple[str, str]]:
-    """Texts of a row, each with its level."""
+def _cells(run: Run, several: bool) -> list[tuple[str, str]]:
+    """Texts of a row, each with its level; `several` data sets are named."""
     measured, network = accuracy(run), run.network
     budgets = run.facts.budgets if isinstance(run, Search) else ()
     shares = ", ".join(percent(b.share) for b in budgets if b.share is not None) or "–"
@@ -145,5 +146,13 @@ def _cells(run: Run) -> list[tuple[str, str]]:
     inputs = "not stated" if network.delivered is None else network.delivered.input
     counted = network.counted
     costs = (amounts.macs(counted.macs), amounts.params(counted.params))
-    texts = (kind(run), shown, chance, f"{inputs}, {data_name(run)}", *costs, counted.input, shares)
+    texts = (
+        kind(run),
+        shown,
+        chance,
+        f"{inputs}, {data_name(run)}" if several else inputs,
+        *costs,
+        counted.input,
+        shares,
+    )
     return [(text, level if n == 1 else "") for n, text in enumerate(texts)]

@@ -14,7 +14,6 @@ from dnas.report.runs import (
     accuracy,
     data_name,
     inherited,
-    kind,
     same_data,
     searches,
 )  # fmt: skip
@@ -55,24 +54,30 @@ def level_of(measured: Accuracy) -> Level:
 
 
 def overall(runs: Sequence[Run]) -> Verdict:
-    """Of several: the best on each data set, and which are no better than chance or have not ended."""
+    """Of several: the best on each data set, what searching gains, and how many are at chance or have not ended."""
     parts: list[str] = []
     levels: list[Level] = []
-    alike = same_data([run for run in runs if accuracy(run) is not None])
+    known = [run for run in runs if accuracy(run) is not None]
+    alike = same_data(known)
     for data, some in alike.items():
         best = max(some, key=_value)
         measured = accuracy(best)
         assert measured is not None
         levels.append(level_of(measured))
         where = f" on {data}" if len(alike) > 1 else ""
-        parts.append(f"Best{where}: {best.name} with {_words(measured)}.")
+        parts.append(f"Best{where}: {_called(best)} with {_words(measured)}.")
     parts += [_random_baseline(runs)]
-    at_chance = [run.name for run in runs if (a := accuracy(run)) is not None and a.at_chance]
-    parts += [f"No better than chance: {', '.join(at_chance)}."] if at_chance else []
-    open_ = [run.name for run in runs if run.unfinished]
-    parts += [f"Not ended: {', '.join(open_)}."] if open_ else []
+    guessing = sum(a.at_chance for run in known if (a := accuracy(run)) is not None)
+    parts += [f"{guessing} of {len(known)} are no better than chance: marked below."] if guessing else []
+    going = sum(bool(run.unfinished) for run in runs)
+    parts += [f"{going} of {len(runs)} ha{'s' if going == 1 else 've'} not ended."] if going else []
     level: Level = min(levels, key=LEVELS.index) if levels else "open"
     return Verdict(level, " ".join(filter(None, parts)))
+
+
+def _called(run: Run) -> str:
+    """As the table calls it."""
+    return f"{run.position + 1} {run.name}"
 
 
 def _value(run: Run) -> float:
@@ -138,19 +143,20 @@ def _trained(run: Run) -> list[str]:
 
 
 def _random_baseline(runs: Sequence[Run]) -> str:
-    """The best search against the best random one of the same space, budgets and data."""
-    told = []
+    """The best search that has a random one of its space, budgets and data beside it, against the best of those."""
     done = [run for run in searches(runs) if accuracy(run) is not None]
-    for run in done:
-        others = [r for r in done if r.facts.strategy == "random" and _problem(r) == _problem(run)]
-        if run.facts.strategy == "random" or not others:
-            continue
-        mine, other = accuracy(run), accuracy(max(others, key=_value))
-        assert mine is not None and other is not None
-        gained = 100 * (mine.value - other.value)
-        noise = 100 * ((mine.error or 0) ** 2 + (other.error or 0) ** 2) ** 0.5
-        told.append(f"{run.name} ({kind(run)}) {gained:+.1f} ± {noise:.1f} points")
-    return f"Against random search: {'; '.join(told)}." if told else ""
+    drawn = [run for run in done if run.facts.strategy == "random"]
+    searched = [run for run in done if run not in drawn and any(_problem(r) == _problem(run) for r in drawn)]
+    if not searched:
+        return ""
+    best = max(searched, key=_value)
+    other = max((run for run in drawn if _problem(run) == _problem(best)), key=_value)
+    mine, theirs = accuracy(best), accuracy(other)
+    assert mine is not None and theirs is not None
+    gained = 100 * (mine.value - theirs.value)
+    noise = 100 * ((mine.error or 0) ** 2 + (theirs.error or 0) ** 2) ** 0.5
+    gain = f"{gained:+.1f} ± {noise:.1f} points"
+    return f"Of the searches, {_called(best)} has {gain} against random search, {_called(other)}."
 
 
 def _problem(run: Search) -> tuple:
