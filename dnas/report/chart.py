@@ -185,7 +185,7 @@ def _labels(chart: Chart, frame: _Frame, dots: Sequence[Dot]) -> list[Text]:
     for value, name in chart.marks:
         x = frame.at((value, 0))[0]
         heights = [frame.top + 4 + 13 * n for n in range(int((frame.bottom - frame.top) / 13))]
-        labels.place([Text(x + d, y, name, SMALL, a, "ink") for y in heights for d, a in ((-4, "end"), (4, "start"))])
+        labels.place([Text(x + d, y, name, SMALL, a, "ink") for d, a in ((-4, "end"), (4, "start")) for y in heights])
     for series in chart.series:
         for point, tag in zip(series.points, series.tags, strict=False):
             x, y = frame.at(point)

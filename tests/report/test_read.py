@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,34 @@ def test_a_run_that_has_not_ended_says_how_far_it_came(tmp_path):
     assert f"after step {last['step']}, in its phase" in runs[0].unfinished and "after epoch 2" in runs[1].unfinished
     assert isinstance(runs[0], Search) and runs[0].steps, "the chain so far"
     assert report(str(search), str(training), "--out", str(tmp_path / "page.html")) == 0
+
+
+def test_a_run_that_has_begun_says_what_it_was_asked_for(tmp_path):
+    run = unfinished("sandwich", tmp_path, 26)
+    asked = {"strategy": "sandwich", "budgets": ["150kFLOPs"], "seed": 3, "settings": {"epochs": 0.1}}
+    (run / "run.json").write_text(json.dumps({"run": "search", "identity": asked}))
+    found = read_run(run)
+    assert isinstance(found, Search) and found.facts.strategy == "sandwich" and found.facts.seed == 3
+    assert found.chain is not None and found.chain.budgets == ("150kFLOPs",)
+    (run / "history.partial.jsonl").unlink()
+    assert "has not come to its first row" in read_run(run).unfinished
+    assert report(str(run)) == 0
+    changed(run / "run.json", "identity/strategy", 4)
+    with pytest.raises(InputError, match="identity: strategy: Expected `str`, got `int`"):
+        read_run(run)
+
+
+def test_a_result_on_its_way_into_place_is_read_there(tmp_path):
+    """What `dnas.sets` leaves when it is killed while it moves the files of a result."""
+    run = copied("family", tmp_path)
+    expected = read_run(run)
+    files = [p.relative_to(run).as_posix() for p in run.rglob("*.json*")]
+    moving = run / ".dnas-moving"
+    for name in files:
+        (moving / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).rename(moving / name)
+    (moving / "files.json").write_text(json.dumps({"files": files, "removed": []}))
+    assert read_run(run) == expected
 
 
 def test_a_rerun_in_the_same_folder_is_said(tmp_path):
@@ -251,6 +282,21 @@ def test_a_run_made_now_becomes_a_page_with_pictures(kind, made, tmp_path):
     page, pictures = tmp_path / "page.html", tmp_path / "pictures"
     assert report(str(made / kind), "--out", str(page), "--png", str(pictures)) == 0
     assert page.stat().st_size > 20_000 and len(list(pictures.iterdir())) >= 5
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_is_shown_as_far_as_it_came(tmp_path):
+    run = tmp_path / "killed"
+    words = ["tiny", "--budget", "150kFLOPs", "--preset", "smoke", "--strategy", "slimming", "--out", str(run)]
+    search = subprocess.Popen([sys.executable, "-m", "dnas.search", *words], stdout=subprocess.DEVNULL)
+    while search.poll() is None and not (run / "history.partial.jsonl").exists():
+        time.sleep(0.02)
+    search.kill()
+    search.wait()
+    found = read_run(run)
+    assert isinstance(found, Search) and "has not ended" in found.unfinished and found.facts.strategy == "slimming"
+    assert [b.budget for b in found.facts.budgets] == ["150kFLOPs"]
+    assert report(str(run)) == 0 and "has not ended" in (run / "report.html").read_text()
 
 
 @pytest.mark.slow
