@@ -28,8 +28,9 @@ def warning(accuracy: float, images: int, chance: float, advice: str) -> list[st
     """What to say of an accuracy at chance; nothing of a better one."""
     if not at_chance(accuracy, images, chance):
         return []
-    return [
-        f"at chance: {units.accuracy(accuracy, images)} of {images:,} test images are classified right, and always "
+    text = (
+        f"at chance: {units.accuracy(accuracy, images)} of {images:,} images are classified right, and always "
         f"answering the most frequent class gets {units.share(chance)}; the network has learned nothing that shows. "
         f"{advice}"
-    ]
+    )
+    return [text.rstrip()]

@@ -13,11 +13,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dnas.architecture import written_fields
+from dnas.as_trained import counted_at, recorded, told_apart
 from dnas.catalogue import load_space
 from dnas.cli import console, run
 from dnas.cost.conventions import CONVENTIONS, NORMS, POOLS, statement
 from dnas.cost.ledger import Record, at, by_block
 from dnas.errors import InputError, UserError
+from dnas.following import Next, command, lines
 from dnas.network import BlockUse, shapes
 from dnas.space.read import at_input
 from dnas.space.space import Space
@@ -47,10 +49,27 @@ def main(args: Arguments) -> None:
     if args.resolution is not None:
         space = at_input(space, classes=space.classes, side=args.resolution)
     counted = count(space, args.convention)
+    own = load_space(args.arch)
+    delivered = recorded(own)
+    apart = told_apart(counted_at(own), delivered)
     if args.json:
-        print(json.dumps(counted))
-    else:
-        _show(counted)
+        print(json.dumps(counted | ({"as_trained": delivered.to_json()} if delivered and apart else {})))
+        return
+    _show(counted)
+    for line in apart:
+        print(line)
+    for line in lines(_following(args.arch, space)):
+        print(line)
+
+
+def _following(arch: str, space: Space) -> list[Next]:
+    """A result's weights can be evaluated; an architecture without any is trained."""
+    if "training" in (space.extra or {}) or "search" in (space.extra or {}):
+        return [
+            (command("evaluate", arch), "accuracy by class"),
+            (command("export", arch, "--to", "onnx"), "its graph"),
+        ]
+    return [(command("train", arch, "--data", "IMAGES"), "trains it on a folder of images")]
 
 
 def count(space: Space, convention: str = "dnas") -> dict[str, Any]:

@@ -7,12 +7,14 @@ python -m dnas.evaluate fbnetv2_f4 --weights mine.safetensors --data images/ --j
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from dnas import units
 from dnas.cli import console, run
 
 MAX_CONFUSION = 20
@@ -64,22 +66,45 @@ def main(args: Arguments) -> None:
     from dnas import weights
 
     variables = weights.load(result.weights, result.network)
-    report = evaluated(result, variables, dataset, preprocessing, args.split)
+    with told(console(), "evaluating", quiet=args.json) as progress:
+        report = evaluated(result, variables, dataset, preprocessing, args.split, progress)
     if args.json:
         print(json.dumps(report))
-    else:
-        _show(report)
+        return
+    _show(report)
+    trained = "training" in (result.space.extra or {})
+    _next(args.arch, trained)
 
 
-def evaluated(result: Any, variables: Any, dataset: Any, preprocessing: Any, split: str) -> dict[str, Any]:
-    """The report: what was evaluated, on which images, and the counts."""
+def _next(arch: str, trained: bool) -> None:
+    from dnas.following import command, lines
+
+    further = [] if trained else [(command("train", arch), "trains it on")]
+    for line in lines([*further, (command("export", arch, "--to", "onnx"), "for other runtimes")]):
+        print(line)
+
+
+def evaluated(
+    result: Any, variables: Any, dataset: Any, preprocessing: Any, split: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
+    """The report: what was evaluated, on which images, and the counts.
+
+    `progress` is told how many images are done, of how many.
+    """
+    from dnas import chance
+    from dnas.as_trained import counted_at, told_apart
     from dnas.evaluation import batch_size, program, tally
 
     images, labels = dataset.part(split)
     side = result.network.resolution.value
     answer = program(result.network, preprocessing)
-    counts = tally(answer, variables, images, labels, dataset.classes, batch_size(side))
-    notes = list(dataset.notes)
+    counts = tally(
+        answer, variables, images, labels, dataset.classes, batch_size(side), lambda done: progress(done, len(labels))
+    )
+    guessing = chance.chance_level(labels, dataset.classes)
+    notes = [*dataset.notes, *told_apart(counted_at(result.space), counted_at(result.network))]
+    notes += chance.warning(counts.accuracy, counts.images, guessing, "")
     if result.preprocessing is None:
         notes.append("no preprocessing recorded: scaled to the network's input by the statistics of these data")
     return {
@@ -89,6 +114,7 @@ def evaluated(result: Any, variables: Any, dataset: Any, preprocessing: Any, spl
         "split": split,
         "images": counts.images,
         "top1": counts.top1 / counts.images,
+        "chance": guessing,
         "top5": counts.top5 / counts.images if dataset.classes > 5 else None,
         "input": [side, side, preprocessing.channels],
         "preprocessing": preprocessing.to_json(),
@@ -107,7 +133,7 @@ def _show(report: dict[str, Any]) -> None:
     out.print(f"{report['architecture']} with {report['weights']}, input {side}x{side}x{channels}")
     five = "" if report["top5"] is None else f", top-5 {report['top5']:.2%}"
     images = f"{report['images']:,} {report['split']} images of {report['data']}"
-    out.print(f"[bold]top-1 {report['top1']:.2%}{five}[/] on {images}")
+    out.print(f"[bold]top-1 {report['top1']:.2%}{five}[/] on {images}; chance is {units.share(report['chance'])}")
     for note in report["notes"]:
         out.print(f"  {note}", markup=False)
     if report["confusion"] is None:

@@ -114,6 +114,7 @@ class _Steps:
         with self.lock:
             now = time.monotonic()
             if step <= self.at:
+                self.line = line
                 return
             self.paces.append((now - self.moved) / (step - self.at))
             self.at, self.moved, self.line = step, now, line

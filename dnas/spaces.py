@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from dnas.cli import console, run
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS, Cost
 from dnas.errors import InputError, UserError
+from dnas.following import Next, command, lines
 from dnas.network import Network, shapes
 from dnas.relevance import size_factors
 from dnas.solve.elimination import log_total, optimum
@@ -58,6 +60,19 @@ def main(args: Arguments) -> None:
         print(json.dumps({"spaces": spaces, "architectures": architectures, "size_rule": RULE, "mean_rule": MEAN}))
     else:
         _show(spaces, architectures)
+        for line in lines(_following(dict(zip(names, loaded, strict=True)), spaces)):
+            print(line)
+
+
+def _following(loaded: Mapping[str, Space], described: list[dict[str, Any]]) -> list[Next]:
+    """What can be done with the first space and the first architecture, by the names that find them."""
+    found = []
+    for name in [name for name, space in loaded.items() if not space.is_architecture][:1]:
+        budget = units.counted(described[0]["macs"]["mean"], "FLOPs").replace(" ", "")
+        found.append((command("search", name, "--budget", budget), "a network of at most the space's mean cost"))
+    for name in [name for name, space in loaded.items() if space.is_architecture][:1]:
+        found.append((command("count", name), "its cost layer by layer"))
+    return found
 
 
 def described(space: Space, *, choices: bool = False) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.markup import escape
 
-from dnas import runs, weights
+from dnas import runs, units, weights
 from dnas.architecture import architecture
 from dnas.checkpoint import Checkpoints, Pace
 from dnas.count import count
@@ -27,6 +28,7 @@ from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
 from dnas.files import write_atomic, write_json
+from dnas.following import lines
 from dnas.heap import close_holes
 from dnas.interrupt import asked_to_stop
 from dnas.nn.inherit import inherit
@@ -36,6 +38,7 @@ from dnas.recall import data_record
 from dnas.report.read import read_run
 from dnas.results import ARCHITECTURE, WEIGHTS, read_result
 from dnas.runs import CHECKPOINTS, PARTIAL, PROVENANCE, Claim, Terms, claimed
+from dnas.train import verdict
 from dnas.train.recipe import Recipe, read_recipe
 from dnas.train.schedule import schedule
 from dnas.train.setup import Setup
@@ -75,6 +78,8 @@ class Progress:
     best_step: int
     best_accuracy: float
     history: list[dict[str, Any]]
+    began: float | None = None
+    """Validation accuracy of inherited weights before the first step."""
 
     @property
     def arrays(self) -> dict[str, Any]:
@@ -82,7 +87,7 @@ class Progress:
 
     @property
     def notes(self) -> dict[str, Any]:
-        names = ("evaluated", "best_step", "best_accuracy", "history")
+        names = ("evaluated", "best_step", "best_accuracy", "history", "began")
         return {name: getattr(self, name) for name in names}
 
 
@@ -127,6 +132,10 @@ class Run:
         every = max(1, self.steps // UPDATES)
         stream = prefetch(self.stream, step, self.steps)
         try:
+            if step == 0 and p.began is None and self.setup.start == "inherited":
+                show(step, "evaluating the inherited weights")
+                self._before(p, asked)
+            show(step, "compiling the step")
             while True:
                 if self._due(step) and p.evaluated < step:
                     self._evaluate(p, asked, step, show)
@@ -180,6 +189,10 @@ class Run:
     def _due(self, step: int) -> bool:
         return step > 0 and (step % self.per_epoch == 0 or step == self.steps)
 
+    def _before(self, p: Progress, asked: Callable[[], int]) -> None:
+        """Epoch 0: inherited weights may be better than whatever training makes of them."""
+        p.began = p.best_accuracy = self.count_right(p.state.variables, "validation", asked).accuracy
+
     def _evaluate(self, p: Progress, asked: Callable[[], int], step: int, show: Update) -> None:
         """Validation of the averaged weights (of the last, without averaging); keeps the best."""
         variables = p.state.averaged or p.state.variables
@@ -204,8 +217,9 @@ class Run:
         show(step, self._line(p, line["loss"]))
 
     def _line(self, p: Progress, loss: float) -> str:
-        known = f"  validation {p.history[-1]['validation_accuracy']:.2%}" if p.history else ""
-        return f"loss {loss:.3f}{known}"
+        known = p.history[-1]["validation_accuracy"] if p.history else p.began
+        shown = "" if known is None else f"  val {units.accuracy(known, len(self.setup.validation_index))}"
+        return f"loss {loss:.3f}{shown}"
 
 
 def run_training(
@@ -272,12 +286,26 @@ def _opening(run: Run) -> None:
 
 
 def _closing(run: Run, p: Progress, counts: Tally) -> None:
-    five = f", top-5 {counts.top5 / counts.images:.2%}" if run.setup.dataset.classes > 5 else ""
-    run.console.print(
-        f"best after epoch {p.best_step / run.per_epoch:g}: validation {p.best_accuracy:.2%}; "
+    s, out = run.setup, run.console
+    five = f", top-5 {counts.top5 / counts.images:.2%}" if s.dataset.classes > 5 else ""
+    validation = units.accuracy(p.best_accuracy, len(s.validation_index))
+    out.print(
+        f"best after epoch {p.best_step / run.per_epoch:g}: validation {validation}; "
         f"[bold]test top-1 {counts.accuracy:.2%}{five}[/] on {counts.images:,} images"
     )
-    run.console.print(f"written to {run.out}: {ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json")
+    for line in verdict.apart(s):
+        out.print(line, soft_wrap=True)
+    for line in verdict.warnings(s, counts, p.began, _later(p)):
+        out.print("[yellow]warning[/]:", escape(line), soft_wrap=True)
+    written = f"{ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json"
+    last = [f"written to {run.out}: {written}", verdict.good(s, counts, p.began, p.best_accuracy)]
+    for line in (*last, *lines(verdict.following_commands(run.out))):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _later(p: Progress) -> float | None:
+    """The best validation accuracy after an epoch."""
+    return max((row["validation_accuracy"] for row in p.history), default=None)
 
 
 def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
@@ -291,7 +319,7 @@ def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
     kept = ("space", "strategy", "seed", "budgets", "inherited_accuracy", "blocks")
     return {
         **architecture(s.network, {}).data,
-        "costs": {"macs": counted["macs"], "params": counted["params"], "convention": counted["convention"]},
+        "costs": {name: counted[name] for name in ("macs", "params", "input", "convention")},
         "preprocessing": s.preprocessing.to_json(),
         "labels": list(s.dataset.class_names),
         "training": {
@@ -304,7 +332,10 @@ def _document(run: Run, p: Progress, counts: Tally) -> dict[str, Any]:
             "images": {"train": len(s.train_index), "validation": len(s.validation_index), "test": counts.images},
             "teacher": s.teacher_name,
             "best_epoch": round(p.best_step / run.per_epoch, 4),
+            "chance": round(verdict.level(s), 6),
+            "warnings": verdict.warnings(s, counts, p.began, _later(p)),
             "accuracy": {
+                **({} if p.began is None else {"validation_before": round(p.began, 6)}),
                 "validation": round(p.best_accuracy, 6),
                 "test": round(counts.accuracy, 6),
                 "test_top5": round(counts.top5 / counts.images, 6) if s.dataset.classes > 5 else None,
