@@ -12,12 +12,14 @@ of the machine that the user can do something about (one line).
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from dnas.errors import Stopped, UserError, what_to_try
+from dnas.files import text_of
 from dnas.interrupt import leave
 from dnas.usage import read_arguments
 
@@ -28,6 +30,9 @@ LONGEST = 1500
 
 def run(main: Callable[[Arguments], int | None], arguments: type[Arguments], argv: list[str] | None = None) -> NoReturn:
     """Parses the command line, calls `main` and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # any name is shown, in any locale
     leave(call(main, parse(arguments, argv)))
 
 
@@ -78,7 +83,8 @@ def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
 
 def _tell(message: str) -> int:
     """Prints one line; the exit code of mistakes. What a file holds is shown without its control characters."""
-    line = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(message.split()))
+    text = text_of(" ".join(message.split()))
+    line = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     print(f"error: {line}", file=sys.stderr)

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from dnas import sets
-from dnas.errors import UserError, cannot_write
-from dnas.files import plain, read_document, write_json
+from dnas.errors import InputError, UserError, cannot_write
+from dnas.files import plain, read_document, text_of, write_json
 from dnas.identity import told_apart
 from dnas.lock import LOCK, taken
 
@@ -126,6 +126,11 @@ def claimed(out: Path, run: Run, terms: Terms, say: Callable[[str], None]) -> It
         UserError: the folder cannot be made or written, another process is at work in it, or it holds what is not
             this run's; only a folder that the user named is refused.
     """
+    try:
+        str(out.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        accepted = "a folder whose whole path is; checkpoints need it"
+        raise InputError(f"--out {text_of(str(out.absolute()))}", "not UTF-8 text", accepted=accepted) from error
     with ExitStack() as stack:
         for folder in _numbered(out, run, terms) if terms.numbered else [out]:
             claim = _taken(folder, run, terms, stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -212,3 +213,11 @@ def test_a_file_system_without_locks_is_no_reason_to_stop(tmp_path, monkeypatch)
 
     monkeypatch.setattr("dnas.lock._held", none)
     assert searched(tmp_path / "out", run()) == tmp_path / "out"
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path):
+    """Checkpoints cannot be written there."""
+    out = tmp_path / os.fsdecode(b"caf\xe9") / "out"
+    with pytest.raises(UserError, match=r"--out .*caf\\xe9/out: not UTF-8 text"):
+        searched(out, run())
+    assert not out.parent.exists()

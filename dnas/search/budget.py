@@ -14,6 +14,7 @@ from dnas.cost.latency import Coverage, latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import Cost
 from dnas.errors import InputError, UserError, suggestion
+from dnas.files import text_of
 from dnas.network import Network
 from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
@@ -68,7 +69,7 @@ def parse_budget(text: str) -> Budget:
     if not 0 < value < 1e15:
         raise InputError("--budget", "out of range", found=text, accepted="above 0")
     if time_unit:
-        return Budget(text, "ms", value * (1e-3 if time_unit.lower() == "us" else 1.0), table)
+        return Budget(text_of(text), "ms", value * (1e-3 if time_unit.lower() == "us" else 1.0), table)
     return Budget(text, "params" if unit.lower() == "params" else "MACs", value * _SIZES[size.lower()])
 
 
