@@ -1,6 +1,6 @@
 """Accuracy of an architecture with its weights.
 
-python -m dnas.evaluate runs/mine --data images/
+python -m dnas.evaluate runs/mine
 python -m dnas.evaluate fbnetv2_f4 --weights mine.safetensors --data images/ --json
 """
 

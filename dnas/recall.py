@@ -96,11 +96,12 @@ def _remembered(record: Mapping[str, Any]) -> tuple[str | None, list[str]]:
         if not path.exists():
             raise InputError("data", f"the data of this run ({shown}) are gone; give --data")
         return os.fspath(path), [f"the data of this run: {shown}"]
-    if not record.keys() - {"seed", "side"}:
+    if not record:
         return None, ["no --data given: the Fashion-MNIST extract that comes with dnas"]
     if record.get("kind") == "embedded" or record.get("name") == EMBEDDED:
         return None, []
-    raise InputError("data", f"where the data of this run ({record.get('name')}) lie is not recorded; give --data")
+    name = f" ({record['name']})" if "name" in record else ""
+    raise InputError("data", f"where the data of this run{name} lie is not recorded; give --data")
 
 
 def _difference(recorded: tuple[str, ...], found: tuple[str, ...]) -> str:

@@ -133,6 +133,8 @@ def test_an_architecture_of_no_run_takes_the_embedded_data_and_says_so(tmp_path)
     data = source_for(read_result(tmp_path / "a.json"), None, seed=0).load()
     assert data.name == "fashion-mnist-5k" and "no --data given" in data.notes[0]
     assert not source_for(result_of(tmp_path / "b.json", None), None, seed=0).load().notes
+    (tmp_path / "c.json").write_text(json.dumps(NETWORK | {"search": {"seed": 1}}))
+    assert "the data of this run lie is not recorded" in refused(read_result(tmp_path / "c.json"), None)
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -18,6 +18,7 @@ from dnas.cost import ledger
 from dnas.export.extras import unusable
 from dnas.files import write_json
 from dnas.network import shapes
+from dnas.recall import data_record
 
 if TYPE_CHECKING:
     from dnas.search.run import Found
@@ -59,7 +60,7 @@ def document(found: Found, assignment: dict[str, int], told: dict[str, Any]) -> 
         "choices_taken": options_taken(problem.space, assignment),
         "search": {
             "space": problem.space.name, "strategy": found.strategy, "seed": problem.seed,
-            "accuracy_split": SPLIT, **told,
+            "data": data_record(problem.dataset, problem.seed), "accuracy_split": SPLIT, **told,
         },
     }  # fmt: skip
 

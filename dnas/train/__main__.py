@@ -1,8 +1,8 @@
 """Training of an architecture.
 
-python -m dnas.train runs/fbnetv2-0 --data images/
+python -m dnas.train runs/fbnetv2-0
 python -m dnas.train fbnetv2_f1 --data images/ --recipe fbnet --init scratch
-python -m dnas.train runs/small --data images/ --teacher runs/large
+python -m dnas.train runs/small --teacher runs/large
 """
 
 from __future__ import annotations
