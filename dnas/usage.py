@@ -36,6 +36,7 @@ def read_arguments(arguments: type[Arguments], argv: Sequence[str] | None, prog:
     """The arguments of a command line; raises `UserError` for a mistake in them, `SystemExit` after `--help`."""
     given = list(sys.argv[1:] if argv is None else argv)
     _check_names(arguments, given)
+    given = _gathered(arguments, given)
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
@@ -65,6 +66,24 @@ def _check_names(arguments: type, argv: Sequence[str]) -> None:
             raise InputError(
                 token.partition("=")[0], f"unknown option{suggestion(name, known)}", accepted=", ".join(known)
             )
+
+
+def _gathered(arguments: type, argv: list[str]) -> list[str]:
+    """The line with what is positional in front: tyro takes it in one run only, not before and behind an option."""
+    if _commands(arguments) or "--" in argv:
+        return argv
+    hints = typing.get_type_hints(arguments)
+    flags = {f"--{'no-' * (f.default is True)}{f.name.replace('_', '-')}" for f in dataclasses.fields(arguments)
+             if hints[f.name] is bool} | {"--help"}  # fmt: skip
+    positional, options, tokens = [], [], iter(argv)
+    for token in tokens:
+        if not token.startswith("-"):
+            positional.append(token)
+            continue
+        options.append(token)
+        if token.startswith("--") and "=" not in token and token.replace("_", "-") not in flags:
+            options += itertools.islice(tokens, 1)
+    return [*positional, *options]
 
 
 def _options(arguments: type) -> Iterator[str]:

@@ -13,19 +13,19 @@ Under `dnas`, which `transformers` leaves alone, stand the whole record and the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnas.data.preprocess import COLOURS, Preprocessing
 
-FILE = "preprocessor_config.json"
+PROCESSOR = "preprocessor_config.json"
 """The name that `from_pretrained` looks for in a folder."""
 BILINEAR = 2
 """Pillow's number of the filter."""
 
 
 def processor_config(name: str, preprocessing: Preprocessing, labels: Sequence[str]) -> dict[str, Any]:
-    """The contents of `FILE`; of a network whose channels no picture has, the part for `dnas` alone."""
+    """The contents of `PROCESSOR`; of a network whose channels no picture has, the part for `dnas` alone."""
     p = preprocessing
     own = {"dnas": {"name": name, "preprocessing": p.to_json(), "labels": list(labels)}}
     if p.channels not in COLOURS:
@@ -45,3 +45,9 @@ def processor_config(name: str, preprocessing: Preprocessing, labels: Sequence[s
         "image_std": list(p.std),
         **own,
     }
+
+
+def processor_beside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for an architecture's document, which it stands beside in a result folder."""
+    preprocessing = Preprocessing.from_json(document["preprocessing"])
+    return processor_config(document["name"], preprocessing, document["labels"])

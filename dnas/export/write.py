@@ -17,7 +17,7 @@ import numpy as np
 from dnas import weights as weight_files
 from dnas.catalogue import ARCHITECTURE
 from dnas.count import count
-from dnas.data.hugging_face import FILE as PROCESSOR
+from dnas.data.hugging_face import PROCESSOR
 from dnas.errors import UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from dnas import weights
 from dnas.architecture import Architecture, architecture
 from dnas.catalogue import ARCHITECTURE, load_space
+from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.errors import Stopped, UserError
 from dnas.files import write_atomic, write_json
 from dnas.interrupt import Asked, asked_to_stop, stopping_at_once
@@ -241,7 +242,9 @@ def write(found: Found, claim: Claim, preset: str, journal: Journal, phases: dic
     }  # fmt: skip
     journal.end()
     with claim.result(check) as staged:
-        write_json(staged / ARCHITECTURE, found_document(found, preset))
+        document = found_document(found, preset)
+        write_json(staged / ARCHITECTURE, document)
+        write_json(staged / PROCESSOR, processor_beside(document))
         weights.save(staged / WEIGHTS, found.by_proxy.network, found.variables)
         if found.outcome.chain:
             write_chain(found, staged)

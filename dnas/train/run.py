@@ -24,6 +24,7 @@ from dnas.architecture import architecture
 from dnas.checkpoint import Checkpoints, Pace
 from dnas.count import count
 from dnas.data.batches import Batches, prefetch, repeats, steps_per_epoch
+from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.evaluation import Tally, batch_size, program, tally
@@ -372,6 +373,7 @@ def _write(run: Run, p: Progress, claim: Claim, document: dict[str, Any], second
     with claim.result(check) as staged:
         weights.save(staged / WEIGHTS, written.network, inherit(run.training.packing.unpack(p.best), written))
         write_json(staged / ARCHITECTURE, document)
+        write_json(staged / PROCESSOR, processor_beside(document))
         write_atomic(staged / RECIPE, run.setup.recipe.to_yaml())
         write_atomic(staged / HISTORY, _json_lines(p.history))
         write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))

@@ -155,3 +155,24 @@ def test_augmented_images_are_crops_and_all_occur(padding, flip):
 def test_augmentation_of_prepared_images():
     x = prepare(GRAY, identity(28, 1))
     np.testing.assert_array_equal(augment(x, jax.random.key(1), 0, False), x)
+
+
+def test_the_record_says_all_that_is_done():
+    """What older files lack may be missing; what is not done is refused; a grid's rows and columns are taken."""
+    p = identity(10, 3, scale=1.0).taken_at(7)
+    written = p.to_json()
+    assert written["colour"] == "RGB" and written["orientation"] == "exif" and written["layout"] == "NHWC"
+    assert written["resize"]["shortest_edge"] == written["crop"]["side"] == 10
+    assert written["subgrid"] == {"side": 7, "of": 10, "index": "i * 10 // 7"}
+    at = [i * 10 // 7 for i in range(7)]
+    np.testing.assert_array_equal(prepare(RGB, p), RGB[:, at][:, :, at].astype(np.float32))
+    old = {key: written[key] for key in ("side", "channels", "mean", "std", "interpolation", "scale")}
+    assert Preprocessing.from_json(old) == p.taken_at(10) and p.taken_at(10).grid is None
+    assert Preprocessing.from_json(p.to_json("NCHW")) == p
+    assert identity(10, 1).to_json()["colour"] == "L" and "crop" not in identity(10, 2).to_json()
+    for change in (
+        {"subgrid": 7}, {"subgrid": {"side": 11}}, {"subgrid": {"side": 7, "of": 9}}, {"orientation": "none"},
+        {"background": [0, 0, 0]}, {"crop": None}, {"layout": "CHW"}, {"resize": {"method": "bicubic"}},
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=next(iter(change))):
+            Preprocessing.from_json(written | change)
