@@ -94,7 +94,9 @@ def _files(paths: Iterable[str]) -> list[Path]:
         InputError: a folder without pictures.
     """
     from dnas.data.layout import SUFFIXES
+    from dnas.data.names import counted
     from dnas.errors import InputError
+    from dnas.files import text_of
 
     files: list[Path] = []
     for path in map(Path, paths):
@@ -106,7 +108,8 @@ def _files(paths: Iterable[str]) -> list[Path]:
         if not found:
             raise InputError(str(path), "no pictures in this folder", accepted=" ".join(SUFFIXES))
         if len(found) < len(inside):
-            print(f"{path}: {len(inside) - len(found)} files of other kinds are left out", file=sys.stderr)
+            left = counted(len(inside) - len(found), "file")
+            print(f"{text_of(str(path))}: {left} of other kinds left out", file=sys.stderr)
         files += found
     return files
 

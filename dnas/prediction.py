@@ -16,7 +16,7 @@ from dnas.errors import InputError
 from dnas.evaluation import batch_size, scores
 from dnas.export import onnx as onnx_export
 from dnas.export.delivery import INPUT, LABELS, PREPROCESSING
-from dnas.files import parse_json, read_bytes
+from dnas.files import parse_json, read_bytes, text_of
 from dnas.results import Result
 
 MAX_ONNX = 4 << 30
@@ -131,7 +131,7 @@ def predict(
             answers = iter(_probabilities(predictor, [x for x in pictures if not isinstance(x, str)], batch))
             for file, picture in zip(part, pictures, strict=True):
                 bad = isinstance(picture, str)
-                yield Answer(str(file), None if bad else next(answers), picture if bad else "")
+                yield Answer(text_of(str(file)), None if bad else next(answers), picture if bad else "")
             progress(start + len(part))
 
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from dnas.count import count
+from dnas.as_trained import counted_at, told_apart
 from dnas.data.hugging_face import processor_config
 from dnas.data.preprocess import Preprocessing
 from dnas.results import Result
@@ -44,18 +44,13 @@ class Delivery:
         return self.full or self.network.resolution.value
 
     def costs(self) -> list[str]:
-        """What it costs, in one sentence, or in two where another input was counted."""
-        cost = count(self.network)
-        sums = f"{cost['macs']:,} MACs, {cost['params']:,} params"
-        if _size(self.network) == _size(self.counted):
-            return [f"{sums} at {_size(self.network)}, as dnas.count"]
-        own = count(self.counted)
+        """What it costs, in one line, or in two where another input was counted."""
+        delivered, own = counted_at(self.network), counted_at(self.counted)
+        apart = told_apart(own, delivered)
+        if not apart:
+            return [f"{own.macs:,} MACs, {own.params:,} params at {own.input}, as dnas.count"]
         grid = f" (a grid of images of {self.full} px)" if self.full else ""
-        return [
-            f"delivered: {sums} at {_size(self.network)}{grid}",
-            f"counted for budgets: {own['macs']:,} MACs, {own['params']:,} params at the space's own "
-            f"{_size(self.counted)}",
-        ]
+        return [apart[0] + grid, *apart[1:]]
 
     def title(self) -> str:
         """First lines of an exported file."""
@@ -91,8 +86,3 @@ def delivery_of(result: Result) -> Delivery:
     if result.weights is None and result.network is not result.space:
         return Delivery(result.space, result.space, None, ())
     return Delivery(result.network, result.space, result.preprocessing, result.labels)
-
-
-def _size(space: Space) -> str:
-    channels = f"{space.channels} channel{'' if space.channels == 1 else 's'}"
-    return f"{space.resolution.value} px x {channels}, {space.classes} classes"

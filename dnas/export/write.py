@@ -27,9 +27,12 @@ from dnas.export.extras import need, unusable
 from dnas.export.preprocess_code import Head, head
 from dnas.export.trace import Graph, trace, weights_of
 from dnas.files import to_json, write_together
+from dnas.following import command, lines
 from dnas.nn.supernet import Variables
 from dnas.results import read_result
 from dnas.space.space import Space
+
+PICTURE = "photo.jpg"
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,12 @@ def _places(out: Path | None, name: str, to: str) -> tuple[Path, Path]:
 
 
 def _next(arch: str, to: str, main: Path, trained: bool) -> list[str]:
-    """The commands that try what was written."""
-    file = shlex.quote(str(main))
+    """The command that tries what was written."""
     if to == "onnx":
-        return [f"next: python -m dnas.predict --onnx {file} PICTURES"]
+        return lines([(command("predict", "--onnx", main, PICTURE), "what a picture shows, by the file alone")])
     if main.suffix == ".py":
-        return [f"next: python {file} PICTURES"]
-    return [f"next: python -m dnas.predict {shlex.quote(arch)} PICTURES"] if trained else []
+        return lines([(shlex.join(["python", str(main), PICTURE]), "what a picture shows, by the file alone")])
+    return lines([(command("predict", arch, PICTURE), "what the file must say too")] if trained else [])
 
 
 def _onnx(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
