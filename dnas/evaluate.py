@@ -104,7 +104,6 @@ def evaluated(
     )
     guessing = chance.chance_level(labels, dataset.classes)
     notes = [*dataset.notes, *told_apart(counted_at(result.space), counted_at(result.network))]
-    notes += chance.warning(counts.accuracy, counts.images, guessing, "")
     if result.preprocessing is None:
         notes.append("no preprocessing recorded: scaled to the network's input by the statistics of these data")
     return {
@@ -122,6 +121,7 @@ def evaluated(
         "confusion": counts.confusion.tolist() if dataset.classes <= MAX_CONFUSION else None,
         "skipped": list(dataset.skipped),
         "notes": notes,
+        "warnings": chance.warning(counts.accuracy, counts.images, guessing, ""),
     }
 
 
@@ -136,6 +136,8 @@ def _show(report: dict[str, Any]) -> None:
     out.print(f"[bold]top-1 {report['top1']:.2%}{five}[/] on {images}; chance is {units.share(report['chance'])}")
     for note in report["notes"]:
         out.print(f"  {note}", markup=False)
+    for note in report["warnings"]:
+        out.print("[yellow]warning[/]:", note, soft_wrap=True)
     if report["confusion"] is None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold", title="right class, and what it was taken for")
