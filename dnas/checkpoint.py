@@ -183,10 +183,9 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # takes half a second
 
         options = ocp.CheckpointManagerOptions(max_to_keep=self.keep)
-        with self._writing(None), _quiet():
+        with self._writing(None):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for remains in self.folder.glob("*.orbax-checkpoint-tmp*"):  # of a run killed while it wrote
-                shutil.rmtree(remains, ignore_errors=True)
+            self._clear_remains()
             try:
                 return ocp.CheckpointManager(self.folder, options=options)
             except (OSError, ValueError):
@@ -196,6 +195,11 @@ class Checkpoints:
                 raise InputError(
                     str(self.folder), problem, accepted="an empty folder: remove it to begin anew"
                 ) from error
+
+    def _clear_remains(self) -> None:
+        """Removes what was left of checkpoints that were not written to their end."""
+        for remains in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(remains, ignore_errors=True)
 
     def _check_identity(self, step: int, stored: Any, force: bool) -> None:
         found = differences(stored, self.identity)
@@ -217,8 +221,10 @@ class Checkpoints:
     @contextmanager
     def _writing(self, step: int | None) -> Iterator[None]:
         try:
-            yield
+            with _quiet():
+                yield
         except (OSError, ValueError) as error:  # a full disk reaches us as either
+            self._clear_remains()
             what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
             raise cannot_write(self.folder, error, what) from error
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dnas.cli import call, parse
+from dnas.errors import InputError
 from dnas.search.__main__ import Arguments, main
 from dnas.search.journal import Journal
 
@@ -186,3 +187,23 @@ def test_a_value_is_written_alike_before_a_checkpoint_and_after_it():
         journal.note({"step": 1, "value": value})
         journal.note({"step": 1, "value": restored})
         assert journal.rows[-1] == journal.rows[-2]
+
+
+@pytest.mark.slow
+def test_a_result_that_cannot_be_read_back_is_not_said_to_be_written_and_not_lost(tmp_path, monkeypatch, capsys):
+    space = tmp_path / "short.yaml"
+    space.write_text(SPACE)
+    out = tmp_path / "out"
+    argv = [str(space), "--budget", "0.03MFLOPs", "--preset", "smoke", "--side", "12", "--out", str(out)]
+
+    def unreadable(folder: Path) -> None:
+        raise InputError(str(folder / "architecture.json"), "cannot be read")
+
+    monkeypatch.setattr("dnas.search.run.check", unreadable)
+    assert call(main, parse(Arguments, argv)) == 2
+    said = capsys.readouterr()
+    assert "cannot be read; the same command with --resume tries again" in said.err and "written to" not in said.out
+    assert not (out / "architecture.json").exists() and any((out / "checkpoints").iterdir())
+    monkeypatch.undo()
+    assert call(main, parse(Arguments, [*argv, "--resume"])) == 0
+    assert {*RESULT, "provenance.json"} == {path.name for path in out.iterdir()}
