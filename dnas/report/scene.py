@@ -102,11 +102,12 @@ def shortened(text: str, room: float, size: float = TEXT) -> str:
     """The text, its middle left out where it needs more than `room`."""
     if text_width(text, size) <= room:
         return text
-    keep = len(text)
-    while keep > 2 and text_width(text[:keep] + "…", size) > room:
-        keep -= 1
-    tail = keep // 2
-    return text[: keep - tail] + "…" + (text[-tail:] if tail else "")
+    for keep in range(len(text) - 1, 1, -1):
+        tail = keep // 2
+        cut = f"{text[: keep - tail]}…{text[-tail:]}"
+        if text_width(cut, size) <= room:
+            return cut
+    return f"{text[:1]}…"
 
 
 def ramp(share: float) -> str:

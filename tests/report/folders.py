@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+
+from dnas.architecture import architecture, options_taken
+from dnas.catalogue import load_space
 
 from .make import KINDS
 
@@ -33,6 +37,26 @@ def many(where: Path, count: int = 20) -> list[Path]:
     return [*folders, unfinished("slimming", where, 26, "the-one-that-was-killed-in-the-middle-of-its-chain")]
 
 
+def large(space: str, where: Path, taken: int = 0) -> Path:
+    """A search of a space with many blocks and long names: the network of one option a choice, one row of history."""
+    loaded = load_space(space)
+    assignment = {c.name: min(taken, len(c) - 1) for c in loaded.choices}
+    found = architecture(loaded, assignment)
+    facts = {
+        "space": space, "strategy": "dmasking", "blocks": found.sources,
+        "budgets": [{"budget": "2GFLOPs", "limit": 2e9, "cost": 1e9}], "inherited_accuracy": {"derived": 0.4},
+        "options": {c.name: list(c.options) for c in loaded.choices}, "accuracy_split": "test, 500 images",
+    }  # fmt: skip
+    row = {"step": 1, "loss": 2.0, "entropy": 1.0, "expected": [1e9], "multipliers": [0.0]}
+    row["probabilities"] = {c.name: [1 / len(c)] * len(c) for c in loaded.choices}
+    folder = where / f"{space}-{taken}"
+    folder.mkdir(parents=True)
+    document = {**found.data, "choices_taken": options_taken(loaded, assignment), "search": facts}
+    (folder / "architecture.json").write_text(json.dumps(document))
+    (folder / "history.jsonl").write_text(json.dumps(row) + "\n")
+    return folder
+
+
 def groups(where: Path) -> dict[str, list[Path]]:
     """What a report is made of in the tests: each kind alone, several together, many."""
     found = {kind: [copied(kind, where / "each")] for kind in KINDS}
@@ -41,8 +65,21 @@ def groups(where: Path) -> dict[str, list[Path]]:
     found["training unfinished"] = [unfinished("trained", where, 2)]
     found["all kinds"] = [copied(kind, where / "all") for kind in KINDS] + [*found["old"], *found["unfinished"]]
     found["five old"] = [Path(shutil.copytree(STORED / f"tiny-{n}", where / "five" / f"tiny-{n}")) for n in range(5)]
+    found["many blocks"] = [large("fbnetv2", where / "large", 3)]
+    attention = (("efficientformerv2", 0), ("efficientformer", 9))
+    found["attention"] = [large(space, where / "large", taken) for space, taken in attention]
     found["many"] = many(where / "many")
     return found
 
 
-GROUPS = (*KINDS, "old", "unfinished", "training unfinished", "all kinds", "five old", "many")
+GROUPS = (
+    *KINDS,
+    "old",
+    "unfinished",
+    "training unfinished",
+    "all kinds",
+    "five old",
+    "many blocks",
+    "attention",
+    "many",
+)

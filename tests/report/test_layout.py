@@ -33,18 +33,11 @@ def overlapping(scene: Scene, slack: float = 1.0) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_texts_do_not_lie_on_each_other(group, folders):
-    runs = read_runs(folders[group])
-    for section in sections(runs):
-        for scene in (scene for card in section.cards for scene in pictures(card)):
-            assert overlapping(scene) == [], (group, scene.key)
-            assert scene.has_data and within(scene), (group, scene.key)
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_texts_end_in_their_picture(group, folders):
+def test_texts_lie_in_their_picture_and_not_on_each_other(group, folders):
     for section in sections(read_runs(folders[group])):
         for scene in (scene for card in section.cards for scene in pictures(card)):
+            assert scene.has_data and within(scene), (group, scene.key)
+            assert overlapping(scene) == [], (group, scene.key)
             frame = Box(-4, -4, scene.width + 4, scene.height + 4)
             out = [i.text for i in scene.items if isinstance(i, Text) and not frame.holds(text_box(i))]
             assert out == [], (group, scene.key)
