@@ -44,7 +44,7 @@ def test_a_search_at_chance_does_not_read_like_a_success(tmp_path):
     run = copied("dmasking", tmp_path)
     changed(run / "architecture.json", "search/inherited_accuracy/settled", 0.1)
     said = verdict(read_run(run))
-    assert said.level == "chance" and said.text.startswith("No:") and "chance is 10%" in said.text
+    assert said.level == "chance" and said.text.startswith("No:") and "chance is 1" in said.text
     page = summary([read_run(run)])
     assert '<section class="answer chance">' in page and '<p class="value chance">10.0%</p>' in page
 
