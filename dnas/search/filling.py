@@ -57,7 +57,8 @@ def near(problem: Problem, state: Mapping[str, int], fill: float) -> tuple[dict[
     wish = {c.name: np.where(np.arange(len(c)) == state[c.name], 0.0, -PREFERENCE) for c in problem.space.choices}
     costs, limits = [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
     found = derive(problem.space, problem.walked, wish, costs, limits, fill=fill)
-    return dict(state) | found.assignment, found.note
+    # The solver also names the states of the space's constraints, which are no choices.
+    return {name: found.assignment.get(name, option) for name, option in state.items()}, found.note
 
 
 def worse_than(problem: Problem, chain: Sequence[Mapping[str, Any]], accuracy: float) -> str:

@@ -13,7 +13,7 @@ from dnas.data.load import load
 from dnas.search import verdict
 from dnas.search.actions import Actions, extreme
 from dnas.search.budget import parse_budget
-from dnas.search.filling import candidates, worse_than
+from dnas.search.filling import candidates, near, worse_than
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import with_overrides
 from dnas.search.strategy import Outcome
@@ -105,6 +105,15 @@ def test_exchanges_use_what_single_actions_cannot(problem, budgets):
         moved = {n for n in state if state[n] != network.assignment[n]}
         assert moved == {a.choice for a in network.actions}
     assert max(max(np.array(n.costs) / actions.limits) for n in offered.networks) >= 0.97
+
+
+def test_states_of_constraints_are_no_moves():
+    """The solver names them beside the choices."""
+    budgets = [parse_budget("1.2MFLOPs")]
+    space = load_space("efficientformerv2_tiny")
+    made = make_problem(space, budgets, load(None), with_overrides("smoke"), 0)
+    state = extreme(made, "min")
+    assert set(near(made, state, 0.97)[0]) == {c.name for c in space.choices}
 
 
 def test_a_network_that_is_measurably_worse_is_not_taken(problem):
