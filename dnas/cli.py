@@ -28,21 +28,24 @@ LONGEST = 1500
 """Characters of an error's line."""
 
 
-def run(main: Callable[[Arguments], int | None], arguments: type[Arguments], argv: list[str] | None = None) -> NoReturn:
-    """Parses the command line, calls `main` and exits."""
+def run(
+    main: Callable[[Arguments], int | None], arguments: type[Arguments], argv: list[str] | None = None,
+    prog: str | None = None,
+) -> NoReturn:  # fmt: skip
+    """Parses the command line, calls `main` and exits; `prog` is how the command was called."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # any name is shown, in any locale
-    leave(call(main, parse(arguments, argv)))
+    leave(call(main, parse(arguments, argv, prog)))
 
 
-def parse(arguments: type[Arguments], argv: list[str] | None = None) -> Arguments:
+def parse(arguments: type[Arguments], argv: list[str] | None = None, prog: str | None = None) -> Arguments:
     """The arguments of a command line; usage errors are one line and exit with code 2."""
     module = sys.modules[arguments.__module__]
     spec = getattr(module, "__spec__", None)
     name = spec.name.removesuffix(".__main__") if spec else arguments.__module__
     try:
-        return read_arguments(arguments, argv, f"python -m {name}")
+        return read_arguments(arguments, argv, prog or f"python -m {name}")
     except UserError as error:
         sys.exit(_tell(str(error)))
     except BrokenPipeError:  # help that nobody reads to its end

@@ -12,13 +12,14 @@ import io
 import itertools
 import re
 import sys
-import types
 import typing
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import tyro
 
+from dnas import help
+from dnas.argument_class import command, commands, options
 from dnas.errors import InputError, UserError, suggestion
 
 Arguments = TypeVar("Arguments")
@@ -36,6 +37,9 @@ def read_arguments(arguments: type[Arguments], argv: Sequence[str] | None, prog:
     """The arguments of a command line; raises `UserError` for a mistake in them, `SystemExit` after `--help`."""
     given = list(sys.argv[1:] if argv is None else argv)
     _check_names(arguments, given)
+    if not {"--help", "-h"}.isdisjoint(given):
+        print(help.shown(arguments, prog, given))
+        raise SystemExit(0)
     given = _gathered(arguments, given)
     told = io.StringIO()
     try:
@@ -44,94 +48,44 @@ def read_arguments(arguments: type[Arguments], argv: Sequence[str] | None, prog:
                 arguments, args=given, prog=prog, description=arguments.__doc__,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )  # fmt: skip
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise _said(told.getvalue(), prog, _command(arguments, given), given) from None
+    except SystemExit:
+        raise _said(told.getvalue(), prog, command(arguments, given), given) from None
 
 
 def _check_names(arguments: type, argv: Sequence[str]) -> None:
     """Raises `InputError` for an unknown command or option, with the nearest one."""
-    commands = _commands(arguments)
+    known = commands(arguments)
     named = next((token for token in argv if not token.startswith("-")), None)
-    if commands and named is not None and named not in commands:
-        raise InputError(named, f"unknown command{suggestion(named, commands)}", accepted=", ".join(commands))
-    arguments = _command(arguments, argv)
-    known = ["--help", *_options(arguments)]
+    if known and named is not None and named not in known:
+        raise InputError(named, f"unknown command{suggestion(named, known)}", accepted=", ".join(known))
+    arguments = command(arguments, argv)
+    allowed = ["--help", *options(arguments)]
     for token in argv:
         if token == "--":
             return
         name = "--" + token[2:].partition("=")[0].replace("_", "-")
-        if token.startswith("--") and name not in known and not name.startswith("--tyro-"):
+        if token.startswith("--") and name not in allowed and not name.startswith("--tyro-"):
             raise InputError(
-                token.partition("=")[0], f"unknown option{suggestion(name, known)}", accepted=", ".join(known)
+                token.partition("=")[0], f"unknown option{suggestion(name, allowed)}", accepted=", ".join(allowed)
             )
 
 
 def _gathered(arguments: type, argv: list[str]) -> list[str]:
     """The line with what is positional in front: tyro takes it in one run only, not before and behind an option."""
-    if _commands(arguments) or "--" in argv:
+    if commands(arguments) or "--" in argv:
         return argv
     hints = typing.get_type_hints(arguments)
     flags = {f"--{'no-' * (f.default is True)}{f.name.replace('_', '-')}" for f in dataclasses.fields(arguments)
              if hints[f.name] is bool} | {"--help"}  # fmt: skip
-    positional, options, tokens = [], [], iter(argv)
+    positional, named, tokens = [], [], iter(argv)
     for token in tokens:
         if not token.startswith("-"):
             positional.append(token)
             continue
-        options.append(token)
+        named.append(token)
         if token.startswith("--") and "=" not in token and token.replace("_", "-") not in flags:
-            options += itertools.islice(tokens, 1)
-    return [*positional, *options]
-
-
-def _options(arguments: type) -> Iterator[str]:
-    """Every option of an argument class, as it is written."""
-    hints = typing.get_type_hints(arguments, include_extras=True)
-    for field in dataclasses.fields(arguments):
-        if tyro.conf.Positional not in _annotations(hints[field.name]):
-            name = field.name.replace("_", "-")
-            yield f"--no-{name}" if field.default is True else f"--{name}"
-            yield from _aliases(hints[field.name])
-
-
-def _annotations(hint: Any) -> tuple[Any, ...]:
-    marker = typing.get_args(tyro.conf.Positional[int])[1:]
-    found = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
-    return (tyro.conf.Positional,) if any(m in found for m in marker) else ()
-
-
-def _aliases(hint: Any) -> Iterator[str]:
-    """Further names of an option."""
-    for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ():
-        yield from getattr(note, "aliases", None) or ()
-
-
-def _commands(arguments: type) -> dict[str, type]:
-    """Name -> argument class of the subcommands, if the class has any."""
-    found: dict[str, type] = {}
-    for hint in typing.get_type_hints(arguments, include_extras=True).values():
-        for part in _parts(hint):
-            if dataclasses.is_dataclass(part) and isinstance(part, type):
-                found[part.__name__.lower()] = part
-    return found
-
-
-def _command(arguments: type, argv: Sequence[str]) -> type:
-    """The argument class of the subcommand given, or the class itself."""
-    commands = _commands(arguments)
-    return next((commands[token] for token in argv if token in commands), arguments)
-
-
-def _parts(hint: Any) -> Iterator[Any]:
-    """The types that a hint is made of, without annotations."""
-    if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
-        inner = typing.get_args(hint)
-        for part in inner[:1] if typing.get_origin(hint) is typing.Annotated else inner:
-            yield from _parts(part)
-    else:
-        yield hint
+            named += itertools.islice(tokens, 1)
+    return [*positional, *named]
 
 
 def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserError:
@@ -161,7 +115,7 @@ def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserErr
 def _required(arguments: type, given: Sequence[str]) -> list[str]:
     """What must be given and is not; a positional argument by its name in capitals."""
     required = [f for f in dataclasses.fields(arguments) if f.default is f.default_factory is dataclasses.MISSING]
-    options = [f"--{f.name.replace('_', '-')}" for f in required]
-    known = list(_options(arguments))
-    missing = [o for o in options if o in known and o not in {token.partition("=")[0] for token in given}]
-    return missing or [f.name.upper() for f, option in zip(required, options, strict=True) if option not in known]
+    written = [f"--{f.name.replace('_', '-')}" for f in required]
+    known = list(options(arguments))
+    missing = [o for o in written if o in known and o not in {token.partition("=")[0] for token in given}]
+    return missing or [f.name.upper() for f, option in zip(required, written, strict=True) if option not in known]

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,6 +38,10 @@ NAMES = (
 )  # fmt: skip
 PARTS = 8
 """Parts of the batch that are summed apart, so that threads can share the work, however many there are."""
+TRIED = "DNAS_TRIED_LOOPS"
+"""Holds a mark of what has been tried, for the processes that a command starts."""
+LONGEST_S = 600
+"""Seconds that numba is given."""
 _awaited = contextvars.ContextVar("awaited", default=True)
 _kept: list[Any] = []
 """What XLA may call must not be freed."""
@@ -44,7 +49,7 @@ _kept: list[Any] = []
 
 @functools.cache
 def usable() -> bool:
-    """Whether programs of this process can use the loops: on CPU, where numba is installed.
+    """Whether programs of this process can use the loops: on CPU, where numba is installed and does what XLA needs.
 
     The first call begins to compile them. `DNAS_KERNELS=0` leaves them alone.
     """
@@ -72,13 +77,13 @@ def awaited_later() -> Iterator[None]:
 def _compiling() -> Future[None] | None:
     if os.environ.get("DNAS_KERNELS") == "0" or jax.default_backend() != "cpu":
         return None
-    if importlib.util.find_spec("numba") is None:
+    if importlib.util.find_spec("numba") is None or not _tried():
         return None
     ready: Future[None] = Future()
 
     def compiled() -> None:
         try:
-            _register(json.loads(_written()))
+            register(json.loads(_written()))
             ready.set_result(None)
         except Exception as error:  # raised where a loop is first needed
             problem = f"numba cannot compile the loops for CPU ({error})"
@@ -88,31 +93,60 @@ def _compiling() -> Future[None] | None:
     return ready
 
 
+def _tried() -> bool:
+    """Whether one loop has done what it should, with these versions on this processor; asked of each once."""
+    try:
+        name = _name("tried", versions(("numba", "llvmlite", "jaxlib", "numpy")))
+        path = _path(name)
+        if os.environ.get(TRIED) != name and not (path and cache.read(path)):
+            _run("dnas.nn.try_loops")
+            if path:
+                cache.write(path, b"well")
+    except Exception:  # loops are only speed: whatever stands in their way, programs go without them
+        return False
+    os.environ[TRIED] = name
+    return True
+
+
 def _written() -> bytes:
     """What `dnas.nn.write_loops` writes, or has written for the same sources, versions and processor."""
-    from dnas.nn.jit import processor
-
-    folder, settings = cache.folder(), {k: v for k, v in os.environ.items() if k.startswith("NUMBA_")}
-    name = cache.digest(cache.sources(), versions(("numba", "llvmlite")), processor(), settings)
-    path = folder and folder / "loops" / f"{name}.json"
+    path = _path(_name(cache.sources(), versions(("numba", "llvmlite"))))
     found = path and cache.read(path)
     if found:
         return found
+    made = _run("dnas.nn.write_loops")
+    if path:
+        cache.write(path, made)
+    return made
+
+
+def _name(*follows_from: Any) -> str:
+    """Of what also follows from the processor and numba's settings."""
+    from dnas.nn.jit import processor
+
+    return cache.digest(follows_from, processor(), {k: v for k, v in os.environ.items() if k.startswith("NUMBA_")})
+
+
+def _path(name: str) -> Path | None:
+    folder = cache.folder()
+    return folder and folder / "loops" / f"{name}.json"
+
+
+def _run(module: str) -> bytes:
+    """What a module writes to standard output, as a process; raises `RuntimeError` where it fails."""
     # It finds what this process finds, and nothing beside that. In a session of its own: Ctrl-C is for this process.
     places = os.pathsep.join(place or os.getcwd() for place in sys.path)
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "dnas.nn.write_loops"], env=os.environ | {"PYTHONPATH": places},
-        capture_output=True, start_new_session=True, check=False,
+        [sys.executable, "-P", "-m", module], env=os.environ | {"PYTHONPATH": places, "JAX_PLATFORMS": "cpu"},
+        capture_output=True, start_new_session=True, check=False, timeout=LONGEST_S,
     )  # fmt: skip
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise RuntimeError(lines[-1] if lines else f"exit code {done.returncode}")
-    if path:
-        cache.write(path, done.stdout)
     return done.stdout
 
 
-def _register(written: dict[str, Any]) -> None:
+def register(written: dict[str, Any]) -> None:
     """Makes the loops known to XLA; they stay for the life of the process."""
     from dnas.nn.jit import Jit
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from dnas.nn import map_sums, pixel_products, row_steps
 from dnas.nn.ffi import Text, compiled, handle, work
 
+ALL = pixel_products.KERNELS | map_sums.KERNELS | row_steps.KERNELS
 
-def written() -> dict[str, object]:
+
+def written(kernels: Mapping[str, Any]) -> dict[str, Any]:
     """`{"functions": {name: Text}, "loops": {name of the loop: [name of its kernel, of what follows or null]}}`."""
-    kernels = pixel_products.KERNELS | map_sums.KERNELS | row_steps.KERNELS
     functions: dict[str, Text] = {"work": compiled(work), "handle": compiled(handle)}
     for kernel, finish in kernels.values():
         functions[kernel.__name__] = compiled(kernel, fast=True)
@@ -27,4 +30,4 @@ def written() -> dict[str, object]:
 
 if __name__ == "__main__":
     gc.disable()  # a tenth of the time, and nothing here lives long
-    json.dump(written(), sys.stdout)
+    json.dump(written(ALL), sys.stdout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -21,14 +21,15 @@ from dnas.restart import with_lasting_memory
 class Arguments:
     """Trains an architecture and keeps its best epoch."""
 
+    groups: ClassVar[dict[str, str]] = {
+        "arch": "what to train",
+        "data": "data",
+        "teacher": "a teacher",
+        "out": "result and continuing",
+    }
+
     arch: Annotated[str, tyro.conf.Positional]
     """Result folder, path to an architecture's file, or name of a published one (see dnas.spaces)."""
-    data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
-    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
-    new_classes: bool = False
-    """The data have other classes than the architecture's run: the classifier begins anew, all other weights are
-    kept."""
     init: Literal["inherited", "scratch"] | None = None
     """Begin with the architecture's weights or with random ones; inherited where it has some, if not given."""
     weights: Path | None = None
@@ -41,27 +42,33 @@ class Arguments:
     """Images in a step; the recipe's if not given."""
     lr: float | None = None
     """Largest learning rate; the recipe's if not given."""
+    seed: int = 0
+    """Everything random follows from it."""
+    data: str | None = None
+    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
+    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
+    image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
+    """Side of the images given to the network, in pixels, to which image files are decoded; the side that the network
+    was made for if not given, and without a record no more than the images have."""
+    new_classes: bool = False
+    """The data have other classes than the architecture's run: the classifier begins anew, all other weights are
+    kept."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
     teacher: str | None = None
     """An architecture whose scores are learnt from as well: result folder, file or name."""
     teacher_weights: Path | None = None
     """Its weights; those beside it if not given."""
-    image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
-    """Side of the images given to the network, in pixels, to which image files are decoded; the side that the network
-    was made for if not given, and without a record no more than the images have."""
     out: Path | None = None
     """Folder of the result; runs/NAME-trained-SEED if not given, with a number where another run has that."""
     overwrite: bool = False
     """Replace what the folder holds of another run; it stays until the new result is whole."""
-    seed: int = 0
-    """Everything random follows from it."""
     resume: bool = False
     """Continue from the last checkpoint in the run's folder, which is found by itself without --out."""
     force: bool = False
     """Continue even where options, data or versions have changed."""
     checkpoint_every: float | None = None
     """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
-    skip_bad: bool = False
-    """Leave out images that cannot be read, instead of stopping."""
 
 
 def main(args: Arguments) -> None:

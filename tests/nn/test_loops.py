@@ -24,6 +24,8 @@ import jax, jax.numpy as jnp
 from dnas.errors import UserError
 from dnas.nn import loops
 from dnas.nn.depthwise_loop import Depthwise
+if not loops.usable():
+    sys.exit(print("no loops"))
 try:
     print(float(jax.jit(Depthwise(1, 1))(jnp.ones((1, 3, 3, 2)), jnp.ones((3, 3, 2))).sum()))
 except UserError as error:
@@ -34,8 +36,9 @@ PRODUCTS = 2 * (4 * 4 + 4 * 6 + 9)  # of ones, for two channels: in corners, at 
 
 
 def started(folder, **settings) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != loops.TRIED}
     done = subprocess.run(
-        [sys.executable, "-c", START], env=os.environ | {"DNAS_CACHE": str(folder)} | settings, capture_output=True,
+        [sys.executable, "-c", START], env=environment | {"DNAS_CACHE": str(folder)} | settings, capture_output=True,
         text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()
@@ -43,9 +46,9 @@ def started(folder, **settings) -> str:
 
 def test_they_are_kept_and_what_is_spoilt_is_made_anew(tmp_path):
     assert float(started(tmp_path)) == PRODUCTS
-    (kept,) = (tmp_path / "loops").iterdir()
-    whole = cache.read(kept)
-    assert whole
+    found = {path: cache.read(path) or b"" for path in (tmp_path / "loops").iterdir()}
+    kept, whole = max(found.items(), key=lambda item: len(item[1]))
+    assert len(found) == 2 and whole
     # The next start asks nobody: a name it cannot know stands in for what was made.
     cache.write(kept, whole.replace(b'"work"', b'"another"'))
     assert "'work'" in started(tmp_path)
@@ -60,13 +63,18 @@ def test_they_need_no_cache():
     assert float(started("")) == PRODUCTS
 
 
-def test_a_compiler_that_fails_is_told_in_one_line(tmp_path):
-    (tmp_path / "numba.py").write_text("raise ImportError('this numba is broken')\n")
-    told = started(tmp_path / "cache", PYTHONPATH=str(tmp_path))
-    assert told.count("\n") == 0
-    assert "numba cannot compile the loops for CPU (ImportError: this numba is broken)" in told
-    assert "DNAS_KERNELS=0" in told
-    assert not (tmp_path / "cache" / "loops").exists()
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "raise ImportError('this numba is broken')",
+        "import os; os.abort()",
+        "class njit: pass",
+    ],
+)
+def test_without_a_numba_that_works_programs_go_without_loops(tmp_path, broken):
+    (tmp_path / "numba.py").write_text(broken + "\n")
+    assert started(tmp_path / "cache", PYTHONPATH=str(tmp_path)) == "no loops"
+    assert not (tmp_path / "cache" / "loops").exists(), "it is tried again: another may be installed"
 
 
 def test_a_trace_waits_unless_who_compiles_will(monkeypatch):

@@ -1,0 +1,42 @@
+"""dnas COMMAND ..., the console script, and python -m dnas."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from dnas import __version__
+from dnas.commands import COMMANDS, overview
+from dnas.errors import InputError, suggestion
+from dnas.restart import with_lasting_memory
+
+
+def main() -> None:
+    """Runs the command that the command line names, and exits."""
+    from dnas.cli import call, run
+
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in COMMANDS:
+        command = COMMANDS[name]
+        if command.lasting:
+            with_lasting_memory()
+        module = import_module(command.module)
+        run(module.main, module.Arguments, rest, f"dnas {name}")
+    sys.exit(call(_about, name))
+
+
+def _about(name: str) -> None:
+    """Answers what is no command; raises `InputError` for a name that is not known."""
+    match name:
+        case "--help" | "-h" | "help":
+            print(overview())
+        case "--version" | "-V":
+            print(f"dnas {__version__}")
+        case _:
+            kind = "option" if name.startswith("-") else "command"
+            known = ["--help", "--version"] if kind == "option" else list(COMMANDS)
+            raise InputError(name, f"unknown {kind}{suggestion(name, known)}", accepted=", ".join(known))
+
+
+if __name__ == "__main__":
+    main()

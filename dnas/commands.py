@@ -1,0 +1,44 @@
+"""Every command of dnas: the one table that the command line and its help are made from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command's module, which has `main` and `Arguments`, and what it does."""
+
+    module: str
+    about: str
+    lasting: bool = False
+    """Whether it takes steps for long enough that `dnas.restart` pays."""
+
+
+COMMANDS = {
+    "search": Command("dnas.search.__main__", "find the best network of a space within budgets", lasting=True),
+    "train": Command("dnas.train.__main__", "train a found or published network", lasting=True),
+    "evaluate": Command("dnas.evaluate", "accuracy of a network on images with known classes"),
+    "predict": Command("dnas.predict", "what pictures show, by a network or an exported file"),
+    "export": Command("dnas.export.__main__", "a network for ONNX, StableHLO, LiteRT, timm, flax or PyTorch"),
+    "report": Command("dnas.report.__main__", "one page about a run, or several side by side"),
+    "count": Command("dnas.count", "exact multiply-adds and parameters of a network, layer by layer"),
+    "spaces": Command("dnas.spaces", "search spaces and published networks that come with dnas"),
+    "measure": Command("dnas.measure.__main__", "a latency table of a space's blocks on this machine"),
+    "lut": Command("dnas.lut", "look at latency tables, check, merge, fit and import them"),
+}
+
+EXAMPLE = "dnas search tiny --budget 150kFLOPs --preset smoke"
+
+
+def overview() -> str:
+    """What there is, a line a command, and a first example."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.about}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "dnas finds neural networks within exact budgets, trains them, and hands them over.", "",
+            "usage: dnas COMMAND ...   (or: python -m dnas.COMMAND ...)", "", *lines, "",
+            "A first search, about a minute:", f"  {EXAMPLE}", "",
+            "Options of a command: dnas COMMAND --help. Version: dnas --version.",
+        ]
+    )  # fmt: skip
