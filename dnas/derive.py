@@ -60,6 +60,12 @@ def derive(
     )  # fmt: skip
 
 
+def log_probabilities(probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Logarithms of each choice's probabilities, by name, at least `LOWEST_LOG`."""
+    with np.errstate(divide="ignore"):
+        return {name: np.maximum(np.log(np.asarray(p, np.float64)), LOWEST_LOG) for name, p in probabilities.items()}
+
+
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max()
     return shifted - np.log(np.exp(shifted).sum())

@@ -128,6 +128,16 @@ def _without_idle_axes(quantity: Quantity) -> Quantity:
     return Quantity(tuple(over), table)
 
 
+def canonical(first: Mapping[str, Quantity], assignment: Mapping[str, int]) -> dict[str, int]:
+    """The same architecture with the first option of each choice among those that mean the same (`first_of_same`)."""
+    spelled, before = dict(assignment), None
+    while before != spelled:
+        before = dict(spelled)
+        for name, table in first.items():
+            spelled[name] = int(table.at(spelled))
+    return spelled
+
+
 def relevance(space: Space, network: Network | None = None) -> dict[str, Quantity]:
     """Choice name -> 1 where, given the other choices, its options make a difference, else 0."""
     result = {}

@@ -74,7 +74,8 @@ class Arguments:
     resolution_paths: int | None = None
     """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
     fill: float | None = None
-    """Least share of one budget that the result uses (0.97); 0 asks for upper limits alone."""
+    """Least share of one budget that the result must use; accuracy decides if not given; 0 asks for no more than the
+    limits."""
     skip_limit: float | None = None
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
     rank_by: Literal["accuracy", "loss"] | None = None

@@ -59,7 +59,7 @@ class Slimming:
 
     def filling(self) -> Phase:
         """The phase after it (`dnas.search.filling`)."""
-        most = len(self.problem.space.choices) if self.problem.settings.fill > 0 else 0
+        most = len(self.problem.space.choices) if self.problem.settings.aim > 0 else 0
         return Phase("fill", most, self._fill, every_row=True, done=self._filled)
 
     def found(self, state: State) -> dict[str, int]:
@@ -99,7 +99,7 @@ class Slimming:
     def _filled(self, state: State) -> bool:
         """Whether a budget is used, or it is known why none is."""
         used = max(state.notes["chain"][-1]["shares"])
-        return used >= self.problem.settings.fill or "unused" in state.notes
+        return used >= self.problem.settings.aim or "unused" in state.notes
 
     def _fill(self, state: State, n: int) -> tuple[State, Metrics]:
         """One ranking of networks that use more, of which the most accurate is taken, if it is not worse."""

@@ -115,6 +115,7 @@ class Console:
         self.out.print(f"\n[bold]found[/]: input {size['resolution']}x{size['resolution']}x{size['channels']}")
         self.out.print(layer_table(counted))
         self._budgets(found)
+        self._race(found)
         a = found.outcome.accuracies
         accuracies = Table(box=None, pad_edge=False, header_style="bold")
         for name in (f"accuracy, {found.outcome.images} test images", "batch norms estimated again", "before"):
@@ -166,9 +167,26 @@ class Console:
         if d is not None:
             lost = d.argmax_log_probability - d.log_probability
             self.out.print(
-                f"log-probability {d.log_probability:.3f} ({lost:.3f} below the plain argmax), "
-                f"certified gap {d.gap:.4f} nats"
+                f"most probable within the budgets: log-probability {d.log_probability:.3f}, {lost:.3f} below the "
+                f"plain argmax; certified gap {d.gap:.4f} nats"
             )
+
+    def _race(self, found: Found) -> None:
+        """The networks that were compared at the end: where they come from, what they use, what each round said."""
+        race = found.outcome.summary.get("race")
+        if race is None or len(race["candidates"]) < 2:
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold", title=f"race on {race['images']} images")
+        table.add_column("candidate")
+        for m in found.problem.measured:
+            table.add_column(m.budget.text, justify="right")
+        for n in range(max(len(c["accuracy"]) for c in race["candidates"])):
+            table.add_column(f"round {n + 1}", justify="right")
+        for c in sorted(race["candidates"], key=lambda c: (-c["won"], -len(c["accuracy"]))):
+            costs = [m.budget.shown(cost) for m, cost in zip(found.problem.measured, c["costs"], strict=True)]
+            table.add_row(c["origin"] + (" (found)" if c["won"] else ""), *costs, *(f"{a:.1%}" for a in c["accuracy"]))
+        self.out.print(table)
+        self.out.print(race["pays"], soft_wrap=True)
 
 
 def _member(found: Found, member: dict[str, Any]) -> str:

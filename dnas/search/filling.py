@@ -39,7 +39,7 @@ def candidates(problem: Problem, actions: Actions, state: dict[str, int]) -> Off
     back = [Exchange((r.action,), r.assignment, r.costs) for r in actions.back(state)]
     if back:
         return Offered(back, False, "")
-    fill = problem.settings.fill
+    fill = problem.settings.aim
     found = actions.exchanges(state, ROWS - 1)
     solved, note = near(problem, state, fill)
     costs = actions.cost_of(solved)

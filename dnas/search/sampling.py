@@ -18,7 +18,7 @@ from dnas.cost.ledger import Cost
 from dnas.cost.many import Constraints, Costs, as_assignment, as_options
 from dnas.derive import derive
 from dnas.network import Network
-from dnas.relevance import first_of_same
+from dnas.relevance import canonical, first_of_same
 from dnas.space.quantity import Product, Quantity
 from dnas.space.space import Space
 
@@ -71,12 +71,7 @@ class Sampler:
 
     def spelled(self, assignment: dict[str, int]) -> dict[str, int]:
         """The same architecture with the first option of each choice among those that mean the same."""
-        assignment, before = dict(assignment), None
-        while before != assignment:
-            before = dict(assignment)
-            for name, first in self.first.items():
-                assignment[name] = int(first.at(assignment))
-        return assignment
+        return canonical(self.first, assignment)
 
     def spelled_row(self, row: Int[np.ndarray, " choices"]) -> Int[np.ndarray, " choices"]:
         """`spelled` of a row of option indices."""

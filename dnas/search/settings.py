@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from dnas.errors import InputError
 
+AIM = 0.97
+
 PresetName = Literal["smoke", "quick", "paper"]
 
 
@@ -17,12 +19,12 @@ PresetName = Literal["smoke", "quick", "paper"]
 class Settings:
     """Hyper-parameters of a search; recorded beside its result."""
 
-    epochs: float = 4.0
+    epochs: float = 8.0
     """Passes over the weights' share of the training data."""
     batch_size: int = 16
     theta_every: float = 1.25
     """Steps on the weights for each step on theta."""
-    warm_up: float = 0.2
+    warm_up: float = 0.15
     """Share of the run in which only the weights learn."""
     side: int | None = None
     """Side of the images given to the supernet, in pixels (None: by the data and the space, `dnas.image_size`)."""
@@ -37,6 +39,9 @@ class Settings:
     """Largest norm of the weights' gradient."""
 
     theta_lr: float = 0.1
+    theta_epsilon: float = 3e-3
+    """Adam's epsilon for theta, of the size of typical gradients: an option that hardly changes the loss moves slowly,
+    where a smaller one would decide it as fast as one that matters."""
     theta_decay: float = 0.0
     gates: Literal["soft", "straight_through"] = "soft"
     noise: Literal["gumbel", "uniform"] = "gumbel"
@@ -70,10 +75,17 @@ class Settings:
     """Choices harden early where their mean entropy is below this times the share of the search that is left."""
     skip_limit: float = 0.4
     """Share of the blocks that may be skipped in the mean before a multiplier pushes back; 1 for no guard."""
-    fill: float = 0.97
-    """Least share of a budget that the result uses; 0 asks for upper limits alone."""
+    fill: float | None = None
+    """Least share of a budget that the result uses. None: the mean cost aims at the budget, and accuracy decides how
+    much of it the result uses; 0 asks for upper limits alone."""
 
-    settle: float = 0.3
+    one_hot_from: float = 0.5
+    """Share of the search after which the weights learn under one-hot draws, as the networks that are compared are."""
+    finalists: int = 12
+    """Networks of the race at the end of the search (`dnas.search.race`)."""
+    race: float = 0.15
+    """Share of the run in which the weights learn under the finalists."""
+    settle: float = 0.35
     """Share of the run, at its end, in which the weights learn under the derived network's own gates."""
 
     rank_by: Literal["accuracy", "loss"] = "accuracy"
@@ -116,15 +128,19 @@ class Settings:
             value = getattr(self, name)
             if not value > 0 or value < low:
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
-        for name in ("fill", "skip_limit"):
-            if not 0 <= getattr(self, name) <= 1:
+        for name in ("fill", "skip_limit", "one_hot_from"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise InputError(
                     f"--{name.replace('_', '-')}", "out of range", found=getattr(self, name), accepted="0 to 1"
                 )
-        if self.warm_up < 0 or self.settle < 0 or self.warm_up + self.settle >= 1:
-            found = [self.warm_up, self.settle]
-            raise InputError("warm_up and settle", "out of range", found=found, accepted="shares adding up to below 1")
-        lows = ("paths", 0), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1), ("parents", 1)
+        shares = {name: getattr(self, name) for name in ("warm_up", "race", "settle")}
+        if min(shares.values()) < 0 or sum(shares.values()) >= 1:
+            found = list(shares.values())
+            raise InputError(", ".join(shares), "out of range", found=found, accepted="shares adding up to below 1")
+        lows = (
+            ("paths", 0), ("finalists", 1), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1),
+            ("parents", 1),
+        )  # fmt: skip
         for name, low in lows:
             if getattr(self, name) < low:
                 found, accepted = getattr(self, name), f"at least {low}"
@@ -132,6 +148,16 @@ class Settings:
         if self.side is not None and not 1 <= self.side <= 1024:
             raise InputError("--image-size", "out of range", found=self.side, accepted="1 to 1024")
         return self
+
+    @property
+    def aim(self) -> float:
+        """Share of a budget that networks should use where nothing else decides."""
+        return AIM if self.fill is None else self.fill
+
+    @property
+    def floor(self) -> float:
+        """Least share of a budget that the result must use."""
+        return self.fill or 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -141,15 +167,16 @@ PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=1.0, temperature_end=0.2, norm_batches=4, check_images=200,
-        multiplier_lr=0.5, warm_up=0.1, settle=0.2, rank_images=100, rank_norm_batches=1,
+        multiplier_lr=0.5, warm_up=0.1, race=0.2, settle=0.2, finalists=4, rank_images=100, rank_norm_batches=1,
         rankings=6, samples=8, population=4, generations=2, parents=2,
     ),
     "quick": Settings(),
     "paper": Settings(
-        epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_decay=5e-4,
-        largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0,
-        paper_resolution=True, decide=0.0, settle=0.0, norm_batches=64, rank_images=None, rank_norm_batches=16,
-        rankings=0, samples=1000, population=50, generations=20, parents=10, mutation=0.2,
+        epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_epsilon=1e-8,
+        theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0,
+        paper_resolution=True, decide=0.0, one_hot_from=1.0, finalists=1, race=0.0, settle=0.0, norm_batches=64,
+        rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50, generations=20, parents=10,
+        mutation=0.2,
     ),
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ class Paths:
 def sampler(problem: Problem) -> Sampler:
     """Draws evenly within the problem's budgets."""
     costs, limits = [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
-    return Sampler(problem.space, problem.walked, costs, limits, problem.settings.fill)
+    return Sampler(problem.space, problem.walked, costs, limits, problem.settings.aim)
 
 
 def assignments(problem: Problem, rows: Sequence[Sequence[int]]) -> list[dict[str, int]]:

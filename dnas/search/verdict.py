@@ -31,7 +31,7 @@ def unused_because(problem: Problem, outcome: Outcome, n: int) -> str:
     if max(shares) >= ENOUGH:
         tightest = problem.measured[int(np.argmax(shares))].budget.text
         return f"{tightest} leaves no room for more"
-    if shares[n] >= fill:
+    if fill is not None and shares[n] >= fill:
         return f"--fill {fill:g} asks for no more"
     noted = outcome.derivation.note if outcome.derivation is not None else ""
     return outcome.unused or noted or "the search found no better network that uses more"

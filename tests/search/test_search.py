@@ -41,7 +41,8 @@ def found(tmp_path_factory) -> Path:
 
 def test_leaves_the_files_of_the_contract(found):
     names = {path.name for path in (found / "first").iterdir()}
-    assert names == {"architecture.json", "weights.safetensors", "history.jsonl", "provenance.json"}
+    files = "architecture.json", "weights.safetensors", "history.jsonl", "provenance.json", "preprocessor_config.json"
+    assert names == set(files)
 
 
 def test_keeps_every_budget_exactly(found):
@@ -50,8 +51,28 @@ def test_keeps_every_budget_exactly(found):
     macs, params = (ledger.at(cost(network.ledger), {}) for cost in (ledger.macs, ledger.params))
     assert (macs, params) == (document["costs"]["macs"], document["costs"]["params"])
     assert macs <= 200_000 and params <= 20_000
-    assert max(macs / 200_000, params / 20_000) >= 0.97
     assert document["search"]["budget_satisfied"] is True
+    # The mean cost aims at a budget; the winner of the race may use less.
+    assert max(e["expected_before"] / e["limit"] for e in document["search"]["budgets"]) > 0.8
+
+
+def test_a_floor_that_was_asked_for_is_kept(tmp_path):
+    budget = ("--budget", "0.15MFLOPs", "--fill", "0.97")
+    assert search("tiny", *budget, "--preset", "smoke", "--out", str(tmp_path / "run")) == 0
+    document = json.loads((tmp_path / "run" / "architecture.json").read_text())
+    assert 0.97 * 150_000 <= document["costs"]["macs"] <= 150_000
+    assert all(0.97 * 150_000 <= c["costs"][0] <= 150_000 for c in document["search"]["race"]["candidates"])
+
+
+def test_the_race_is_recorded_and_its_winner_is_the_network_found(found):
+    document = json.loads((found / "first" / "architecture.json").read_text())
+    race = document["search"]["race"]
+    winner = [c for c in race["candidates"] if c["won"]]
+    assert len(winner) == 1 and winner[0]["costs"] == [b["cost"] for b in document["search"]["budgets"]]
+    assert winner[0]["costs"] == [document["costs"]["macs"], document["costs"]["params"]]
+    rounds = [len(c["accuracy"]) for c in race["candidates"]]
+    assert max(rounds) == len(winner[0]["accuracy"]) and race["candidates"][0]["origin"] == "most probable"
+    assert all(c["costs"][0] <= 200_000 and c["costs"][1] <= 20_000 for c in race["candidates"])
 
 
 def test_same_seed_same_bytes(found):
@@ -136,7 +157,7 @@ def test_main_command_keeps_its_budget(budget, tmp_path):
     command = [sys.executable, "-m", "dnas.search", "fbnetv2", "--budget", f"{budget}MFLOPs", "--preset", "smoke"]
     subprocess.run([*command, "--out", str(out)], check=True, cwd=tmp_path)
     document = json.loads((out / "architecture.json").read_text())
-    assert 0.97 * budget * 1e6 <= document["costs"]["macs"] <= budget * 1e6
+    assert 0.5 * budget * 1e6 <= document["costs"]["macs"] <= budget * 1e6
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """DMaskingNAS: weights and theta learn in turn on their own shares of the training data (FBNet V1, V2).
 
-Weights step: cross-entropy under gates drawn from theta. Theta step: `dnas.search.objective` under gates drawn anew.
-Then the most probable network within the budgets is derived, and the weights settle under its gates.
+Weights step: cross-entropy under gates drawn from theta, one-hot from the middle of the search on. Theta step:
+`dnas.search.objective` under gates drawn anew. Then the most probable networks within the budgets, some drawn from
+theta and known designs race on the supernet's weights, and the weights settle under the winner's gates.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ from dnas.nn.gates import (
     as_mapping,
     entropy,
     gumbel_softmax,
+    harden,
     init_theta,
     one_hot,
     probabilities,
     straight_through,
 )
 from dnas.search import objective
-from dnas.search.assess import accuracies, assessed, assessment, example_arguments
+from dnas.search.assess import accuracies, assessed
+from dnas.search.candidates import as_assessment, compare, compile_comparison
 from dnas.search.collapse import Acted, Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Descent, Steps, Update, Weights, compile_update, fresh, optimizer, streams
 from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learned_like, learning
 from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
+from dnas.search.race import Race, winner
+from dnas.search.race import summary as race_summary
+from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
 
 NAME = "dmasking"
@@ -59,24 +65,30 @@ class Programs(NamedTuple):
     """What is compiled: two large programs and three of a few operations."""
 
     draw: Program
-    """`(theta, key, number, temperature) -> (gates, temperature)`"""
+    """`(theta, key, number, temperature, hard) -> (gates, temperature)`"""
     learn: Program
     update_weights: Update
     update_theta: Program
-    assess: Program
+    compare: Program
 
 
 class Schedule(NamedTuple):
-    """How many steps a search takes: weights alone, weights and theta, weights of the network found."""
+    """How many steps a search takes: weights alone, weights and theta, weights of the finalists, of the one found."""
 
     warm_up: int
     search: int
+    race: int
     settle: int
     theta_steps: int
 
     @property
+    def supernet(self) -> int:
+        """Steps before the weights settle for one network."""
+        return self.warm_up + self.search + self.race
+
+    @property
     def steps(self) -> int:
-        return self.warm_up + self.search + self.settle
+        return self.supernet + self.settle
 
     def theta_due(self, n: int) -> range:
         """Numbers of the theta steps after step `n` of the search: spread evenly, the last after the last."""
@@ -93,9 +105,9 @@ def schedule(problem: Problem) -> Schedule:
     """Steps of the settings' epochs on this data."""
     s = problem.settings
     steps = max(2, math.ceil(s.epochs * steps_per_epoch(len(problem.split.weights_index), s.batch_size)))
-    warm_up, settle = int(s.warm_up * steps), int(s.settle * steps)
-    search = steps - warm_up - settle
-    return Schedule(warm_up, search, settle, max(1, int(search / s.theta_every)))
+    warm_up, race, settle = (int(share * steps) for share in (s.warm_up, s.race, s.settle))
+    search = steps - warm_up - race - settle
+    return Schedule(warm_up, search, race, settle, max(1, int(search / s.theta_every)))
 
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
@@ -110,10 +122,8 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     # The larger of the two large programs first: while a core waits for parts of it, the other is traced and compiled.
     return Programs(
         learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
-        assess=compiler(
-            assessment(problem), *example_arguments(problem, state.variables, gates), gives=(learned.statistics, 0)
-        ),
-        draw=compiler(_draw(problem), state.theta, key, number, heat),
+        compare=compile_comparison(problem, compiler, state.variables),
+        draw=compiler(_draw(problem), state.theta, key, number, heat, np.bool_(False)),
         update_weights=compile_update(
             problem, compiler, _weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
@@ -129,6 +139,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     plan, key = schedule(problem), jax.random.key(problem.seed)
     for_weights, for_theta = streams(problem)
     classes, s = problem.dataset.classes, problem.settings
+    assess = as_assessment(programs.compare)
 
     def learn(arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
         images, labels = batches.at(n)
@@ -147,13 +158,14 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return arrays._replace(variables=variables, weights_opt=weights_opt), metrics
 
     def weights_step(arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
-        gates, drawn_at = programs.draw(arrays.theta, key, np.int32(2 * step), temperature(step))
+        hard = np.bool_(step - plan.warm_up >= s.one_hot_from * plan.search)
+        gates, drawn_at = programs.draw(arrays.theta, key, np.int32(2 * step), temperature(step), hard)
         arrays, metrics = update(arrays, learn(arrays, gates, for_weights, step))
         return arrays, metrics | {"temperature": drawn_at}
 
     def theta_step(arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
         draw = key, np.int32(2 * n + 1), temperature(step)
-        learned = learn(arrays, programs.draw(arrays.theta, *draw)[0], for_theta, n)
+        learned = learn(arrays, programs.draw(arrays.theta, *draw, np.bool_(False))[0], for_theta, n)
         progress = np.float32((n + 1) / plan.theta_steps)
         theta, theta_opt, multipliers, acted, metrics = programs.update_theta(
             arrays.theta, arrays.theta_opt, arrays.multipliers, arrays.acted, learned.loss, learned.gates, *draw,
@@ -174,44 +186,61 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
             metrics |= more
         return state._replace(arrays=arrays), metrics
 
+    def candidates(state: State) -> list[Candidate]:
+        named = as_mapping(probabilities(problem.layout, state.arrays.theta))
+        return shortlist(problem, {name: np.asarray(p, np.float64) for name, p in named.items()}, s.finalists)
+
+    def learn_under(arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
+        return update(arrays, learn(arrays, gates, for_weights, n))
+
+    race = Race(
+        problem, plan.race, candidates,
+        learn=lambda arrays, gates, n: learn_under(arrays, gates, plan.warm_up + plan.search + n),
+        compare=lambda arrays, assignments: compare(programs.compare, problem, arrays.variables, assignments),
+    )  # fmt: skip
+
+    def soft_accuracy(state: State) -> State:
+        """The supernet is assessed as the search leaves it."""
+        soft = assessed(assess, problem, state.arrays.variables, probabilities(problem.layout, state.arrays.theta))
+        return state._replace(notes={**state.notes, "accuracies": accuracies([("soft", soft)])})
+
     def decide(state: State) -> State:
-        """Derives the network; the supernet is assessed as it is before the weights settle."""
-        derivation = derived(problem, state.arrays.theta)
-        soft = probabilities(problem.layout, state.arrays.theta)
-        hard = one_hot(problem.layout, derivation.assignment)
-        named = [
-            (name, assessed(programs.assess, problem, state.arrays.variables, gates))
-            for name, gates in (("soft", soft), ("derived", hard))
-        ]
-        return state._replace(
-            notes={**state.notes, "assignment": derivation.assignment, "accuracies": accuracies(named)}
-        )
+        """The winner of the race, assessed before the weights settle."""
+        if "race" not in state.notes:
+            state = race.begin(soft_accuracy(state))
+        assignment = winner(problem, state.notes)
+        found = assessed(assess, problem, state.arrays.variables, one_hot(problem.layout, assignment))
+        named = {**state.notes["accuracies"], **accuracies([("derived", found)])}
+        return state._replace(notes={**state.notes, "assignment": assignment, "accuracies": named})
 
     def settle(state: State, n: int) -> tuple[State, Metrics]:
         gates = one_hot(problem.layout, state.notes["assignment"])
-        arrays, metrics = update(state.arrays, learn(state.arrays, gates, for_weights, plan.warm_up + plan.search + n))
+        arrays, metrics = learn_under(state.arrays, gates, plan.supernet + n)
         return state._replace(arrays=arrays), metrics
 
     def outcome(state: State) -> Outcome:
         if "assignment" not in state.notes:
             state = decide(state)
-        theta, derivation = state.arrays.theta, derived(problem, state.arrays.theta)
-        hard = one_hot(problem.layout, derivation.assignment)
-        last = assessed(programs.assess, problem, state.arrays.variables, hard)
+        theta, assignment = state.arrays.theta, state.notes["assignment"]
+        derivation = derived(problem, theta)
+        last = assessed(assess, problem, state.arrays.variables, one_hot(problem.layout, assignment))
         found = dict(state.notes["accuracies"])
         if plan.settle:
             found |= accuracies([("settled", last)])
         soft = probabilities(problem.layout, theta)
         said = summary(problem, theta) | {"remedies": report(state.arrays.acted, plan.warm_up)}
+        said["race"] = race_summary(problem, state.notes)
         expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
+        costs = tuple(m.at(assignment) for m in problem.measured)
         return Outcome(
-            derivation.assignment, derivation.costs, last.variables, found, last.images, derivation, tuple(expected),
-            said, warnings=warnings(problem, theta, derivation),
+            assignment, costs, last.variables, found, last.images, derivation, tuple(expected), said,
+            unused="the race's winner uses no more", warnings=warnings(problem, theta, assignment),
         )  # fmt: skip
 
     phases = (
         Phase("warm-up", plan.warm_up, warm_up),
         Phase("search", plan.search, search),
+        race.phase(soft_accuracy),
         Phase("settle", plan.settle, settle, begin=decide),
     )
     return Strategy(
@@ -225,11 +254,12 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 def _draw(problem: Problem):
     s, layout = problem.settings, problem.layout
 
-    def draw(theta: Theta, key: PRNGKeyArray, number: Array, heat: Temperature) -> tuple[Gates, Array]:
+    def draw(theta: Theta, key: PRNGKeyArray, number: Array, heat: Temperature, hard: Array) -> tuple[Gates, Array]:
         temperature, _ = floored(layout, theta, heat, s)
         gates = gumbel_softmax(layout, theta, jax.random.fold_in(key, number), temperature, noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
+        gates = Gates(jnp.where(hard, harden(gates).values, gates.values), layout)
         return kept(problem, gates), temperature
 
     return draw
@@ -246,7 +276,7 @@ def _update_theta(problem: Problem):
     skips = skip_options(problem)
 
     def total(theta: Theta, multipliers: Multipliers, loss, gradient, key, number, temperature, progress, limits):
-        gates, _ = draw(theta, key, number, temperature)
+        gates, _ = draw(theta, key, number, temperature, jnp.asarray(False))
         cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
         p = probabilities(layout, theta)
         spread, skipped = entropy(layout, theta), jnp.sum(p.values * skips)
@@ -257,7 +287,7 @@ def _update_theta(problem: Problem):
             result = objective.combine(cross_entropy, drawn, s.loss_form, s.alpha, s.beta)
             expected = problem.expected(p)
             u = objective.violations(expected, limits)
-            result = result + objective.budget_term(u, multipliers, penalty, s.fill > 0)
+            result = result + objective.budget_term(u, multipliers, penalty, s.aim > 0)
         result = result + objective.guard_term(skipped - s.skip_limit, multipliers, penalty)
         result = result + s.decide * progress**2 * jnp.sum(spread)
         return result, (expected, u, jnp.mean(spread), skipped)
@@ -269,7 +299,7 @@ def _update_theta(problem: Problem):
             theta, multipliers, loss, gradient, *arguments
         )
         updates, state = optimizer.update(gradient, state, theta)
-        multipliers = objective.ascend(u, skipped - s.skip_limit, multipliers, s.multiplier_lr, s.fill > 0)
+        multipliers = objective.ascend(u, skipped - s.skip_limit, multipliers, s.multiplier_lr, s.aim > 0)
         held = floored(layout, theta, arguments[2], s)[1]
         acted = counted(acted, multipliers, held)
         metrics = {
@@ -283,13 +313,13 @@ def _update_theta(problem: Problem):
 
 def _weights_optimizer(problem: Problem) -> Descent:
     plan = schedule(problem)
-    return optimizer(problem.settings, Steps(plan.warm_up + plan.search, plan.settle))
+    return optimizer(problem.settings, Steps(plan.supernet, plan.settle))
 
 
 def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
     s = problem.settings
     decay = [optax.add_decayed_weights(s.theta_decay)] if s.theta_decay else []
-    return optax.chain(*decay, optax.adam(s.theta_lr, b1=0.5, b2=0.99))
+    return optax.chain(*decay, optax.adam(s.theta_lr, b1=0.5, b2=0.99, eps=s.theta_epsilon))
 
 
 def _start(problem: Problem) -> Arrays:
@@ -310,7 +340,7 @@ def derived(problem: Problem, theta: Theta) -> Derivation:
     logits = {name: np.log(np.maximum(p, 1e-300)) for name, p in as_mapping(soft).items()}
     return derive(
         problem.space, problem.walked, logits, [m.cost for m in problem.measured],
-        [m.budget.limit for m in problem.measured], fill=problem.settings.fill,
+        [m.budget.limit for m in problem.measured], fill=problem.settings.floor,
     )  # fmt: skip
 
 
@@ -345,10 +375,10 @@ def summary(problem: Problem, theta: Theta) -> dict[str, Any]:
     }
 
 
-def warnings(problem: Problem, theta: Theta, derivation: Derivation) -> list[str]:
-    """Collapse to skips, a flat theta, an unused budget."""
+def warnings(problem: Problem, theta: Theta, assignment: dict[str, int]) -> list[str]:
+    """Collapse to skips, a flat theta."""
     notes = []
-    taken = options_taken(problem.space, derivation.assignment)
+    taken = options_taken(problem.space, assignment)
     blocks = [c.name for c in problem.space.choices if "skip" in c.options]
     skips = [name for name in blocks if taken[name] == "skip"]
     if blocks and len(skips) > 0.5 * len(blocks):
@@ -363,6 +393,4 @@ def warnings(problem: Problem, theta: Theta, derivation: Derivation) -> list[str
             f"theta is nearly flat (mean largest probability {decided:.2f}): the choices were hardly decided by the "
             "data; search longer or raise --theta-lr"
         )
-    if derivation.note:
-        notes.append(derivation.note)
     return notes

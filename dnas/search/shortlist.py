@@ -1,0 +1,138 @@
+"""The networks that are worth a race: the most probable ones, some drawn from theta, known designs scaled to fit.
+
+All keep every budget. The winner of the race (`dnas.search.race`) is then at least as good, by what the race can tell,
+as what was known before the search.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from dnas.catalogue import load_space, published_names
+from dnas.cost.many import Constraints, Costs, as_assignment, as_options
+from dnas.derive import derive, log_probabilities
+from dnas.nearest import Neighbourhood
+from dnas.relevance import canonical, first_of_same, score_factors
+from dnas.search.problem import Problem
+from dnas.solve.several import most_probable_several
+from dnas.space.space import Space
+
+ALIKE = 0.75
+"""Largest distance a block of a published design that is still a design of this space (`dnas.nearest`)."""
+DESIGNS = 2
+"""Published designs in a shortlist, at most."""
+DRAWN = 4096
+"""Networks drawn from theta, of which the first that keep the budgets are taken."""
+SCALED = ", scaled"
+"""How the origin of a published design ends."""
+SHORTLIST = 3
+"""What random numbers are drawn for: the second part of a key, after the seed (`dnas.search.singlepath`)."""
+
+
+class Candidate(NamedTuple):
+    """A network of the space, and why it is a candidate."""
+
+    assignment: dict[str, int]
+    origin: str
+
+
+def shortlist(problem: Problem, probabilities: Mapping[str, np.ndarray], count: int) -> list[Candidate]:
+    """Up to `count` different networks within the budgets, the most probable one first.
+
+    A sixth are known designs (at least one, at most `DESIGNS`), half of the rest the most probable, the others drawn.
+    """
+    first = first_of_same(problem.space, problem.walked)
+    found: dict[tuple[int, ...], Candidate] = {}
+
+    def take(candidates: Iterator[Candidate], most: int) -> None:
+        for candidate in candidates:
+            if len(found) >= most:
+                return
+            spelled = canonical(first, {c.name: 0 for c in problem.space.choices} | candidate.assignment)
+            found.setdefault(tuple(spelled.values()), Candidate(spelled, candidate.origin))
+
+    known = min(DESIGNS, max(1, count // 6)) if count > 1 else 0
+    designs = list(itertools.islice(_published(problem), known))
+    probable = max(1, (count - len(designs) + 1) // 2)
+    take(_most_probable(problem, probabilities, probable), probable)
+    take(iter(designs), probable + len(designs))
+    take(_drawn(problem, probabilities), count)
+    return list(found.values())
+
+
+def _most_probable(problem: Problem, probabilities: Mapping[str, np.ndarray], count: int) -> Iterator[Candidate]:
+    log_p = log_probabilities(probabilities)
+    costs, limits = _budgets(problem)
+    floor = problem.settings.floor
+    if floor:
+        first = derive(problem.space, problem.walked, log_p, costs, limits, fill=floor)
+        yield Candidate(first.assignment, f"most probable that uses {floor:.0%}")
+    scores = score_factors(problem.space, log_p, problem.walked)
+    several = most_probable_several(scores, costs, limits, count, constraints=problem.space.constraints)
+    for rank, found in enumerate(several, 1):
+        if _fills(problem, np.array([found.costs]))[0]:
+            yield Candidate(found.assignment, "most probable" if rank == 1 else f"probable, rank {rank}")
+
+
+def _drawn(problem: Problem, probabilities: Mapping[str, np.ndarray]) -> Iterator[Candidate]:
+    """Independent draws of every choice, those within the budgets."""
+    random = np.random.default_rng([problem.seed, SHORTLIST])
+    choices = problem.space.choices
+    columns = [random.choice(len(c), DRAWN, p=probabilities[c.name] / np.sum(probabilities[c.name])) for c in choices]
+    options = np.stack(columns, axis=1) if columns else np.zeros((1, 0), int)
+    costs, limits = _budgets(problem)
+    spent = Costs(costs, choices)(options)
+    within = np.all(spent <= np.array(limits), axis=1) & _fills(problem, spent)
+    for row in options[within & Constraints(problem.space.constraints, choices)(options)]:
+        yield Candidate(as_assignment(row, choices), "drawn")
+
+
+def _published(problem: Problem) -> Iterator[Candidate]:
+    """Published designs scaled into the budgets: the space's own family first, then the most alike."""
+    kinds = {block.kind for block in problem.space.blocks()}
+    costs, limits = _budgets(problem)
+    around, blocks, ranked = Neighbourhood(problem.space, problem.walked), len(list(problem.space.blocks())), []
+    for name in published_names():
+        design = load_space(name)
+        if _kinds(design) <= kinds | {"pool_head"}:
+            ranked.append(
+                (_family(name) != _family(problem.space.name), around.distance(design) / blocks, name, design)
+            )
+    for _, apart, name, design in sorted(ranked, key=lambda entry: entry[:3]):
+        if apart <= ALIKE:
+            near = around.nearest(design, costs, limits, fill=problem.settings.aim)
+            yield Candidate(near.assignment, f"{name}{SCALED}")
+
+
+def _family(name: str) -> str:
+    """`fbnetv2` of `fbnetv2_f4`."""
+    return name.partition("_")[0]
+
+
+def is_design(origin: str) -> bool:
+    """Whether a candidate is a published design."""
+    return origin.endswith(SCALED)
+
+
+def _fills(problem: Problem, spent: np.ndarray) -> np.ndarray:
+    """[n]: whether costs [n, budgets] use as much of one budget as was asked for (`--fill`)."""
+    if not problem.measured:
+        return np.ones(len(spent), bool)
+    return np.max(spent / problem.limits.astype(np.float64), axis=1) >= problem.settings.floor
+
+
+def _kinds(space: Space) -> set[str]:
+    return {block.kind for block in space.blocks()}
+
+
+def _budgets(problem: Problem) -> tuple[list, list[float]]:
+    return [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
+
+
+def rows(problem: Problem, candidates: list[Candidate]) -> list[list[int]]:
+    """The candidates as option indices, for notes."""
+    return as_options([c.assignment for c in candidates], problem.space.choices).tolist()

@@ -1,0 +1,96 @@
+"""The shortlist of a search and its race: within the budgets, one winner, and a word on whether it pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dnas.catalogue import load_space
+from dnas.cost.many import as_options
+from dnas.data.load import load
+from dnas.nn.gates import uniform
+from dnas.search.budget import parse_budget
+from dnas.search.candidates import Scores
+from dnas.search.problem import make_problem
+from dnas.search.race import Race, pays, summary, winner
+from dnas.search.settings import with_overrides
+from dnas.search.shortlist import Candidate, is_design, rows, shortlist
+from dnas.search.strategy import State
+
+
+def problem_of(name: str, budget: str, **settings):
+    return make_problem(load_space(name), [parse_budget(budget)], load(None), with_overrides("smoke", **settings), 0)
+
+
+def even(problem) -> dict[str, np.ndarray]:
+    return {c.name: np.full(len(c), 1 / len(c)) for c in problem.space.choices}
+
+
+@pytest.mark.parametrize("fill", [None, 0.9])
+def test_a_shortlist_keeps_the_budget_and_holds_no_network_twice(fill):
+    problem = problem_of("tiny", "150kFLOPs", fill=fill)
+    random = np.random.default_rng(0)
+    skewed = {name: random.dirichlet(np.ones(len(p))) for name, p in even(problem).items()}
+    found = shortlist(problem, skewed, 10)
+    assert len(found) == 10 and found[0].origin.startswith("most probable")
+    costs = [problem.measured[0].at(c.assignment) for c in found]
+    assert all((fill or 0) * 150_000 <= cost <= 150_000 for cost in costs)
+    assert len({tuple(row) for row in as_options([c.assignment for c in found], problem.space.choices).tolist()}) == 10
+    assert [c.origin for c in found] == [c.origin for c in shortlist(problem, skewed, 10)]
+
+
+def test_published_designs_are_candidates_where_the_space_has_their_blocks():
+    problem = problem_of("fbnetv2", "200MFLOPs")
+    designs = [c for c in shortlist(problem, even(problem), 6) if is_design(c.origin)]
+    assert len(designs) == 1 and designs[0].origin.startswith("fbnetv2_")
+    assert 0.97 * 200e6 <= problem.measured[0].at(designs[0].assignment) <= 200e6
+    other = problem_of("efficientformerv2_tiny", "1MFLOPs")
+    assert not any(is_design(c.origin) for c in shortlist(other, even(other), 6))
+
+
+def raced(problem, candidates, steps, accuracy):
+    """A race in which candidate `n` has accuracy `accuracy[n]` and learning does nothing."""
+    learned = []
+    known = {tuple(row): a for row, a in zip(rows(problem, candidates), accuracy, strict=True)}
+
+    def learn(arrays, gates, n):
+        learned.append(n)
+        assert gates.values.shape == uniform(problem.layout).values.shape
+        return arrays, {}
+
+    def compare(arrays, assignments):
+        right = [known[tuple(row)] for row in as_options(assignments, problem.space.choices).tolist()]
+        return Scores(np.array(right), 1 - np.array(right))
+
+    race = Race(problem, steps, lambda state: candidates, learn, compare)
+    phase = race.phase()
+    state = phase.begin(State((), {}))
+    for n in range(steps):
+        state, _ = phase.step(state, n)
+    assert learned == list(range(steps))
+    return state
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_the_best_candidate_wins(count):
+    problem = problem_of("tiny", "200kFLOPs")
+    candidates = shortlist(problem, even(problem), count)
+    accuracy = np.random.default_rng(count).permutation(count) / count
+    state = raced(problem, candidates, 20, accuracy)
+    best = int(np.argmax(accuracy))
+    assert state.notes["race"]["left"] == [best]
+    assert winner(problem, state.notes) == candidates[best].assignment
+    told = summary(problem, state.notes)["candidates"]
+    assert [c["won"] for c in told] == [n == best for n in range(count)]
+    assert len(told[best]["accuracy"]) == len(state.notes["race"]["rounds"]) == int(np.ceil(np.log2(count)))
+
+
+def test_what_does_not_differ_does_not_pay():
+    problem = problem_of("tiny", "200kFLOPs")
+    candidates = [Candidate(c.assignment, "drawn") for c in shortlist(problem, even(problem), 8)]
+    alike = raced(problem, candidates, 8, np.linspace(0.5, 0.51, 8))
+    apart = raced(problem, candidates, 8, np.linspace(0.3, 0.9, 8))
+    assert pays(problem, alike.notes).startswith("it is not to be seen that")
+    assert pays(problem, apart.notes).startswith("the choice of an architecture pays here")
+    few = raced(problem, candidates[:2], 8, [0.3, 0.9])
+    assert pays(problem, few.notes).startswith("too few candidates")
