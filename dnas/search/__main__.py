@@ -36,6 +36,9 @@ class Arguments:
     evolution: the best of networks sampled from a supernet."""
     family: str | None = None
     """With slimming or sandwich: several budgets of one kind, A,B,C, each of which gets a network from the one run."""
+    start: str | None = None
+    """With dmasking: a design to begin at, scaled into the budgets: name of a published network, file or result
+    folder. It takes part in the race at the end."""
     preset: Literal["smoke", "quick", "paper"] = "quick"
     """smoke: does everything run (about a minute); quick: minutes on a laptop; paper: FBNetV2's schedule."""
     seed: int = 0
@@ -134,6 +137,7 @@ def main(args: Arguments) -> None:
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
     strategy = args.strategy or strategies.of(space)
+    design = load_space(args.start) if args.start is not None else None
 
     from dnas.backend import configure
 
@@ -148,8 +152,10 @@ def main(args: Arguments) -> None:
     from dnas.search.memory import must_fit, within
     from dnas.search.problem import make_problem
     from dnas.search.run import Options, run_search
+    from dnas.search.start import begun_at
 
     problem = make_problem(space, budgets, dataset, settings, args.seed, family)
+    problem = begun_at(problem, design) if design is not None else problem
     problem = within(problem, limit) if limit is not None else problem
     must_fit(problem)
     options = Options(

@@ -25,6 +25,7 @@ from dnas.search.learn import PackedVariables
 from dnas.search.mes import mobile_efficiency_score
 from dnas.search.problem import Problem
 from dnas.search.ranking import Effect, ranked
+from dnas.search.start import refuse
 from dnas.search.strategy import Metrics, Phase, State
 
 Gain = Callable[[Sequence[float], Sequence[float]], float]
@@ -34,7 +35,8 @@ Shortlist = Callable[[State, list[Reachable], Callable[[Reachable], float], floa
 
 
 def check(problem: Problem, name: str) -> None:
-    """Raises `UserError` where there is nothing to slim down to."""
+    """Raises `UserError` where there is nothing to slim down to, and for a start: a chain begins at the largest."""
+    refuse(problem, name)
     if not problem.measured:
         raise UserError(f"--strategy {name}: slims down to a budget; give one, e.g. --budget 200MFLOPs")
 

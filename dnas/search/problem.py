@@ -48,6 +48,8 @@ class Problem:
     """Budgets that have a network each, from the loosest to the tightest, which is the last of `measured` too."""
     adapted: tuple[str, ...] = ()
     """Settings that are not those asked for, to keep within a limit of memory."""
+    start: dict[str, int] | None = None
+    """The architecture at which the choices begin (`dnas.search.start`); None where all options begin alike."""
 
     @property
     def limits(self) -> np.ndarray:

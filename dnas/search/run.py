@@ -135,6 +135,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         "classes": problem.space.classes,
         "seed": problem.seed,
         **({"family": [m.budget.text for m in problem.family]} if problem.family else {}),
+        **({"start": problem.start} if problem.start is not None else {}),
         "settings": problem.settings.to_json(),
         "kernels": loops.usable(),
         "versions": versions(),

@@ -57,6 +57,8 @@ def shortlist(problem: Problem, probabilities: Mapping[str, np.ndarray], count: 
 
     known = min(DESIGNS, max(1, count // 6)) if count > 1 else 0
     designs = list(itertools.islice(_published(problem), known))
+    if problem.start is not None and designs:
+        designs = [Candidate(problem.start, f"the start{SCALED}"), *designs[:-1]]
     probable = max(1, (count - len(designs) + 1) // 2)
     take(_most_probable(problem, probabilities, probable), probable)
     take(iter(designs), probable + len(designs))

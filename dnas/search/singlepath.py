@@ -13,6 +13,7 @@ from dnas.nn.gates import one_hot
 from dnas.search.descent import Learner, Weights, fresh, optimizer, planned
 from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
+from dnas.search.start import refuse
 from dnas.search.strategy import Metrics, Phase, State
 from dnas.search.verdict import random_networks
 
@@ -22,7 +23,8 @@ TRIES = 32
 
 
 def check(problem: Problem, name: str) -> None:
-    """Raises `UserError` for a family of budgets: these searches answer for one set of budgets."""
+    """Raises `UserError` for a family of budgets or a start: these searches draw evenly, for one set of budgets."""
+    refuse(problem, name)
     if problem.family:
         raise UserError(f"--family: --strategy {name} searches for one set of budgets; use slimming or sandwich")
 

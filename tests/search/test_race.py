@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from dnas.catalogue import load_space
+from dnas.cli import call, parse
 from dnas.cost.many import as_options
 from dnas.data.load import load
-from dnas.nn.gates import uniform
+from dnas.nn.gates import probabilities, uniform
+from dnas.search.__main__ import Arguments, main
 from dnas.search.budget import parse_budget
 from dnas.search.candidates import Scores
 from dnas.search.problem import make_problem
 from dnas.search.race import Race, pays, summary, winner
 from dnas.search.settings import with_overrides
 from dnas.search.shortlist import Candidate, is_design, rows, shortlist
+from dnas.search.start import begun_at, first_theta
 from dnas.search.strategy import State
 
 
@@ -94,3 +97,30 @@ def test_what_does_not_differ_does_not_pay():
     assert pays(problem, apart.notes).startswith("the choice of an architecture pays here")
     few = raced(problem, candidates[:2], 8, [0.3, 0.9])
     assert pays(problem, few.notes).startswith("too few candidates")
+
+
+def test_a_search_begins_at_a_known_design():
+    problem = problem_of("fbnetv2", "200MFLOPs")
+    begun = begun_at(problem, load_space("fbnetv2_f4"))
+    assert begun.start is not None and 0.97 * 200e6 <= problem.measured[0].at(begun.start) <= 200e6
+    p = probabilities(problem.layout, first_theta(problem.layout, begun.start)).values
+    taken = [float(p[row, begun.start[c.name]]) for row, c in enumerate(problem.space.choices)]
+    assert taken == pytest.approx([0.5] * len(taken), abs=1e-6)
+    assert not np.asarray(first_theta(problem.layout, None)).any()
+    origins = [c.origin for c in shortlist(begun, even(problem), 6)]
+    assert "the start, scaled" in origins
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--start", "fbnetv2"), "a space with choices"),
+        (("--start", "fbnetv2_f44"), "did you mean 'fbnetv2_f4'"),
+        (("--start", "fbnetv2_f4", "--strategy", "random"), "begins at no design"),
+    ],
+)
+def test_a_start_that_is_none_is_one_line(more, said, tmp_path, capsys):
+    argv = ["tiny", "--budget", "0.2MFLOPs", "--preset", "smoke", *more, "--out", str(tmp_path / "out")]
+    assert call(main, parse(Arguments, argv)) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "out").exists()

@@ -28,7 +28,6 @@ from dnas.nn.gates import (
     entropy,
     gumbel_softmax,
     harden,
-    init_theta,
     one_hot,
     probabilities,
     straight_through,
@@ -45,6 +44,7 @@ from dnas.search.problem import Problem
 from dnas.search.race import Race, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
+from dnas.search.start import first_theta
 from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
 
 NAME = "dmasking"
@@ -324,7 +324,7 @@ def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
 
 def _start(problem: Problem) -> Arrays:
     variables, weights_opt = fresh(problem, _weights_optimizer(problem))
-    theta = init_theta(problem.layout)
+    theta = first_theta(problem.layout, problem.start)
     return Arrays(
         variables, weights_opt, theta, _theta_optimizer(problem).init(theta),
         Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()), jnp.zeros(())), none_acted(),
