@@ -1,12 +1,12 @@
-"""All benchmarks: measured, kept as JSON, and the README's table filled from that JSON.
+"""All benchmarks: measured, kept as JSON, and the table of `docs/performance.md` filled from it.
 
     python experiments/bench/all.py                          # everything, about 25 minutes on two quiet cores
     python experiments/bench/all.py --parts step64 torch64   # a part alone; the others' figures stay
     python experiments/bench/all.py --no-times               # the compiler's figures alone
     python experiments/bench/all.py --parts                  # fills the table and measures nothing
 
-A part replaces its own figures in `experiments/results/bench.json`; the table in the README stands between markers and
-is never written by hand. Times need a quiet machine. `DNAS_CACHE` names a cache of compiled programs that stays from
+A part replaces its own figures in `experiments/results/bench.json`; the table in `docs/performance.md` stands between
+markers and is never written by hand. Times need a quiet machine. `DNAS_CACHE` names a cache of compiled programs that stays from
 part to part; the part `compile` has its own.
 """
 
@@ -34,7 +34,7 @@ from dnas.provenance import provenance
 from dnas.restart import huge_pages_are_asked_for
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS, README = ROOT / "experiments" / "results" / "bench.json", ROOT / "README.md"
+RESULTS, PAGE = ROOT / "experiments" / "results" / "bench.json", ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 PARTS: dict[str, tuple[Any, Any]] = {
@@ -109,7 +109,7 @@ ROWS = [
 
 @dataclass(frozen=True)
 class Arguments:
-    """All benchmarks and the README's table."""
+    """All benchmarks and the page's table."""
 
     parts: tuple[str, ...] = tuple(PARTS)
     times: bool = True
@@ -131,9 +131,9 @@ def main(args: Arguments) -> None:
         print(
             name, *[f"{key}={value}" for key, value in figures.items() if key != "contenders"], sep="\n  ", flush=True
         )
-    text = README.read_text()
+    text = PAGE.read_text()
     if BEGIN in text:
-        write_atomic(README, filled(text, table(found)))
+        write_atomic(PAGE, filled(text, table(found)))
 
 
 def recorded() -> dict[str, dict[str, Any]]:

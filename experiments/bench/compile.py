@@ -27,7 +27,7 @@ from dnas.cli import run
 class Arguments:
     """Cold compile and second start of a whole search."""
 
-    space: str = "fbnetv2"
+    space: str = "fbnetv2_free"
     preset: Literal["smoke", "quick", "paper"] = "quick"
     rounds: int = 1
     """Times each start is taken, the fastest counts; 0 for none."""

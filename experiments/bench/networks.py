@@ -11,7 +11,7 @@ from dnas.catalogue import load_space
 from dnas.space.read import at_input, space_from_data
 from dnas.space.space import Space
 
-SPACE = "fbnetv2"
+SPACE = "fbnetv2_free"
 CHANNELS, CLASSES = 1, 10
 """Of the images that the steps are taken on: budgets count the space's own."""
 CANDIDATES = [{"kernel": k, "se": se, "act": act} for k in (3, 5) for se in (False, True) for act in ("relu", "hswish")]

@@ -1,4 +1,4 @@
-"""The README's table of figures comes from the JSON of the benchmarks, and says what that says."""
+"""The table of figures in docs/performance.md comes from the JSON of the benchmarks, and says what that says."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_only_the_text_between_the_markers_changes(bench):
     assert bench.filled(text, "| new |") == f"before\n{bench.BEGIN}\n| new |\n{bench.END}\nafter\n"
 
 
-def test_readme_shows_the_figures_of_the_file(bench):
-    text = bench.README.read_text()
+def test_page_shows_the_figures_of_the_file(bench):
+    text = bench.PAGE.read_text()
     assert bench.filled(text, bench.table(bench.recorded())) == text
 
 
