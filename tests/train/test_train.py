@@ -65,7 +65,7 @@ erase: 0.1
 dropout: 0.1
 """
 )
-FILES = ("architecture.json", "weights.safetensors", "history.jsonl", "recipe.yaml")
+FILES = ("architecture.json", "weights.safetensors", "history.jsonl", "recipe.yaml", "preprocessor_config.json")
 
 
 def train(*argv: str) -> int:
