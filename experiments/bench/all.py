@@ -6,8 +6,8 @@
     python experiments/bench/all.py --parts                  # fills the table and measures nothing
 
 A part replaces its own figures in `experiments/results/bench.json`; the table in `docs/performance.md` stands between
-markers and is never written by hand. Times need a quiet machine. `DNAS_CACHE` names a cache of compiled programs that stays from
-part to part; the part `compile` has its own.
+markers and is never written by hand. Times need a quiet machine. `DNAS_CACHE` names a cache of compiled programs that
+stays from part to part; the part `compile` has its own.
 """
 
 from __future__ import annotations
