@@ -17,6 +17,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "search": Command("dnas.search.__main__", "find the best network of a space within budgets", lasting=True),
     "train": Command("dnas.train.__main__", "train a found or published network", lasting=True),
+    "compare": Command(
+        "dnas.compare.__main__", "was a search worth it: its network and others, trained alike", lasting=True
+    ),
     "evaluate": Command("dnas.evaluate", "accuracy of a network on images with known classes"),
     "predict": Command("dnas.predict", "what pictures show, by a network or an exported file"),
     "export": Command("dnas.export.__main__", "a network for ONNX, StableHLO, LiteRT, timm, flax or PyTorch"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnas.blocks import KINDS
+from dnas.catalogue import load_space, published_names
 from dnas.cost.ledger import Cost
 from dnas.network import BlockUse, Network, shapes
 from dnas.relevance import size_factors
@@ -26,6 +27,8 @@ OTHER = 0.3
 """Distance of two flags or names that differ."""
 OTHER_KIND = 2.0
 """Distance of two blocks of different kinds, and of a block and none."""
+ALIKE = 0.75
+"""Largest distance a block of a published design that is still a design of a space."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,29 @@ class Neighbourhood:
             for n, options in enumerate(places):
                 terms += _of_place(options, blocks[n][0] if n < len(blocks) else None)
         return [-1 * term for term in terms if not term.is_constant]  # what no choice changes tells no member apart
+
+
+def scaled_designs(
+    space: Space, walked: Network, costs: Sequence[Cost], limits: Sequence[float], *, fill: float = 0.97
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """The published designs that are alike, scaled into the limits: the space's own family first, then the most alike.
+
+    Each is its published name and the member of the space nearest to it (`Neighbourhood.nearest`).
+    """
+    kinds = {block.kind for block in space.blocks()}
+    around, blocks, ranked = Neighbourhood(space, walked), len(list(space.blocks())), []
+    for name in published_names():
+        design = load_space(name)
+        if {block.kind for block in design.blocks()} <= kinds | {"pool_head"}:
+            ranked.append((_family(name) != _family(space.name), around.distance(design) / blocks, name, design))
+    for _, apart, name, design in sorted(ranked, key=lambda entry: entry[:3]):
+        if apart <= ALIKE:
+            yield name, around.nearest(design, costs, limits, fill=fill).assignment
+
+
+def _family(name: str) -> str:
+    """`fbnetv2` of `fbnetv2_f4`."""
+    return name.partition("_")[0]
 
 
 def _of_place(options: Sequence[BlockUse], wanted: BlockUse | None) -> Iterator[Quantity]:

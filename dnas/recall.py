@@ -72,7 +72,7 @@ def source_for(
     record = result.data or {}
     spec, notes = (given, []) if given is not None else _remembered(record)
     source = scan(spec, seed=seed, skip_bad=skip_bad)
-    if difference := _difference(result.labels, source.class_names):
+    if difference := classes_apart(result.labels, source.class_names):
         where = f"data {source.name}"
         if keeps_classifier and len(result.labels) != len(source.class_names):
             raise InputError(
@@ -104,7 +104,7 @@ def _remembered(record: Mapping[str, Any]) -> tuple[str | None, list[str]]:
     raise InputError("data", f"where the data of this run{name} lie is not recorded; give --data")
 
 
-def _difference(recorded: tuple[str, ...], found: tuple[str, ...]) -> str:
+def classes_apart(recorded: tuple[str, ...], found: tuple[str, ...]) -> str:
     """How the classes differ, in words; empty where they do not, or none are recorded."""
     if not recorded or recorded == found:
         return ""

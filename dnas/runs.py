@@ -33,11 +33,13 @@ BEGUN = "run.json"
 CHECKPOINTS = "checkpoints"
 PARTIAL = "history.partial.jsonl"
 PROVENANCE = "provenance.json"
+PARTS = "trainings"
+"""Folder of the runs that a comparison is made of; they stay when it has ended."""
 UNFINISHED = (CHECKPOINTS, PARTIAL)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
-    "chain", "family",
+    "chain", "family", "comparison.json", "comparison.md", PARTS,
 )  # fmt: skip
 """What results consist of, for those that were written before they listed their files."""
 
@@ -252,7 +254,7 @@ def _tidy(folder: Path) -> None:
 
 def _left(folder: Path, made: bool) -> None:
     """A run that leaves nothing to continue from leaves no mark."""
-    if any((folder / CHECKPOINTS).glob("*")) or (folder / PARTIAL).exists():
+    if any(any((folder / kept).glob("*")) for kept in (CHECKPOINTS, PARTS)) or (folder / PARTIAL).exists():
         return
     with suppress(OSError):
         _tidy(folder)

@@ -12,17 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnas.catalogue import load_space, published_names
 from dnas.cost.many import Constraints, Costs, as_assignment, as_options
 from dnas.derive import derive, log_probabilities
-from dnas.nearest import Neighbourhood
+from dnas.nearest import scaled_designs
 from dnas.relevance import canonical, first_of_same, score_factors
 from dnas.search.problem import Problem
 from dnas.solve.several import most_probable_several
-from dnas.space.space import Space
 
-ALIKE = 0.75
-"""Largest distance a block of a published design that is still a design of this space (`dnas.nearest`)."""
 DESIGNS = 2
 """Published designs in a shortlist, at most."""
 DRAWN = 4096
@@ -94,25 +90,10 @@ def _drawn(problem: Problem, probabilities: Mapping[str, np.ndarray]) -> Iterato
 
 
 def _published(problem: Problem) -> Iterator[Candidate]:
-    """Published designs scaled into the budgets: the space's own family first, then the most alike."""
-    kinds = {block.kind for block in problem.space.blocks()}
+    """Published designs scaled into the budgets."""
     costs, limits = _budgets(problem)
-    around, blocks, ranked = Neighbourhood(problem.space, problem.walked), len(list(problem.space.blocks())), []
-    for name in published_names():
-        design = load_space(name)
-        if _kinds(design) <= kinds | {"pool_head"}:
-            ranked.append(
-                (_family(name) != _family(problem.space.name), around.distance(design) / blocks, name, design)
-            )
-    for _, apart, name, design in sorted(ranked, key=lambda entry: entry[:3]):
-        if apart <= ALIKE:
-            near = around.nearest(design, costs, limits, fill=problem.settings.aim)
-            yield Candidate(near.assignment, f"{name}{SCALED}")
-
-
-def _family(name: str) -> str:
-    """`fbnetv2` of `fbnetv2_f4`."""
-    return name.partition("_")[0]
+    for name, assignment in scaled_designs(problem.space, problem.walked, costs, limits, fill=problem.settings.aim):
+        yield Candidate(assignment, f"{name}{SCALED}")
 
 
 def is_design(origin: str) -> bool:
@@ -125,10 +106,6 @@ def _fills(problem: Problem, spent: np.ndarray) -> np.ndarray:
     if not problem.measured:
         return np.ones(len(spent), bool)
     return np.max(spent / problem.limits.astype(np.float64), axis=1) >= problem.settings.floor
-
-
-def _kinds(space: Space) -> set[str]:
-    return {block.kind for block in space.blocks()}
 
 
 def _budgets(problem: Problem) -> tuple[list, list[float]]:

@@ -23,7 +23,7 @@ from dnas import runs, units, weights
 from dnas.architecture import architecture
 from dnas.checkpoint import Checkpoints, Pace
 from dnas.count import count
-from dnas.data.batches import Batches, prefetch, repeats, steps_per_epoch
+from dnas.data.batches import Batches, prefetch, repeats
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
@@ -102,8 +102,7 @@ class Run:
     def __init__(self, setup: Setup, out: Path, console: Any, checkpoint_seconds: float | None):
         self.setup, self.out, self.console, self.pace = setup, out, console, Pace(checkpoint_seconds)
         s, recipe = setup, setup.recipe
-        self.per_epoch = steps_per_epoch(len(s.train_index), recipe.batch_size)
-        self.steps = max(1, round(recipe.epochs * self.per_epoch))
+        self.per_epoch, self.steps = s.per_epoch, s.steps
         self.training = training(
             s.network, s.preprocessing, recipe, schedule(recipe, self.steps, self.per_epoch), s.teacher
         )
@@ -225,9 +224,11 @@ class Run:
 
 def run_training(
     setup: Setup, out: Path, console: Any, terms: Terms, *, force: bool = False,
-    checkpoint_seconds: float | None = None,
+    checkpoint_seconds: float | None = None, watch: Update = lambda step, line: None,
 ) -> None:  # fmt: skip
     """Trains, keeps the best epoch and writes the result folder, unless it is there and the run was to be continued.
+
+    `watch` is told how many steps are done, and what to say of them, as the console is.
 
     Raises:
         UserError: another run's folder or one that cannot be written, a checkpoint of another run, a loss that is not
@@ -242,10 +243,10 @@ def run_training(
         if claim.finished:
             say(f"{claim.folder}: this training has ended already")
         else:
-            _trained(Run(setup, claim.folder, console, checkpoint_seconds), claim, terms.resume, force)
+            _trained(Run(setup, claim.folder, console, checkpoint_seconds), claim, terms.resume, force, watch)
 
 
-def _trained(run: Run, claim: Claim, resume: bool, force: bool) -> None:
+def _trained(run: Run, claim: Claim, resume: bool, force: bool, watch: Update) -> None:
     began, setup, console = time.monotonic(), run.setup, run.console
     _opening(run)
     with asked_to_stop() as asked, Checkpoints(run.out / CHECKPOINTS, setup.identity) as checkpoints:
@@ -258,7 +259,12 @@ def _trained(run: Run, claim: Claim, resume: bool, force: bool) -> None:
             checkpoints.clear()
             p = run.beginning()
         with progress(console, run.steps, "training", int(p.state.step)) as show:
-            run.loop(p, checkpoints, asked, show)
+
+            def tell(step: int, line: str) -> None:
+                show(step, line)
+                watch(step, line)
+
+            run.loop(p, checkpoints, asked, tell)
         counts = run.result(p, asked, checkpoints)
         with _kept(run, checkpoints, p):
             _write(run, p, claim, _document(run, p, counts), time.monotonic() - began)

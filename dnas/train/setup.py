@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from dnas import weights
+from dnas.data.batches import steps_per_epoch
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
@@ -48,6 +49,16 @@ class Setup:
     seed: int
     teacher: Teacher | None
     teacher_name: str | None
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return steps_per_epoch(len(self.train_index), self.recipe.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return max(1, round(self.recipe.epochs * self.per_epoch))
 
     @property
     def identity(self) -> dict[str, Any]:

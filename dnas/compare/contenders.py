@@ -1,0 +1,180 @@
+"""Who is compared: the network found, others of its space drawn evenly at its cost, published designs scaled to it,
+and those that the user names."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dnas.architecture import architecture
+from dnas.as_trained import counted_at
+from dnas.compare.subject import Subject, content, cost_of, label
+from dnas.errors import InputError, UserError
+from dnas.nearest import scaled_designs
+from dnas.recall import classes_apart
+from dnas.results import Result, read_result
+from dnas.search.sampling import Sampler
+from dnas.space.read import at_input
+from dnas.space.space import Space
+
+Origin = Literal["found", "drawn", "scaled", "against"]
+WITHIN = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
+"""How far from the cost of the network found others are drawn: further only where too few lie nearer."""
+CHAINS = 16
+"""Networks drawn at a time: fixed, so that more of them begin with the same ones."""
+FRUITLESS = 2
+"""Times that nothing new is drawn until it is taken that there is no more."""
+COMPARE = 5
+"""What random numbers are drawn for: the second part of a key, after the seed (`dnas.search.singlepath`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A network to be trained."""
+
+    name: str
+    origin: Origin
+    network: Space
+    """At the input at which its costs count."""
+    side: int
+    """Of the images it is trained on, in pixels."""
+    costs: tuple[float | None, ...]
+    """One for each budget; None where a latency table lacks its blocks."""
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True, eq=False)
+class Lineup:
+    """The networks, the one found first, and what there is to say of how the others were chosen."""
+
+    contenders: tuple[Contender, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def contenders(
+    subject: Subject, side: int, *, drawn: int, scaled: int, against: Sequence[str], seed: int,
+    class_names: tuple[str, ...] | None,
+) -> Lineup:  # fmt: skip
+    """All that are compared.
+
+    Args:
+        side: of the images for the space's largest resolution, in pixels.
+        drawn, scaled: how many of these at most.
+        class_names: those of the data, which a network of `against` must have where it names its own; None for any.
+
+    Raises `UserError` for an unknown network, classes that differ, or a space without another network at this cost.
+    """
+    found = _contender(subject, side, subject.label, "found", subject.found.space)
+    others, notes = _drawn(subject, drawn, seed)
+    lineup = [found, *(_contender(subject, side, n, "drawn", network) for n, network in others)]
+    lineup += [_contender(subject, side, name, "scaled", network) for name, network in _scaled(subject, scaled)]
+    for name in dict.fromkeys(against):
+        short = label(name)
+        shown = name if short in [c.name for c in lineup] else short
+        lineup.append(_named(subject, side, name, shown, class_names))
+    return Lineup(tuple(lineup), tuple(notes))
+
+
+def _contender(subject: Subject, side: int, name: str, origin: Origin, network: Space) -> Contender:
+    counted = counted_at(network)
+    costs: list[float | None] = []
+    for budget in subject.budgets:
+        try:
+            costs.append(cost_of(network, budget))
+        except UserError:
+            if origin != "against":
+                raise
+            costs.append(None)
+    share = subject.share(network.resolution.value, side)
+    return Contender(name, origin, network, share, tuple(costs), counted.macs, counted.params)
+
+
+def band(subject: Subject, within: float) -> tuple[list[float], float]:
+    """Limits of each cost, and the least share of one of them, for networks at the cost of the one found.
+
+    No cost is above its budget, nor above that of the network found by more than `within`; one is at least as near
+    below it.
+    """
+    limits = [min(b.limit, (1 + within) * cost) for b, cost in zip(subject.budgets, subject.costs, strict=True)]
+    used = max(cost / limit for cost, limit in zip(subject.costs, limits, strict=True))
+    return limits, max(0.0, 1 - within) * used
+
+
+def _drawn(subject: Subject, count: int, seed: int) -> tuple[list[tuple[str, Space]], list[str]]:
+    """Networks of the space drawn evenly at the cost of the one found, all different from it and from each other."""
+    taken: dict[str, Space] = {content(subject.found.space): subject.found.space}
+    counts: list[tuple[float, int]] = []
+    for within in WITHIN if count else ():
+        before = len(taken)
+        for network in _evenly(subject, within, seed, count - before + 1):
+            taken.setdefault(content(network), network)
+            if len(taken) > count:
+                break
+        if len(taken) > before:
+            counts.append((within, len(taken) - before))
+        if len(taken) > count:
+            break
+    others = list(taken.values())[1:]
+    if count and not others:
+        raise InputError(subject.space.source, "no other network within the budgets was found to draw",
+                         accepted="--random 0, or a space with more networks")  # fmt: skip
+    return [(f"drawn {n}", network) for n, network in enumerate(others, 1)], _told(count, len(others), counts)
+
+
+def _evenly(subject: Subject, within: float, seed: int, count: int) -> Iterator[Space]:
+    """Networks at the cost of the one found, drawn again and again until nothing new comes."""
+    limits, fill = band(subject, within)
+    sampler = Sampler(subject.space, subject.walked, [m.cost for m in subject.measured], limits, fill)
+    if sampler.fill < fill:
+        return  # not even the network found keeps the band as the space counts it
+    seen: set[tuple[int, ...]] = set()
+    fruitless = 0
+    for block in itertools.count():
+        before = len(seen)
+        for assignment in sampler.draw(CHAINS, [seed, COMPARE, block]):
+            if tuple(assignment.values()) not in seen:
+                seen.add(tuple(assignment.values()))
+                yield architecture(subject.space, assignment).network
+        fruitless = fruitless + 1 if len(seen) == before else 0
+        if fruitless == FRUITLESS or block > 4 * count:
+            return
+
+
+def _told(asked: int, found: int, counts: list[tuple[float, int]]) -> list[str]:
+    """What was drawn, where it is not what was asked for."""
+    if not found or (found == asked and counts[0] == (WITHIN[0], asked)):
+        return []
+    parts = [f"{number} within {within:.0%}" for within, number in counts]
+    fewer = "" if found == asked else f" (of {asked} asked for: there seem to be no more)"
+    return [f"few networks of the space cost as much as the one found: drawn {', '.join(parts)} of its cost{fewer}"]
+
+
+def _scaled(subject: Subject, count: int) -> Iterator[tuple[str, Space]]:
+    """Published designs scaled to the cost of the network found."""
+    if not count:
+        return
+    limits, fill = band(subject, WITHIN[0])
+    designs = scaled_designs(subject.space, subject.walked, [m.cost for m in subject.measured], limits, fill=fill)
+    for name, assignment in itertools.islice(designs, count):
+        whole = {c.name: 0 for c in subject.space.choices} | assignment
+        yield f"{name}, scaled", architecture(subject.space, whole).network
+
+
+def _named(
+    subject: Subject, side: int, name: str, shown: str, class_names: tuple[str, ...] | None
+) -> Contender:  # fmt: skip
+    """A network that the user names, as it is: one of no run takes the channels and classes of the space."""
+    result: Result = read_result(name)
+    if class_names is not None and (apart := classes_apart(result.labels, class_names)):
+        raise InputError(f"--against {name}", f"the data have other classes: {apart}",
+                         accepted="--new-classes if they are meant")  # fmt: skip
+    network = result.space
+    if not {"search", "training"} & set(network.extra or {}):
+        network = at_input(network, channels=subject.space.channels, classes=subject.space.classes)
+    contender = _contender(subject, side, shown, "against", network)
+    if "training" in (network.extra or {}):  # counted at the size of its images, not at a space's own
+        return Contender(**{**vars(contender), "side": network.resolution.value})
+    return contender

@@ -1,0 +1,146 @@
+"""The driver of a comparison: trains, compares, shows and writes.
+
+comparison.json  every network with its costs and accuracies, and the verdicts; no clock, no host
+comparison.md    the table and the sentence, for people
+provenance.json  command, host and versions
+trainings/       a folder for each network and seed, as `dnas.train` writes it
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dnas import chance
+from dnas.compare import table, verdict
+from dnas.compare.contenders import Contender
+from dnas.compare.trainings import Plan, Training, macs_as_trained, train_all, trainings, unused
+from dnas.files import write_atomic, write_json
+from dnas.provenance import provenance
+from dnas.recall import data_record
+from dnas.runs import PROVENANCE, Claim, Run, Terms, claimed
+
+COMPARISON, MARKDOWN = "comparison.json", "comparison.md"
+ADVICE = "Train longer (--epochs): a comparison at chance says nothing."
+
+
+def run_comparison(plan: Plan, out: Path, console: Any, terms: Terms) -> None:
+    """Trains what is left, and writes the comparison.
+
+    Raises:
+        UserError: another run's folder or one that cannot be written, and what a training raises.
+        Stopped: asked to leave by a signal; everything is kept.
+    """
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    with claimed(out, Run("compare", plan.identity(console)), terms, say) as claim:
+        for line in opening(plan):
+            say(line)
+        records = train_all(plan, claim.folder, console, say, terms.overwrite)
+        document = compared(plan, records, console)
+        _write(plan, claim, document, console, terms.overwrite)
+        console.print(table.rich_table(document))
+        for line in (*document["notes"], *(f"warning: {w}" for w in document["warnings"]), document["errors"]):
+            say(line)
+        console.print(document["sentence"], markup=False, soft_wrap=True, style="bold")
+        say(f"written to {claim.folder}: {COMPARISON}, {MARKDOWN}")
+
+
+def opening(plan: Plan) -> list[str]:
+    """What is going to be compared, in a few lines."""
+    several = plan.lineup.contenders
+    count = {origin: sum(c.origin == origin for c in several) for origin in ("drawn", "scaled", "against")}
+    words = {"drawn": "drawn at its cost", "scaled": "published and scaled to it", "against": "as named"}
+    others = ", ".join(f"{number} {words[origin]}" for origin, number in count.items() if number)
+    recipe = plan.recipe
+    return [
+        f"{plan.subject.label} of space {plan.subject.space.name}" + (f"; against it {others}" if others else ""),
+        f"each from scratch with {plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}, recipe {recipe.name} of "
+        f"{recipe.epochs:g} epochs, images of {_sides(several)} px of {plan.source.name}",
+        *plan.lineup.notes,
+    ]
+
+
+def _sides(several: tuple[Contender, ...]) -> str:
+    sides = sorted({c.side for c in several})
+    return str(sides[0]) if len(sides) == 1 else f"{sides[0]} to {sides[-1]}"
+
+
+def compared(plan: Plan, records: Mapping[str, Mapping[str, Any]], console: Any) -> dict[str, Any]:
+    """The comparison as plain data, from what the trainings recorded; equal trainings give equal bytes."""
+    dataset = plan.dataset(plan.side, console)
+    several, lineup = trainings(plan, console), plan.lineup.contenders
+    images = len(dataset.test_labels)
+    rows = {c.name: [t for t in several if t.contender is c] for c in lineup}
+    tests = {name: [float(records[t.folder]["accuracy"]["test"]) for t in own] for name, own in rows.items()}
+    figures = {name: verdict.of_network(values, images) for name, values in tests.items()}
+    least = verdict.scatter(list(tests.values())) / plan.seeds**0.5
+    found, drawn = lineup[0], [c for c in lineup if c.origin == "drawn"]
+    verdicts, group = [], None
+    if drawn:
+        group = verdict.of_group([tests[c.name] for c in drawn], images)
+        many = f"{len(drawn)} drawn evenly at its cost" if len(drawn) > 1 else "one drawn at its cost"
+        verdicts.append(verdict.verdict(many, figures[found.name], group, least))
+    for c in lineup[1:]:
+        if c.origin != "drawn":
+            verdicts.append(verdict.verdict(c.name, figures[found.name], figures[c.name], least))
+    level = chance.chance_level(dataset.test_labels, dataset.classes)
+    return {
+        "space": plan.subject.space.name,
+        "found": found.name,
+        "budgets": [b.text for b in plan.subject.budgets],
+        "recipe": plan.recipe.to_json(),
+        "data": data_record(dataset, plan.subject.data_seed(plan.seed)),
+        "image_size": plan.side,
+        "seeds": list(range(plan.seed, plan.seed + plan.seeds)),
+        "test_images": images,
+        "chance": round(level, 6),
+        "networks": [
+            _row(plan, c, rows[c.name], tests[c.name], figures[c.name], console) for c in lineup
+        ],
+        "drawn": None if group is None else {"networks": len(drawn), **_figure(group)},
+        "seed_scatter": round(least * plan.seeds**0.5, 6),
+        "verdicts": [
+            {"against": v.name, "verdict": v.word, "gap": round(v.gap, 6), "standard_error": round(v.error, 6)}
+            for v in verdicts
+        ],
+        "sentence": verdict.sentence(found.name, figures[found.name], verdicts, plan.seeds, images),
+        "errors": verdict.legend(plan.seeds, len(drawn)),
+        "notes": [*plan.lineup.notes, *dataset.notes],
+        "warnings": chance.warning(figures[found.name].mean, images, level, ADVICE),
+    }  # fmt: skip
+
+
+def _row(
+    plan: Plan, c: Contender, own: list[Training], tests: list[float], figure: verdict.Figure, console: Any
+) -> dict[str, Any]:
+    return {
+        "name": c.name,
+        "origin": c.origin,
+        "macs": c.macs,
+        "params": c.params,
+        "counted_at": c.network.resolution.value,
+        "costs": list(c.costs),
+        "image_size": c.side,
+        "macs_as_trained": macs_as_trained(plan, c, console),
+        "accuracy": {**_figure(figure), "by_seed": tests},
+        "trainings": [t.folder for t in own],
+    }
+
+
+def _figure(figure: verdict.Figure) -> dict[str, Any]:
+    return {"mean": round(figure.mean, 6), "standard_error": round(figure.error, 6), "over": figure.over}
+
+
+def _write(plan: Plan, claim: Claim, document: dict[str, Any], console: Any, overwrite: bool) -> None:
+    with claim.result(table.check) as staged:
+        write_json(staged / COMPARISON, document)
+        write_atomic(staged / MARKDOWN, table.markdown(document))
+        write_json(staged / PROVENANCE, provenance() | claim.record(staged))
+    if overwrite:
+        for folder in unused(iter(trainings(plan, console)), claim.folder):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""The network that is compared with others: what a search found, the space it comes from, its costs and its data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dnas.architecture import architecture
+from dnas.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
+from dnas.cost import ledger
+from dnas.cost.latency import latency_cost
+from dnas.cost.latency_table import read_table
+from dnas.data.load import Source
+from dnas.errors import InputError, UserError
+from dnas.files import to_json
+from dnas.image_size import search_side
+from dnas.network import Network, shapes
+from dnas.recall import source_for
+from dnas.results import Result, read_result
+from dnas.search.budget import Budget, Measured, measure, parse_budget
+from dnas.space.space import Space
+
+NO_BUDGET = Budget("MACs", "MACs", float("inf"))
+"""What "its cost" means where the search had no budget."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network found, at its space's own input, and the space."""
+
+    label: str
+    """As it is called in tables."""
+    found: Result
+    space: Space
+    budgets: tuple[Budget, ...]
+
+    @cached_property
+    def walked(self) -> Network:
+        return shapes(self.space)[0]
+
+    @cached_property
+    def measured(self) -> tuple[Measured, ...]:
+        """The costs that count, as sums over the space's choices."""
+        return tuple(measure(budget, self.walked, self.space) for budget in self.budgets)
+
+    @cached_property
+    def costs(self) -> list[float]:
+        """Of the network found, one for each budget."""
+        return [cost_of(self.found.space, budget) for budget in self.budgets]
+
+    def data_seed(self, seed: int) -> int:
+        """What draws the test split of data without one."""
+        return self.found.data_seed(seed)
+
+    def data(self, given: str | None, seed: int, *, skip_bad: bool, new_classes: bool) -> Source:
+        """The data of all trainings; see `dnas.recall.source_for`."""
+        return source_for(self.found, given, seed=self.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
+
+    def side(self, data: Source, asked: int | None) -> int:
+        """The side, in pixels, of the images for the space's largest resolution: as asked, else as in the search."""
+        if asked is None and self.found.preprocessing is not None:
+            return self.found.preprocessing.side
+        return search_side(self.space, data, asked, self.space.resolution.max())[0]
+
+    def share(self, resolution: int, side: int) -> int:
+        """The side of the images for a network of this resolution, where the space's largest has `side`."""
+        return max(1, round(resolution * side / self.space.resolution.max()))
+
+
+def read_subject(run: str, space: str | None) -> Subject:
+    """The network found and its space.
+
+    Args:
+        run: a search's result folder or an architecture.
+        space: name or file of the space; the one that the search recorded if None.
+
+    Raises:
+        InputError: no such architecture, the result of a training, no space known, a space without choices or another
+            one than that of the search.
+    """
+    found = read_result(run)
+    extra = found.space.extra or {}
+    if "training" in extra:
+        raise InputError(run, "the result of a training, counted at the images' own size",
+                         accepted="the result folder of the search")  # fmt: skip
+    search = extra.get("search")
+    record: Mapping[str, Any] = search if isinstance(search, Mapping) else {}
+    whole = _space_of(run, found, record, space)
+    budgets = tuple(parse_budget(text) for text in _budget_texts(run, record))
+    return Subject(label(run), found, whole, budgets or (NO_BUDGET,))
+
+
+def cost_of(network: Space, budget: Budget) -> float:
+    """Cost of an architecture, in the budget's unit; raises `UserError` for blocks that a latency table lacks."""
+    if budget.kind == "ms":
+        return ledger.at(latency_cost(network, read_table(find_table(budget.table or ""))).cost, {})
+    return ledger.at(ledger.COSTS[budget.kind](shapes(network)[0].ledger), {})
+
+
+def content(network: Space) -> str:
+    """What tells one architecture from another: its blocks and its input, as text; not its name."""
+    data = architecture(network, {}).data
+    return to_json({key: value for key, value in data.items() if key != "name"})
+
+
+def _space_of(run: str, found: Result, record: Mapping[str, Any], given: str | None) -> Space:
+    name = given if given is not None else record.get("space")
+    if not isinstance(name, str):
+        raise InputError(run, "no search is recorded with it", accepted="--space with the space that it comes from")
+    try:
+        space = load_space(name, found.space.classes)
+    except InputError as error:
+        if given is not None:
+            raise
+        raise InputError(
+            run, f"its space '{name}' is not found by this name", accepted="--space with the file of it"
+        ) from error
+    if space.is_architecture:
+        raise InputError(space.source, "an architecture, with nothing to draw from", accepted="a space with choices")
+    recorded, own = record.get("options"), {c.name: list(c.options) for c in space.choices}
+    if recorded is not None and recorded != own:
+        raise InputError(space.source, f"other choices than in the search of {run}",
+                         accepted="--space with the file that was searched")  # fmt: skip
+    return space
+
+
+def _budget_texts(run: str, record: Mapping[str, Any]) -> Sequence[str]:
+    rows = record.get("budgets", [])
+    texts = (
+        [row.get("budget") if isinstance(row, Mapping) else None for row in rows] if isinstance(rows, list) else [None]
+    )
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{run}: search.budgets: not a list of budgets")
+    return [text for text in texts if isinstance(text, str)]
+
+
+def label(name: str) -> str:
+    """The last part of a path that says something; a name as it is."""
+    path = Path(os.path.abspath(name)) if not Path(name).name else Path(name)
+    if path.name == ARCHITECTURE and path.parent.name:
+        return path.parent.name
+    return path.stem if path.suffix in SUFFIXES else path.name
