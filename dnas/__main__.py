@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from dnas import __version__
-from dnas.commands import COMMANDS, overview
+from dnas.cli.commands import COMMANDS, overview
 from dnas.errors import InputError, suggestion
-from dnas.restart import with_lasting_memory
+from dnas.process.restart import with_lasting_memory
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command that the command line names, and exits."""
-    from dnas.cli import call, run
+    from dnas.cli.entry import call
 
     name, *rest = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
-        command = COMMANDS[name]
-        if command.lasting:
-            with_lasting_memory()
-        module = import_module(command.module)
-        run(module.main, module.Arguments, rest, f"dnas {name}")
+        run_command(name, rest, f"dnas {name}")
     sys.exit(call(_about, name))
+
+
+def run_module(name: str) -> NoReturn:
+    """Runs a command that was called as `python -m dnas.NAME`, and exits."""
+    run_command(name, sys.argv[1:], f"python -m dnas.{name}")
+
+
+def run_command(name: str, argv: list[str], prog: str) -> NoReturn:
+    """Runs a command with its arguments, and exits; `prog` is how it was called."""
+    from dnas.cli.entry import run
+
+    command = COMMANDS[name]
+    if command.lasting:
+        with_lasting_memory()
+    module = import_module(command.module)
+    run(module.main, module.Arguments, argv, prog)
 
 
 def _about(name: str) -> None:

@@ -20,16 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dnas.backend import configure
-from dnas.catalogue import load_space
-from dnas.cli import run
+from dnas.cli.entry import run
 from dnas.cost import ledger
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.files import write_atomic, write_json
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import read_space
 from dnas.network import shapes
-from dnas.search.budget import measure, parse_budget
+from dnas.process.backend import configure
+from dnas.search.budget import measure
 from dnas.search.settings import with_overrides
-from dnas.space.read import read_space
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ from typing import Any
 
 import numpy as np
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space
 from dnas.cost import ledger
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture
 from dnas.network import shapes
-from dnas.space.read import space_from_data
 from dnas.space.space import Space
 
 FILL = 0.97

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from dnas.backend import configure
+from dnas.process.backend import configure
 
 configure(cache=None)
 
@@ -27,16 +27,16 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from dnas.architecture import architecture  # noqa: E402
-from dnas.catalogue import load_space  # noqa: E402
+from dnas.cost.budget import parse_budget  # noqa: E402
 from dnas.data.load import load  # noqa: E402
+from dnas.grammar.catalogue import load_space  # noqa: E402
+from dnas.graph.architecture import architecture  # noqa: E402
 from dnas.nn.forward import Switch  # noqa: E402
 from dnas.nn.gates import Layout, uniform  # noqa: E402
 from dnas.nn.packing import Packing  # noqa: E402
 from dnas.nn.supernet import init  # noqa: E402
 from dnas.search.actions import Actions, extreme  # noqa: E402
 from dnas.search.assess import assessment, example_arguments  # noqa: E402
-from dnas.search.budget import parse_budget  # noqa: E402
 from dnas.search.candidates import compare, compile_comparison  # noqa: E402
 from dnas.search.compiling import Compiler  # noqa: E402
 from dnas.search.learn import packing_of  # noqa: E402

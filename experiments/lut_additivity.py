@@ -23,9 +23,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from dnas.architecture import architecture  # noqa: E402
-from dnas.catalogue import find_table, load_space  # noqa: E402
-from dnas.cli import run  # noqa: E402
+from dnas.cli.entry import run  # noqa: E402
 from dnas.cost import ledger  # noqa: E402
 from dnas.cost.latency import latency_cost  # noqa: E402
 from dnas.cost.latency_table import read_table  # noqa: E402
@@ -33,6 +31,8 @@ from dnas.errors import UserError  # noqa: E402
 from dnas.export import parity  # noqa: E402
 from dnas.export.trace import trace  # noqa: E402
 from dnas.files import write_atomic, write_json  # noqa: E402
+from dnas.grammar.catalogue import find_table, load_space  # noqa: E402
+from dnas.graph.architecture import architecture  # noqa: E402
 from dnas.measure.protocol import Protocol, time_together  # noqa: E402
 from dnas.measure.runtimes import onnx_program  # noqa: E402
 from dnas.network import shapes  # noqa: E402

@@ -12,9 +12,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnas.cli import run
+from dnas.cli.entry import run
+from dnas.cli.measure import progress_bar
 from dnas.errors import UserError
-from dnas.measure.__main__ import progress_bar
 from dnas.measure.record import partial_path
 from dnas.measure.run import measure
 

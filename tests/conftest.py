@@ -6,7 +6,7 @@ import os
 
 os.environ.setdefault("DNAS_CACHE", "")
 
-from dnas.backend import configure  # noqa: E402
+from dnas.process.backend import configure  # noqa: E402
 
 configure()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.data.load import load
 from dnas.errors import UserError
-from dnas.space.read import space_from_data
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dnas.heap import close_holes, heap
-from dnas.restart import memory_tunables
+from dnas.process.restart import memory_tunables
 
 pytestmark = pytest.mark.skipif(heap() is None, reason="the heap is not that of glibc 2.33 or newer")
 

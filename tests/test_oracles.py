@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dnas.catalogue import folder, load_space, published_names
 from dnas.cost.conventions import CONVENTIONS
-from dnas.count import count
-from dnas.space.read import at_input
+from dnas.cost.count import count
+from dnas.grammar.catalogue import folder, load_space, published_names
+from dnas.grammar.read import at_input
 
 ORACLE = folder("search_spaces").parent.parent / "shared" / "oracles" / "fbnet.json"
 

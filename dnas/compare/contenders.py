@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dnas.architecture import architecture
-from dnas.as_trained import counted_at
 from dnas.compare.subject import Subject, content, cost_of, label
 from dnas.errors import InputError, UserError
-from dnas.nearest import scaled_designs
-from dnas.recall import classes_apart
-from dnas.results import Result, read_result
+from dnas.grammar.read import at_input
+from dnas.graph.architecture import architecture
+from dnas.runs.as_trained import counted_at
+from dnas.runs.recall import classes_apart
+from dnas.runs.result import Result, read_result
 from dnas.search.sampling import Sampler
-from dnas.space.read import at_input
+from dnas.solve.nearest import scaled_designs
 from dnas.space.space import Space
 
 Origin = Literal["found", "drawn", "scaled", "against"]

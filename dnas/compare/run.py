@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnas import chance
 from dnas.compare import table, verdict
 from dnas.compare.contenders import Contender
 from dnas.compare.trainings import Plan, Training, macs_as_trained, train_all, trainings, unused
 from dnas.files import write_atomic, write_json
-from dnas.provenance import provenance
-from dnas.recall import data_record
-from dnas.runs import PROVENANCE, Claim, Run, Terms, claimed
+from dnas.learning import chance
+from dnas.process.provenance import provenance
+from dnas.runs.folder import PROVENANCE, Claim, Run, Terms, claimed
+from dnas.runs.recall import data_record
 
 COMPARISON, MARKDOWN = "comparison.json", "comparison.md"
 ADVICE = "Train longer (--epochs): a comparison at chance says nothing."

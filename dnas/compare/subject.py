@@ -9,19 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dnas.architecture import architecture
-from dnas.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
 from dnas.cost import ledger
+from dnas.cost.budget import Budget, parse_budget
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.data.load import Source
 from dnas.errors import InputError, UserError
 from dnas.files import to_json
-from dnas.image_size import search_side
+from dnas.grammar.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
+from dnas.graph.architecture import architecture
+from dnas.learning.image_size import search_side
 from dnas.network import Network, shapes
-from dnas.recall import source_for
-from dnas.results import Result, read_result
-from dnas.search.budget import Budget, Measured, measure, parse_budget
+from dnas.runs.recall import source_for
+from dnas.runs.result import Result, read_result
+from dnas.search.budget import Measured, measure
 from dnas.space.space import Space
 
 NO_BUDGET = Budget("MACs", "MACs", float("inf"))
@@ -57,7 +58,7 @@ class Subject:
         return self.found.data_seed(seed)
 
     def data(self, given: str | None, seed: int, *, skip_bad: bool, new_classes: bool) -> Source:
-        """The data of all trainings; see `dnas.recall.source_for`."""
+        """The data of all trainings; see `dnas.runs.recall.source_for`."""
         return source_for(self.found, given, seed=self.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
 
     def side(self, data: Source, asked: int | None) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dnas import units
 from dnas.errors import InputError
 from dnas.files import read_document
+from dnas.space import units
 
 HEADS = ("network", "MACs", "params", "images", "test accuracy", "seeds")
 

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from dnas import units
-from dnas.as_trained import counted_at
 from dnas.compare.clock import Clock
 from dnas.compare.contenders import Contender, Lineup
 from dnas.compare.subject import Subject, content
@@ -21,13 +19,15 @@ from dnas.data.dataset import Dataset
 from dnas.data.load import Source
 from dnas.errors import InputError, Stopped
 from dnas.files import read_document
-from dnas.interrupt import asked_to_stop
+from dnas.grammar.read import at_input
 from dnas.nn import loops
-from dnas.progress import told, working
-from dnas.provenance import versions
-from dnas.results import Result
-from dnas.runs import PARTS, Terms, holding
-from dnas.space.read import at_input
+from dnas.process.interrupt import asked_to_stop
+from dnas.process.progress import told, working
+from dnas.process.provenance import versions
+from dnas.runs.as_trained import counted_at
+from dnas.runs.folder import PARTS, Terms, holding
+from dnas.runs.result import Result
+from dnas.space import units
 from dnas.train.memory import must_fit
 from dnas.train.recipe import Recipe
 from dnas.train.run import run_training

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from dnas import units
+from dnas.space import units
 
 ERRORS = 2.0
 """Standard errors of a difference up to which it says nothing."""

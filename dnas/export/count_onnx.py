@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dnas.export.extras import need
+from dnas.process.extras import need
 
 
 def macs(model: Any) -> int:

@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from dnas.as_trained import counted_at, told_apart
 from dnas.data.hugging_face import processor_config
 from dnas.data.preprocess import Preprocessing
-from dnas.results import Result
+from dnas.runs.as_trained import counted_at, told_apart
+from dnas.runs.result import Result
 from dnas.space.space import Space
 
 NAME, PREPROCESSING, LABELS, INPUT = "dnas.name", "dnas.preprocessing", "dnas.labels", "dnas.input"

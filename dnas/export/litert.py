@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dnas.export.extras import need
 from dnas.export.parity import forward
 from dnas.export.stablehlo import image_spec
 from dnas.nn.supernet import Variables
+from dnas.process.extras import need
 from dnas.space.space import Space
 
 INSTALL = "pip install --no-deps litert-converter ai-edge-litert (what their wheels pin conflicts with chex, unneeded)"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from dnas.export.extras import need
 from dnas.export.trace import (
     Graph,
     Op,
@@ -29,6 +28,7 @@ from dnas.export.trace import (
 )  # fmt: skip
 from dnas.nn.forward import NORM_EPSILON
 from dnas.nn.grids import grid_index
+from dnas.process.extras import need
 
 INPUT, OUTPUT = "images", "logits"
 OPSETS = {"Gelu": 20, "ReduceMean": 18}

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from dnas.export.extras import need
 from dnas.export.parity import forward
 from dnas.nn.supernet import Variables
+from dnas.process.extras import need
 from dnas.space.space import Space
 
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -14,22 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from dnas import weights as weight_files
-from dnas.catalogue import ARCHITECTURE
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.data.hugging_face import PROCESSOR
 from dnas.errors import UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
 from dnas.export.delivery import Delivery, delivery_of
-from dnas.export.extras import need, unusable
 from dnas.export.preprocess_code import Head, head
 from dnas.export.trace import Graph, trace, weights_of
 from dnas.files import to_json, write_together
-from dnas.following import command, lines
+from dnas.grammar.catalogue import ARCHITECTURE
+from dnas.learning import weights as weight_files
 from dnas.nn.supernet import Variables
-from dnas.results import read_result
+from dnas.process.extras import need, unusable
+from dnas.runs.following import command, lines
+from dnas.runs.result import read_result
 from dnas.space.space import Space
 
 PICTURE = "photo.jpg"

@@ -13,20 +13,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from dnas.catalogue import load_space
 from dnas.cost import ledger
 from dnas.cost.interpolate import Interpolator
 from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import Entry, LatencyTable, Measured, write_table
 from dnas.errors import InputError, Stopped, UserError
-from dnas.following import Next, command, lines
-from dnas.interrupt import Asked, stopping_at_once
+from dnas.grammar.catalogue import load_space
 from dnas.measure import record as records
 from dnas.measure.blocks import BlockSpec, distinct_blocks
 from dnas.measure.plan import Plan, duration, make_plan
 from dnas.measure.protocol import Protocol, measured
 from dnas.measure.runtimes import Runtime, device, runtime
-from dnas.progress import beside, working
+from dnas.process.interrupt import Asked, stopping_at_once
+from dnas.process.progress import beside, working
+from dnas.runs.following import Next, command, lines
 from dnas.space.space import Space
 
 CHUNK = 16

@@ -21,12 +21,12 @@ import numpy as np
 from dnas.errors import UserError
 from dnas.export import litert
 from dnas.export import onnx as onnx_export
-from dnas.export.extras import need
 from dnas.export.trace import Graph, trace_block
 from dnas.measure.blocks import BlockSpec
 from dnas.network import Network
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Layout, uniform
+from dnas.process.extras import need
 
 RUNTIMES = ("onnxruntime", "litert", "xla")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import jax
 
-from dnas.architecture import Architecture
+from dnas.graph.architecture import Architecture
 from dnas.nn.forward import OF_WIDTH
 from dnas.nn.supernet import Variables, abstract_variables
 

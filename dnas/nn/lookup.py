@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.cost.expected import StackedMeans, picks
+from dnas.nn.expected import StackedMeans, picks
 from dnas.nn.gates import Gates, Layout
 from dnas.space.quantity import Quantity
 

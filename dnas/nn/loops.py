@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnas import cache
 from dnas.errors import UserError
-from dnas.interrupt import COMPILING
-from dnas.provenance import versions
+from dnas.process import cache
+from dnas.process.interrupt import COMPILING
+from dnas.process.provenance import versions
 
 PREFIX = "dnas_"
 """Begins the names by which XLA knows loops."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dnas.errors import InputError
+from dnas.cost.budget import recognised
 from dnas.report.scene import number
-from dnas.search.budget import Budget, parse_budget
-from dnas.units import counted
+from dnas.space.units import counted
 
 
 def macs(value: float) -> str:
@@ -19,25 +18,17 @@ def params(value: float) -> str:
 
 def budgeted(budget: str, cost: float) -> str:
     """A cost in the unit of a budget's text; a plain number where that is not known."""
-    known = parsed(budget)
+    known = recognised(budget)
     return number(cost) if known is None else known.shown(cost)
 
 
 def unit(budget: str) -> str:
     """What a budget limits: `MACs`, `params`, `ms TABLE`; its text where that is not known."""
-    known = parsed(budget)
+    known = recognised(budget)
     return budget if known is None else " ".join(filter(None, (known.kind, known.table)))
 
 
 def limit(budget: str) -> float | None:
     """The most that a budget allows, where it is known."""
-    known = parsed(budget)
+    known = recognised(budget)
     return None if known is None else known.limit
-
-
-def parsed(budget: str) -> Budget | None:
-    """A budget's text, None where it is none: a run that has not ended does not know its budgets."""
-    try:
-        return parse_budget(budget)
-    except InputError:
-        return None

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dnas.report import amounts
 from dnas.report.chart import Chart, Series
 from dnas.report.curves import percent as axis_percent
-from dnas.report.records import Action, ChainStep
-from dnas.report.runs import FEW, Search, chance_lines, option_text, tag
+from dnas.report.runs import FEW, chance_lines, option_text, tag
 from dnas.report.scene import series
 from dnas.report.table import Table
-from dnas.units import share as percent
+from dnas.runs.records import Action, ChainStep
+from dnas.runs.run import Search
+from dnas.space.units import share as percent
 
 ABOUT = (
     "Each dot is a network on the way from the largest one (right) into the budget: its exact cost, and its accuracy "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dnas.report.runs import Search, option_text, tag, taken_text
+from dnas.report.runs import option_text, tag, taken_text
 from dnas.report.scene import SERIES, SMALL, Item, Scene, Shape, Text, box, ramp, shortened, text_width, thinned
 from dnas.report.table import Table
+from dnas.runs.run import Search
 
 WIDTH = 350.0
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from dnas.report.chart import Chart, Series
-from dnas.report.records import Row
-from dnas.report.runs import Search, chance_lines, tag
+from dnas.report.runs import chance_lines, tag
 from dnas.report.scene import SERIES, Point, number, series
+from dnas.runs.records import Row
+from dnas.runs.run import Search
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2.5), (8, 3, 2, 3))
 Value = Callable[[Row], float | None]

@@ -12,11 +12,12 @@ from dnas.report.curves import curves, missing
 from dnas.report.layers import layers_scene
 from dnas.report.network import TALL, network_scene
 from dnas.report.pareto import pareto
-from dnas.report.runs import FEW, Network, Run, accuracy, searches, trainings
+from dnas.report.runs import FEW, accuracy, searches, trainings
 from dnas.report.scene import Scene
 from dnas.report.table import Table
 from dnas.report.tested import tested
 from dnas.report.trained import epochs, recipe_table
+from dnas.runs.run import Network, Run
 
 OPEN_UP_TO = 60
 """More pictures of choices than this are folded away."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dnas.report.runs import Layer, Network
 from dnas.report.scene import SMALL, Item, Scene, Text, box, line, number, shortened, text_width
+from dnas.runs.run import Layer, Network
 
 ROW = 19.0
 MOST = 80

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dnas.report.runs import Layer, Network
 from dnas.report.scene import (
     KINDS,
     SMALL,
@@ -20,6 +19,7 @@ from dnas.report.scene import (
     shortened,
     text_width,
 )
+from dnas.runs.run import Layer, Network
 
 TALL = 108.0
 """Height of the widest block, of one network alone."""

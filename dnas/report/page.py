@@ -7,11 +7,12 @@ from typing import Any
 
 from dnas.report.colours import style_sheet
 from dnas.report.gallery import Card, Section
-from dnas.report.runs import Run, Search, Training, option_text, taken_text
+from dnas.report.runs import option_text, taken_text
 from dnas.report.style import STYLE
 from dnas.report.summary import summary, title
 from dnas.report.svg import clean, svg
 from dnas.report.table import Table
+from dnas.runs.run import Run, Search, Training
 
 SETTINGS_SHOWN = 200
 SHORT = 20

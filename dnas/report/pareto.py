@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dnas.report import amounts
 from dnas.report.chart import Chart, Series
 from dnas.report.curves import percent
-from dnas.report.runs import FEW, Network, Run, Search, accuracy, chance_lines, kind, same_data, tag
+from dnas.report.runs import FEW, accuracy, chance_lines, kind, same_data, tag
 from dnas.report.scene import Point, series
+from dnas.runs.run import Network, Run, Search
 
 
 def front(points: Sequence[Point]) -> list[Point]:

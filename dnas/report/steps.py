@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnas.catalogue import space_names
-from dnas.following import command
-from dnas.report.runs import Run, Search, Training, accuracy
+from dnas.grammar.catalogue import space_names
+from dnas.report.runs import accuracy
 from dnas.report.verdict import level_of
+from dnas.runs.following import command
+from dnas.runs.run import Run, Search, Training
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dnas.report import amounts
-from dnas.report.records import BudgetResult
-from dnas.report.runs import Network, Run, Search, Training, accuracy, data_name, kind, same_data
+from dnas.report.runs import accuracy, data_name, kind, same_data
 from dnas.report.scene import series
 from dnas.report.steps import next_of_all, next_steps
 from dnas.report.svg import clean
 from dnas.report.verdict import level_of, overall, verdict
-from dnas.units import share as percent
+from dnas.runs.records import BudgetResult
+from dnas.runs.run import Network, Run, Search, Training
+from dnas.space.units import share as percent
 
 
 def title(runs: Sequence[Run]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from dnas.report.chart import Chart, Series
 from dnas.report.curves import percent
-from dnas.report.runs import Search, chance_lines, tag
+from dnas.report.runs import chance_lines, tag
 from dnas.report.scene import series
+from dnas.runs.run import Search
 
 ABOUT = (
     "Soft: the supernet with all options mixed; derived: the network found with inherited weights; settled: the same "

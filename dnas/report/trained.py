@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from dnas.report.chart import Chart, Series
 from dnas.report.curves import DASHES, percent
-from dnas.report.records import Epoch
-from dnas.report.runs import Training, chance_lines, option_text, tag
+from dnas.report.runs import chance_lines, option_text, tag
 from dnas.report.scene import SERIES, number, series
 from dnas.report.table import Table
+from dnas.runs.records import Epoch
+from dnas.runs.run import Training
 
 Value = Callable[[Epoch], float | None]
 

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnas.report.runs import (
-    Accuracy,
-    Run,
-    Search,
-    Training,
-    accuracy,
-    data_name,
-    inherited,
-    same_data,
-    searches,
-)  # fmt: skip
+from dnas.report.runs import Accuracy, accuracy, data_name, inherited, same_data, searches
+from dnas.runs.run import Run, Search, Training  # fmt: skip
 
 Level = Literal["good", "weak", "chance", "open"]
 LEVELS: tuple[Level, ...] = ("good", "weak", "chance", "open")

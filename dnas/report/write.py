@@ -11,8 +11,8 @@ from dnas.files import write_atomic
 from dnas.report.gallery import notes, scenes, sections
 from dnas.report.page import page
 from dnas.report.png import png
-from dnas.report.read import read_runs
 from dnas.report.verdict import verdict
+from dnas.runs.read import read_runs
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None) -> list[str]:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dnas.cost.many import Constraints, Costs, as_assignment, as_options
 from dnas.search.problem import Problem
 from dnas.solve.elimination import optimum
+from dnas.solve.many import Constraints, Costs, as_assignment, as_options
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Node, OneOf, Space, Stage
 

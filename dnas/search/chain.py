@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dnas.cost.many import as_options
 from dnas.errors import UserError
 from dnas.search.actions import Actions, Reachable, described
 from dnas.search.candidates import Scores, compare
@@ -27,6 +26,7 @@ from dnas.search.problem import Problem
 from dnas.search.ranking import Effect, ranked
 from dnas.search.start import refuse
 from dnas.search.strategy import Metrics, Phase, State
+from dnas.solve.many import as_options
 
 Gain = Callable[[Sequence[float], Sequence[float]], float]
 """`(costs before, costs after) -> cost saved`: the denominator of the rule."""

@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnas import units
-from dnas.architecture import architecture, options_taken
 from dnas.cost import ledger
-from dnas.export.extras import unusable
 from dnas.files import write_json
+from dnas.graph.architecture import architecture, options_taken
 from dnas.network import shapes
-from dnas.recall import data_record
+from dnas.process.extras import unusable
+from dnas.runs.recall import data_record
+from dnas.space import units
 
 if TYPE_CHECKING:
     from dnas.search.run import Found

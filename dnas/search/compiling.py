@@ -19,8 +19,8 @@ import jax
 from jax import export
 
 from dnas.heap import close_holes
-from dnas.interrupt import COMPILING
 from dnas.nn import loops
+from dnas.process.interrupt import COMPILING
 from dnas.search.traces import Traces
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from dnas import units
-from dnas.as_trained import counted_at, told_apart
-from dnas.cli import console as plain_console
-from dnas.following import lines
-from dnas.progress import Update, progress, working
+from dnas.process.console import console as plain_console
+from dnas.process.progress import Update, progress, working
+from dnas.runs.as_trained import counted_at, told_apart
+from dnas.runs.following import lines
 from dnas.search.candidates import compared_images
 from dnas.search.verdict import following_commands, good, used, warnings
+from dnas.space import units
 
 if TYPE_CHECKING:
     from dnas.search.compiling import Compiler
@@ -63,7 +63,7 @@ class Console:
 
     def _memory(self, problem: Problem) -> None:
         """What the search will need, before anything is compiled."""
-        from dnas.search.budget import memory_shown
+        from dnas.process.memory_amounts import memory_shown
         from dnas.search.memory import estimate
 
         need = estimate(problem)
@@ -108,7 +108,7 @@ class Console:
 
     def closing(self, found: Found, out: Path | None) -> None:
         """The network, layer by layer, its costs against the budgets, accuracies, warnings, files."""
-        from dnas.count import count, layer_table
+        from dnas.cost.count import count, layer_table
 
         counted = count(found.architecture.network)
         size = counted["input"]

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnas import units
-from dnas.derive import derive
 from dnas.search.actions import Action, Actions, Exchange
 from dnas.search.candidates import ROWS, compared_images
 from dnas.search.problem import Problem
+from dnas.solve.derive import derive
+from dnas.space import units
 
 PREFERENCE = 4.0
 """Nats by which the solver prefers an option already taken."""

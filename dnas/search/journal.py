@@ -16,10 +16,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dnas.checkpoint import Checkpoints, Pace
 from dnas.errors import UserError
 from dnas.files import write_atomic
-from dnas.runs import CHECKPOINTS, PARTIAL
+from dnas.learning.checkpoint import Checkpoints, Pace
+from dnas.runs.folder import CHECKPOINTS, PARTIAL
 from dnas.search.events import EventWriter
 from dnas.search.strategy import Metrics, State, Strategy
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from dnas import free_memory
 from dnas.errors import UserError
 from dnas.nn.loops import usable
 from dnas.nn.memory import Mode, backward_floats, forward_floats
-from dnas.search.budget import memory_shown
+from dnas.process import free_memory
+from dnas.process.memory_amounts import memory_shown
 from dnas.search.learn import packing_of
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings

@@ -1,8 +1,8 @@
 """What a strategy is given: the space, the network it trains, the data, the budgets.
 
 The budgets count the space's own input; the supernet is built for the data's channels, classes and side
-(`dnas.image_size`). Where these are others than the space's own, the search is done by proxy: resolution options keep
-their ratio.
+(`dnas.learning.image_size`). Where these are others than the space's own, the search is done by proxy: resolution
+options keep their ratio.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnas.cost.expected import ExpectedCosts
+from dnas.cost.budget import Budget
 from dnas.data.batches import repeats
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.splits import Split, search_split
 from dnas.errors import InputError
-from dnas.image_size import proxy_side
+from dnas.grammar.read import at_input
+from dnas.learning.image_size import proxy_side
 from dnas.network import Network, shapes
+from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout
-from dnas.search.budget import Budget, Measured, check, measure
+from dnas.search.budget import Measured, check, measure
 from dnas.search.settings import Settings
-from dnas.space.read import at_input
 from dnas.space.space import Space
 
 

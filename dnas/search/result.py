@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dnas.architecture import options_taken
-from dnas.as_trained import counted_at
 from dnas.cost import ledger
 from dnas.cost.conventions import CONVENTIONS
 from dnas.cost.ledger import Record
-from dnas.derive import Derivation
+from dnas.graph.architecture import options_taken
 from dnas.network import shapes
-from dnas.recall import data_record
-from dnas.relevance import unused
+from dnas.runs.as_trained import counted_at
+from dnas.runs.recall import data_record
 from dnas.search.problem import proxy_notes
 from dnas.search.verdict import level, unused_because, warnings
+from dnas.solve.derive import Derivation
+from dnas.solve.relevance import unused
 
 if TYPE_CHECKING:
     from dnas.search.run import Found

@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from dnas import weights
-from dnas.architecture import Architecture, architecture
-from dnas.catalogue import ARCHITECTURE, load_space
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.errors import Stopped, UserError
 from dnas.files import write_atomic, write_json
-from dnas.interrupt import Asked, asked_to_stop, stopping_at_once
+from dnas.grammar.catalogue import ARCHITECTURE, load_space
+from dnas.graph.architecture import Architecture, architecture
+from dnas.learning import weights
 from dnas.nn import loops
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
-from dnas.provenance import provenance, versions
-from dnas.report.read import read_run
-from dnas.results import WEIGHTS, read_result
-from dnas.runs import PROVENANCE, Claim, Run, Terms, claimed
+from dnas.process.interrupt import Asked, asked_to_stop, stopping_at_once
+from dnas.process.provenance import provenance, versions
+from dnas.runs.folder import PROVENANCE, Claim, Run, Terms, claimed
+from dnas.runs.read import read_run
+from dnas.runs.result import WEIGHTS, read_result
 from dnas.search import strategies
 from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
@@ -55,7 +55,7 @@ class Options:
     force: bool = False
     """Continue a checkpoint although something that alters the result has changed."""
     checkpoint_every: float | None = None
-    """Seconds between checkpoints (None: `dnas.checkpoint.Pace`)."""
+    """Seconds between checkpoints (None: `dnas.learning.checkpoint.Pace`)."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False

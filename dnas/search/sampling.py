@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dnas.cost.ledger import Cost
-from dnas.cost.many import Constraints, Costs, as_assignment, as_options
-from dnas.derive import derive
 from dnas.network import Network
-from dnas.relevance import canonical, first_of_same
+from dnas.solve.derive import derive
+from dnas.solve.many import Constraints, Costs, as_assignment, as_options
+from dnas.solve.relevance import canonical, first_of_same
 from dnas.space.quantity import Product, Quantity
 from dnas.space.space import Space
 

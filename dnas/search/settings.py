@@ -27,7 +27,7 @@ class Settings:
     warm_up: float = 0.15
     """Share of the run in which only the weights learn."""
     side: int | None = None
-    """Side of the images given to the supernet, in pixels (None: by the data and the space, `dnas.image_size`)."""
+    """Side of the images given to the supernet, in pixels (None: see `dnas.learning.image_size`)."""
     largest_decoded: int | None = 64
     """Largest side at which image files are decoded where `side` is not given, in pixels (None: the space's own)."""
 

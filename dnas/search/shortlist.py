@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnas.cost.many import Constraints, Costs, as_assignment, as_options
-from dnas.derive import derive, log_probabilities
-from dnas.nearest import scaled_designs
-from dnas.relevance import canonical, first_of_same, score_factors
 from dnas.search.problem import Problem
+from dnas.solve.derive import derive, log_probabilities
+from dnas.solve.many import Constraints, Costs, as_assignment, as_options
+from dnas.solve.nearest import scaled_designs
+from dnas.solve.relevance import canonical, first_of_same, score_factors
 from dnas.solve.several import most_probable_several
 
 DESIGNS = 2

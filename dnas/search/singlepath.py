@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dnas.cost.many import Constraints, as_assignment
 from dnas.errors import UserError
 from dnas.nn.gates import one_hot
 from dnas.search.descent import Learner, Weights, fresh, optimizer, planned
@@ -16,6 +15,7 @@ from dnas.search.sampling import Sampler
 from dnas.search.start import refuse
 from dnas.search.strategy import Metrics, Phase, State
 from dnas.search.verdict import random_networks
+from dnas.solve.many import Constraints, as_assignment
 
 PATHS, SAMPLES, CHILDREN = range(3)
 """What random numbers are drawn for: the second part of a key, after the seed."""

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dnas.errors import InputError, UserError
-from dnas.nearest import Neighbourhood
 from dnas.nn.gates import Layout, Theta, init_theta
 from dnas.search.problem import Problem
+from dnas.solve.nearest import Neighbourhood
 from dnas.space.space import Space
 
 

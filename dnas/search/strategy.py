@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dnas.derive import Derivation
 from dnas.nn.packing import Leaves
+from dnas.solve.derive import Derivation
 
 Metrics = dict[str, Any]
 """Arrays on the device; read only where a row of the history is written."""

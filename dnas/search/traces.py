@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-from dnas import cache
+from dnas.process import cache
 
 
 class Traces:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnas import chance, following, units
+from dnas.learning import chance
+from dnas.runs import following
 from dnas.search.problem import Problem
+from dnas.space import units
 
 if TYPE_CHECKING:
     from dnas.search.run import Found

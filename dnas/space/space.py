@@ -1,6 +1,6 @@
 """A search space in memory: nodes with fields, the choices among them, and what must hold between choices.
 
-An architecture is a `Space` without choices. `dnas.space.read` makes both from files.
+An architecture is a `Space` without choices. `dnas.grammar.read` makes both from files.
 """
 
 from __future__ import annotations

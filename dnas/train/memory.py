@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
-from dnas import free_memory
 from dnas.nn.loops import usable
 from dnas.nn.memory import Mode, backward_floats, forward_floats
+from dnas.process import free_memory
 from dnas.train.setup import Setup
 
 FLOAT = 4

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dnas.catalogue import find_recipe
 from dnas.errors import InputError, suggestion
 from dnas.files import Document, read_document
+from dnas.grammar.catalogue import find_recipe
 from dnas.space.fields import Field, Options, flag, integer, name
 from dnas.space.quantity import Assignment, Choice, Quantity
 

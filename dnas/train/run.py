@@ -19,26 +19,28 @@ import jax.numpy as jnp
 import numpy as np
 from rich.markup import escape
 
-from dnas import runs, units, weights
-from dnas.architecture import architecture
-from dnas.checkpoint import Checkpoints, Pace
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.data.batches import Batches, prefetch, repeats
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
-from dnas.evaluation import Tally, batch_size, program, tally
 from dnas.files import write_atomic, write_json
-from dnas.following import lines
+from dnas.graph.architecture import architecture
 from dnas.heap import close_holes
-from dnas.interrupt import asked_to_stop
+from dnas.learning import weights
+from dnas.learning.checkpoint import Checkpoints, Pace
+from dnas.learning.evaluation import Tally, batch_size, program, tally
 from dnas.nn.inherit import inherit
-from dnas.progress import Update, progress
-from dnas.provenance import provenance
-from dnas.recall import data_record
-from dnas.report.read import read_run
-from dnas.results import ARCHITECTURE, WEIGHTS, read_result
-from dnas.runs import CHECKPOINTS, PARTIAL, PROVENANCE, Claim, Terms, claimed
+from dnas.process.interrupt import asked_to_stop
+from dnas.process.progress import Update, progress
+from dnas.process.provenance import provenance
+from dnas.runs.folder import CHECKPOINTS, PARTIAL, PROVENANCE, Claim, Terms, claimed
+from dnas.runs.folder import Run as Whose
+from dnas.runs.following import lines
+from dnas.runs.read import read_run
+from dnas.runs.recall import data_record
+from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
+from dnas.space import units
 from dnas.train import verdict
 from dnas.train.recipe import Recipe, read_recipe
 from dnas.train.schedule import schedule
@@ -239,7 +241,7 @@ def run_training(
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with claimed(out, runs.Run("train", setup.identity), terms, say) as claim:
+    with claimed(out, Whose("train", setup.identity), terms, say) as claim:
         if claim.finished:
             say(f"{claim.folder}: this training has ended already")
         else:

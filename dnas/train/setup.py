@@ -10,19 +10,19 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from dnas import weights
 from dnas.data.batches import steps_per_epoch
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
 from dnas.errors import InputError
-from dnas.image_size import ANOTHER, OPTION, proxy_side
+from dnas.grammar.read import at_input
+from dnas.learning import weights
+from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
 from dnas.network import shapes
 from dnas.nn import loops
 from dnas.nn.supernet import Variables, abstract_variables, init
-from dnas.provenance import versions
-from dnas.results import Result, preprocessing_of
-from dnas.space.read import at_input
+from dnas.process.provenance import versions
+from dnas.runs.result import Result, preprocessing_of
 from dnas.space.space import Space
 from dnas.train.recipe import Recipe
 from dnas.train.step import Teacher
@@ -62,7 +62,7 @@ class Setup:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a continuation (`dnas.checkpoint`)."""
+        """What must be the same for a continuation (`dnas.learning.checkpoint`)."""
         return {
             "architecture": weights.fingerprint(self.network),
             "input": [self.network.resolution.value, self.network.channels, self.network.classes],
@@ -80,7 +80,7 @@ def training_side(source: Result, native_side: int, start: Start | None, asked: 
     """The side, in pixels, of the images given to the network, and a word on where it comes from.
 
     As asked; else the side of the weights that are inherited, or the recorded one; without a record the architecture's
-    own, but no more than the images' `native_side` and the network's strides need (`dnas.image_size`).
+    own, but no more than the images' `native_side` and the network's strides need (`dnas.learning.image_size`).
     """
     if asked is not None:
         return asked, f"as {OPTION} says"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnas import chance, following, units
-from dnas.as_trained import counted_at, told_apart
-from dnas.evaluation import Tally
+from dnas.learning import chance
+from dnas.learning.evaluation import Tally
+from dnas.runs import following
+from dnas.runs.as_trained import counted_at, told_apart
+from dnas.space import units
 from dnas.train.setup import Setup
 
 ADVICE = "Train longer (--epochs), try another --lr, or check that images and labels belong together."

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from rounds import told
 
-from dnas.cli import run
+from dnas.cli.entry import run
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def measured(args: Arguments) -> dict[str, Any]:
 
 def compiled(args: Arguments) -> dict[str, Any]:
     """In the fresh process."""
-    from dnas.backend import configure
+    from dnas.process.backend import configure
 
     configure()
-    from dnas.catalogue import load_space
+    from dnas.cost.budget import parse_budget
     from dnas.data.load import load
-    from dnas.search.budget import parse_budget
+    from dnas.grammar.catalogue import load_space
     from dnas.search.problem import make_problem
     from dnas.search.run import compiler_for
     from dnas.search.settings import PRESETS

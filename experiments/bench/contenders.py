@@ -17,17 +17,17 @@ import jax.numpy as jnp
 import networks
 import numpy as np
 
-from dnas.catalogue import load_space
 from dnas.cost import ledger
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input
 from dnas.heap import close_holes
 from dnas.network import shapes
 from dnas.search.compiling import options
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import Settings
 from dnas.search.strategies import dmasking
-from dnas.space.read import at_input
 from dnas.space.space import Space
 
 SOFT = {"resolution_paths": 0, "paths": 0}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rounds import Asked, interleaved, ratio, told, workers
 
-from dnas.cli import run
+from dnas.cli.entry import run
 
 
 @dataclass(frozen=True)

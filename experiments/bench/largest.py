@@ -12,7 +12,7 @@ from typing import Any
 
 from rounds import Asked, interleaved, ratio, told, workers
 
-from dnas.cli import run
+from dnas.cli.entry import run
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from rounds import Asked, interleaved, ratio, told, workers
 
-from dnas.cli import run
+from dnas.cli.entry import run
 
 SPACES = {"identical": "identical", "fbnetv2": "choices_and_skips"}
 

@@ -6,9 +6,9 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space
-from dnas.space.read import at_input, space_from_data
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input, space_from_data
+from dnas.graph.architecture import architecture
 from dnas.space.space import Space
 
 SPACE = "fbnetv2_free"

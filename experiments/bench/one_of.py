@@ -13,7 +13,7 @@ from typing import Any
 
 from rounds import Asked, interleaved, ratio, told, workers
 
-from dnas.cli import run
+from dnas.cli.entry import run
 
 TURN_S = 1.0
 """Which blocks are drawn makes steps differ: a turn has many."""

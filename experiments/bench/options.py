@@ -15,7 +15,7 @@ from typing import Any
 
 from rounds import Asked, interleaved, ratio, told, workers
 
-from dnas.cli import run
+from dnas.cli.entry import run
 
 FIGURES = ("flops", "bytes", "memory")
 

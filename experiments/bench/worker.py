@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from dnas.backend import configure
+from dnas.process.backend import configure
 
 configure()
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
 from dnas.cost.interpolate import work
 from dnas.cost.keys import block_keys, canonical, walk
 from dnas.errors import UserError
+from dnas.grammar.catalogue import load_space
 from dnas.network import shapes
 
 

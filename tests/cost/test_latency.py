@@ -7,21 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.architecture import architecture
-from dnas.catalogue import find_table, load_space, published_names, table_names
 from dnas.cost import ledger
-from dnas.cost.expected import ExpectedCosts
 from dnas.cost.interpolate import described, over_of
 from dnas.cost.keys import block_keys, walk, walked_keys
 from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import LatencyTable, read_table
 from dnas.cost.measurements import design
 from dnas.errors import UserError
+from dnas.grammar.catalogue import find_table, load_space, published_names, table_names
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture
 from dnas.network import shapes
+from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout, probabilities
 from dnas.solve.constrained import most_probable, smallest
 from dnas.space.quantity import Quantity
-from dnas.space.read import space_from_data
 from dnas.space.space import Space
 
 # Totals that the HW-NAS-Bench notebook prints, in ms, for the architectures with the given last two options (the

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from dnas import cli
-from dnas.catalogue import find_table, folder, load_space
+from dnas.cli import entry
+from dnas.cli.lut import Arguments, Check, Fit, Import, Merge, Show, main
 from dnas.cost.latency_table import read_table
 from dnas.errors import UserError
-from dnas.lut import Arguments, Check, Fit, Import, Merge, Show, main
+from dnas.grammar.catalogue import find_table, folder, load_space
 
 ROOT = folder("lut").parent
 PIXEL3 = json.loads(find_table("pixel3").read_text())
@@ -79,7 +79,7 @@ def test_bad_files(case, tmp_path, capsys):
     text, problem = BAD[case]
     path = tmp_path / "bad.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert cli.call(main, Arguments(Check(str(path)))) == 2
+    assert entry.call(main, Arguments(Check(str(path)))) == 2
     out, err = capsys.readouterr()
     assert err.startswith("error: ") and err.count("\n") == 1 and "bad.json" in err and problem in err
     assert "Traceback" not in out + err and list(tmp_path.iterdir()) == [path]
@@ -98,7 +98,7 @@ def test_a_file_of_50_megabytes(tmp_path, capsys):
     with path.open("wb") as file:
         file.truncate(50 << 20)
     for arguments in (Check(str(path)), Import(path, tmp_path / "out.json"), Show(str(path))):
-        assert cli.call(main, Arguments(arguments)) == 2
+        assert entry.call(main, Arguments(arguments)) == 2
         err = capsys.readouterr().err
         assert err.count("\n") == 1 and "52,428,800 bytes (accepted: at most 16,777,216)" in err
     assert list(tmp_path.iterdir()) == [path]
@@ -107,7 +107,7 @@ def test_a_file_of_50_megabytes(tmp_path, capsys):
 def test_a_missing_kind_is_named(tmp_path, capsys):
     path = tmp_path / "holes.json"
     path.write_text(json.dumps(absolute(1)))
-    assert cli.call(main, Arguments(Check(str(path), space="tiny"))) == 2
+    assert entry.call(main, Arguments(Check(str(path), space="tiny"))) == 2
     err = capsys.readouterr().err
     missing = "no entries of block kind 'conv', 'skip', 'pool', which tiny has (its entries: linear, mbconv)"
     assert err == f"error: table t: {missing}\n"
@@ -136,7 +136,7 @@ def test_suspicious_entries_are_named(tmp_path, capsys):
     assert "out=40 hidden=96: 0 ms for a block that does work" in out
     assert "linear in=16 out=10: spread 0.09 ms on 0.1 ms" in out
     assert "9 entries can be used" not in out and "10 entries can be used" in out
-    assert cli.call(main, Arguments(Check(str(path), strict=True))) == 2
+    assert entry.call(main, Arguments(Check(str(path), strict=True))) == 2
     capsys.readouterr()
     run(Check(str(path), json=True))
     found = json.loads(capsys.readouterr().out)
@@ -327,7 +327,7 @@ def test_usage_errors_and_help():
 
 def test_no_jax_is_imported():
     done = subprocess.run(
-        [sys.executable, "-c", "import dnas.lut, sys; print('jax' in sys.modules)"], capture_output=True, text=True,
+        [sys.executable, "-c", "import dnas.cli.lut, sys; print('jax' in sys.modules)"], capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60,
     )  # fmt: skip
     assert done.stdout.strip() == "False", done.stderr

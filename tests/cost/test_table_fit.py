@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from dnas.catalogue import find_table, folder, load_space
 from dnas.cost import ledger
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.measurements import Measurements, design, read_measurements
 from dnas.cost.table_fit import LEAST_SQUARES, Method, fit_additive, fitted_table, left_out, scores
 from dnas.errors import UserError
+from dnas.grammar.catalogue import find_table, folder, load_space
 
 HELP = folder("lut").parent.parent / "shared" / "data" / "lut" / "help_fbnet_cifar_measured_totals.csv"
 facts = pytest.mark.skipif(not HELP.is_file(), reason=f"no {HELP}: the measurements are not part of the repository")

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from dnas.catalogue import find_table, folder, load_space
 from dnas.cost import ledger
 from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import Entry, read_table, write_table
 from dnas.cost.table_check import check_table, wrong_units
 from dnas.cost.table_import import checks, import_table
 from dnas.errors import UserError
+from dnas.grammar.catalogue import find_table, folder, load_space
 
 FACTS = folder("lut").parent.parent / "shared" / "data" / "lut"
 facts = pytest.mark.skipif(not FACTS.is_dir(), reason=f"no {FACTS}: the facts files are not part of the repository")

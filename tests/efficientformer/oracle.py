@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dnas.catalogue import folder
-from dnas.space.read import space_from_data
+from dnas.grammar.catalogue import folder
+from dnas.grammar.read import space_from_data
 from dnas.space.space import Space
 
 FILE = folder("search_spaces").parent.parent / "shared" / "oracles" / "efficientformer.json"

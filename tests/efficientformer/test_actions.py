@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
+from dnas.grammar.catalogue import load_space
 from dnas.search.actions import Actions, extreme, path_choices
-from dnas.search.budget import parse_budget
 from dnas.search.problem import make_problem
 from dnas.search.settings import with_overrides
 from dnas.search.strategies.slimming import importance, shaped_paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dnas.count import count
+from dnas.cost.count import count
 
 from .oracle import ABSENT, FILE, entries, network, single
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.grammar.read import space_from_data
 from dnas.network import Feature, Network
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.lookup import Plan, Requests
 from dnas.space.quantity import Quantity
-from dnas.space.read import space_from_data
 
 from .oracle import entries
 

@@ -8,16 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from dnas.architecture import architecture, written_fields
-from dnas.catalogue import load_space
+from dnas.cli.spaces import described, size_log10
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS
-from dnas.derive import derive
 from dnas.errors import InputError
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture, written_fields
 from dnas.network import shapes
+from dnas.solve.derive import derive
 from dnas.solve.elimination import satisfied
-from dnas.space.read import space_from_data
-from dnas.spaces import described, size_log10
 
 PUBLISHED = {
     "efficientformer": ("efficientformer_l1", "efficientformer_l3", "efficientformer_l7"),
@@ -178,16 +178,16 @@ EDITS = {
 
 @pytest.mark.parametrize("case", EDITS)
 def test_one_field_of_a_published_file_wrong(case, tmp_path, capsys):
-    from dnas import cli
-    from dnas.catalogue import folder
-    from dnas.count import Arguments, main
+    from dnas.cli import entry
+    from dnas.cli.count import Arguments, main
+    from dnas.grammar.catalogue import folder
 
     name, old, new, said = EDITS[case]
     text = (folder("search_spaces") / "published" / f"{name}.yaml").read_text()
     assert text.count(old) == 1
     path = tmp_path / "wrong.yaml"
     path.write_text(text.replace(old, new))
-    assert cli.call(main, Arguments(str(path))) == 2
+    assert entry.call(main, Arguments(str(path))) == 2
     message = capsys.readouterr().err.strip()
     assert said in message and str(path) in message and len(message.splitlines()) == 1
     with pytest.raises(InputError):

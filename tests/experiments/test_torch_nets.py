@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.grammar.read import at_input, space_from_data
 from dnas.network import shapes
 from dnas.nn.gates import Gates, Layout, probabilities
 from dnas.nn.supernet import Supernet, init
-from dnas.space.read import at_input, space_from_data
 
 BENCH = Path(__file__).resolve().parents[2] / "experiments" / "bench"
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")

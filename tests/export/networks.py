@@ -7,12 +7,12 @@ import functools
 import jax
 import numpy as np
 
-from dnas.architecture import Architecture, architecture
-from dnas.catalogue import load_space
 from dnas.export import parity
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input, space_from_data
+from dnas.graph.architecture import Architecture, architecture
 from dnas.nn.supernet import Variables, init
 from dnas.space.quantity import Assignment
-from dnas.space.read import at_input, space_from_data
 from dnas.space.space import Space
 
 GROUPED = {

@@ -52,7 +52,7 @@ def test_flax(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ("grouped", "fbnet_96@64", "fbnetv2_f1@64", "efficientformerv2_l@224"))
 @pytest.mark.parametrize("code", (torch_code, flax_code))
 def test_short_plain_and_free_of_dnas(name, code):
-    from dnas.catalogue import load_space
+    from dnas.grammar.catalogue import load_space
 
     space = network(name)[0] if name == "grouped" else load_space(name.partition("@")[0])
     source = code.source(trace(space), title=name, weights_file="w")
@@ -65,7 +65,7 @@ def test_short_plain_and_free_of_dnas(name, code):
 
 
 def test_blocks_alike_share_a_class():
-    from dnas.catalogue import load_space
+    from dnas.grammar.catalogue import load_space
 
     shapes = structure(trace(load_space("fbnet_96")))
     assert len({id(s) for s in shapes.values()}) < len(shapes) / 2
@@ -106,7 +106,7 @@ def test_litert_missing(tmp_path, monkeypatch):
 
 
 def test_files_and_weights(tmp_path):
-    from dnas import weights
+    from dnas.learning import weights
 
     space, variables = network("tiny-0")
     from dnas.files import to_json

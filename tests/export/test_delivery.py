@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from dnas.catalogue import ARCHITECTURE
 from dnas.data.hugging_face import PROCESSOR, processor_config
 from dnas.data.preprocess import Preprocessing
 from dnas.errors import UserError
 from dnas.export.write import export
 from dnas.files import to_json
-from dnas.results import read_result
+from dnas.grammar.catalogue import ARCHITECTURE
+from dnas.runs.result import read_result
 
 from .networks import GROUPED
 
@@ -33,8 +33,8 @@ def result(folder, side=12, grid=9, channels=2, **own):
     folder.mkdir()
     (folder / ARCHITECTURE).write_text(to_json(GROUPED | record))
     read = read_result(folder)
-    from dnas import weights
     from dnas.export import parity
+    from dnas.learning import weights
 
     weights.save(folder / "weights.safetensors", read.network, parity.initial(read.network))
     return folder

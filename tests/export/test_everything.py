@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space, published_names, space_names
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.export import flax_code, parity, torch_code
 from dnas.export.trace import trace, weights_of
+from dnas.grammar.catalogue import load_space, published_names, space_names
+from dnas.graph.architecture import architecture
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit

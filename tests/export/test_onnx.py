@@ -8,19 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas import cli, weights
-from dnas.architecture import architecture
-from dnas.catalogue import load_space, published_names
-from dnas.count import count
+from dnas.cli import entry
+from dnas.cli.export import Arguments, main
+from dnas.cost.count import count
 from dnas.errors import MissingExtra, UserError
 from dnas.export import parity
-from dnas.export.__main__ import Arguments, main
 from dnas.export.trace import trace, weights_of
+from dnas.grammar.catalogue import load_space, published_names
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture
+from dnas.learning import weights
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Supernet
-from dnas.space.read import space_from_data
 
 from .networks import GROUPED, network, noisy, tiny
 
@@ -137,14 +138,14 @@ def test_command_line(tmp_path, capsys):
     path = tmp_path / "net.json"
     path.write_text(json.dumps(GROUPED))
     out = tmp_path / "net.onnx"
-    assert cli.call(main, Arguments(str(path), "onnx", out=out)) == 0
+    assert entry.call(main, Arguments(str(path), "onnx", out=out)) == 0
     said = capsys.readouterr().out
     assert "checked in onnxruntime" in said and "as dnas.count" in said and "random initial weights" in said
     onnx.checker.check_model(out.read_bytes(), full_check=True)
 
 
 def test_a_space_is_no_architecture(tmp_path, capsys):
-    assert cli.call(main, Arguments("tiny", "onnx", out=tmp_path / "x.onnx")) == 2
+    assert entry.call(main, Arguments("tiny", "onnx", out=tmp_path / "x.onnx")) == 2
     assert "not one architecture" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -158,7 +159,7 @@ def test_a_result_folder_is_exported_with_its_weights(tmp_path, capsys):
     (result / "architecture.json").write_text(json.dumps(architecture(space, {}).data))
     weights.save(result / "weights.safetensors", space, variables)
     out = tmp_path / "net.onnx"
-    assert cli.call(main, Arguments(str(result), "onnx", out=out)) == 0
+    assert entry.call(main, Arguments(str(result), "onnx", out=out)) == 0
     assert "found/weights.safetensors" in capsys.readouterr().out
     images = parity.images(space)
     session = onnx_export.session(out.read_bytes())
@@ -167,10 +168,10 @@ def test_a_result_folder_is_exported_with_its_weights(tmp_path, capsys):
 
     weights.save(tmp_path / "other.safetensors", other, others)
     refused = tmp_path / "refused.onnx"
-    assert cli.call(main, Arguments(str(result), "onnx", tmp_path / "other.safetensors", refused)) == 2
+    assert entry.call(main, Arguments(str(result), "onnx", tmp_path / "other.safetensors", refused)) == 2
     error = capsys.readouterr().err
     assert "other.safetensors" in error and "weights of another architecture" in error and len(error.splitlines()) == 1
-    assert cli.call(main, Arguments(str(tmp_path), "onnx", out=refused)) == 2
+    assert entry.call(main, Arguments(str(tmp_path), "onnx", out=refused)) == 2
     assert "no architecture.json in this folder" in capsys.readouterr().err
     assert not refused.exists()
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.errors import UserError
 from dnas.export import parity, timm
 from dnas.export.trace import trace, weights_of
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input
 from dnas.nn.supernet import abstract_variables
-from dnas.space.read import at_input
 
 from .networks import grouped, network
 

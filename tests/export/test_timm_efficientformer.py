@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space, published_names
-from dnas.count import count
+from dnas.cost.count import count
 from dnas.export import parity
+from dnas.grammar.catalogue import load_space, published_names
 from dnas.network import shapes
 from dnas.nn.supernet import abstract_variables
 

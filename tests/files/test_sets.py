@@ -12,7 +12,7 @@ import pytest
 
 from dnas.errors import InputError, UserError
 from dnas.files import write_atomic, write_json
-from dnas.sets import MOVING, current, finish, names, replacing
+from dnas.files.sets import MOVING, current, finish, names, replacing
 
 FORMER = {"architecture.json": "1", "weights": "1", "chain/001.json": "1", "chain/002.json": "1", "chain.json": "1"}
 NEW = {"architecture.json": "2", "weights": "2", "family/one.json": "2"}

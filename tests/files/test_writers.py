@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnas import cli
-from dnas.catalogue import find_table
+from dnas.cli import entry
 from dnas.cost.latency_table import read_table, write_table
 from dnas.errors import UserError, what_to_try
 from dnas.export.write import export
 from dnas.files import write_atomic, write_json
+from dnas.grammar.catalogue import find_table
+from dnas.learning.weights import write_tensors
 from dnas.measure.record import Record
 from dnas.measure.record import save as save_record
 from dnas.report.write import write_report
-from dnas.weights import write_tensors
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests" / "report" / "runs" / "tiny-0"
@@ -113,7 +113,7 @@ def test_checkpoints_on_a_full_disk(small_disk):
     """The former checkpoint is read back whole."""
     import jax.numpy as jnp
 
-    from dnas.checkpoint import Checkpoints
+    from dnas.learning.checkpoint import Checkpoints
 
     folder = small_disk / "checkpoints"
     state = {"w": jnp.arange(4000.0)}
@@ -155,7 +155,7 @@ def test_an_error_of_the_disk_at_any_moment(name, call, tmp_path, monkeypatch):
     if call == "write":
         monkeypatch.setattr(os, "fdopen", lambda handle, mode: Failing(handle))
     elif call == "mkstemp":
-        monkeypatch.setattr("dnas.files.tempfile.mkstemp", full)
+        monkeypatch.setattr("dnas.files.write.tempfile.mkstemp", full)
     else:
         monkeypatch.setattr(os, call, full)
     with pytest.raises(UserError, match="disk is full"):
@@ -260,7 +260,7 @@ def told(error: BaseException, capsys) -> str:
     def main(_: None) -> None:
         raise error
 
-    assert cli.call(main, None) == 2
+    assert entry.call(main, None) == 2
     line = capsys.readouterr().err
     assert line.startswith("error: ") and line.count("\n") == 1
     return line
@@ -289,7 +289,7 @@ def test_out_of_memory_in_xla_is_one_line(capsys):
     def main(_: None) -> None:
         jnp.zeros((1 << 46,), jnp.float32).block_until_ready()
 
-    assert cli.call(main, None) == 2
+    assert entry.call(main, None) == 2
     line = capsys.readouterr().err
     assert "out of memory; try" in line and "RESOURCE_EXHAUSTED" in line and line.count("\n") == 1
 
@@ -301,7 +301,7 @@ def test_faults_of_our_own_keep_their_traceback(error):
 
     assert what_to_try(error) is None
     with pytest.raises(type(error)):
-        cli.call(main, None)
+        entry.call(main, None)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

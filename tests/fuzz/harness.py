@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dnas import cli, count, lut, spaces
-from dnas.catalogue import find_space, find_table, load_space
+from dnas.cli import count, entry, lut, spaces
+from dnas.grammar.catalogue import find_space, find_table, load_space
 from dnas.report import __main__ as report
 
 from .mutations import BYTES, nasty, value_replaced
@@ -109,15 +109,15 @@ def _rows(data: bytes) -> list[Any]:
 
 def _command(module: Any, *argv: str) -> Callable[[Path, Path], int]:
     def run(file: Path, out: Path) -> int:
-        arguments = cli.parse(module.Arguments, [a.replace("{}", str(file)) for a in argv])
-        return cli.call(module.main, arguments)
+        arguments = entry.parse(module.Arguments, [a.replace("{}", str(file)) for a in argv])
+        return entry.call(module.main, arguments)
 
     return run
 
 
 def _report(folder: Path, out: Path) -> int:
     argv = [str(folder), "--out", str(out / "report.html")]
-    return cli.call(report.main, cli.parse(report.Arguments, argv))
+    return entry.call(report.main, entry.parse(report.Arguments, argv))
 
 
 _ARCHITECTURE = STORED / "architecture.json"
@@ -126,7 +126,7 @@ _ARCHITECTURE = STORED / "architecture.json"
 def _weights() -> bytes:
     import jax
 
-    from dnas import weights
+    from dnas.learning import weights
     from dnas.nn.supernet import abstract_variables
 
     space = load_space(_ARCHITECTURE)
@@ -144,9 +144,9 @@ def _network() -> Any:
 
 
 def _load_weights(file: Path, out: Path) -> int:
-    from dnas import weights
+    from dnas.learning import weights
 
-    return cli.call(lambda path: weights.load(path, _network()) and 0, file)
+    return entry.call(lambda path: weights.load(path, _network()) and 0, file)
 
 
 def _state() -> Any:
@@ -164,7 +164,7 @@ def _plain(state: Any) -> Any:
 
 @functools.cache
 def _checkpoint() -> tuple[tuple[str, bytes], ...]:
-    from dnas.checkpoint import Checkpoints
+    from dnas.learning.checkpoint import Checkpoints
 
     with tempfile.TemporaryDirectory() as home:
         with Checkpoints(Path(home), {"seed": 0}) as checkpoints:
@@ -178,7 +178,7 @@ def _restore(folder: Path, out: Path) -> int:
     import jax
     import numpy as np
 
-    from dnas.checkpoint import Checkpoints
+    from dnas.learning.checkpoint import Checkpoints
 
     def main(where: Path) -> None:
         with Checkpoints(where, {"seed": 0}) as checkpoints:
@@ -188,7 +188,7 @@ def _restore(folder: Path, out: Path) -> int:
         wanted, found = jax.tree.leaves(_plain(_state())), jax.tree.leaves(_plain(saved.state))
         assert all(map(np.array_equal, wanted, found)), "read wrongly"
 
-    return cli.call(main, folder)
+    return entry.call(main, folder)
 
 
 def spoilt(target: Target, case: int, seed: int) -> tuple[str, bytes]:

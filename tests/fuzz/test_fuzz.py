@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnas import cli, count, lut, spaces
-from dnas.catalogue import find_space, find_table
+from dnas.cli import count, entry, lut, spaces
 from dnas.cost.latency_table import table_from_data
 from dnas.errors import InputError, UserError
-from dnas.files import MAX_DEPTH, MAX_YAML, parse_json, read_document
+from dnas.files.read import MAX_DEPTH, MAX_YAML, parse_json, read_document
+from dnas.grammar.catalogue import find_space, find_table
+from dnas.grammar.read import read_space, space_from_data
 from dnas.network import shapes
 from dnas.space.quantity import MAX_LOOP
-from dnas.space.read import read_space, space_from_data
 
 from . import harness
 from .mutations import NASTY
@@ -28,7 +28,7 @@ from .mutations import NASTY
 
 def message(module, capsys, *argv: str) -> str:
     """The one line of a command that must fail."""
-    assert cli.call(module.main, cli.parse(module.Arguments, list(argv))) == 2
+    assert entry.call(module.main, entry.parse(module.Arguments, list(argv))) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and told.count("\n") == 1
     return told

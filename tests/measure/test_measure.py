@@ -7,22 +7,22 @@ import signal
 import numpy as np
 import pytest
 
-from dnas import cli
-from dnas.catalogue import load_space
+from dnas.cli import entry
+from dnas.cli.measure import Arguments, main
 from dnas.cost.keys import block_keys, canonical, walk
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import at, macs
 from dnas.errors import Stopped, UserError
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
 from dnas.measure import record as records
 from dnas.measure import run as runs
-from dnas.measure.__main__ import Arguments, main
 from dnas.measure.blocks import blocks_of, distinct_blocks
 from dnas.measure.plan import make_plan
 from dnas.measure.protocol import Protocol, measured
 from dnas.measure.runtimes import Runtime
 from dnas.network import shapes
-from dnas.space.read import space_from_data
 
 QUICK = Protocol(warm_up=1, repeats=10, most_s=0.2)
 DATA = {
@@ -211,14 +211,14 @@ def test_time_is_up(few, tmp_path, monkeypatch):
 def test_bad_arguments(change, message, few, tmp_path, capsys):
     pytest.importorskip("onnxruntime", reason="needs dnas[onnx]")
     arguments = {"space": few, "out": tmp_path / "t.json"} | change
-    assert cli.call(main, Arguments(**arguments)) == 2
+    assert entry.call(main, Arguments(**arguments)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "t.json").exists()
 
 
 def test_nothing_is_overwritten(few, tmp_path, capsys):
     (tmp_path / "t.json").write_text("mine")
-    assert cli.call(main, Arguments(few, out=tmp_path / "t.json")) == 2
+    assert entry.call(main, Arguments(few, out=tmp_path / "t.json")) == 2
     assert "exists already" in capsys.readouterr().err and (tmp_path / "t.json").read_text() == "mine"
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.grammar.read import space_from_data
 from dnas.nn import primitives as P
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.supernet import Supernet, init
-from dnas.space.read import space_from_data
 
 SPACE = {
     "name": "s",

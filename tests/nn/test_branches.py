@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
 from dnas.network import Feature
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta, keep_largest, one_hot, straight_through
 from dnas.nn.program import program_of, same_layers
 from dnas.nn.supernet import Supernet, abstract_variables
 from dnas.space.quantity import Quantity
-from dnas.space.read import space_from_data
 from tests.nn.test_one_hot import random_variables
 
 BLOCKS = [

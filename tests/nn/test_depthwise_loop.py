@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
 from dnas.nn import primitives as P
 from dnas.nn.depthwise_loop import Depthwise
 from dnas.nn.gates import Layout, uniform

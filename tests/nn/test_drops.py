@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input, space_from_data
 from dnas.network import shapes
 from dnas.nn.drops import Drops, Places, places
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
-from dnas.space.read import at_input, space_from_data
 
 NETWORK = {
     "name": "two", "input": {"channels": 4, "classes": 3, "resolution": 4},

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.grammar.read import space_from_data
 from dnas.nn.gates import (
     Gates,
     Layout,
@@ -25,7 +26,6 @@ from dnas.nn.gates import (
 )  # fmt: skip
 from dnas.nn.supernet import Supernet, init
 from dnas.space.quantity import Choice
-from dnas.space.read import space_from_data
 
 OPTIONS = {"a": (1, 2, 3, 4), "b": (False, True), "c": ("x", "y", "z"), "d": (1,)}
 LAYOUT = Layout(tuple(Choice(name, options) for name, options in OPTIONS.items()))

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dnas import cache
 from dnas.nn import loops
 from dnas.nn.depthwise_loop import Depthwise
+from dnas.process import cache
 
 pytestmark = pytest.mark.skipif(not loops.usable(), reason="numba is not installed, or this is no CPU")
 
 START = """
 import sys
-from dnas.backend import configure
+from dnas.process.backend import configure
 configure()
 import jax, jax.numpy as jnp
 from dnas.errors import UserError

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.grammar.read import space_from_data
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta
 from dnas.nn.supernet import Supernet
-from dnas.space.read import space_from_data
 from tests.nn.test_branches import CHAIN, QUICK
 from tests.nn.test_one_hot import WRITTEN, random_variables
 

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input, space_from_data
+from dnas.graph.architecture import architecture
 from dnas.nn.forward import OF_WIDTH
 from dnas.nn.gates import Layout, gumbel_softmax, init_theta, keep_largest, one_hot
 from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Supernet, init
-from dnas.relevance import relevance
-from dnas.space.read import at_input, space_from_data
+from dnas.solve.relevance import relevance
 
 EVERYTHING = {
     "name": "everything",

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.grammar.read import space_from_data
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
-from dnas.space.read import space_from_data
 
 EPSILON = 1e-5
 

@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from dnas.data.synthetic import plain
+from dnas.grammar.read import space_from_data
 from dnas.nn import loops, rows
 from dnas.nn.gates import gumbel_softmax, init_theta, one_hot
 from dnas.nn.packing import Packing
@@ -30,7 +31,6 @@ from dnas.search.descent import (
 from dnas.search.learn import learned_like, learning, packing_of
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import Settings
-from dnas.space.read import space_from_data
 from tests.nn.test_branches import QUICK, WRITTEN
 
 TABLE = rows.Table(np.array([[0, 3, 8, 0], [8, 11, 16, 8]]), np.array([[3, 5, 0, 0], [3, 5, 1, 0]]), 5)

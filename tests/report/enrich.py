@@ -11,7 +11,7 @@ import math
 import shutil
 from pathlib import Path
 
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
 
 RUNS = Path(__file__).with_name("runs")
 NAMES = tuple(f"tiny-{seed}" for seed in range(5))

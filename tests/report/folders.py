@@ -6,8 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
-from dnas.architecture import architecture, options_taken
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
+from dnas.graph.architecture import architecture, options_taken
 
 from .make import KINDS
 

@@ -11,11 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from dnas.cli import call, parse
-from dnas.search.__main__ import Arguments as SearchArguments
-from dnas.search.__main__ import main as search
-from dnas.train.__main__ import Arguments as TrainArguments
-from dnas.train.__main__ import main as train
+from dnas.cli.entry import call, parse
+from dnas.cli.search import Arguments as SearchArguments
+from dnas.cli.search import main as search
+from dnas.cli.train import Arguments as TrainArguments
+from dnas.cli.train import main as train
 
 BUDGET = ("--budget", "150kFLOPs")
 SEARCHES = {

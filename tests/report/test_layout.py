@@ -10,8 +10,8 @@ import pytest
 from dnas.report.chart import Chart, Series, draw
 from dnas.report.gallery import Card, sections
 from dnas.report.labels import Box, text_box
-from dnas.report.read import read_runs
 from dnas.report.scene import Scene, Text, within
+from dnas.runs.read import read_runs
 
 from .folders import GROUPS, groups
 

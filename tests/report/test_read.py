@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from dnas.cli import call, parse
+from dnas.cli.entry import call, parse
+from dnas.cli.report import Arguments, main
 from dnas.errors import InputError
-from dnas.report.__main__ import Arguments, main
-from dnas.report.read import read_run, read_runs
-from dnas.report.runs import Search, Training
+from dnas.runs.read import read_run, read_runs
+from dnas.runs.run import Search, Training
 
 from .folders import STORED, copied, unfinished
 from .make import KINDS, SEARCHES
@@ -127,7 +127,7 @@ def test_a_run_that_has_begun_says_what_it_was_asked_for(tmp_path):
 
 
 def test_a_result_on_its_way_into_place_is_read_there(tmp_path):
-    """What `dnas.sets` leaves when it is killed while it moves the files of a result."""
+    """What `dnas.files.sets` leaves when it is killed while it moves the files of a result."""
     run = copied("family", tmp_path)
     expected = read_run(run)
     files = [p.relative_to(run).as_posix() for p in run.rglob("*.json*")]

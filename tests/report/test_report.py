@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from dnas.cli import call, parse
-from dnas.report.__main__ import Arguments, main
+from dnas.cli.entry import call, parse
+from dnas.cli.report import Arguments, main
 from dnas.report.chart import Chart, Series, draw
 from dnas.report.colours import DARK, LIGHT
 from dnas.report.curves import smoothed
 from dnas.report.gallery import scenes, sections
 from dnas.report.pareto import front
-from dnas.report.read import read_run, read_runs
 from dnas.report.scene import Shape, Text, ticks, within
 from dnas.report.svg import svg
+from dnas.runs.read import read_run, read_runs
 
 from .enrich import NAMES, RUNS, folder
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from dnas.cli import parse
-from dnas.export.__main__ import Arguments as ExportArguments
-from dnas.report.read import read_run, read_runs
+from dnas.cli.entry import parse
+from dnas.cli.export import Arguments as ExportArguments
+from dnas.cli.search import Arguments as SearchArguments
+from dnas.cli.train import Arguments as TrainArguments
 from dnas.report.runs import Accuracy
 from dnas.report.steps import next_of_all, next_steps
 from dnas.report.summary import summary
 from dnas.report.verdict import level_of, overall, verdict
-from dnas.search.__main__ import Arguments as SearchArguments
-from dnas.train.__main__ import Arguments as TrainArguments
+from dnas.runs.read import read_run, read_runs
 
 from .folders import STORED, copied, unfinished
 from .make import KINDS

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from dnas.cost.budget import parse_budget
 from dnas.data import synthetic
 from dnas.data.dataset import Dataset
 from dnas.data.splits import search_split
+from dnas.grammar.read import space_from_data
 from dnas.search import strategies
 from dnas.search.actions import extreme
-from dnas.search.budget import parse_budget
 from dnas.search.candidates import compare
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
@@ -19,7 +20,6 @@ from dnas.search.journal import Journal
 from dnas.search.problem import make_problem
 from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
-from dnas.space.read import space_from_data
 
 SETTINGS = Settings(
     epochs=8, batch_size=32, weights_lr=0.1, theta_lr=0.1, warm_up=0.25, settle=0.0, rankings=0, rank_images=None,

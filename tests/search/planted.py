@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from dnas.architecture import options_taken
+from dnas.cost.budget import parse_budget
 from dnas.data import synthetic
 from dnas.data.dataset import Dataset
 from dnas.data.splits import search_split
-from dnas.search.budget import parse_budget
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import options_taken
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import Journal
@@ -18,7 +19,6 @@ from dnas.search.problem import make_problem
 from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
 from dnas.search.strategies import dmasking
-from dnas.space.read import space_from_data
 
 SETTINGS = Settings(
     epochs=6, batch_size=32, theta_every=1.5, warm_up=0.25, weights_lr=0.1, theta_lr=0.1, check_images=200,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from dnas.data.load import load
+from dnas.grammar.read import space_from_data
 from dnas.nn.gates import Layout, init_theta
 from dnas.search.collapse import Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler
@@ -17,7 +18,6 @@ from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
 from dnas.search.strategies import dmasking
 from dnas.space.quantity import Choice
-from dnas.space.read import space_from_data
 
 LAYOUT = Layout((Choice("a", (0, 1)), Choice("b", (0, 1, 2))))
 BLOCKS = 6

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input, space_from_data
+from dnas.graph.architecture import architecture
 from dnas.nn import primitives as P
 from dnas.nn.activations import ACTIVATIONS, mixed
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.mixing import mix_grids
 from dnas.nn.packing import Packing
 from dnas.nn.supernet import Supernet, abstract_variables
-from dnas.space.read import at_input, space_from_data
 
 HEAD = [{"pool": {}}, {"linear": {"out": "$classes"}}]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dnas.catalogue import load_space, space_names
 from dnas.errors import InputError
+from dnas.grammar.catalogue import load_space, space_names
+from dnas.grammar.read import space_from_data
 from dnas.search import strategies
-from dnas.space.read import space_from_data
 
 from .test_search import search
 

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.catalogue import find_table, load_space
-from dnas.cli import call, parse
+from dnas.cli.entry import call, parse
+from dnas.cli.search import Arguments, main
+from dnas.cost.budget import parse_budget
 from dnas.cost.latency_table import read_table
 from dnas.data.load import load
 from dnas.errors import InputError
+from dnas.grammar.catalogue import find_table, load_space
 from dnas.nn.gates import Gates, probabilities
-from dnas.search.__main__ import Arguments, main
-from dnas.search.budget import parse_budget
 from dnas.search.collapse import Temperature
 from dnas.search.learn import kept
 from dnas.search.problem import make_problem

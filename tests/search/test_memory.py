@@ -8,14 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
-from dnas.cli import call, parse
+from dnas.cli.entry import call, parse
+from dnas.cli.search import Arguments, main
 from dnas.data.load import load
 from dnas.errors import InputError, UserError
+from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import uniform
-from dnas.search.__main__ import Arguments, main
+from dnas.process.memory_amounts import memory_shown, parse_memory
 from dnas.search.assess import assessment, example_arguments
-from dnas.search.budget import memory_shown, parse_memory
 from dnas.search.descent import fresh, optimizer, planned, streams
 from dnas.search.learn import as_targets, learning
 from dnas.search.memory import LEAST_BATCH, estimate, within
@@ -170,7 +170,7 @@ def test_a_machine_without_the_memory_says_what_to_try(tmp_path, capsys, monkeyp
 @pytest.mark.parametrize("free", [1_000, 12_000_000])
 def test_a_search_that_does_not_fit_is_refused_before_its_first_step(tmp_path, capsys, monkeypatch, free):
     """By the estimate before anything is compiled, or by the compiler's figure, which knows better."""
-    from dnas import free_memory
+    from dnas.process import free_memory
     from dnas.search import run
 
     steps: list[int] = []

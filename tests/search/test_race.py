@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
-from dnas.cli import call, parse
-from dnas.cost.many import as_options
+from dnas.cli.entry import call, parse
+from dnas.cli.search import Arguments, main
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
+from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import probabilities, uniform
-from dnas.search.__main__ import Arguments, main
-from dnas.search.budget import parse_budget
 from dnas.search.candidates import Scores
 from dnas.search.problem import make_problem
 from dnas.search.race import Race, pays, summary, winner
@@ -19,6 +18,7 @@ from dnas.search.settings import with_overrides
 from dnas.search.shortlist import Candidate, is_design, rows, shortlist
 from dnas.search.start import begun_at, first_theta
 from dnas.search.strategy import State
+from dnas.solve.many import as_options
 
 
 def problem_of(name: str, budget: str, **settings):

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnas.cli import call, parse
+from dnas.cli.entry import call, parse
+from dnas.cli.search import Arguments, main
 from dnas.errors import InputError
-from dnas.search.__main__ import Arguments, main
 from dnas.search.journal import Journal
 
 SPACE = """

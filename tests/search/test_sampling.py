@@ -7,14 +7,14 @@ import itertools
 import numpy as np
 import pytest
 
-from dnas.architecture import architecture
-from dnas.catalogue import load_space
 from dnas.cost import ledger
-from dnas.cost.many import Constraints, Costs, as_options
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture
 from dnas.network import shapes
 from dnas.search.sampling import Sampler
+from dnas.solve.many import Constraints, Costs, as_options
 from dnas.space.quantity import Choice, Quantity
-from dnas.space.read import space_from_data
 
 SPACE = {
     "name": "small",

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnas import evaluate
-from dnas.cli import call, parse
+from dnas.cli import evaluate
+from dnas.cli.entry import call, parse
+from dnas.cli.search import Arguments, main
 from dnas.cost import ledger
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
+from dnas.grammar.read import read_space
 from dnas.network import shapes
-from dnas.results import read_result
-from dnas.search.__main__ import Arguments, main
-from dnas.search.budget import parse_budget
+from dnas.runs.result import read_result
 from dnas.search.problem import make_problem
 from dnas.search.settings import Settings
-from dnas.space.read import read_space
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.catalogue import load_space
 from dnas.cost import ledger
-from dnas.cost.many import Constraints, as_options
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.errors import Stopped
-from dnas.export.extras import unusable
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import read_space
 from dnas.network import shapes
+from dnas.process.extras import unusable
 from dnas.search import strategies
 from dnas.search.actions import Actions, Reachable, extreme, free_choices, path_choices
-from dnas.search.budget import parse_budget
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.journal import Journal
@@ -30,7 +30,7 @@ from dnas.search.run import Options, advance, identity
 from dnas.search.settings import with_overrides
 from dnas.search.strategies import slimming
 from dnas.search.strategy import State
-from dnas.space.read import read_space
+from dnas.solve.many import Constraints, as_options
 
 from .test_search import search
 

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dnas import chance
-from dnas.catalogue import load_space
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
+from dnas.grammar.catalogue import load_space
+from dnas.learning import chance
 from dnas.search import verdict
 from dnas.search.actions import Actions, extreme
-from dnas.search.budget import parse_budget
 from dnas.search.filling import candidates, near, worse_than
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import with_overrides

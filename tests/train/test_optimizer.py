@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
+from dnas.grammar.read import space_from_data
 from dnas.nn.packing import MATRICES, VECTORS, Packing
 from dnas.nn.supernet import init
-from dnas.space.read import space_from_data
 from dnas.train.optimizer import adaptive_clip, decayed, optimizer
 from dnas.train.recipe import read_recipe
 

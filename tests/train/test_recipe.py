@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from dnas.catalogue import recipe_names
 from dnas.errors import InputError
+from dnas.grammar.catalogue import recipe_names
 from dnas.train.recipe import FIELDS, Recipe, read_recipe, with_values
 
 

@@ -16,18 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas import weights
-from dnas.cli import call, parse
+from dnas.cli.entry import call, parse
+from dnas.cli.evaluate import Arguments as EvaluateArguments
+from dnas.cli.evaluate import main as evaluate_main
+from dnas.cli.train import Arguments, main
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
 from dnas.errors import UserError
-from dnas.evaluate import Arguments as EvaluateArguments
-from dnas.evaluate import main as evaluate_main
+from dnas.grammar.read import at_input, read_space
+from dnas.learning import weights
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
-from dnas.results import read_result
-from dnas.space.read import at_input, read_space
-from dnas.train.__main__ import Arguments, main
+from dnas.runs.result import read_result
 from dnas.train.losses import cross_entropy, soft_distillation, targets
 from dnas.train.recipe import read_recipe
 from dnas.train.run import Run

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dnas.evaluation import Tally
+from dnas.learning.evaluation import Tally
 from dnas.train import verdict
 
 

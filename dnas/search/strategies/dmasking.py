@@ -16,10 +16,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from dnas.architecture import options_taken
 from dnas.data.batches import Batches, steps_per_epoch
-from dnas.derive import Derivation, derive
 from dnas.errors import UserError
+from dnas.graph.architecture import options_taken
 from dnas.nn.gates import (
     Gates,
     Layout,
@@ -46,6 +45,7 @@ from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
 from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+from dnas.solve.derive import Derivation, derive
 
 NAME = "dmasking"
 

@@ -1,0 +1,1 @@
+"""The commands: one file each, and what only commands need."""

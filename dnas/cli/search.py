@@ -1,0 +1,165 @@
+"""python -m dnas.search SPACE --budget 200MFLOPs"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from dnas.process.console import console
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Searches a space for the best network within every budget."""
+
+    groups: ClassVar[dict[str, str]] = {
+        "space": "what to search",
+        "data": "data",
+        "out": "result and continuing",
+        "epochs": "time and memory",
+        "fill": "how the budget is used",
+        "rank_by": "of single strategies",
+        "weights_lr": "of papers, for experts",
+    }
+
+    space: Annotated[str, tyro.conf.Positional]
+    """Name of a search space (see dnas.spaces) or path to a file of your own."""
+    budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Upper limit that the result keeps: 200MFLOPs (multiply-adds), 5Mparams, 12ms@TABLE. May be repeated."""
+    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] | None = None
+    """The one that the space's file names (dmasking where it names none). dmasking: weights and choices' logits in turn
+    (FBNet). slimming, sandwich: from the largest network down, action by action (EfficientFormer V1, V2). random,
+    evolution: the best of networks sampled from a supernet."""
+    family: str | None = None
+    """With slimming or sandwich: several budgets of one kind, A,B,C, each of which gets a network from the one run."""
+    start: str | None = None
+    """With dmasking: a design to begin at, scaled into the budgets: name of a published network, file or result
+    folder. It takes part in the race at the end."""
+    preset: Literal["smoke", "quick", "paper"] = "quick"
+    """smoke: does everything run (about a minute); quick: minutes on a laptop; paper: FBNetV2's schedule."""
+    seed: int = 0
+    """Everything random follows from it."""
+    data: str | None = None
+    """Image folder, .npz file or folder of IDX files; a Fashion-MNIST extract that comes with dnas if not given."""
+    image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
+    """Side of the images given to the supernet, in pixels, to which image files are decoded. If not given: their own,
+    at most 64 (paper: the space's own), and at least twice the space's stride."""
+    classes: int | None = None
+    """Number of classes that the budgets count; the space's own if not given."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
+    out: Path | None = None
+    """Folder of the result; runs/SPACE-SEED if not given, with a number where another run has that."""
+    overwrite: bool = False
+    """Replace what the folder holds of another run; it stays until the new result is whole."""
+    resume: bool = False
+    """Go on from the newest checkpoint in the run's folder, which is found by itself without --out; from the beginning
+    where there is none."""
+    force: bool = False
+    """With --resume: go on although an option, the space, the data or a version has changed."""
+    checkpoint_every: float | None = None
+    """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
+    epochs: float | None = None
+    """Passes over the training data; the preset's if not given."""
+    batch_size: int | None = None
+    """Images in a step; the preset's if not given."""
+    low_memory: bool = False
+    """Keep less for the backward pass and compute it again: the same result, less memory, more time."""
+    max_memory: str | None = None
+    """Most memory of the search's arrays and programs, e.g. 4GB: where it would need more, it samples fewer paths, then
+    computes again what it does not keep, then takes smaller batches, and says so."""
+    paths: int | None = None
+    """Blocks run in a step of a choice between whole blocks, of the largest gates (2); 0 for all, mixed softly."""
+    resolution_paths: int | None = None
+    """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
+    fill: float | None = None
+    """Least share of one budget that the result must use; accuracy decides if not given; 0 asks for no more than the
+    limits."""
+    skip_limit: float | None = None
+    """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
+    rank_by: Literal["accuracy", "loss"] | None = None
+    """With slimming or sandwich: what actions are ranked by; ties are broken by the other."""
+    rankings: int | None = None
+    """With slimming or sandwich: most rankings on the way to the budget; 0 for one action a ranking, as published."""
+    distill: bool = False
+    """With sandwich: all networks but the largest learn its probabilities instead of the labels."""
+    mes_sign: Literal["minus", "plus"] | None = None
+    """With sandwich: sign of the exponents in the mobile efficiency score; minus, where smaller scores higher."""
+    noise: Literal["gumbel", "uniform"] | None = None
+    """Noise on the choices' logits: gumbel, or uniform as EfficientFormer prints it."""
+    samples: int | None = None
+    """With random: networks compared."""
+    population: int | None = None
+    """With evolution: networks in a generation."""
+    generations: int | None = None
+    """With evolution: generations."""
+    weights_lr: float | None = None
+    """Learning rate of the weights; the preset's if not given."""
+    theta_lr: float | None = None
+    """Learning rate of the choices' logits; the preset's if not given."""
+    loss_form: Literal["log_of_power", "power_of_log", "additive"] | None = None
+    """How cross-entropy and cost combine: CE*alpha*log(LAT^beta), CE*alpha*log(LAT)^beta, or their sum."""
+    alpha: float | None = None
+    """Weight of the cost in the loss of the choices (0.2)."""
+    beta: float | None = None
+    """Power of the cost in the loss of the choices (0.6)."""
+    profile: Path | None = None
+    """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files into the result's folder, while it runs (needs dnas[log])."""
+
+
+def main(args: Arguments) -> None:
+    from dnas.cost.budget import parse_budget, parse_family
+    from dnas.data.load import scan
+    from dnas.errors import UserError
+    from dnas.grammar.catalogue import load_space
+    from dnas.learning.image_size import search_side
+    from dnas.process.memory_amounts import parse_memory
+    from dnas.process.progress import told
+    from dnas.search import strategies
+    from dnas.search.settings import with_overrides
+
+    budgets = [parse_budget(text) for text in args.budget]
+    names = (
+        "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
+        "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign",
+        "samples", "population", "generations",
+    )  # fmt: skip
+    flags = {n: getattr(args, n) or None for n in ("distill", "low_memory")}
+    settings = with_overrides(args.preset, side=args.image_size, **{n: getattr(args, n) for n in names}, **flags)
+    limit = parse_memory(args.max_memory) if args.max_memory is not None else None
+    family = parse_family(args.family) if args.family is not None else []
+    space = load_space(args.space, args.classes)
+    if space.is_architecture:
+        raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
+    strategy = args.strategy or strategies.of(space)
+    design = load_space(args.start) if args.start is not None else None
+
+    from dnas.process.backend import configure
+
+    configure()
+    source = scan(args.data, seed=args.seed, skip_bad=args.skip_bad)
+    side, why = search_side(space, source, settings.side, settings.largest_decoded)
+    with told(console(), "decoding images") as progress:
+        dataset = source.load(side, why=why, progress=progress)
+    out = args.out or Path("runs") / f"{space.name}-{args.seed}"
+
+    from dnas.search.console import Console
+    from dnas.search.memory import must_fit, within
+    from dnas.search.problem import make_problem
+    from dnas.search.run import Options, run_search
+    from dnas.search.start import begun_at
+
+    problem = make_problem(space, budgets, dataset, settings, args.seed, family)
+    problem = begun_at(problem, design) if design is not None else problem
+    problem = within(problem, limit) if limit is not None else problem
+    must_fit(problem)
+    options = Options(
+        args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard,
+        overwrite=args.overwrite, numbered=args.out is None and not args.overwrite,
+    )  # fmt: skip
+    run_search(problem, out, Console(), options, strategy)

@@ -1,0 +1,109 @@
+"""Training of an architecture.
+
+python -m dnas.train runs/fbnetv2-0
+python -m dnas.train fbnetv2_f1 --data images/ --recipe fbnet --init scratch
+python -m dnas.train runs/small --teacher runs/large
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from dnas.process.console import console
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Trains an architecture and keeps its best epoch."""
+
+    groups: ClassVar[dict[str, str]] = {
+        "arch": "what to train",
+        "data": "data",
+        "teacher": "a teacher",
+        "out": "result and continuing",
+    }
+
+    arch: Annotated[str, tyro.conf.Positional]
+    """Result folder, path to an architecture's file, or name of a published one (see dnas.spaces)."""
+    init: Literal["inherited", "scratch"] | None = None
+    """Begin with the architecture's weights or with random ones; inherited where it has some, if not given."""
+    weights: Path | None = None
+    """Weights to inherit; those beside the architecture if not given."""
+    recipe: str = "quick"
+    """Name of a recipe (quick, fbnet, fbnetv3, efficientformer) or path to a file of your own."""
+    epochs: float | None = None
+    """Passes over the training images; the recipe's if not given. Its warm-up and milestones scale along."""
+    batch_size: int | None = None
+    """Images in a step; the recipe's if not given."""
+    lr: float | None = None
+    """Largest learning rate; the recipe's if not given."""
+    seed: int = 0
+    """Everything random follows from it."""
+    data: str | None = None
+    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
+    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
+    image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
+    """Side of the images given to the network, in pixels, to which image files are decoded; the side that the network
+    was made for if not given, and without a record no more than the images have."""
+    new_classes: bool = False
+    """The data have other classes than the architecture's run: the classifier begins anew, all other weights are
+    kept."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
+    teacher: str | None = None
+    """An architecture whose scores are learnt from as well: result folder, file or name."""
+    teacher_weights: Path | None = None
+    """Its weights; those beside it if not given."""
+    out: Path | None = None
+    """Folder of the result; runs/NAME-trained-SEED if not given, with a number where another run has that."""
+    overwrite: bool = False
+    """Replace what the folder holds of another run; it stays until the new result is whole."""
+    resume: bool = False
+    """Continue from the last checkpoint in the run's folder, which is found by itself without --out."""
+    force: bool = False
+    """Continue even where options, data or versions have changed."""
+    checkpoint_every: float | None = None
+    """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
+
+
+def main(args: Arguments) -> None:
+    from dnas.process.backend import configure
+
+    configure()
+    from dnas.errors import UserError
+    from dnas.learning.image_size import check_side
+    from dnas.process.progress import told
+    from dnas.runs.recall import source_for
+    from dnas.runs.result import read_result
+    from dnas.train.recipe import read_recipe, with_values
+
+    check_side(args.image_size)
+    options = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
+    recipe = with_values(read_recipe(args.recipe).fixed(), options)
+    source = read_result(args.arch, args.weights)
+    teacher = None if args.teacher is None else read_result(args.teacher, args.teacher_weights)
+    out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
+    if Path(source.space.source).resolve().parent == out.resolve():
+        raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
+    data = source_for(
+        source, args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, new_classes=args.new_classes
+    )
+    from dnas.runs.folder import Terms
+    from dnas.train.memory import must_fit
+    from dnas.train.run import run_training
+    from dnas.train.setup import make_setup, training_side
+
+    side, why = training_side(source, data.native_side, args.init, args.image_size)
+    with told(console(), "decoding images") as progress:
+        dataset = data.load(side, source.image_channels, why, progress)
+    setup = make_setup(
+        source, dataset, recipe, start=args.init, side=side, seed=args.seed, teacher=teacher,
+        new_classes=args.new_classes,
+    )  # fmt: skip
+    must_fit(setup)
+    terms = Terms(args.out is None and not args.overwrite, args.resume, args.overwrite)
+    run_training(setup, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)

@@ -1,0 +1,73 @@
+"""Budgets as they are written: `200MFLOPs`, `200MMACs`, `5Mparams`, `12ms@TABLE`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dnas.errors import InputError, suggestion
+from dnas.files import text_of
+from dnas.space.units import counted, timed
+
+ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
+_FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params)|(ms|us)@(.+))", re.IGNORECASE)
+_SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper limit on one cost. `limit` is in multiply-adds, parameters or milliseconds."""
+
+    text: str
+    kind: str
+    """`MACs`, `params` or `ms`."""
+    limit: float
+    table: str | None = None
+
+    def shown(self, value: float) -> str:
+        """A value of this cost for people, told apart from the limit where it is another."""
+        if self.kind == "ms":
+            return timed(value, self.limit)
+        return counted(value, self.unit, self.limit)
+
+    @property
+    def unit(self) -> str:
+        """As the user named it."""
+        if self.kind == "ms":
+            return "ms"
+        return next((unit for unit in ("MACs", "params") if self.text.strip().lower().endswith(unit.lower())), "FLOPs")
+
+
+def parse_budget(text: str) -> Budget:
+    """Reads a budget; raises `InputError` naming the accepted forms."""
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        unit = text.strip().lstrip("0123456789.").lstrip("kMG")
+        near = suggestion(unit, ("FLOPs", "MACs", "params", "ms@TABLE"))
+        raise InputError("--budget", f"not a budget{near}", found=text, accepted=ACCEPTED)
+    number, size, unit, time_unit, table = match.groups()
+    try:
+        value = float(number)
+    except ValueError:
+        raise InputError("--budget", "not a number", found=number, accepted=ACCEPTED) from None
+    if not 0 < value < 1e15:
+        raise InputError("--budget", "out of range", found=text, accepted="above 0")
+    if time_unit:
+        return Budget(text_of(text), "ms", value * (1e-3 if time_unit.lower() == "us" else 1.0), table)
+    return Budget(text, "params" if unit.lower() == "params" else "MACs", value * _SIZES[size.lower()])
+
+
+def parse_family(text: str) -> list[Budget]:
+    """Reads `60MFLOPs,100MFLOPs`: different budgets of one kind; raises `InputError`."""
+    budgets = [parse_budget(part) for part in text.split(",")]
+    if len({(b.kind, b.table) for b in budgets}) > 1 or len({b.limit for b in budgets}) < len(budgets):
+        raise InputError("--family", "not a family", found=text, accepted="different budgets of one kind, A,B,C")
+    return budgets
+
+
+def recognised(text: str) -> Budget | None:
+    """A budget's text, None where it is none: a run that has not ended does not know its budgets."""
+    try:
+        return parse_budget(text)
+    except InputError:
+        return None

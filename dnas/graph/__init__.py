@@ -1,0 +1,1 @@
+"""A space or an architecture as one network."""

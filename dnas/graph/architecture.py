@@ -1,0 +1,90 @@
+"""From a space and one option a choice to an architecture: the same grammar with every choice resolved.
+
+The blocks that exist are written out one by one, with the integers the network needs (hidden and squeeze-excite
+widths) derived once; the classifier's outputs alone follow the classes, which are the data's. Reading the result back
+gives a `Space` without choices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dnas.blocks import KINDS
+from dnas.grammar.read import space_from_data
+from dnas.network import BlockUse, shapes
+from dnas.space.expr import parse
+from dnas.space.fields import Formula
+from dnas.space.quantity import Assignment, Quantity
+from dnas.space.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """One network of a space.
+
+    `data` is its file; `network` the same, read back; `sources[path]` the supernet's path of the block at `path`.
+    `switched[path]` is, of the supernet's norm at `path` that has parameters for each width, the width's number and how
+    many there are.
+    """
+
+    data: dict[str, Any]
+    network: Space
+    sources: dict[str, str]
+    switched: dict[str, tuple[int, int]]
+
+
+def architecture(space: Space, assignment: Assignment, *, name: str | None = None) -> Architecture:
+    """The network of `space` in which each choice takes the option of the given index."""
+    walked, scores = shapes(space)
+    sections: dict[str, list[dict[str, Any]]] = {"trunk": [], "head": []}
+    sources = {}
+    for use in walked.uses:
+        if use.given.at(assignment):
+            section = use.path.split(".")[0]
+            sources[f"{section}.{len(sections[section])}"] = use.path
+            sections[section].append({use.kind: written_fields(use, assignment)})
+    if scores.side is None:
+        _follow_classes([*sections["trunk"], *sections["head"]][-1], space.classes)
+    data = {
+        "name": name or space.name,
+        "input": {
+            "channels": space.channels, "classes": space.classes, "resolution": space.resolution.at(assignment),
+        },
+        **sections,
+    }  # fmt: skip
+    switched = {}
+    for record in walked.ledger:
+        if record.switch is not None:
+            widths = sorted(record.switch.values())
+            switched[record.path] = widths.index(record.switch.at(assignment)), len(widths)
+    return Architecture(data, space_from_data(data, f"<{space.name}>"), sources, switched)
+
+
+def _follow_classes(last: dict[str, dict[str, Any]], classes: int) -> None:
+    """Writes the classifier's outputs as `$classes`: the same file then describes the network on other data."""
+    for fields in last.values():
+        if fields.get("out") == classes:
+            fields["out"] = "$classes"
+
+
+def options_taken(space: Space, assignment: Assignment) -> dict[str, Any]:
+    """Choice name -> the option taken."""
+    return {c.name: c.options[assignment[c.name]] for c in space.choices}
+
+
+def written_fields(use: BlockUse, assignment: Assignment) -> dict[str, Any]:
+    """The fields that describe a block, without those that reading would fill in alike."""
+    values = {name: q.at(assignment) for name, q in use.fields.items()}
+    known = {name: Quantity.constant(v) for name, v in values.items()}
+    known["in"] = Quantity.constant(use.channels_in.at(assignment))
+    result = {}
+    for name, field in KINDS[use.kind].fields.items():
+        if field.part_of is not None and not values[field.part_of]:
+            continue
+        default = field.default
+        if isinstance(default, Formula) and field.written == "changed":
+            default = parse(default.text, use.path).evaluate(known.__getitem__).value
+        if field.written == "always" or (field.written == "changed" and values[name] != default):
+            result[name] = values[name]
+    return result

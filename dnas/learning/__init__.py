@@ -1,0 +1,1 @@
+"""What searching and training share: checkpoints, weights, evaluation, sizes of images."""

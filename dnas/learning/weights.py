@@ -1,0 +1,112 @@
+"""Weights of an architecture as a safetensors file.
+
+Tensors are named `params/<path>` and `batch_stats/<path>`, paths as in `dnas.nn.supernet`. The file's metadata names
+the architecture and holds a fingerprint of it, so that weights of another network are refused even where all shapes
+agree (another activation, say).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from dnas.errors import InputError
+from dnas.files import write_atomic
+from dnas.files.sets import current
+from dnas.graph.architecture import written_fields
+from dnas.network import shapes
+from dnas.nn.supernet import Variables, abstract_variables
+from dnas.space.space import Space
+
+FORMAT = "dnas-weights-1"
+
+
+def save(path: Path, space: Space, variables: Variables, notes: Mapping[str, str] | None = None) -> None:
+    """Writes the variables of an architecture, whole or not at all. `notes` are further metadata."""
+    tensors = {f"{group}/{name}": np.asarray(value) for group in variables for name, value in variables[group].items()}
+    metadata = {**(notes or {}), "format": FORMAT, "architecture": space.name, "fingerprint": fingerprint(space)}
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """A safetensors file, written atomically; equal contents give equal bytes."""
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    write_atomic(Path(path), _in_order(safetensors.numpy.save(ordered, dict(metadata))))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with the header's keys sorted: the library writes metadata in an order that varies."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def load(path: Path, space: Space) -> Variables:
+    """The variables of an architecture.
+
+    Raises:
+        InputError: no such file, not safetensors, weights of another architecture (the first name that is missing,
+            unexpected or of another shape is named), another type than float32, or a number that is not finite.
+    """
+    path = Path(path)
+    if not current(path).is_file():
+        raise InputError(str(path), "no such file")
+    wanted = {f"{g}/{n}": leaf.shape for g, leaves in abstract_variables(space).items() for n, leaf in leaves.items()}
+    try:
+        with safetensors.safe_open(current(path), "np") as file:  # pyright: ignore[reportAttributeAccessIssue]
+            metadata = file.metadata() or {}
+            _check_names(path, space, metadata, file.keys(), wanted)
+            tensors = {name: _checked(path, space, metadata, name, file, shape) for name, shape in wanted.items()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(str(path), f"not a readable safetensors file: {error}") from error
+    if metadata.get("fingerprint", fingerprint(space)) != fingerprint(space):
+        raise _other(path, space, metadata, "all shapes agree, but its blocks differ (an activation, a stride)")
+    groups: dict[str, dict[str, Any]] = {group: {} for group in abstract_variables(space)}
+    for name, value in tensors.items():
+        group, leaf = name.split("/", 1)
+        groups[group][leaf] = jnp.asarray(value)
+    return groups
+
+
+def fingerprint(space: Space) -> str:
+    """A hash of an architecture's blocks and channels; names, resolution and how it was written do not enter."""
+    network, _ = shapes(space)
+    blocks = [[use.kind, written_fields(use, {})] for use in network.uses]
+    text = json.dumps([space.channels, blocks], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_names(path: Path, space: Space, metadata: Mapping[str, str], found: Iterable[str], wanted: Any) -> None:
+    names = set(found)
+    missing = next((name for name in wanted if name not in names), None)
+    extra = min(names - set(wanted), default=None)
+    if missing is not None:
+        raise _other(path, space, metadata, f"'{missing}' is missing")
+    if extra is not None:
+        raise _other(path, space, metadata, f"'{extra}' is not part of it")
+
+
+def _checked(path: Path, space: Space, metadata: Mapping[str, str], name: str, file: Any, shape: tuple) -> np.ndarray:
+    tensor = file.get_slice(name)
+    if tuple(tensor.get_shape()) != shape:
+        raise _other(path, space, metadata, f"'{name}' has shape {list(tensor.get_shape())}, not {list(shape)}")
+    if tensor.get_dtype() != "F32":
+        raise InputError(str(path), f"'{name}' is {tensor.get_dtype()}", accepted="float32 (F32)")
+    value = file.get_tensor(name)
+    if not np.isfinite(value).all():
+        raise InputError(str(path), f"'{name}' holds numbers that are not finite")
+    return value
+
+
+def _other(path: Path, space: Space, metadata: Mapping[str, str], why: str) -> InputError:
+    owner = f" (of '{metadata['architecture']}')" if "architecture" in metadata else ""
+    return InputError(str(path), f"weights of another architecture{owner}, not of {space.source}: {why}")

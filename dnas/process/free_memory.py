@@ -1,0 +1,78 @@
+"""How much memory is free for this process, and the one line where a command would need more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dnas.errors import UserError
+from dnas.process.memory_amounts import memory_shown
+
+ROOT = Path("/")
+"""Of the system's own files."""
+UNLIMITED = 1 << 60
+"""Bytes; what a control group says where it has no limit is more."""
+
+
+def check(need: int, what: str, tries: str) -> None:
+    """Raises `UserError` where `need` bytes are more than is free on the device; `tries` says what needs less."""
+    free = on_device()
+    if free is not None and need > free:
+        shown = f"{what} needs about {memory_shown(need)}, and {memory_shown(free)} are free"
+        raise UserError(f"not enough memory: {shown}; try {tries}")
+
+
+def on_device() -> int | None:
+    """Bytes free where jax computes; None where nothing is known of it."""
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return of_machine()
+    known = device.memory_stats() or {}
+    return known["bytes_limit"] - known.get("bytes_in_use", 0) if "bytes_limit" in known else None
+
+
+def of_machine(root: Path = ROOT) -> int | None:
+    """Bytes that this process may still take: of the machine's, and within the limits of its control groups."""
+    known = [*_available(root), *_left_in_groups(root)]
+    return min(known, default=None)
+
+
+def _available(root: Path) -> Iterator[int]:
+    """What the system says is there for new programs; elsewhere than on Linux, all the machine has."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        yield from (1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """What is left of every limit that holds for this process: of its group, and of those around it."""
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+            elif "memory" in controllers.split(","):
+                mount = root / "sys/fs/cgroup/memory"
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            else:
+                continue
+            own = mount / path.lstrip("/")
+            for folder in (own, *own.parents):
+                if folder.is_relative_to(mount):  # inside a container the path may be that outside of it
+                    yield from _left(folder, *names)
+
+
+def _left(group: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
+    """The limit without what is used; files that are only cached give way."""
+    with contextlib.suppress(OSError, ValueError):
+        most, used = int((group / limit).read_text()), int((group / usage).read_text())  # "max": no limit
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        if most < UNLIMITED:
+            yield max(0, most - used + int(stat.get(cached, 0)))

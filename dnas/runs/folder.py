@@ -1,0 +1,262 @@
+"""Whose a result's folder is: one run's at a time, and no other's result is replaced without being asked to.
+
+    with claimed(out, Run("search", identity), Terms(numbered=True, resume=True), say) as claim:
+        if claim.finished:
+            return
+        ...
+        with claim.result(check) as staged:
+            write_json(staged / "provenance.json", provenance() | claim.record(staged))
+
+A run that has begun leaves `run.json` until its result is whole, so that its folder is its own from the first moment;
+the result's own identity stands in `provenance.json`. While the run is at work it holds the folder's lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dnas.errors import InputError, UserError, cannot_write
+from dnas.files import plain, read_document, sets, text_of, write_json
+from dnas.files.lock import LOCK, taken
+from dnas.runs.identity import told_apart
+
+BEGUN = "run.json"
+CHECKPOINTS = "checkpoints"
+PARTIAL = "history.partial.jsonl"
+PROVENANCE = "provenance.json"
+PARTS = "trainings"
+"""Folder of the runs that a comparison is made of; they stay when it has ended."""
+UNFINISHED = (CHECKPOINTS, PARTIAL)
+"""What a run leaves while it is at work, beside `BEGUN`."""
+RESULT = (
+    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
+    "chain", "family", "comparison.json", "comparison.md", PARTS,
+)  # fmt: skip
+"""What results consist of, for those that were written before they listed their files."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is run: the command, and everything that its result depends on (JSON values)."""
+
+    command: str
+    identity: Mapping[str, Any]
+
+    def is_that_of(self, record: Mapping[str, Any] | None) -> bool:
+        return record is not None and record.get("identity") == plain(self.identity)
+
+    def told_from(self, record: Mapping[str, Any]) -> str:
+        """What differs, where `record` is another run's."""
+        other = record.get("run", self.command)
+        if other != self.command:
+            return f"of dnas.{other} there, of dnas.{self.command} here"
+        return told_apart(record.get("identity"), plain(self.identity))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a folder is claimed."""
+
+    numbered: bool = False
+    """The folder's name is ours, not the user's: where another run has it, one with a number is taken."""
+    resume: bool = False
+    """Go on from the checkpoints in the folder; their reader refuses another run's."""
+    overwrite: bool = False
+    """Whatever is in the folder may be replaced."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a folder holds that a run would meet."""
+
+    begun: Mapping[str, Any] | None
+    """Record of a run that has not ended."""
+    result: Mapping[str, Any] | None
+    """Record of a whole result."""
+    unclaimed: tuple[str, ...]
+    """Files under names that a run writes, of nobody that could be named."""
+    checkpoints: bool
+
+    @property
+    def nothing(self) -> bool:
+        return self.begun is None and self.result is None and not self.unclaimed
+
+    def belongs_to(self, run: Run) -> bool:
+        return run.is_that_of(self.result if self.begun is None else self.begun)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A folder that is this run's own for now."""
+
+    folder: Path
+    run: Run
+    finished: bool = False
+    """The run was to be resumed, and its whole result is there."""
+    _former: tuple[str, ...] = field(default=(), repr=False)
+
+    @contextmanager
+    def result(self, check: Callable[[Path], None]) -> Iterator[Path]:
+        """A folder to write the result's files into; when the block ends they replace a former result, as a set.
+
+        `check` reads them back. The run has ended then: what it left on its way is removed.
+        """
+        with sets.replacing(self.folder, self._former, check) as staged:
+            yield staged
+        _tidy(self.folder)
+
+    def record(self, staged: Path) -> dict[str, Any]:
+        """What `provenance.json`, the last file written, says of the run: its identity and its files."""
+        files = sorted({*sets.names(staged), PROVENANCE})
+        return {"run": self.run.command, "identity": plain(self.run.identity), "files": files}
+
+
+@contextmanager
+def claimed(out: Path, run: Run, terms: Terms, say: Callable[[str], None]) -> Iterator[Claim]:
+    """The folder as this run's own, until the block ends; `say` is told where it is another one than `out`.
+
+    Raises:
+        UserError: the folder cannot be made or written, another process is at work in it, or it holds what is not
+            this run's; only a folder that the user named is refused.
+    """
+    try:
+        str(out.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        accepted = "a folder whose whole path is; checkpoints need it"
+        raise InputError(f"--out {text_of(str(out.absolute()))}", "not UTF-8 text", accepted=accepted) from error
+    with ExitStack() as stack:
+        for folder in _numbered(out, run, terms) if terms.numbered else [out]:
+            claim = _taken(folder, run, terms, stack)
+            if claim is not None:
+                break
+        else:
+            raise UserError(f"--out {out}: another run is at work in this folder; wait for it, or name another folder")
+        if claim.folder != out:
+            say(_why(out, claim))
+        yield claim
+
+
+def holding(folder: Path) -> Holding:
+    """What the folder holds; nothing where there is no such folder."""
+    begun, result = (_record(folder / name) for name in (BEGUN, PROVENANCE))
+    unclaimed = (() if begun else UNFINISHED) + (() if result else RESULT)
+    there = tuple(name for name in unclaimed if os.path.lexists(sets.current(folder / name)))
+    return Holding(begun, result, there, any((folder / CHECKPOINTS).glob("*")))
+
+
+def _numbered(out: Path, run: Run, terms: Terms) -> Iterator[Path]:
+    """The folders to try: this run's own, then those that hold nothing, then new ones."""
+    number = re.compile(re.escape(out.name) + r"-([2-9]|[1-9]\d+)")
+    there = {1: out} if out.exists() else {}
+    for path in out.parent.glob("*") if out.parent.is_dir() else ():
+        if found := number.fullmatch(path.name):
+            there[int(found[1])] = path
+    held = {n: holding(there[n]) for n in sorted(there)}
+    own = [n for n, h in held.items() if h.belongs_to(run)]
+    yield from (there[n] for n in sorted(own, key=lambda n: held[n].begun is None))
+    for n in itertools.count(1):
+        if n not in there or held[n].nothing:
+            yield there.get(n, out if n == 1 else out.with_name(f"{out.name}-{n}"))
+
+
+def _taken(folder: Path, run: Run, terms: Terms, stack: ExitStack) -> Claim | None:
+    """The claim, its release left to `stack`; None where another process has the folder."""
+    try:
+        if not terms.numbered:
+            _check(folder, run, terms, holding(folder))  # before anything is written into a folder of others
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = taken(folder)
+        if lock is None:
+            return None
+        with ExitStack() as undo:
+            undo.callback(lock.release)
+            sets.finish(folder)
+            held = holding(folder)
+            if not terms.numbered:
+                _check(folder, run, terms, held)
+            elif not (held.nothing or held.belongs_to(run)):
+                return None  # taken between the look and the lock
+            finished = terms.resume and held.belongs_to(run) and run.is_that_of(held.result)
+            undo.callback(_left, folder, made)
+            if finished:
+                _tidy(folder)
+            else:
+                write_json(folder / BEGUN, {"run": run.command, "identity": plain(run.identity)})
+            stack.enter_context(undo.pop_all())
+        return Claim(folder, run, finished, _files(folder, held))
+    except OSError as error:
+        raise cannot_write(f"--out {folder}", error) from error
+
+
+def _check(folder: Path, run: Run, terms: Terms, held: Holding) -> None:
+    """Raises `UserError` where the folder holds what this run may not replace."""
+    continued = terms.resume and held.checkpoints and held.result is None
+    if terms.overwrite or held.nothing or held.belongs_to(run) or continued:
+        return
+    other = held.begun or held.result
+    if other is None:
+        what = f"holds {', '.join(held.unclaimed)}, which no run of dnas has claimed"
+    else:
+        what = "holds another run's checkpoints" if held.checkpoints else "holds the result of another run"
+        what = what if held.result or held.checkpoints else "belongs to another run, which has not ended"
+        what += f" ({run.told_from(other)})"
+    raise UserError(f"--out {folder}: {what}; name another folder, or replace it with --overwrite")
+
+
+def _why(out: Path, claim: Claim) -> str:
+    """Why the run has another folder than `out`."""
+    held = holding(out)
+    record = held.begun or held.result
+    if claim.run.is_that_of(record):
+        reason = f"this very run is at work in {out}"
+    elif record is not None:
+        reason = f"{out} holds another run ({claim.run.told_from(record)})"
+    else:
+        reason = f"{out} holds {', '.join(held.unclaimed) or 'what another process writes'}"
+    return f"{reason}; this one is in {claim.folder}"
+
+
+def _files(folder: Path, held: Holding) -> tuple[str, ...]:
+    """The files of the result that is there."""
+    listed = (held.result or {}).get("files")
+    if isinstance(listed, list):
+        return tuple(name for name in listed if isinstance(name, str))
+    return tuple(name for name in sets.names(folder) if name.split("/")[0] in RESULT)
+
+
+def _record(path: Path) -> Mapping[str, Any] | None:
+    """A record of a run; without an identity it is nobody's."""
+    if not sets.current(path).is_file():
+        return None
+    try:
+        data = read_document(path).data
+    except UserError:
+        return None
+    return data if isinstance(data, dict) and isinstance(data.get("identity"), dict) else None
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a run that has ended left on its way; its mark last."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for name in (PARTIAL, BEGUN):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _left(folder: Path, made: bool) -> None:
+    """A run that leaves nothing to continue from leaves no mark."""
+    if any(any((folder / kept).glob("*")) for kept in (CHECKPOINTS, PARTS)) or (folder / PARTIAL).exists():
+        return
+    with suppress(OSError):
+        _tidy(folder)
+        if made and [entry.name for entry in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()

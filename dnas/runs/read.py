@@ -1,0 +1,305 @@
+"""Result folders of `dnas.search` and `dnas.train` as runs.
+
+A run that has ended has `architecture.json` and `history.jsonl`; `provenance.json`, `chain.json` and `family/` may be
+there. One that has not ended has `history.partial.jsonl`. A damaged file is an `InputError` that names file and place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dnas.cost.budget import recognised
+from dnas.cost.count import count
+from dnas.errors import InputError, UserError
+from dnas.files import MAX_JSON, parse_json, read_bytes
+from dnas.files.sets import MOVING, current
+from dnas.grammar.catalogue import ARCHITECTURE, load_space
+from dnas.network import shapes
+from dnas.runs.folder import BEGUN, PARTIAL
+from dnas.runs.names import Names, names_of
+from dnas.runs.records import (
+    Asked,
+    Begun,
+    BudgetResult,
+    Chain,
+    ChainStep,
+    Epoch,
+    MemberFacts,
+    Record,
+    Row,
+    SearchFacts,
+    TrainingFacts,
+    converted,
+)
+from dnas.runs.result import Result, read_result
+from dnas.runs.run import Counted, Layer, Member, Network, Run, Search, Training
+from dnas.space.space import Space
+
+MAX_HISTORY = 64 << 20
+MAX_ROWS = 100_000
+MAX_RUNS = 32
+MAX_CHOICES = 4000
+HISTORY = "history.jsonl"
+ACCEPTED = "a result folder of dnas.search or dnas.train (its --out)"
+
+
+class _Place(NamedTuple):
+    """Where a run stands in the report."""
+
+    name: str
+    position: int
+    folder: Path
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs, told apart by name; raises `InputError` naming the file for what cannot be read."""
+    if len(folders) > MAX_RUNS:
+        raise UserError(f"{len(folders)} folders, accepted: at most {MAX_RUNS}")
+    places = zip(_names(folders), range(len(folders)), folders, strict=True)
+    return [_read(_Place(*place)) for place in places]
+
+
+def read_run(folder: Path) -> Run:
+    """One run; raises `InputError`."""
+    return read_runs([folder])[0]
+
+
+def _read(place: _Place) -> Run:
+    folder = place.folder
+    if not _is(folder, "dir"):
+        raise InputError(str(folder), "no such folder", accepted=ACCEPTED)
+    ended = _is(folder / ARCHITECTURE, "file")
+    begun = _is(folder / PARTIAL, "file") or _is(folder / BEGUN, "file")
+    if begun and not (ended and _is(folder / HISTORY, "file")):
+        return _unfinished(place)
+    if not ended:
+        raise InputError(str(folder), f"no {ARCHITECTURE}, and no run that has begun", accepted=ACCEPTED)
+    document, result = _mapping(folder / ARCHITECTURE), read_result(folder / ARCHITECTURE)
+    again = ("another run has begun in this folder and has not ended: this is the one before it",)
+    warnings = again if begun else ()
+    if "training" in document:
+        return _training(place, document, result, warnings)
+    if "search" in document:
+        return _search(place, document, result, warnings)
+    raise InputError(str(folder / ARCHITECTURE), "neither 'search' nor 'training' in it", accepted=ACCEPTED)
+
+
+def _search(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Search:
+    file = place.folder / ARCHITECTURE
+    facts = converted(document["search"], SearchFacts, f"{file}: search")
+    taken = document.get("choices_taken", {})
+    if not isinstance(taken, dict):
+        raise InputError(f"{file}: choices_taken", "not a mapping", found=taken)
+    names = names_of(document["search"], result.space, facts.space, taken, str(file))
+    return Search(
+        **_common(place, _network(result, names, facts.proxy is not None), "", (*warnings, *facts.warnings)),
+        facts=facts, taken=taken, unused=names.unused, options=names.options if not facts.options else facts.options,
+        rows=tuple(read_history(place.folder / HISTORY, len(facts.budgets))),
+        chain=_chain(place.folder / "chain.json"), family=tuple(_family(place.folder / "family")),
+    )  # fmt: skip
+
+
+def _training(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Training:
+    file = place.folder / ARCHITECTURE
+    facts = converted(document["training"], TrainingFacts, f"{file}: training")
+    epochs = tuple(read_epochs(place.folder / HISTORY))
+    network = _network(result, Names() if facts.found is None else Names(facts.found.blocks), True)
+    return Training(**_common(place, network, "", warnings), facts=facts, epochs=epochs)
+
+
+def _unfinished(place: _Place) -> Run:
+    """A run of which there are at most some rows: still going on, or killed."""
+    path, mark = place.folder / PARTIAL, place.folder / BEGUN
+    begun = converted(_json(mark), Begun, str(mark)) if _is(mark, "file") else Begun("", {})
+    if not _is(path, "file"):
+        told = "has begun and has not come to its first row"
+        return _rows_of_training(place, (), told) if begun.run == "train" else _rows_of_search(place, begun, (), told)
+    said = "has not ended: it is still running, or was stopped"
+    first = next(_lines(path))[1]
+    if isinstance(first, dict) and "epoch" in first:
+        epochs = tuple(read_epochs(path))
+        return _rows_of_training(place, epochs, f"{said} after epoch {epochs[-1].epoch:g}")
+    rows = tuple(read_history(path))
+    phase = f", in its phase '{rows[-1].phase}'" if rows[-1].phase else ""
+    return _rows_of_search(place, begun, rows, f"{said} after step {rows[-1].step}{phase}")
+
+
+def _rows_of_training(place: _Place, epochs: tuple[Epoch, ...], told: str) -> Training:
+    return Training(**_common(place, None, told, ()), facts=None, epochs=epochs)
+
+
+def _rows_of_search(place: _Place, begun: Begun, rows: tuple[Row, ...], told: str) -> Search:
+    asked = converted(begun.identity, Asked, f"{place.folder / BEGUN}: identity")
+    budgets = tuple(BudgetResult(t, b.limit) for t in asked.budgets if (b := recognised(t)) is not None)
+    return Search(
+        **_common(place, None, told, ()),
+        facts=SearchFacts("not stated", asked.strategy, seed=asked.seed, budgets=budgets, settings=asked.settings),
+        taken={}, unused=frozenset(), options={}, rows=rows,
+        chain=_chain_of(rows, asked.budgets, str(place.folder / PARTIAL)), family=(),
+    )  # fmt: skip
+
+
+def _common(place: _Place, network: Network | None, unfinished: str, warnings: tuple[str, ...]) -> dict[str, Any]:
+    file = place.folder / "provenance.json"
+    return {
+        "name": place.name, "position": place.position, "folder": str(place.folder), "network": network,
+        "unfinished": unfinished, "warnings": warnings, "provenance": _mapping(file) if _is(file, "file") else None,
+    }  # fmt: skip
+
+
+# Networks ---------------------------------------------------------------------------------------------------------
+
+
+def _network(result: Result, names: Names, stated: bool) -> Network:
+    """`stated`: whether the file says at which input its weights were measured."""
+    space, sources = result.space, names.sources
+    counted = count(space)
+    layers = tuple(_layers(space, counted, sources))
+    measured = _counted(count(result.network)) if stated else None
+    return Network(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes)
+
+
+def _counted(counted: dict[str, Any]) -> Counted:
+    size = counted["input"]
+    return Counted(size["resolution"], size["channels"], size["classes"], counted["macs"], counted["params"])
+
+
+def _layers(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> Iterator[Layer]:
+    for use, layer in zip(shapes(space)[0].uses, counted["layers"], strict=True):
+        side = None if use.out.side is None else use.out.side.value
+        yield Layer(
+            use.path, use.kind, {name: q.value for name, q in use.fields.items()}, use.channels_in.value,
+            use.out.channels.value, side, layer["macs"], layer["params"], sources.get(use.path, ""),
+        )  # fmt: skip
+
+
+# Histories --------------------------------------------------------------------------------------------------------
+
+
+def read_history(path: Path, budgets: int | None = None) -> Iterator[Row]:
+    """The rows of a search; `budgets` is how many costs a row must have, where it has any.
+
+    Raises `InputError`, naming the line, for one that is cut off, no object, not finite or out of order.
+    """
+    for where, row in _records(path, Row):
+        for key in ("expected", "multipliers"):
+            values = getattr(row, key)
+            if values is not None and budgets is not None and len(values) != budgets:
+                raise InputError(f"{where}: {key}", f"{len(values)} numbers", accepted=f"{budgets}, one a budget")
+        if row.probabilities is not None and len(row.probabilities) > MAX_CHOICES:
+            raise InputError(where, f"{len(row.probabilities):,} choices", accepted=f"at most {MAX_CHOICES:,}")
+        yield row
+
+
+def read_epochs(path: Path) -> Iterator[Epoch]:
+    """The rows of a training; raises `InputError` as `read_history` does."""
+    yield from (epoch for _, epoch in _records(path, Epoch))
+
+
+def _records(path: Path, kind: type[Record]) -> Iterator[tuple[str, Any]]:
+    """Each line as a record, with `file:line`; steps must grow."""
+    last = -1
+    for where, data in _lines(path):
+        row: Any = converted(data, kind, where)
+        if row.step <= last:
+            raise InputError(f"{where}: step", f"{row.step} after {last}", accepted="growing steps")
+        last = row.step
+        yield where, row
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line's place and data."""
+    lines = _text(path, MAX_HISTORY).splitlines()
+    if not lines:
+        raise InputError(str(path), "no rows")
+    if len(lines) > MAX_ROWS:
+        raise InputError(str(path), f"{len(lines):,} rows", accepted=f"at most {MAX_ROWS:,}")
+    for number, text in enumerate(lines, 1):
+        yield f"{path}:{number}", parse_json(text, str(path), number)
+
+
+# Chains and families ----------------------------------------------------------------------------------------------
+
+
+def _chain(path: Path) -> Chain | None:
+    if not _is(path, "file"):
+        return None
+    return _checked(converted(_json(path), Chain, str(path)), str(path))
+
+
+def _checked(chain: Chain, path: str) -> Chain:
+    """The chain, each of whose steps has a cost and a share for every budget."""
+    for n, step in enumerate(chain.steps):
+        for key in ("costs", "shares"):
+            given, wanted = len(getattr(step, key)), len(chain.budgets)
+            if given != wanted:
+                raise InputError(f"{path}: steps.{n}.{key}", f"{given} numbers", accepted=f"{wanted}, one a budget")
+    return chain
+
+
+def _chain_of(rows: Sequence[Row], budgets: tuple[str, ...], where: str) -> Chain | None:
+    """The chain so far of a search that has not ended."""
+    steps = tuple(converted(row.chain, ChainStep, f"{where}: step {row.step}: chain") for row in rows if row.chain)
+    if not steps:
+        return None
+    if len(budgets) != len(steps[0].costs):  # older runs do not say what they were asked for
+        budgets = tuple(f"budget {n}" for n, _ in enumerate(steps[0].costs, 1))
+    return _checked(Chain(budgets, "the choices' share of the training images", steps), where)
+
+
+def _family(folder: Path) -> Iterator[Member]:
+    """The networks of a family, the loosest budget first."""
+    there = sorted({p.name for where in (folder, folder.parent / MOVING / folder.name) for p in where.glob("*.json")})
+    found = []
+    for file in (folder / name for name in there if _is(folder / name, "file")):
+        document = _mapping(file)
+        facts = converted(document.get("search", {}), MemberFacts, f"{file}: search")
+        budget = recognised(facts.budget)
+        if budget is None:
+            raise InputError(f"{file}: search.budget", "not a budget", found=facts.budget)
+        counted = count(load_space(file))
+        known = {"MACs": float(counted["macs"]), "params": float(counted["params"]), "ms": facts.cost}
+        cost = known[budget.kind]
+        share = None if cost is None else cost / budget.limit
+        found.append((budget.limit, Member(facts.budget, cost, share, facts.accuracy, facts.accuracy_split)))
+    yield from (member for _, member in sorted(found, key=lambda pair: -pair[0]))
+
+
+# Files ------------------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path, limit: int) -> str:
+    try:
+        return read_bytes(path, limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def _json(path: Path) -> Any:
+    return parse_json(_text(path, MAX_JSON), str(path))
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    data = _json(path)
+    if not isinstance(data, dict):
+        raise InputError(str(path), "not a mapping", found=data)
+    return data
+
+
+def _is(path: Path, what: str) -> bool:
+    try:
+        return path.is_dir() if what == "dir" else current(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Folder names; with as many of the folders above as tell them apart."""
+    parts = [folder.absolute().parts for folder in folders]
+    for depth in range(1, max((len(p) for p in parts), default=1) + 1):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{'/'.join(p[-1:])} ({n})" for n, p in enumerate(parts, 1)]

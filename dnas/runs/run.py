@@ -1,0 +1,114 @@
+"""A run as data: what a search or a training of one result folder came to.
+
+A run that has not ended has no network yet; its rows are those written so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dnas.runs.records import Chain, ChainStep, Epoch, Row, SearchFacts, TrainingFacts
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block of the network; `fields` has every field, defaults filled in. `side` is None of a vector."""
+
+    path: str
+    kind: str
+    fields: dict[str, Any]
+    channels_in: int
+    channels: int
+    side: int | None
+    macs: int
+    params: int
+    source: str = ""
+    """Path of the block in the search space; empty where that is not known."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The exact costs of a network at one input."""
+
+    side: int
+    channels: int
+    classes: int
+    macs: int
+    params: int
+
+    @property
+    def input(self) -> str:
+        """`64 px x 1 channel`"""
+        return f"{self.side} px x {self.channels} channel{'s' * (self.channels != 1)}"
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of a run: `counted` as its budgets count it, `delivered` with the weights that lie beside it."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    counted: Counted
+    delivered: Counted | None
+    """None where an older file does not say at which input the weights were measured."""
+    classes: int
+    """Of the data."""
+
+    @property
+    def by_proxy(self) -> bool:
+        """Whether weights and accuracies are of another input than the one that costs are counted at."""
+        return self.delivered is not None and self.delivered != self.counted
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a family: `share` of its budget, None where its cost is not known."""
+
+    budget: str
+    cost: float | None
+    share: float | None
+    accuracy: float
+    split: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One result folder, at `position` among those of the report."""
+
+    name: str
+    position: int
+    folder: str
+    network: Network | None
+    unfinished: str
+    """What is known of a run that has not ended; empty where it has."""
+    warnings: tuple[str, ...]
+    provenance: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Search(Run):
+    """A search, whichever its strategy."""
+
+    facts: SearchFacts
+    taken: dict[str, Any]
+    """Choice name -> the option taken."""
+    unused: frozenset[str]
+    """Choices that the network found does not depend on."""
+    options: dict[str, tuple[Any, ...]]
+    """Choice name -> its options, as far as they are known."""
+    rows: tuple[Row, ...]
+    chain: Chain | None
+    family: tuple[Member, ...]
+
+    @property
+    def steps(self) -> tuple[ChainStep, ...]:
+        return () if self.chain is None else self.chain.steps
+
+
+@dataclass(frozen=True)
+class Training(Run):
+    """A training; without `facts` while it has not ended."""
+
+    facts: TrainingFacts | None
+    epochs: tuple[Epoch, ...]

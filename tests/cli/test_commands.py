@@ -1,0 +1,83 @@
+"""The console script, its table of commands, and help in groups."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import dnas
+from dnas import __main__ as console
+from dnas.cli import help
+from dnas.cli.argument_class import commands, options
+from dnas.cli.commands import COMMANDS, EXAMPLE
+
+
+def called(monkeypatch, capsys, *argv: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["dnas", *argv])
+    monkeypatch.setattr(console, "with_lasting_memory", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        console.main()
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+@pytest.mark.parametrize("argv", [(), ("--help",), ("-h",), ("help",)])
+def test_what_there_is(monkeypatch, capsys, argv):
+    code, out, _ = called(monkeypatch, capsys, *argv)
+    assert code == 0 and EXAMPLE in out
+    assert all(any(line.startswith(f"  {name} ") for line in out.splitlines()) for name in COMMANDS)
+
+
+def test_the_version(monkeypatch, capsys):
+    assert called(monkeypatch, capsys, "--version") == (0, f"dnas {dnas.__version__}\n", "")
+
+
+@pytest.mark.parametrize(("name", "near"), [("serch", "search"), ("exprot", "export"), ("--versoin", "--version")])
+def test_what_is_unknown_is_told_with_the_nearest(monkeypatch, capsys, name, near):
+    code, _, err = called(monkeypatch, capsys, name)
+    assert code == 2 and f"did you mean '{near}'?" in err and err.count("\n") == 1
+
+
+def test_mistakes_name_the_command_as_it_was_called(monkeypatch, capsys):
+    code, _, err = called(monkeypatch, capsys, "evaluate")
+    assert (code, err) == (2, "error: missing: ARCH; see dnas evaluate --help\n")
+    code, out, _ = called(monkeypatch, capsys, "lut", "merge", "--help")
+    assert code == 0 and out.startswith("usage: dnas lut merge TABLES ... [options]")
+
+
+def test_both_forms_are_one_command():
+    say = [[sys.executable, "-m", *form, "fbnetv2_f1", "--json"] for form in (["dnas", "count"], ["dnas.count"])]
+    first, second = (subprocess.run(c, capture_output=True, text=True, check=True).stdout for c in say)
+    assert first == second and '"macs"' in first
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_every_option_and_nothing_of_the_inside(name):
+    arguments = import_module(COMMANDS[name].module).Arguments
+    for part in (arguments, *commands(arguments).values()):
+        if commands(part):
+            continue
+        text = help.shown(part, f"dnas {name}", ())
+        assert all(f"  {option}" in text or f", {option}" in text for option in options(part))
+        assert "None" not in text and "Literal" not in text and "{None}" not in text
+        for group in getattr(part, "groups", {}):
+            assert group in [f.name for f in dataclasses.fields(part)], "a group begins at a field"
+
+
+def test_the_common_options_come_first():
+    from dnas.cli.search import Arguments
+
+    text = help.shown(Arguments, "dnas search", ())
+    places = [text.index(f"\n{title}:\n") for title in Arguments.groups.values()]
+    assert places == sorted(places) and len(places) > 4
+    assert text.index("--budget") < text.index("--data") < text.index("--loss-form")
+
+
+def test_importing_dnas_imports_nothing_else():
+    code = "import sys, dnas; print(dnas.__version__, [m for m in ('jax', 'numpy', 'tyro') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{dnas.__version__} []\n"

@@ -1,0 +1,335 @@
+"""The grammar: what files mean, and what a mistake in one says."""
+# ruff: noqa: E501 (a table of mistakes reads best with one on a line)
+
+import itertools
+import re
+
+import pytest
+
+from dnas.cli import schema
+from dnas.errors import InputError, UserError
+from dnas.files import to_json
+from dnas.grammar.catalogue import folder
+from dnas.grammar.read import at_input, read_space, space_from_data
+from dnas.graph.architecture import architecture
+from dnas.network import shapes
+from dnas.space.expr import round8
+
+DESIGN = """\
+name: tiny
+input: {channels: 3, classes: 10, resolution: {choices: [64, 96, 128]}}
+choices:
+  w2: {range: [16, 28, 4]}                     # one width for a whole stage
+trunk:
+  - conv: {kernel: 3, stride: 2, out: 16, act: hswish}
+  - mbconv: {repeat: {range: [1, 3, 1]}, stride: 2, out: $w2, expand: {range: [0.75, 4.5, 0.75]},
+             kernel: {choices: [3, 5]}, se: {choices: [false, true]}, act: {choices: [relu, hswish]}}
+  - one_of: [{mbconv: {kernel: 3, expand: 6, out: 32}}, {mbconv: {kernel: 5, expand: 3, out: 32}}, {skip: {out: 32}}]
+head:
+  - conv: {kernel: 1, out: 128, act: hswish}
+  - pool: {}
+  - linear: {out: $classes}
+"""
+
+TEN_LINES = """\
+input: {classes: 2, resolution: 32}
+trunk:
+  - conv: {kernel: 3, stride: 2, out: 8, act: relu}
+  - mbconv: {repeat: 2, stride: 2, out: {choices: [8, 16]}, kernel: {choices: [3, 5]}}
+  - one_of:
+      - mbconv: {out: 24, expand: 4}
+      - skip: {out: 24}
+head:
+  - pool: {}
+  - linear: {out: $classes}
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads text as a file and walks it, as any command does."""
+
+    def reader(text: str, name: str = "mine.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        space = read_space(path)
+        shapes(space)
+        return space
+
+    return reader
+
+
+def field_values(space, path: str, field: str):
+    """Values of a field of a block, over all options."""
+    return {u.path: u for u in shapes(space)[0].uses}[path].fields[field].values()
+
+
+# What files mean -----------------------------------------------------------------------------------------------------
+
+
+def test_the_file_of_the_design_page(read):
+    space = read(DESIGN)
+    assert [c.name for c in space.choices] == [
+        "resolution", "w2", "trunk.1.repeat",
+        *(f"trunk.1.{n}.{f}" for n in range(3) for f in ("expand", "kernel", "se", "act")), "trunk.2.one_of",
+    ]  # fmt: skip
+    assert space.choice("trunk.2.one_of").options == ("mbconv_0", "mbconv_1", "skip")
+    assert space.choice("w2").options == (16, 20, 24, 28) and space.classes == 10
+
+
+def test_ten_lines_of_a_user(read):
+    space = read(TEN_LINES)
+    assert space.name == "mine"
+    assert [c.name for c in space.choices] == [
+        "trunk.1.0.out", "trunk.1.0.kernel", "trunk.1.1.out", "trunk.1.1.kernel", "trunk.2.one_of",
+    ]  # fmt: skip
+
+
+def test_repeat_gives_each_repetition_its_own_choices_and_the_first_its_stride(read):
+    space = read("input: {}\ntrunk:\n  - mbconv: {repeat: 3, stride: 2, padding: 0, out: 8, first: {kernel: 5}}\n")
+    assert [u.fields["stride"].value for u in shapes(space)[0].uses] == [2, 1, 1]
+    assert [u.fields["kernel"].value for u in shapes(space)[0].uses] == [5, 3, 3]
+    assert [u.fields["padding"].value for u in shapes(space)[0].uses] == [0, 1, 1]
+
+
+def test_depth_choice_keeps_the_first_blocks(read):
+    space = read("input: {resolution: 8}\ntrunk:\n  - conv: {repeat: {range: [1, 3, 1]}, out: 8}\n")
+    blocks = [len(architecture(space, {"trunk.0.repeat": i}).data["trunk"]) for i in range(3)]
+    assert blocks == [1, 2, 3]
+
+
+def test_template_arguments_are_shared_and_its_own_choices_are_not(read):
+    space = read(
+        "input: {}\n"
+        "templates: {t: {one_of: [{mbconv: {out: $out, kernel: {choices: [3, 5]}}}, {skip: {out: $out}}]}}\n"
+        "trunk:\n  - t: {out: {choices: [8, 16]}, repeat: 2}\n"
+    )
+    assert [c.name for c in space.choices] == [
+        f"trunk.0.{n}.{f}" for n in range(2) for f in ("out", "one_of", "mbconv.kernel")
+    ]
+
+
+@pytest.mark.parametrize(
+    "formula, value",
+    [
+        ("2 + 3 * 4", 14), ("(2 + 3) * 4", 20), ("20 - 4 - 2", 14), ("17 // 4 * 2", 8), ("17 % 5", 2),
+        ("min(8, 3) + max(1, 2)", 5), ("round8(20)", 24), ("round8(0.75 * 12)", 16), ("ceil(2.1) + floor(2.9)", 5),
+        ("int(7.9)", 7), ("64 / 4", 16), ("$classes // 100", 10), ("in * 4", 12), ("-3 + 8", 5),
+        ("8 * (not False) + 0", 8), ("(3 < 4) * 5 + (3 == 4) * 7", 5), ("(1 < 2 < 2) * 9 + 1", 1),
+    ],
+)  # fmt: skip
+def test_formulas(read, formula, value):
+    space = read(f"input: {{}}\ntrunk:\n  - conv: {{out: '{formula}'}}\n")
+    assert field_values(space, "trunk.0", "out") == [value]
+
+
+def test_formula_over_choices_and_fields_of_the_block(read):
+    space = read(
+        "input: {resolution: 8}\nchoices: {heads: {choices: [1, 2]}, double: 2 * $heads}\n"
+        "trunk:\n  - conv: {out: 8 * $double}\n"
+        "  - mbconv: {out: in + 8, hidden: out * expand, expand: {choices: [2, 3]}}\n"
+    )
+    assert field_values(space, "trunk.0", "out") == [16, 32]
+    assert sorted(field_values(space, "trunk.1", "hidden")) == [48, 72, 80, 120]
+
+
+def test_round8():
+    assert [round8(x) for x in (1, 11, 12, 16.5, 9, 20, 92.75)] == [8, 16, 16, 16, 16, 24, 96]
+    assert all(round8(x / 4) % 8 == 0 and round8(x / 4) >= 0.95 * x / 4 for x in range(1, 2000))
+
+
+def test_one_option_is_no_choice(read):
+    assert read("input: {resolution: {choices: [8]}}\ntrunk:\n  - conv: {out: {range: [8, 8, 1]}}\n").is_architecture
+
+
+def test_float_ranges_have_exact_ends(read):
+    space = read("input: {}\ntrunk:\n  - mbconv: {out: 8, expand: {range: [0.1, 0.7, 0.1]}}\n")
+    assert space.choices[0].options == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+def test_kernels_need_the_same_map(read):
+    with pytest.raises(UserError, match="maps of different sides"):
+        read("input: {}\ntrunk:\n  - conv: {out: 8, kernel: {choices: [3, 5]}, padding: 1}\n")
+
+
+def test_without_expansion_convolution_the_hidden_width_is_the_input(read):
+    space = read("input: {}\ntrunk:\n  - conv: {out: 12}\n  - mbconv: {out: 12, expand_conv: false}\n")
+    assert field_values(space, "trunk.1", "hidden") == [12]
+
+
+def test_at_input_keeps_the_choices(read):
+    space = read(DESIGN)
+    other = at_input(space, channels=1, classes=7, side=64)
+    assert [c.name for c in other.choices] == [c.name for c in space.choices]
+    assert (other.channels, other.classes, other.resolution.values()) == (1, 7, [32, 48, 64])
+
+
+def test_every_export_reads_back_as_itself(read):
+    space = read(TEN_LINES)
+    for indices in itertools.product(*(range(len(c)) for c in space.choices)):
+        found = architecture(space, dict(zip((c.name for c in space.choices), indices, strict=True)))
+        again = architecture(read(to_json(found.data), "a.json"), {})
+        assert again.data == found.data and found.network.is_architecture
+
+
+# What a mistake says -------------------------------------------------------------------------------------------------
+
+HEAD = "input: {resolution: 32}\n"
+MISTAKES = {
+    # Fields and values: file, line, place, value, what is accepted.
+    "unknown field": (HEAD + "trunk:\n  - mbconv: {out: 8, kernl: 3}", [":3: trunk.0.mbconv.kernl", "did you mean 'kernel'", "accepted: out,"]),
+    "wrong value": (HEAD + "trunk:\n  - mbconv: {out: 8, kernel: 4}", [":3: trunk.0.mbconv.kernel", "found 4", "odd integer"]),
+    "wrong type": (HEAD + "trunk:\n  - mbconv: {out: 8, se: 1}", [":3: trunk.0.mbconv.se", "true or false"]),
+    "wrong name": (HEAD + "trunk:\n  - conv: {out: 8, act: relux}", ["found 'relux'", "one of none, relu"]),
+    "wrong option": (HEAD + "trunk:\n  - conv: {out: {choices: [8, 0]}}", [":3: trunk.0.conv.out", "found 0"]),
+    "nan": (HEAD + "trunk:\n  - mbconv: {out: 8, expand: .nan}", ["expand", "a number above 0"]),
+    "missing field": (HEAD + "trunk:\n  - conv: {kernel: 3}", [":3: trunk.0.conv: 'out' is missing"]),
+    "unsearchable": (HEAD + "trunk:\n  - conv: {out: 8, stride: {choices: [1, 2]}}", ["stride: cannot be searched"]),
+    "unsearchable named": (HEAD + "choices: {s: {choices: [1, 2]}}\ntrunk:\n  - conv: {out: 8, stride: $s}", ["cannot be searched"]),
+    "unknown kind": (HEAD + "trunk:\n  - mbcnov: {out: 8}", [":3: trunk.0", "did you mean 'mbconv'"]),
+    "two kinds": (HEAD + "trunk:\n  - {conv: {out: 8}, skip: {out: 8}}", ["exactly one kind"]),
+    "not a block": (HEAD + "trunk:\n  - conv", ["not a block", "{kind: {fields}}"]),
+    "not fields": (HEAD + "trunk:\n  - conv: 8", ["not fields"]),
+    "unknown key": (HEAD + "trunks: []\ntrunk: []", [":2: trunks", "did you mean 'trunk'"]),
+    "missing key": ("input: {}", ["'trunk' is missing"]),
+    "not a mapping": ("[]", ["not a mapping"]),
+    "empty file": ("", ["'input' is missing"]),
+    "name of a number": ("name: 5\ninput: {}\ntrunk: []", [":1: name: not text"]),
+    "resolution": ("input: {resolution: 5000}\ntrunk: []", [":1: input.resolution", "1 to 4096"]),
+    "resolution of a block": ("input: {resolution: in + 3}\ntrunk: []", [":1: input.resolution", "follows from no block"]),
+    "channels": ("input: {channels: {choices: [1, 3]}}\ntrunk: []", ["input.channels: cannot be searched"]),
+    # Choices and ranges.
+    "bad step": (HEAD + "trunk:\n  - conv: {out: {range: [8, 20, 5]}}", ["does not lead from low to high"]),
+    "reversed range": (HEAD + "trunk:\n  - conv: {out: {range: [20, 8, 4]}}", ["not a range"]),
+    "zero step": (HEAD + "trunk:\n  - conv: {out: {range: [8, 20, 0]}}", ["step above 0"]),
+    "short range": (HEAD + "trunk:\n  - conv: {out: {range: [8, 20]}}", ["not a choice"]),
+    "no options": (HEAD + "trunk:\n  - conv: {out: {choices: []}}", ["without options"]),
+    "same option": (HEAD + "trunk:\n  - conv: {out: {choices: [8, 8]}}", ["stands twice"]),
+    "too many options": (HEAD + "trunk:\n  - conv: {out: {range: [1, 5000, 1]}}", ["at most 512"]),
+    "endless range": (HEAD + "trunk:\n  - conv: {out: {range: [0, 1, 1.0e-300]}}", ["at most 512"]),
+    "both": (HEAD + "trunk:\n  - conv: {out: {choices: [8], range: [8, 16, 8]}}", ["one of the two"]),
+    "unknown choice key": (HEAD + "trunk:\n  - conv: {out: {choice: [8, 16]}}", ["not a choice", "{choices: [...]}"]),
+    "repeat -1": (HEAD + "trunk:\n  - conv: {out: 8, repeat: -1}", ["repeat", "found -1", "from 0"]),
+    "short each": (HEAD + "trunk:\n  - conv: {repeat: 3, each: {out: [8, 8]}}", ["each.out", "a list of 3 values"]),
+    "index taken": (HEAD + "choices: {index: 3}\ntrunk:\n  - conv: {out: 8}", ["'index' is taken"]),
+    "values": (HEAD + "choices: {a: 3, b: 2}\ntrunk:\n  - conv: {out: 8}\nwhere: [$a <= $b]", ["where", "$a is 3, $b is 2"]),
+    "order of nothing": (HEAD + "trunk:\n  - conv: {out: 8}\nwhere: [{order: [a, b], of: trunk.*}]", ["no choice has such a name"]),
+    "order of others": (HEAD + "trunk:\n  - conv: {out: {choices: [8, 9]}}\nwhere: [{order: [8, 10], of: trunk.*}]", ["not an option of trunk.0.out", "found 10"]),
+    "not an order": (HEAD + "trunk:\n  - conv: {out: {choices: [8, 9]}}\nwhere: [{order: [8], of: trunk.*}]", ["not an order"]),
+    "repeat by block": (HEAD + "trunk:\n  - conv: {out: 8, repeat: kernel}", ["cannot follow from the block"]),
+    "many blocks": (HEAD + "trunk:\n" + "  - conv: {out: 8, repeat: 200}\n" * 11, ["too many blocks", "2000"]),
+    # YAML itself.
+    "duplicate key": (HEAD + "trunk:\n  - conv: {out: 8, out: 16}", [":3", "the key 'out' stands twice"]),
+    "alias": (HEAD + "trunk:\n  - &a {conv: {out: 8}}\n  - *a", [":3", "anchors and aliases"]),
+    "merge": (HEAD + "choices: &c {}\ntrunk: []", ["anchors and aliases"]),
+    "tag": (HEAD + "trunk: !!python/object/apply:os.getcwd []", [":2", "not plain data"]),
+    "syntax": (HEAD + "trunk: [", [":3", "not YAML"]),
+    "second document": (HEAD + "trunk: []\n---\na: 1", ["not YAML"]),
+    "numeric key": (HEAD + "choices: {1: {choices: [2, 3]}}\ntrunk: []", ["a key that is not text"]),
+    "date": (HEAD + "about: 2020-01-01\ntrunk: []", ["not a plain value"]),
+    "deep nesting": (HEAD + "about: " + "[" * 100 + "]" * 100, ["nested deeper than 64"]),
+    # Templates.
+    "template argument": (HEAD + "templates: {t: {conv: {out: $out}}}\ntrunk:\n  - t: {ot: 8}", [":4: trunk.0.t.ot", "did you mean 'out'", "accepted: out"]),
+    "template stride": (HEAD + "templates: {t: {conv: {out: $out}}}\ntrunk:\n  - t: {out: 8, stride: 2}", ["unknown argument 'stride'"]),
+    "missing argument": (HEAD + "templates: {t: {conv: {out: $out}}}\ntrunk:\n  - t: {}", [":2: templates.t.conv.out", "unknown name '$out'"]),
+    "template repeat": (HEAD + "templates: {t: {conv: {out: 8, repeat: 2}}}\ntrunk:\n  - t: {}", ["without 'repeat'"]),
+    "template of a template": (HEAD + "templates: {t: {u: {}}, u: {conv: {out: 8}}}\ntrunk:\n  - t: {}", ["a template is one block"]),
+    "template in a ring": (HEAD + "templates: {a: {one_of: [{b: {}}, {skip: {out: 8}}]}, b: {one_of: [{a: {}}, {skip: {out: 8}}]}}\ntrunk:\n  - a: {}", ["inside itself (a -> b -> a)"]),
+    "template of a kind": (HEAD + "templates: {conv: {skip: {out: 8}}}\ntrunk: []", ["a block kind already"]),
+    # one_of.
+    "empty one_of": (HEAD + "trunk:\n  - one_of: []", ["not a list of blocks"]),
+    "repeat inside one_of": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, repeat: 2}}, {skip: {out: 8}}]", ["'repeat' beside one_of"]),
+    "one label twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: mbconv_1}, {mbconv: {out: 8}}, {mbconv: {out: 16}}]", ["two options with one label"]),
+    "label of a number": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: 1}, {skip: {out: 8}}]", ["label: not text"]),
+    "other sides": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, stride: 2}}, {skip: {out: 8}}]", [":3", "different sides"]),
+    "map and vector": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}}, {pool: {}}]", ["differ in kind"]),
+    # Formulas.
+    "unknown choice": (HEAD + "choices: {width: {choices: [8, 16]}}\ntrunk:\n  - conv: {out: $widht}", ["unknown name '$widht'", "did you mean '$width'"]),
+    "unknown field name": (HEAD + "trunk:\n  - conv: {out: 2 * widht}", ["unknown name 'widht'"]),
+    "itself": (HEAD + "trunk:\n  - conv: {out: out + 1}", ["out depends on itself (out -> out)"]),
+    "each other": (HEAD + "trunk:\n  - conv: {out: kernel * 8, kernel: out - 7}", ["depends on itself (out -> kernel -> out)"]),
+    "unknown function": (HEAD + "trunk:\n  - conv: {out: rond8(9)}", ["unknown function 'rond8'", "did you mean 'round8'"]),
+    "power": (HEAD + "trunk:\n  - conv: {out: 9 ** 9 ** 9}", ["not a formula"]),
+    "call": (HEAD + "trunk:\n  - conv: {out: '__import__(\"os\").getcwd()'}", ["not a formula"]),
+    "attribute": (HEAD + "trunk:\n  - conv: {out: kernel.real}", ["not a formula"]),
+    "long formula": (HEAD + f"trunk:\n  - conv: {{out: '{'1 + ' * 100}1'}}", ["at most 200"]),
+    "by zero": (HEAD + "trunk:\n  - conv: {out: 8 // 0}", ["cannot compute '8 // 0'"]),
+    "fraction": (HEAD + "trunk:\n  - conv: {out: 9 / 2}", ["found 4.5"]),
+    # Constraints.
+    "impossible": (HEAD + "choices: {w: {choices: [8, 16]}}\nwhere: [$w > 20]\ntrunk:\n  - conv: {out: $w}", [":3: where.0", "no architecture satisfies this"]),
+    "constraint name": (HEAD + "choices: {w: {choices: [8, 16]}}\nwhere: [w > 8]\ntrunk:\n  - conv: {out: $w}", ["did you mean '$w'"]),
+    "constraint of a number": (HEAD + "where: [8]\ntrunk: []", ["not a formula"]),
+    "constraints no list": (HEAD + "where: 8\ntrunk: []", ["not a list"]),
+    "taken name": (HEAD + "choices: {classes: {choices: [1, 2]}}\ntrunk: []", ["'classes' is taken"]),
+    # Networks.
+    "vanishing map": ("input: {resolution: 2}\ntrunk:\n  - conv: {out: 8, kernel: 5, padding: 0}", [":3: trunk.0.conv: the map vanishes"]),
+    "unpooled": (HEAD + "trunk:\n  - linear: {out: 8}", ["put a 'pool' block before it"]),
+    "pooled": (HEAD + "trunk:\n  - pool: {}\n  - conv: {out: 8}", [":4: trunk.1.conv", "pooled already"]),
+    "groups": (HEAD + "trunk:\n  - conv: {out: 8, groups: 5}", ["cannot be split into 5 groups"]),
+    "groups of a choice": (HEAD + "trunk:\n  - conv: {out: {choices: [6, 9]}, groups: 3}", ["groups need fixed widths"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes(read, case):
+    text, parts = MISTAKES[case]
+    with pytest.raises(InputError) as error:
+        read(text + "\n")
+    message = str(error.value)
+    assert re.match(r".*/mine\.yaml(:\d+)?: ", message), message
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    "text, part",
+    [
+        ('{"input": {}, "input": {}}', "the key 'input' stands twice"),
+        ("[" * 100 + "]" * 100, "nested 100 deep"),
+        ('{"input": NaN}', "not a JSON number"),
+        ("{", "not JSON"),
+        ('{"input": {}, "trunk": [{"conv": {"out": "x"}}]}', "unknown name 'x'"),
+    ],
+)
+def test_mistakes_in_json(read, text, part):
+    with pytest.raises(InputError, match=re.escape(part)):
+        read(text, "mine.json")
+
+
+def test_oversized_missing_and_binary_files(read, tmp_path):
+    with pytest.raises(InputError, match="at most 1,048,576"):
+        read("#" * (1 << 20) + "\n")
+    with pytest.raises(InputError, match="no such file"):
+        read_space(tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="no such file"):
+        read_space(tmp_path)
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_space(tmp_path / "b.yaml")
+
+
+def test_a_joint_table_beyond_bounds_names_the_formula(read):
+    options = "{range: [1, 500, 1]}"
+    text = HEAD + f"choices: {{a: {options}, b: {options}, c: {options}}}\nwhere: [$a * $b > $c]\ntrunk: []\n"
+    with pytest.raises(InputError, match="mine.yaml:3: where.0: .*too many choices"):
+        read(text)
+
+
+def test_parsed_data_is_read_like_a_file():
+    with pytest.raises(InputError, match=r"^here: trunk.0.conv.out"):
+        space_from_data({"input": {}, "trunk": [{"conv": {"out": -1}}]}, "here")
+
+
+# The schema ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_schema_file_is_up_to_date():
+    path = folder("search_spaces") / "schema.json"
+    assert path.read_text() == to_json(schema.schema()), "run: python -m dnas.cli.schema"
+
+
+def test_shipped_files_name_the_schema():
+    home = folder("search_spaces")
+    for path in [*home.glob("*.yaml"), *home.glob("published/*.yaml")]:
+        line = path.read_text().splitlines()[0]
+        assert line.startswith("# yaml-language-server: $schema=")
+        assert (path.parent / line.split("=", 1)[1]).resolve() == home / "schema.json"

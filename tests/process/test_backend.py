@@ -1,0 +1,64 @@
+"""Memory that a command keeps from step to step."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from dnas.process.restart import LASTING_TUNABLES, memory_tunables
+
+STEPS = """
+import resource
+import jax, jax.numpy as jnp
+
+def step(x, w):
+    maps = [x]
+    for _ in range(8):
+        maps.append(jnp.tanh(maps[-1] @ w))
+    return sum((a * jnp.cos(b)).sum() for a, b in zip(maps, maps[::-1]))
+
+x, w = jnp.ones((20_000, 128)), jnp.ones((128, 128))
+compiled = jax.jit(step).lower(x, w).compile()
+assert compiled.memory_analysis().temp_size_in_bytes > 40e6  # more than glibc ever takes from a heap by itself
+given = []
+for _ in range(10):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    compiled(x, w).block_until_ready()
+    given.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(given[1:]))
+"""
+
+
+def faults(tunables: str) -> int:
+    """Pages that had to be given to the process in the step that needed the fewest, of those after the first.
+
+    The fewest, since a result may be ready before the memory of its step is free again: the next step may then take
+    some beside it, which the steps after have.
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", STEPS], env=os.environ | {"GLIBC_TUNABLES": tunables}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return int(run.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_a_step_takes_its_memory_once(monkeypatch):
+    monkeypatch.setenv("DNAS_HUGE_PAGES", "0")
+    assert faults("glibc.malloc.hugetlb=0") > 5_000
+    assert faults(memory_tunables("glibc.malloc.hugetlb=0")) < 100
+
+
+def test_what_the_user_has_set_wins(monkeypatch):
+    monkeypatch.setenv("DNAS_HUGE_PAGES", "0")
+    theirs = "glibc.malloc.mmap_max=7:glibc.malloc.check=1"
+    found = memory_tunables(theirs)
+    assert found.startswith(theirs + ":") and found.count("mmap_max") == 1
+    assert all(f"{name}=" in found for name in LASTING_TUNABLES)
+    assert memory_tunables(found) == found, "a command starts itself anew once"
+    monkeypatch.setenv("DNAS_LASTING_MEMORY", "0")
+    assert memory_tunables(theirs) == theirs
