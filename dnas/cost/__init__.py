@@ -1,0 +1,1 @@
+"""What networks cost, exactly: the ledger, conventions, latency tables, budgets."""

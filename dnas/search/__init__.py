@@ -1,0 +1,1 @@
+"""Searching: problems, strategies, steps, the race at the end, results."""

@@ -1,0 +1,1 @@
+"""A search space as data: choices, quantities over them, formulas, blocks."""
