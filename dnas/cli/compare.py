@@ -90,7 +90,7 @@ def main(args: Arguments) -> None:
     with working(console(), "drawing networks"):
         lineup = contenders(
             subject, side, drawn=args.random, scaled=args.published, against=args.against, seed=args.seed,
-            class_names=None if args.new_classes else data.class_names,
+            class_names=data.class_names, new_classes=args.new_classes,
         )  # fmt: skip
     plan = Plan(subject, lineup, data, side, recipe, args.seed, args.seeds)
     out = args.out or Path("runs") / f"{subject.label}-compared"

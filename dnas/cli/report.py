@@ -18,7 +18,7 @@ class Arguments:
     """Writes one HTML page, without any request to a network, about the runs of one or several result folders."""
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Result folders of dnas.search and dnas.train, also of runs that have not ended."""
+    """Result folders of dnas.search, dnas.train and dnas.compare; searches and trainings may be unfinished."""
     out: Path | None = None
     """Page to write; report.html in the run's folder if not given (of several runs, in this folder)."""
     png: Path | None = None

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
 
+from dnas.compare.record import Origin
 from dnas.compare.subject import Subject, content, cost_of, label
 from dnas.errors import InputError, UserError
 from dnas.grammar.read import at_input
 from dnas.graph.architecture import architecture
+from dnas.network import shapes
 from dnas.runs.as_trained import counted_at
 from dnas.runs.recall import classes_apart
-from dnas.runs.result import Result, read_result
+from dnas.runs.result import read_result
 from dnas.search.sampling import Sampler
 from dnas.solve.nearest import scaled_designs
 from dnas.space.space import Space
 
-Origin = Literal["found", "drawn", "scaled", "against"]
-WITHIN = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
+WITHIN = (0.03, 0.06, 0.12, 0.25, 0.5)
 """How far from the cost of the network found others are drawn: further only where too few lie nearer."""
 CHAINS = 16
 """Networks drawn at a time: fixed, so that more of them begin with the same ones."""
@@ -51,19 +51,20 @@ class Lineup:
     """The networks, the one found first, and what there is to say of how the others were chosen."""
 
     contenders: tuple[Contender, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def contenders(
     subject: Subject, side: int, *, drawn: int, scaled: int, against: Sequence[str], seed: int,
-    class_names: tuple[str, ...] | None,
+    class_names: tuple[str, ...], new_classes: bool = False,
 ) -> Lineup:  # fmt: skip
     """All that are compared.
 
     Args:
         side: of the images for the space's largest resolution, in pixels.
         drawn, scaled: how many of these at most.
-        class_names: those of the data, which a network of `against` must have where it names its own; None for any.
+        class_names: those of the data, which a network of `against` that names its own must have, but for
+            `new_classes`.
 
     Raises `UserError` for an unknown network, classes that differ, or a space without another network at this cost.
     """
@@ -74,7 +75,13 @@ def contenders(
     for name in dict.fromkeys(against):
         short = label(name)
         shown = name if short in [c.name for c in lineup] else short
-        lineup.append(_named(subject, side, name, shown, class_names))
+        result = read_result(name)
+        if not new_classes and (apart := classes_apart(result.labels, class_names)):
+            raise InputError(f"--against {name}", f"the data have other classes: {apart}",
+                             accepted="--new-classes if they are meant")  # fmt: skip
+        lineup.append(_named(subject, side, shown, result.space))
+    for contender in lineup:
+        _check_classifier(contender, len(class_names))
     return Lineup(tuple(lineup), tuple(notes))
 
 
@@ -100,7 +107,7 @@ def band(subject: Subject, within: float) -> tuple[list[float], float]:
     """
     limits = [min(b.limit, (1 + within) * cost) for b, cost in zip(subject.budgets, subject.costs, strict=True)]
     used = max(cost / limit for cost, limit in zip(subject.costs, limits, strict=True))
-    return limits, max(0.0, 1 - within) * used
+    return limits, (1 - within) * min(1.0, used)
 
 
 def _drawn(subject: Subject, count: int, seed: int) -> tuple[list[tuple[str, Space]], list[str]]:
@@ -119,7 +126,7 @@ def _drawn(subject: Subject, count: int, seed: int) -> tuple[list[tuple[str, Spa
             break
     others = list(taken.values())[1:]
     if count and not others:
-        raise InputError(subject.space.source, "no other network within the budgets was found to draw",
+        raise InputError(subject.space.source, "no other network has about the cost of the one found",
                          accepted="--random 0, or a space with more networks")  # fmt: skip
     return [(f"drawn {n}", network) for n, network in enumerate(others, 1)], _told(count, len(others), counts)
 
@@ -163,18 +170,19 @@ def _scaled(subject: Subject, count: int) -> Iterator[tuple[str, Space]]:
         yield f"{name}, scaled", architecture(subject.space, whole).network
 
 
-def _named(
-    subject: Subject, side: int, name: str, shown: str, class_names: tuple[str, ...] | None
-) -> Contender:  # fmt: skip
+def _named(subject: Subject, side: int, name: str, network: Space) -> Contender:
     """A network that the user names, as it is: one of no run takes the channels and classes of the space."""
-    result: Result = read_result(name)
-    if class_names is not None and (apart := classes_apart(result.labels, class_names)):
-        raise InputError(f"--against {name}", f"the data have other classes: {apart}",
-                         accepted="--new-classes if they are meant")  # fmt: skip
-    network = result.space
-    if not {"search", "training"} & set(network.extra or {}):
+    extra = network.extra or {}
+    if "training" in extra:  # counted at the size of its images, not at a space's own
+        return replace(_contender(subject, side, name, "against", network), side=network.resolution.value)
+    if "search" not in extra:
         network = at_input(network, channels=subject.space.channels, classes=subject.space.classes)
-    contender = _contender(subject, side, shown, "against", network)
-    if "training" in (network.extra or {}):  # counted at the size of its images, not at a space's own
-        return Contender(**{**vars(contender), "side": network.resolution.value})
-    return contender
+    return _contender(subject, side, name, "against", network)
+
+
+def _check_classifier(contender: Contender, classes: int) -> None:
+    """Raises `InputError` for a network that cannot give scores of the data's classes."""
+    last = shapes(at_input(contender.network, classes=classes))[1]
+    if last.side is not None or last.channels.max() != classes:
+        raise InputError(contender.network.source, f"its last block does not give scores of {classes} classes",
+                         accepted="linear: {out: $classes}")  # fmt: skip

@@ -2,6 +2,7 @@
 
 comparison.json  every network with its costs and accuracies, and the verdicts; no clock, no host
 comparison.md    the table and the sentence, for people
+comparison.png   accuracy against cost, where matplotlib is installed (extra `report`)
 provenance.json  command, host and versions
 trainings/       a folder for each network and seed, as `dnas.train` writes it
 """
@@ -15,14 +16,21 @@ from typing import Any
 
 from dnas.compare import table, verdict
 from dnas.compare.contenders import Contender
+from dnas.compare.picture import picture
+from dnas.compare.record import COMPARISON, read_compared
 from dnas.compare.trainings import Plan, Training, macs_as_trained, train_all, trainings, unused
 from dnas.files import write_atomic, write_json
 from dnas.learning import chance
+from dnas.process.extras import unusable
 from dnas.process.provenance import provenance
+from dnas.report.chart import draw
+from dnas.report.png import png
+from dnas.runs import following
 from dnas.runs.folder import PROVENANCE, Claim, Run, Terms, claimed
 from dnas.runs.recall import data_record
 
-COMPARISON, MARKDOWN = "comparison.json", "comparison.md"
+MARKDOWN, PICTURE = "comparison.md", "comparison.png"
+RESULT = (COMPARISON, MARKDOWN, PICTURE)
 ADVICE = "Train longer (--epochs): a comparison at chance says nothing."
 
 
@@ -41,13 +49,15 @@ def run_comparison(plan: Plan, out: Path, console: Any, terms: Terms) -> None:
         for line in opening(plan):
             say(line)
         records = train_all(plan, claim.folder, console, say, terms.overwrite)
-        document = compared(plan, records, console)
-        _write(plan, claim, document, console, terms.overwrite)
-        console.print(table.rich_table(document))
-        for line in (*document["notes"], *(f"warning: {w}" for w in document["warnings"]), document["errors"]):
+        _write(plan, claim, compared(plan, records, console), console, terms.overwrite)
+        found = read_compared(claim.folder)
+        console.print(table.rich_table(found))
+        for line in (found.standard_errors, *found.notes, *(f"warning: {text}" for text in found.warnings)):
             say(line)
-        console.print(document["sentence"], markup=False, soft_wrap=True, style="bold")
-        say(f"written to {claim.folder}: {COMPARISON}, {MARKDOWN}")
+        console.print(found.sentence, markup=False, soft_wrap=True, style="bold")
+        say(f"written to {claim.folder}: {', '.join(name for name in RESULT if (claim.folder / name).is_file())}")
+        for line in following.lines([(following.command("report", claim.folder), "this on a page, with a picture")]):
+            say(line)
 
 
 def opening(plan: Plan) -> list[str]:
@@ -102,17 +112,22 @@ def compared(plan: Plan, records: Mapping[str, Mapping[str, Any]], console: Any)
         "networks": [
             _row(plan, c, rows[c.name], tests[c.name], figures[c.name], console) for c in lineup
         ],
-        "drawn": None if group is None else {"networks": len(drawn), **_figure(group)},
+        "drawn": None if group is None else _figure(group),
         "seed_scatter": round(least * plan.seeds**0.5, 6),
         "verdicts": [
             {"against": v.name, "verdict": v.word, "gap": round(v.gap, 6), "standard_error": round(v.error, 6)}
             for v in verdicts
         ],
         "sentence": verdict.sentence(found.name, figures[found.name], verdicts, plan.seeds, images),
-        "errors": verdict.legend(plan.seeds, len(drawn)),
+        "standard_errors": verdict.legend(plan.seeds, len(drawn)),
         "notes": [*plan.lineup.notes, *dataset.notes],
         "warnings": chance.warning(figures[found.name].mean, images, level, ADVICE),
     }  # fmt: skip
+
+
+def check(folder: Path) -> None:
+    """Reads a comparison as later commands do; raises `InputError` where one of them could not."""
+    read_compared(folder)
 
 
 def _row(
@@ -137,10 +152,13 @@ def _figure(figure: verdict.Figure) -> dict[str, Any]:
 
 
 def _write(plan: Plan, claim: Claim, document: dict[str, Any], console: Any, overwrite: bool) -> None:
-    with claim.result(table.check) as staged:
+    with claim.result(check) as staged:
         write_json(staged / COMPARISON, document)
-        write_atomic(staged / MARKDOWN, table.markdown(document))
+        found = read_compared(staged)
+        write_atomic(staged / MARKDOWN, table.markdown(found))
+        if not unusable("matplotlib"):
+            write_atomic(staged / PICTURE, png(draw(picture(found))))
         write_json(staged / PROVENANCE, provenance() | claim.record(staged))
     if overwrite:
-        for folder in unused(iter(trainings(plan, console)), claim.folder):
+        for folder in unused(trainings(plan, console), claim.folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,14 @@ from dnas.cost.budget import Budget, parse_budget
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.data.load import Source
-from dnas.errors import InputError, UserError
-from dnas.files import to_json
+from dnas.errors import InputError
+from dnas.files import plain, read_document, to_json
+from dnas.files.sets import current
 from dnas.grammar.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
 from dnas.graph.architecture import architecture
 from dnas.learning.image_size import search_side
 from dnas.network import Network, shapes
+from dnas.runs.folder import PROVENANCE
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result, read_result
 from dnas.search.budget import Measured, measure
@@ -58,7 +60,7 @@ class Subject:
         return self.found.data_seed(seed)
 
     def data(self, given: str | None, seed: int, *, skip_bad: bool, new_classes: bool) -> Source:
-        """The data of all trainings; see `dnas.runs.recall.source_for`."""
+        """The data of all trainings; see `dnas.recall.source_for`."""
         return source_for(self.found, given, seed=self.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
 
     def side(self, data: Source, asked: int | None) -> int:
@@ -109,34 +111,50 @@ def content(network: Space) -> str:
 
 
 def _space_of(run: str, found: Result, record: Mapping[str, Any], given: str | None) -> Space:
-    name = given if given is not None else record.get("space")
-    if not isinstance(name, str):
+    """The space that the user names, else the one searched: the file that was read, or one of the recorded name."""
+    names = [given] if given is not None else [_space_file(found), record.get("space")]
+    known = [name for name in names if isinstance(name, str)]
+    if not known:
         raise InputError(run, "no search is recorded with it", accepted="--space with the space that it comes from")
-    try:
-        space = load_space(name, found.space.classes)
-    except InputError as error:
-        if given is not None:
-            raise
-        raise InputError(
-            run, f"its space '{name}' is not found by this name", accepted="--space with the file of it"
-        ) from error
-    if space.is_architecture:
-        raise InputError(space.source, "an architecture, with nothing to draw from", accepted="a space with choices")
-    recorded, own = record.get("options"), {c.name: list(c.options) for c in space.choices}
-    if recorded is not None and recorded != own:
-        raise InputError(space.source, f"other choices than in the search of {run}",
-                         accepted="--space with the file that was searched")  # fmt: skip
-    return space
+    other = ""
+    for name in known:
+        try:
+            space = load_space(name, found.space.classes)
+        except InputError:
+            if given is not None:
+                raise
+            continue
+        if space.is_architecture:
+            raise InputError(space.source, "an architecture, with nothing to draw from", accepted="a space")
+        if record.get("options", own := _options(space)) == own:
+            return space
+        other = f": {space.source} has other choices"
+    raise InputError(run, f"the space that was searched, '{known[-1]}', is not found{other}",
+                     accepted="--space with its file")  # fmt: skip
 
 
-def _budget_texts(run: str, record: Mapping[str, Any]) -> Sequence[str]:
-    rows = record.get("budgets", [])
-    texts = (
-        [row.get("budget") if isinstance(row, Mapping) else None for row in rows] if isinstance(rows, list) else [None]
-    )
-    if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{run}: search.budgets: not a list of budgets")
-    return [text for text in texts if isinstance(text, str)]
+def _options(space: Space) -> dict[str, list[Any]]:
+    """As a search records them."""
+    return plain({choice.name: list(choice.options) for choice in space.choices})
+
+
+def _space_file(found: Result) -> str | None:
+    """The file that the search read, where it is recorded beside its result and is still there."""
+    file = Path(found.space.source).parent / PROVENANCE
+    if not current(file).is_file():
+        return None
+    data = read_document(file).data
+    name = data.get("space_file") if isinstance(data, dict) else None
+    return name if isinstance(name, str) and os.path.isfile(name) else None
+
+
+def _budget_texts(run: str, record: Mapping[str, Any]) -> list[str]:
+    """The budgets of a search; of a member of a family, its own."""
+    rows = record.get("budgets", [record] if "budget" in record else [])
+    texts = [row.get("budget") if isinstance(row, Mapping) else None for row in rows] if isinstance(rows, list) else []
+    if not isinstance(rows, list) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{run}: search.budgets", "not a list of budgets", found=rows)
+    return [str(text) for text in texts]
 
 
 def label(name: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from rich.console import Console
 
 from dnas.compare.clock import Clock
@@ -150,22 +151,32 @@ def _run(
         for n, training in enumerate(left):
             place = f"{behind + n + 1} of {count}"
             clock.begin(f"{training.name} ({place})")
-            setup = _setup(plan, training, console)
-            must_fit(setup)
             try:
-                if asked():
-                    raise Stopped("", asked())
-                run_training(
-                    setup, out / training.folder, Console(quiet=True), Terms(resume=not overwrite, overwrite=overwrite),
-                    watch=lambda step, line, steps=setup.steps: clock.note(step, steps, line),
-                )  # fmt: skip
+                _train(plan, training, out, console, overwrite, clock, asked)
             except Stopped as stop:
                 message = f"stopped in training {place} ({training.name}); the same command goes on"
                 raise Stopped(message, stop.exit_code - 128) from stop
             clock.end()
             console.print(f"[{place}] {_said(training, recorded(out / training.folder))}", markup=False)
-            del setup
-            gc.collect()  # a training's programs and arrays go before those of the next come
+            jax.clear_caches()  # a training's programs and arrays go before those of the next come
+            gc.collect()
+
+
+def _train(
+    plan: Plan, training: Training, out: Path, console: Any, overwrite: bool, clock: Clock, asked: Callable[[], int]
+) -> None:  # fmt: skip
+    def stop() -> None:
+        if asked():
+            raise Stopped("", asked())
+
+    stop()
+    setup = _setup(plan, training, console)
+    must_fit(setup)
+    stop()
+    run_training(
+        setup, out / training.folder, Console(quiet=True), Terms(resume=not overwrite, overwrite=overwrite),
+        watch=lambda step, line: clock.note(step, setup.steps, line),
+    )  # fmt: skip
 
 
 def _said(training: Training, told: Mapping[str, Any]) -> str:
@@ -189,7 +200,7 @@ def macs_as_trained(plan: Plan, contender: Contender, console: Any) -> int:
     return counted_at(network).macs
 
 
-def unused(several: Iterator[Training], out: Path) -> list[Path]:
+def unused(several: Sequence[Training], out: Path) -> list[Path]:
     """Folders of trainings that belong to no network or seed of this comparison."""
     mine = {out / t.folder for t in several}
     return [folder for folder in sorted((out / PARTS).glob("*")) if folder not in mine]

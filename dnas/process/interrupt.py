@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ASKING: list[Callable[[int, object], None]] = []
+"""Those who are told of a signal, the innermost last."""
 COMPILING = "compiling"
 """Name of threads that are inside the compiler, which cannot be interrupted."""
 
@@ -50,7 +52,8 @@ class Asked(Exception):
 def asked_to_stop() -> Iterator[Callable[[], int]]:
     """A function that gives the number of the signal received so far, 0 for none.
 
-    Outside the main thread signals cannot be caught, and the function always gives 0.
+    Outside the main thread signals cannot be caught, and the function always gives 0. Where one stands inside another,
+    as a training in a comparison of several, the outer one learns of the signal when the inner one ends.
     """
     received = 0
 
@@ -61,7 +64,13 @@ def asked_to_stop() -> Iterator[Callable[[], int]]:
         received = number
 
     with _handled_by(note):
-        yield lambda: received
+        _ASKING.append(note)
+        try:
+            yield lambda: received
+        finally:
+            _ASKING.pop()
+    if received and _ASKING:
+        _ASKING[-1](received, None)
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnas.report.colours import style_sheet
 from dnas.report.gallery import Card, Section
 from dnas.report.runs import option_text, taken_text
 from dnas.report.style import STYLE
-from dnas.report.summary import summary, title
 from dnas.report.svg import clean, svg
 from dnas.report.table import Table
 from dnas.runs.run import Run, Search, Training
@@ -19,9 +18,16 @@ SHORT = 20
 """Texts of up to so many characters stay on one line in a table."""
 
 
-def page(runs: Sequence[Run], sections: Sequence[Section], notes: Sequence[str]) -> str:
+class Top(NamedTuple):
+    """The document's title, and what stands above its sections."""
+
+    title: str
+    summary: str
+
+
+def page(top: Top, runs: Sequence[Run], sections: Sequence[Section], notes: Sequence[str]) -> str:
     """The whole document."""
-    body = [summary(runs), *map(_warnings, runs)]
+    body = [top.summary, *map(_warnings, runs)]
     body += [_section(section) for section in sections]
     body += [_notes(notes), _provenance(runs)]
     return (
@@ -30,7 +36,7 @@ def page(runs: Sequence[Run], sections: Sequence[Section], notes: Sequence[str])
         '<meta name="color-scheme" content="light dark"/>'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
         'img-src data:"/><link rel="icon" href="data:,"/>'
-        f"<title>{clean(title(runs))}</title><style>{style_sheet()}{STYLE}</style></head>\n<body><main>"
+        f"<title>{clean(top.title)}</title><style>{style_sheet()}{STYLE}</style></head>\n<body><main>"
         + "\n".join(filter(None, body))
         + "</main></body></html>\n"
     )
@@ -83,6 +89,8 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _provenance(runs: Sequence[Run]) -> str:
+    if not runs:
+        return ""
     parts = []
     for run in runs:
         shown = "".join(f"<dt>{clean(k)}</dt><dd>{clean(v)}</dd>" for k, v in _facts(run))

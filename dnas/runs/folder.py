@@ -38,7 +38,7 @@ UNFINISHED = (CHECKPOINTS, PARTIAL)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
-    "chain", "family", "comparison.json", "comparison.md", PARTS,
+    "chain", "family", "comparison.json", "comparison.md", "comparison.png", PARTS,
 )  # fmt: skip
 """What results consist of, for those that were written before they listed their files."""
 

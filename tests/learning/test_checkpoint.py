@@ -194,6 +194,17 @@ def test_a_second_signal_ends_at_once():
         time.sleep(1)
 
 
+def test_the_outer_one_learns_of_a_signal_that_the_inner_one_passed_over():
+    """It came while a training wrote its result: the next one of a comparison was begun."""
+    with asked_to_stop() as outer:
+        with asked_to_stop() as inner:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert (inner(), outer()) == (signal.SIGINT, 0)
+        assert outer() == signal.SIGINT
+    with asked_to_stop() as later:
+        assert later() == 0
+
+
 def test_a_changed_document_is_refused(tmp_path):
     """JSON has no checksum of its own: one other letter would otherwise be read as another history."""
     with Checkpoints(tmp_path, IDENTITY) as checkpoints:
