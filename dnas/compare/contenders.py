@@ -167,7 +167,7 @@ def _scaled(subject: Subject, count: int) -> Iterator[tuple[str, Space]]:
     designs = scaled_designs(subject.space, subject.walked, [m.cost for m in subject.measured], limits, fill=fill)
     for name, assignment in itertools.islice(designs, count):
         whole = {c.name: 0 for c in subject.space.choices} | assignment
-        yield f"{name}, scaled", architecture(subject.space, whole).network
+        yield f"{name} scaled", architecture(subject.space, whole).network
 
 
 def _named(subject: Subject, side: int, name: str, network: Space) -> Contender:
