@@ -97,6 +97,16 @@ def test_another_comparison_is_not_replaced_unless_asked(whole, home, tmp_path, 
     assert len(trained(out)) == 1 and written(out) != written(whole)
 
 
+def test_the_report_shows_it(whole, tmp_path):
+    from dnas.report.write import write_report
+
+    told = write_report([whole], tmp_path / "page.html")
+    document = json.loads((whole / "comparison.json").read_text())
+    page = (tmp_path / "page.html").read_text()
+    assert document["sentence"] in told[-1] and document["sentence"] in page
+    assert 'data-plot="comparison-0"' in page and "drawn 1" in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_and_continued_it_gives_the_same_table(whole, home, tmp_path, number):
