@@ -7,13 +7,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dnas.compare.record import Origin
 from dnas.compare.subject import Subject, content, cost_of, label
 from dnas.errors import InputError, UserError
 from dnas.grammar.read import at_input
 from dnas.graph.architecture import architecture
 from dnas.network import shapes
 from dnas.runs.as_trained import counted_at
+from dnas.runs.comparison import Origin
 from dnas.runs.recall import classes_apart
 from dnas.runs.result import read_result
 from dnas.search.sampling import Sampler

@@ -14,18 +14,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnas.compare import table, verdict
+from dnas.compare import verdict
 from dnas.compare.contenders import Contender
-from dnas.compare.picture import picture
-from dnas.compare.record import COMPARISON, read_compared
 from dnas.compare.trainings import Plan, Training, macs_as_trained, train_all, trainings, unused
 from dnas.files import write_atomic, write_json
 from dnas.learning import chance
 from dnas.process.extras import unusable
 from dnas.process.provenance import provenance
+from dnas.report import comparison_table as table
 from dnas.report.chart import draw
+from dnas.report.comparison_chart import picture
 from dnas.report.png import png
 from dnas.runs import following
+from dnas.runs.comparison import COMPARISON, read_compared
 from dnas.runs.folder import PROVENANCE, Claim, Run, Terms, claimed
 from dnas.runs.recall import data_record
 

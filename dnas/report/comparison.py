@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dnas.compare.picture import picture
-from dnas.compare.record import COMPARISON, Compared, read_compared
-from dnas.compare.table import head, how, rows
 from dnas.files.sets import current
 from dnas.report.chart import draw
+from dnas.report.comparison_chart import picture
+from dnas.report.comparison_table import head, how, rows
 from dnas.report.gallery import Card, Section
 from dnas.report.svg import clean
 from dnas.report.table import Table
+from dnas.runs.comparison import COMPARISON, Compared, read_compared
 
 
 def is_comparison(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dnas.compare.record import Compared, Entry
+from dnas.runs.comparison import Compared, Entry
 from dnas.space import units
 
 HEAD = ("network", "MACs", "params", "images", "test accuracy", "seeds")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dnas.compare.record import Compared, Entry, Origin
 from dnas.report import amounts
 from dnas.report.chart import Chart, Series
 from dnas.report.curves import percent
+from dnas.runs.comparison import Compared, Entry, Origin
 
 SHOWN: dict[Origin, tuple[str, str]] = {
     "drawn": ("drawn at its cost", "s3"), "scaled": ("published, scaled to its cost", "s2"),
