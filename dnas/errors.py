@@ -48,7 +48,16 @@ class Stopped(Exception):
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.signal_number
+
+    @property
+    def done(self) -> str:
+        """What was done, without the words on how to go on."""
+        return str(self).partition(";")[0]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ python -m dnas.evaluate fbnetv2_f4 --weights mine.safetensors --data images/ --j
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,9 +15,6 @@ import tyro
 
 from dnas.process.console import console
 from dnas.space import units
-
-MAX_CONFUSION = 20
-"""Most classes for which the confusion table is printed."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +44,14 @@ def main(args: Arguments) -> None:
     from dnas.process.backend import configure
 
     configure()
-    from dnas.errors import InputError
-    from dnas.process.progress import told
-    from dnas.runs.recall import source_for
-    from dnas.runs.result import preprocessing_of, read_result
+    from dnas.learning.evaluate import evaluate
+    from dnas.runs.result import read_result
 
     result = read_result(args.arch, args.weights)
-    if result.weights is None:
-        raise InputError(args.arch, "no weights beside it", accepted="--weights FILE.safetensors, or a result folder")
-    seed = result.data_seed() if args.seed is None else args.seed
-    data = source_for(
-        result, args.data, seed=seed, skip_bad=args.skip_bad, new_classes=args.new_classes, keeps_classifier=True
-    )
-    with told(console(), "decoding images", quiet=args.json) as progress:
-        dataset = data.load(result.image_side, result.image_channels, "the network's input", progress)
-    preprocessing = preprocessing_of(result, dataset)
-    from dnas.learning import weights
-
-    variables = weights.load(result.weights, result.network)
-    with told(console(), "evaluating", quiet=args.json) as progress:
-        report = evaluated(result, variables, dataset, preprocessing, args.split, progress)
+    report = evaluate(
+        result, args.arch, console(quiet=args.json), data=args.data, split=args.split, seed=args.seed,
+        new_classes=args.new_classes, skip_bad=args.skip_bad,
+    )  # fmt: skip
     if args.json:
         print(json.dumps(report))
         return
@@ -82,47 +66,6 @@ def _next(arch: str, trained: bool) -> None:
     further = [] if trained else [(command("train", arch), "trains it on")]
     for line in lines([*further, (command("export", arch, "--to", "onnx"), "for other runtimes")]):
         print(line)
-
-
-def evaluated(
-    result: Any, variables: Any, dataset: Any, preprocessing: Any, split: str,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:  # fmt: skip
-    """The report: what was evaluated, on which images, and the counts.
-
-    `progress` is told how many images are done, of how many.
-    """
-    from dnas.learning import chance
-    from dnas.learning.evaluation import batch_size, program, tally
-    from dnas.runs.as_trained import counted_at, told_apart
-
-    images, labels = dataset.part(split)
-    side = result.network.resolution.value
-    answer = program(result.network, preprocessing)
-    counts = tally(
-        answer, variables, images, labels, dataset.classes, batch_size(side), lambda done: progress(done, len(labels))
-    )
-    guessing = chance.chance_level(labels, dataset.classes)
-    notes = [*dataset.notes, *told_apart(counted_at(result.space), counted_at(result.network))]
-    if result.preprocessing is None:
-        notes.append("no preprocessing recorded: scaled to the network's input by the statistics of these data")
-    return {
-        "architecture": result.space.source,
-        "weights": str(result.weights),
-        "data": dataset.name,
-        "split": split,
-        "images": counts.images,
-        "top1": counts.top1 / counts.images,
-        "chance": guessing,
-        "top5": counts.top5 / counts.images if dataset.classes > 5 else None,
-        "input": [side, side, preprocessing.channels],
-        "preprocessing": preprocessing.to_json(),
-        "classes": list(dataset.class_names),
-        "confusion": counts.confusion.tolist() if dataset.classes <= MAX_CONFUSION else None,
-        "skipped": list(dataset.skipped),
-        "notes": notes,
-        "warnings": chance.warning(counts.accuracy, counts.images, guessing, ""),
-    }
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -8,8 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from dnas.process.console import console
-
 
 @dataclass(frozen=True)
 class Arguments:
@@ -112,54 +110,34 @@ class Arguments:
     """Also write TensorBoard event files into the result's folder, while it runs (needs dnas[log])."""
 
 
+SETTINGS = (
+    "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "alpha", "beta", "resolution_paths", "paths",
+    "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "samples", "population", "generations",
+)  # fmt: skip
+"""Options that are fields of `dnas.search.settings.Settings` under their own names."""
+FLAGS = ("distill", "low_memory")
+"""The same, of those that can only be switched on."""
+
+
 def main(args: Arguments) -> None:
-    from dnas.cost.budget import parse_budget, parse_family
-    from dnas.data.load import scan
-    from dnas.errors import UserError
     from dnas.grammar.catalogue import load_space
-    from dnas.learning.image_size import search_side
-    from dnas.process.memory_amounts import parse_memory
-    from dnas.process.progress import told
-    from dnas.search import strategies
-    from dnas.search.settings import with_overrides
+    from dnas.search.request import requested, search
 
-    budgets = [parse_budget(text) for text in args.budget]
-    names = (
-        "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "alpha", "beta",
-        "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign",
-        "samples", "population", "generations",
+    settings = {name: getattr(args, name) for name in SETTINGS} | {n: getattr(args, n) or None for n in FLAGS}
+    request = requested(
+        load_space(args.space, args.classes), data=args.data, budgets=args.budget, family=args.family,
+        strategy=args.strategy, start=None if args.start is None else load_space(args.start), preset=args.preset,
+        seed=args.seed, skip_bad=args.skip_bad, max_memory=args.max_memory,
+        settings=settings | {"side": args.image_size},
     )  # fmt: skip
-    flags = {n: getattr(args, n) or None for n in ("distill", "low_memory")}
-    settings = with_overrides(args.preset, side=args.image_size, **{n: getattr(args, n) for n in names}, **flags)
-    limit = parse_memory(args.max_memory) if args.max_memory is not None else None
-    family = parse_family(args.family) if args.family is not None else []
-    space = load_space(args.space, args.classes)
-    if space.is_architecture:
-        raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
-    strategy = args.strategy or strategies.of(space)
-    design = load_space(args.start) if args.start is not None else None
-
     from dnas.process.backend import configure
 
     configure()
-    source = scan(args.data, seed=args.seed, skip_bad=args.skip_bad)
-    side, why = search_side(space, source, settings.side, settings.largest_decoded)
-    with told(console(), "decoding images") as progress:
-        dataset = source.load(side, why=why, progress=progress)
-    out = args.out or Path("runs") / f"{space.name}-{args.seed}"
-
     from dnas.search.console import Console
-    from dnas.search.memory import must_fit, within
-    from dnas.search.problem import make_problem
-    from dnas.search.run import Options, run_search
-    from dnas.search.start import begun_at
+    from dnas.search.run import Options
 
-    problem = make_problem(space, budgets, dataset, settings, args.seed, family)
-    problem = begun_at(problem, design) if design is not None else problem
-    problem = within(problem, limit) if limit is not None else problem
-    must_fit(problem)
     options = Options(
         args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard,
         overwrite=args.overwrite, numbered=args.out is None and not args.overwrite,
     )  # fmt: skip
-    run_search(problem, out, Console(), options, strategy)
+    search(request, args.out or Path("runs") / f"{request.space.name}-{args.seed}", Console(), options)

@@ -74,36 +74,18 @@ def main(args: Arguments) -> None:
     from dnas.process.backend import configure
 
     configure()
-    from dnas.errors import UserError
-    from dnas.learning.image_size import check_side
-    from dnas.process.progress import told
-    from dnas.runs.recall import source_for
+    from dnas.runs.folder import Terms
     from dnas.runs.result import read_result
-    from dnas.train.recipe import read_recipe, with_values
+    from dnas.train.request import requested, train
 
-    check_side(args.image_size)
-    options = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
-    recipe = with_values(read_recipe(args.recipe).fixed(), options)
     source = read_result(args.arch, args.weights)
     teacher = None if args.teacher is None else read_result(args.teacher, args.teacher_weights)
-    out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
-    if Path(source.space.source).resolve().parent == out.resolve():
-        raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
-    data = source_for(
-        source, args.data, seed=source.data_seed(args.seed), skip_bad=args.skip_bad, new_classes=args.new_classes
-    )
-    from dnas.runs.folder import Terms
-    from dnas.train.memory import must_fit
-    from dnas.train.run import run_training
-    from dnas.train.setup import make_setup, training_side
-
-    side, why = training_side(source, data.native_side, args.init, args.image_size)
-    with told(console(), "decoding images") as progress:
-        dataset = data.load(side, source.image_channels, why, progress)
-    setup = make_setup(
-        source, dataset, recipe, start=args.init, side=side, seed=args.seed, teacher=teacher,
-        new_classes=args.new_classes,
+    request = requested(
+        source, data=args.data, recipe=args.recipe,
+        values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, start=args.init,
+        image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
+        skip_bad=args.skip_bad,
     )  # fmt: skip
-    must_fit(setup)
+    out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
     terms = Terms(args.out is None and not args.overwrite, args.resume, args.overwrite)
-    run_training(setup, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)
+    train(request, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)

@@ -1,14 +1,17 @@
-"""From what a user writes after `--data` to a `Dataset`, in two steps: `scan` finds, `Source.load` decodes.
+"""From what a user writes after `--data`, or gives as arrays, to a `Dataset`: `scan` finds, `Source.load` decodes.
 
 Between the two, a command decides the side at which images are decoded, by the network and by the images' own size.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dnas.data.arrays import Arrays, from_arrays
 from dnas.data.dataset import Dataset, Origin
 from dnas.data.folder import Told, scan_folder
 from dnas.data.idx import is_idx_folder, load_idx
@@ -18,6 +21,9 @@ from dnas.files import text_of
 
 EMBEDDED = "fashion-mnist-5k"
 EMBEDDED_FILE = Path(__file__).with_name("fashion_mnist_5k.npz")
+Data = str | os.PathLike[str] | Arrays | Dataset
+"""What stands for a data set: a name or a path, arrays in memory, or a data set itself."""
+ACCEPTED = f"'{EMBEDDED}', an .npz file, a folder of IDX files, or an image folder"
 
 
 class Source(Protocol):
@@ -65,36 +71,48 @@ class ArraySource:
         return self.dataset
 
 
-def scan(spec: str | None = None, *, seed: int = 0, skip_bad: bool = False) -> Source:
+def scan(data: Data | None = None, *, seed: int = 0, skip_bad: bool = False) -> Source:
     """Finds a data set.
 
     Args:
-        spec: None or 'fashion-mnist-5k' (embedded); or the path of an `.npz` file, of a folder with IDX files, or of an
-            image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`).
+        data: None or 'fashion-mnist-5k' (embedded); the path of an `.npz` file, of a folder with IDX files, or of an
+            image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`); or arrays
+            (`dnas.data.arrays.from_arrays`).
         seed: draws the test split where the source has none (20 % of every class, told in `notes`).
         skip_bad: leave unreadable images of an image folder out, listed in `skipped`, instead of refusing.
 
     Raises:
         InputError: one line naming the file and the cause.
     """
-    if spec is None or spec == EMBEDDED:
+    if data is None or isinstance(data, str) and data == EMBEDDED:
         return ArraySource(load_npz(EMBEDDED_FILE, EMBEDDED, seed, Origin("embedded")))
-    accepted = f"'{EMBEDDED}', an .npz file, a folder of IDX files, or an image folder"
+    if isinstance(data, str | os.PathLike):
+        return _at(os.fspath(data), seed, skip_bad)
+    if isinstance(data, Mapping | tuple | list):
+        return ArraySource(from_arrays(data, seed))
+    if isinstance(data, Dataset):
+        return ArraySource(data)
+    accepted = f"{ACCEPTED}; (images, labels), or a dict of arrays"
+    raise InputError("data", "not a kind of data that can be read", found=type(data).__name__, accepted=accepted)
+
+
+def _at(spec: str, seed: int, skip_bad: bool) -> Source:
+    """The data at a path."""
     path = Path(spec)
     if not spec or "\0" in spec or not path.exists():
-        raise InputError("data", f"no such file or folder{suggestion(spec, [EMBEDDED])}", found=spec, accepted=accepted)
+        raise InputError("data", f"no such file or folder{suggestion(spec, [EMBEDDED])}", found=spec, accepted=ACCEPTED)
     name = text_of(path.resolve().name)
     if path.is_dir():
         if is_idx_folder(path):
             return ArraySource(load_idx(path, name, seed))
         return scan_folder(path, name, seed, skip_bad=skip_bad)
     if path.suffix.lower() != ".npz":
-        raise InputError(str(path), "not a kind of data that can be read", found=path.suffix, accepted=accepted)
+        raise InputError(str(path), "not a kind of data that can be read", found=path.suffix, accepted=ACCEPTED)
     return ArraySource(load_npz(path, name, seed))
 
 
 def load(
-    spec: str | None = None, *, seed: int = 0, skip_bad: bool = False, side: int | None = None, channels: int = 3
+    data: Data | None = None, *, seed: int = 0, skip_bad: bool = False, side: int | None = None, channels: int = 3
 ) -> Dataset:
     """`scan` and `Source.load` in one; image folders are decoded at 64 px in colour if not told otherwise.
 
@@ -102,4 +120,4 @@ def load(
         InputError: one line naming the file and the cause.
         MissingExtra: an image folder without Pillow.
     """
-    return scan(spec, seed=seed, skip_bad=skip_bad).load(side, channels)
+    return scan(data, seed=seed, skip_bad=skip_bad).load(side, channels)

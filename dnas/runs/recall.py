@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from dnas.data.dataset import Dataset
 from dnas.data.folder import Told
-from dnas.data.load import EMBEDDED, Source, scan
+from dnas.data.load import EMBEDDED, Data, Source, scan
 from dnas.data.names import counted
 from dnas.errors import InputError
 from dnas.files import text_of
@@ -53,7 +53,7 @@ def path_of(text: str) -> Path:
 
 
 def source_for(
-    result: Result, given: str | None, *, seed: int, skip_bad: bool = False, new_classes: bool = False,
+    result: Result, given: Data | None, *, seed: int, skip_bad: bool = False, new_classes: bool = False,
     keeps_classifier: bool = False,
 ) -> Source:  # fmt: skip
     """The data of a command on a result: those given, else those of the run.
@@ -61,7 +61,7 @@ def source_for(
     What is not as it was in the run is told in the notes of the data.
 
     Args:
-        given: what the user wrote after `--data`.
+        given: what the user wrote after `--data`, or arrays.
         new_classes: the user says that other classes than the run's are meant.
         keeps_classifier: the command uses the network as it is, so that the number of classes cannot change.
 

@@ -56,7 +56,11 @@ def read_result(arch: str | Path, weights: Path | None = None) -> Result:
     Raises:
         InputError: no such architecture, a space with choices, a damaged record.
     """
-    space = load_space(arch)
+    return result_of(load_space(arch), weights)
+
+
+def result_of(space: Space, weights: Path | None = None) -> Result:
+    """What an architecture's file records, and the weights beside it; raises `InputError` as `read_result` does."""
     if not space.is_architecture:
         count = len(space.choices)
         raise InputError(

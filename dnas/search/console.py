@@ -29,11 +29,14 @@ ACTING = {"skip_guard": "skip guard on", "temperature_floor": "temperature floor
 
 
 class Console:
-    """Prints to stdout; quiet where asked."""
+    """Prints to stdout; quiet where asked.
 
-    def __init__(self, quiet: bool = False):
-        self.out = plain_console()
-        self.out.quiet = quiet
+    With `commands` it ends with the files written and the commands that follow, which a program has no use for.
+    """
+
+    def __init__(self, quiet: bool = False, commands: bool = True):
+        self.commands = commands
+        self.out = plain_console(quiet)
 
     def opening(self, problem: Problem, notes: list[str]) -> None:
         """The space, the budgets against its range, and what is done by proxy: all before the first step."""
@@ -137,7 +140,7 @@ class Console:
             self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
         if found.outcome.family:
             self.out.print(f"family: {', '.join(_member(found, m) for m in found.outcome.family)}; in family/")
-        if out is not None:
+        if out is not None and self.commands:
             written = "architecture.json, weights.safetensors, history.jsonl, provenance.json"
             self.out.print(f"written to {out}: {written}", markup=False)
         self._last(found, out)
@@ -146,7 +149,7 @@ class Console:
         """How much of the budgets is used, whether the network is any good, and what comes next."""
         for line in filter(None, (used(found.problem, found.outcome), good(found))):
             self.out.print(line, markup=False, soft_wrap=True)
-        for line in lines(following_commands(out)):
+        for line in lines(following_commands(out)) if self.commands else ():
             self.out.print(line, markup=False, soft_wrap=True)
 
     def _budgets(self, found: Found) -> None:

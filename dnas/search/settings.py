@@ -5,10 +5,12 @@ Jax-free: the command line is read before jax is imported.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from dnas.errors import InputError
+import msgspec
+
+from dnas.errors import InputError, suggestion
 
 AIM = 0.97
 
@@ -182,7 +184,20 @@ PRESETS: dict[PresetName, Settings] = {
 
 
 def with_overrides(preset: PresetName, **overrides: Any) -> Settings:
-    """A preset with the values that the user gave (those not None)."""
-    known = {field.name for field in fields(Settings)}
-    assert set(overrides) <= known, set(overrides) - known
-    return replace(PRESETS[preset], **{k: v for k, v in overrides.items() if v is not None}).validated()
+    """A preset with the values that the user gave (those not None); raises `InputError`."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return replace(PRESETS[preset], **{name: _typed(name, value) for name, value in given.items()}).validated()
+
+
+def _typed(name: str, value: Any) -> Any:
+    """The value as the type of the setting of that name."""
+    kinds, option = get_type_hints(Settings), f"--{name.replace('_', '-')}"
+    if name not in kinds:
+        accepted = "a field of dnas.search.settings.Settings"
+        raise InputError(option, f"unknown setting{suggestion(name, kinds)}", accepted=accepted)
+    try:
+        return msgspec.convert(value, kinds[name])
+    except msgspec.ValidationError as error:
+        kind = kinds[name]
+        accepted = ", ".join(get_args(kind)) if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
+        raise InputError(option, "not accepted here", found=value, accepted=accepted) from error

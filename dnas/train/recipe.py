@@ -211,6 +211,9 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     Other epochs scale the warm-up and the milestones with them.
     """
     given = {key: value for key, value in values.items() if value is not None}
+    for key in given:
+        if key not in FIELDS:
+            raise InputError(f"--{key}", f"unknown field{suggestion(key, FIELDS)}", accepted=", ".join(FIELDS))
     fields = {key: FIELDS[key].validated(value, f"--{key.replace('_', '-')}") for key, value in given.items()}
     if "epochs" in fields:
         ratio = fields["epochs"] / recipe.epochs

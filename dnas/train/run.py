@@ -101,8 +101,11 @@ class _AskedToStop(Exception):
 class Run:
     """One training: static facts, compiled programs, and the loop."""
 
-    def __init__(self, setup: Setup, out: Path, console: Any, checkpoint_seconds: float | None):
+    def __init__(
+        self, setup: Setup, out: Path, console: Any, checkpoint_seconds: float | None, commands: bool = True
+    ):  # fmt: skip
         self.setup, self.out, self.console, self.pace = setup, out, console, Pace(checkpoint_seconds)
+        self.commands = commands
         s, recipe = setup, setup.recipe
         self.per_epoch, self.steps = s.per_epoch, s.steps
         self.training = training(
@@ -226,11 +229,12 @@ class Run:
 
 def run_training(
     setup: Setup, out: Path, console: Any, terms: Terms, *, force: bool = False,
-    checkpoint_seconds: float | None = None, watch: Update = lambda step, line: None,
+    checkpoint_seconds: float | None = None, watch: Update = lambda step, line: None, commands: bool = True,
 ) -> None:  # fmt: skip
     """Trains, keeps the best epoch and writes the result folder, unless it is there and the run was to be continued.
 
-    `watch` is told how many steps are done, and what to say of them, as the console is.
+    `watch` is told how many steps are done, and what to say of them, as the console is. With `commands` the console is
+    told the files written and the commands that follow, too.
 
     Raises:
         UserError: another run's folder or one that cannot be written, a checkpoint of another run, a loss that is not
@@ -245,7 +249,8 @@ def run_training(
         if claim.finished:
             say(f"{claim.folder}: this training has ended already")
         else:
-            _trained(Run(setup, claim.folder, console, checkpoint_seconds), claim, terms.resume, force, watch)
+            run = Run(setup, claim.folder, console, checkpoint_seconds, commands)
+            _trained(run, claim, terms.resume, force, watch)
 
 
 def _trained(run: Run, claim: Claim, resume: bool, force: bool, watch: Update) -> None:
@@ -306,9 +311,11 @@ def _closing(run: Run, p: Progress, counts: Tally) -> None:
         out.print(line, soft_wrap=True)
     for line in verdict.warnings(s, counts, p.began, _later(p)):
         out.print("[yellow]warning[/]:", escape(line), soft_wrap=True)
-    written = f"{ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json"
-    last = [f"written to {run.out}: {written}", verdict.good(s, counts, p.began, p.best_accuracy)]
-    for line in (*last, *lines(verdict.following_commands(run.out))):
+    last, following = [verdict.good(s, counts, p.began, p.best_accuracy)], []
+    if run.commands:
+        written = f"{ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json"
+        last, following = [f"written to {run.out}: {written}", *last], lines(verdict.following_commands(run.out))
+    for line in (*last, *following):
         out.print(line, markup=False, soft_wrap=True)
 
 

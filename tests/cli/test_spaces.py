@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dnas.cli.spaces import Arguments, described, main, size_log10
+from dnas.cli.spaces import Arguments, main
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS
 from dnas.errors import UserError
@@ -16,6 +16,7 @@ from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import architecture
 from dnas.network import shapes
 from dnas.solve.elimination import log_total, optimum
+from dnas.solve.extent import described, size_log10
 from dnas.solve.relevance import relevance, score_factors, size_factors
 from dnas.space.quantity import Quantity
 

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from dnas.cli.spaces import described, size_log10
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS
 from dnas.errors import InputError
@@ -18,6 +17,7 @@ from dnas.graph.architecture import architecture, written_fields
 from dnas.network import shapes
 from dnas.solve.derive import derive
 from dnas.solve.elimination import satisfied
+from dnas.solve.extent import described, size_log10
 
 PUBLISHED = {
     "efficientformer": ("efficientformer_l1", "efficientformer_l3", "efficientformer_l7"),

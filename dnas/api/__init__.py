@@ -1,0 +1,1 @@
+"""What a program or a notebook calls: the functions of the commands, with values in place of options and files."""

@@ -1,0 +1,79 @@
+"""A search from Python: the function of `python -m dnas.search`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dnas.api.guard import guarded
+from dnas.api.results import Place, SearchResult, opened
+from dnas.api.spaces import SpaceLike, load
+from dnas.api.values import plain_values, texts
+from dnas.data.load import Data
+from dnas.search.request import requested, search
+
+GO_ON = "the same call with resume=True goes on"
+LOST = "nothing of it is kept, as no folder was named (out)"
+
+
+def run_search(
+    space: SpaceLike, *, data: Data | None = None, budgets: str | Sequence[str] = (),
+    family: str | Sequence[str] | None = None, strategy: str | None = None, start: SpaceLike | None = None,
+    preset: str = "quick", seed: int = 0, image_size: int | None = None, classes: int | None = None,
+    skip_bad: bool = False, max_memory: str | None = None, out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False, resume: bool = False, force: bool = False, checkpoint_every: float | None = None,
+    profile: str | os.PathLike[str] | None = None, tensorboard: bool = False, quiet: bool = False, **settings: Any,
+) -> SearchResult:  # fmt: skip
+    """Searches a space for the best network within every budget, as `python -m dnas.search` does.
+
+    Args:
+        space: what `dnas.load` takes; one with choices.
+        data: an image folder, an `.npz` file or a folder of IDX files, by path; `(images, labels)`; or a dict of arrays
+            such as `x_train`, `y_train`, `x_test`, `y_test`, `class_names`. Images are [N, S, S] or [N, S, S, C], uint8
+            or floats in [0, 1]; labels [N] are integers from 0. A Fashion-MNIST extract if not given.
+        budgets: upper limits that the result keeps: `200MFLOPs` (multiply-adds), `5Mparams`, `12ms@TABLE`.
+        family: with `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the one run.
+        strategy: `dmasking`, `slimming`, `sandwich`, `random` or `evolution`; the one that the space names otherwise.
+        start: an architecture to begin at, scaled into the budgets (with `dmasking`).
+        preset: `smoke` (does everything run), `quick` or `paper`.
+        seed: everything random follows from it.
+        image_size: side of the images given to the supernet, in pixels.
+        classes: number of classes that the budgets count; the space's own if not given.
+        skip_bad: leave out images that cannot be read.
+        max_memory: most memory of arrays and programs, such as `4GB`; the search adapts and says so.
+        out: folder of the result; a temporary one if not given, of which `SearchResult.save` makes a lasting copy.
+        overwrite: replace what `out` holds of another run.
+        resume: go on from the newest checkpoint in `out`.
+        force: with `resume`, go on although options, data or versions have changed.
+        checkpoint_every: seconds between checkpoints.
+        profile: folder for a trace of a few steps.
+        tensorboard: also write TensorBoard event files into `out`.
+        quiet: print nothing.
+        **settings: fields of `dnas.search.settings.Settings` in place of the preset's, such as `epochs=2`.
+
+    Returns:
+        The network found, its history and its files.
+
+    Raises:
+        UserError: anything that the command would say in one line: a value that is not accepted, data that cannot be
+            read, budgets out of reach, too little memory, a search that diverges.
+        Stopped: after Ctrl-C or SIGTERM.
+    """
+    place = Place(out)
+    with guarded(go_on=GO_ON if place.named else LOST):
+        request = requested(
+            load(space, classes=classes), data=data, budgets=texts("budgets", budgets),
+            family=None if family is None else ",".join(texts("family", family)), strategy=strategy,
+            start=None if start is None else load(start), preset=preset, seed=seed, skip_bad=skip_bad,
+            max_memory=max_memory, settings=plain_values(settings | {"side": image_size}),
+        )  # fmt: skip
+        from dnas.search.console import Console
+        from dnas.search.run import Options
+
+        options = Options(
+            preset, resume, force, checkpoint_every, None if profile is None else Path(profile), tensorboard, overwrite
+        )
+        search(request, place.path, Console(quiet, commands=False), options)
+    return opened(place, data)

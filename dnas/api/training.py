@@ -1,0 +1,75 @@
+"""A training from Python: the function of `python -m dnas.train`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from dnas.api.guard import guarded
+from dnas.api.results import Place, RunResult, TrainingResult, opened
+from dnas.api.searching import GO_ON, LOST
+from dnas.api.spaces import SpaceLike, result_for
+from dnas.api.values import plain_values
+from dnas.data.load import Data
+from dnas.process.console import console
+from dnas.runs.folder import Terms
+
+
+def run_training(
+    architecture: SpaceLike | RunResult, *, data: Data | None = None, recipe: str | os.PathLike[str] = "quick",
+    init: Literal["inherited", "scratch"] | None = None, weights: str | os.PathLike[str] | None = None,
+    teacher: SpaceLike | RunResult | None = None, teacher_weights: str | os.PathLike[str] | None = None,
+    image_size: int | None = None, new_classes: bool = False, seed: int = 0, skip_bad: bool = False,
+    out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False, force: bool = False,
+    checkpoint_every: float | None = None, quiet: bool = False, **values: Any,
+) -> TrainingResult:  # fmt: skip
+    """Trains an architecture and keeps its best epoch, as `python -m dnas.train` does.
+
+    Args:
+        architecture: a result, with whose weights the training begins, or what `dnas.load` takes.
+        data: as in `dnas.run_search`; those of the architecture's own run if not given.
+        recipe: name of a recipe (`quick`, `fbnet`, `fbnetv3`, `efficientformer`) or path of a file of your own.
+        init: begin with the architecture's weights or with random ones; inherited where it has some, if not given.
+        weights: a safetensors file to inherit from; that beside the architecture if not given.
+        teacher: an architecture with weights whose scores are learnt from as well.
+        teacher_weights: its weights; those beside it if not given.
+        image_size: side of the images given to the network, in pixels; that of its weights if not given.
+        new_classes: the data have other classes than the architecture's run: the classifier begins anew.
+        seed: everything random follows from it.
+        skip_bad: leave out images that cannot be read.
+        out: folder of the result; a temporary one if not given, of which `TrainingResult.save` makes a lasting copy.
+        overwrite: replace what `out` holds of another run.
+        resume: go on from the newest checkpoint in `out`.
+        force: with `resume`, go on although options, data or versions have changed.
+        checkpoint_every: seconds between checkpoints.
+        quiet: print nothing.
+        **values: fields of the recipe in place of its own, such as `epochs=2`, `lr=0.05`, `batch_size=64`.
+
+    Returns:
+        The trained network, its history and its files.
+
+    Raises:
+        UserError: anything that the command would say in one line.
+        Stopped: after Ctrl-C or SIGTERM.
+    """
+    place = Place(out)
+    with guarded(go_on=GO_ON if place.named else LOST):
+        from dnas.train.request import requested, train
+
+        source = result_for(architecture, weights)
+        data = remembered(architecture, data)
+        request = requested(
+            source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=init,
+            image_size=image_size, seed=seed, teacher=None if teacher is None else result_for(teacher, teacher_weights),
+            new_classes=new_classes, skip_bad=skip_bad,
+        )  # fmt: skip
+        terms = Terms(resume=resume, overwrite=overwrite)
+        train(
+            request, place.path, console(quiet), terms, force=force, checkpoint_seconds=checkpoint_every, commands=False
+        )
+    return opened(place, data)
+
+
+def remembered(architecture: Any, data: Data | None) -> Data | None:
+    """The data given, else those in memory that the result was run on."""
+    return architecture.data if data is None and isinstance(architecture, RunResult) else data

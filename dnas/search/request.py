@@ -1,0 +1,95 @@
+"""A search as it is asked for, by the command or from Python: checked without jax, then put together and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from dnas.cost.budget import Budget, parse_budget, parse_family
+from dnas.data.load import Data, scan
+from dnas.errors import InputError, UserError, suggestion
+from dnas.learning.image_size import search_side
+from dnas.process.memory_amounts import parse_memory
+from dnas.process.progress import told
+from dnas.search import strategies
+from dnas.search.settings import PresetName, Settings, with_overrides
+from dnas.space.space import Space
+
+if TYPE_CHECKING:
+    from dnas.search.console import Console
+    from dnas.search.run import Options
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is searched, on what, and within what."""
+
+    space: Space
+    budgets: tuple[Budget, ...]
+    family: tuple[Budget, ...]
+    strategy: str
+    design: Space | None
+    """Where the search begins."""
+    settings: Settings
+    seed: int
+    data: Data | None
+    skip_bad: bool
+    most_memory: int | None
+    """Bytes."""
+
+
+def requested(
+    space: Space, *, data: Data | None = None, budgets: Sequence[str] = (), family: str | None = None,
+    strategy: str | None = None, start: Space | None = None, preset: str = "quick", seed: int = 0,
+    skip_bad: bool = False, max_memory: str | None = None, settings: Mapping[str, Any],
+) -> Request:  # fmt: skip
+    """A request, whose arguments mean what the options of `dnas.cli.search` of the same names do.
+
+    Args:
+        settings: fields of `Settings` in place of the preset's; those that are None are the preset's.
+
+    Raises:
+        InputError: a value that is not accepted, an architecture in place of a space.
+    """
+    parsed = tuple(parse_budget(text) for text in budgets)
+    chosen = with_overrides(_known("--preset", preset, get_args(PresetName)), **settings)
+    limit = None if max_memory is None else parse_memory(max_memory)
+    networks = () if family is None else tuple(parse_family(family))
+    if space.is_architecture:
+        raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
+    name = strategies.of(space) if strategy is None else _known("--strategy", strategy, strategies.NAMES)
+    return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit)
+
+
+def search(request: Request, out: Path, console: Console, options: Options) -> None:
+    """Searches and writes the result's files into `out`.
+
+    Raises:
+        UserError: data that cannot be read, budgets out of reach, too little memory, and what
+            `dnas.search.run.run_search` raises.
+        Stopped: after a signal.
+    """
+    source = scan(request.data, seed=request.seed, skip_bad=request.skip_bad)
+    side, why = search_side(request.space, source, request.settings.side, request.settings.largest_decoded)
+    with told(console.out, "decoding images") as progress:
+        dataset = source.load(side, why=why, progress=progress)
+
+    from dnas.search.memory import must_fit, within
+    from dnas.search.problem import make_problem
+    from dnas.search.run import run_search
+    from dnas.search.start import begun_at
+
+    problem = make_problem(request.space, request.budgets, dataset, request.settings, request.seed, request.family)
+    problem = begun_at(problem, request.design) if request.design is not None else problem
+    problem = within(problem, request.most_memory) if request.most_memory is not None else problem
+    must_fit(problem)
+    run_search(problem, out, console, options, request.strategy)
+
+
+def _known(option: str, name: Any, names: Sequence[str]) -> Any:
+    if name not in names:
+        near = suggestion(name, names) if isinstance(name, str) else ""
+        raise InputError(option, f"unknown{near}", found=name, accepted=", ".join(names))
+    return name

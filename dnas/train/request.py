@@ -1,0 +1,84 @@
+"""A training as it is asked for, by the command or from Python: put together and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from dnas.data.load import Data, Source
+from dnas.errors import InputError, UserError
+from dnas.learning.image_size import check_side
+from dnas.process.progress import told
+from dnas.runs.folder import Terms
+from dnas.runs.recall import source_for
+from dnas.runs.result import Result
+from dnas.train.memory import must_fit
+from dnas.train.recipe import Recipe, read_recipe, with_values
+from dnas.train.run import run_training
+from dnas.train.setup import Start, make_setup, training_side
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is trained, on what, and how."""
+
+    source: Result
+    data: Source
+    recipe: Recipe
+    start: Start | None
+    side: int | None
+    """Of the images given to the network, in pixels."""
+    seed: int
+    teacher: Result | None
+    new_classes: bool
+
+
+def requested(
+    source: Result, *, data: Data | None = None, recipe: str | Path = "quick", values: Mapping[str, Any],
+    start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
+    new_classes: bool = False, skip_bad: bool = False,
+) -> Request:  # fmt: skip
+    """A request, whose arguments mean what the options of `dnas.cli.train` of the same names do.
+
+    Args:
+        start: what the command calls `--init`.
+        values: fields of the recipe in place of its own; those that are None are its own.
+
+    Raises:
+        InputError: a value that is not accepted, data that cannot be read or do not fit.
+    """
+    check_side(image_size)
+    if start not in (None, *get_args(Start)):
+        raise InputError("--init", "unknown", found=start, accepted=", ".join(get_args(Start)))
+    chosen = with_values(read_recipe(recipe).fixed(), values)
+    found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
+    return Request(source, found, chosen, start, image_size, seed, teacher, new_classes)
+
+
+def train(
+    request: Request, out: Path, console: Any, terms: Terms, *, force: bool = False,
+    checkpoint_seconds: float | None = None, commands: bool = True,
+) -> None:  # fmt: skip
+    """Trains, keeps the best epoch and writes the result's files into `out`; `console` is a rich one.
+
+    With `commands` it ends by telling the files written and the commands that follow.
+
+    Raises:
+        UserError: too little memory, the folder of the architecture itself, and what `dnas.train.run.run_training`
+            raises.
+        Stopped: after a signal.
+    """
+    source = request.source
+    if Path(source.space.source).resolve().parent == out.resolve():
+        raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
+    side, why = training_side(source, request.data.native_side, request.start, request.side)
+    with told(console, "decoding images") as progress:
+        dataset = request.data.load(side, source.image_channels, why, progress)
+    setup = make_setup(
+        source, dataset, request.recipe, start=request.start, side=side, seed=request.seed, teacher=request.teacher,
+        new_classes=request.new_classes,
+    )  # fmt: skip
+    must_fit(setup)
+    run_training(setup, out, console, terms, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)
