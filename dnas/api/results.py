@@ -61,7 +61,7 @@ class RunResult(os.PathLike[str]):
 
     @property
     def folder(self) -> Path:
-        """Where its files lie (`docs/results.md` says what each holds)."""
+        """Where its files lie (`docs/files.md` says what each holds)."""
         return self.place.path
 
     @cached_property
@@ -83,7 +83,7 @@ class RunResult(os.PathLike[str]):
     def history(self) -> dict[str, list[Any]]:
         """The run's rows as columns of equal length, `step` and `loss` among them; None where a row has no such value.
 
-        A dict that `pandas.DataFrame` and `matplotlib` take as it is. `docs/results.md` says what each column holds.
+        A dict that `pandas.DataFrame` and `matplotlib` take as it is. `docs/files.md` says what each column holds.
         """
         text = read_bytes(self.folder / HISTORY, MAX_HISTORY).decode()
         rows = [json.loads(line) for line in text.splitlines()]
