@@ -51,7 +51,7 @@ def test_first_block_kind(copy):
     (line,) = re.findall(r"`(from dnas\.blocks import bottleneck as bottleneck)`", PAGE)
     with (copy / "dnas/blocks/__init__.py").open("a") as file:
         file.write(line + "\n")
-    assert "smallest" in run(copy, "-c", code_with("space = dnas.load({") + "print(run.architecture.costs)")
+    assert "smallest" in run(copy, "-c", code_with('"name": "mine"') + "print(run.architecture.costs)")
     run(copy, "-m", "dnas.cli.schema")
     assert '"bottleneck"' in (copy / "search_spaces/schema.json").read_text()
 
