@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from dnas.blocks.kind import Fields, block
 from dnas.errors import UserError
+from dnas.ops import Activation, BatchNorm, Conv, GlobalPool, Linear, Tensor
+from dnas.ops.activation import NAMES as ACTIVATIONS
 from dnas.space.fields import Formula, flag, integer, name, odd
+from dnas.space.quantity import Quantity
 
 if TYPE_CHECKING:
-    from dnas.network import Feature, Network
+    from dnas.graph import Builder
 
 SWITCHABLE = flag(
     "batch norms with a scale and a shift for each width that is a choice", False, searchable=False, written="never"
 )
 """Only a supernet's: a network has one of each (Yu et al. 2019, "Slimmable neural networks", section 3.3)."""
-ACTIVATIONS = ("none", "relu", "relu6", "hswish", "swish", "gelu", "hsigmoid", "sigmoid")
 
 
 @block(
@@ -30,32 +32,32 @@ ACTIVATIONS = ("none", "relu", "relu6", "hswish", "swish", "gelu", "hsigmoid", "
     act=name("activation", ACTIVATIONS, "none"),
     switchable=SWITCHABLE,
 )
-def conv(net: Network, x: Feature, f: Fields) -> Feature:
+def conv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Convolution, batch norm, activation."""
-    y = net.conv(
-        "conv", x, f.out, f.kernel, f.fixed("stride"), f.padding, groups=f.fixed("groups"), bias=f.fixed("bias")
-    )
+    own = Conv(f.out, f.kernel, f.fixed("stride"), f.padding, f.fixed("groups"), f.fixed("bias"))
+    y = net.add("conv", own, x)
     if f.fixed("norm"):
-        y = net.batch_norm("norm", y, switchable=f.fixed("switchable"))
-    return net.masked(net.activation(y, f.act))
+        y = net.add("norm", BatchNorm(switchable=f.fixed("switchable")), y)
+    return net.masked(net.add("act", Activation(f.act), y))
 
 
 @block("skip", out=integer("output channels"), stride=integer("stride", 1, searchable=False))
-def skip(net: Network, x: Feature, f: Fields) -> Feature:
+def skip(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Identity; where it changes width or side, 1x1 convolution, batch norm and ReLU (the skip of FBNet)."""
-    same = x.channels.equals(f.out) if f.fixed("stride") == 1 else net.never
+    stride = f.fixed("stride")
+    same = x.channels.equals(f.out) if stride == 1 else Quantity.constant(0)
 
-    def convolution() -> Feature:
-        y = net.conv("conv", x, f.out, stride=f.fixed("stride"))
-        return net.masked(net.activation(net.batch_norm("norm", y), "relu"))
+    def convolution() -> Tensor:
+        y = net.add("norm", BatchNorm(), net.add("conv", Conv(f.out, stride=stride), x))
+        return net.masked(net.add("act", Activation("relu"), y))
 
-    return net.mixture([(1 - same, convolution), (same, lambda: x)])
+    return net.mixture((1 - same, convolution), (same, lambda: x))
 
 
 @block("pool")
-def pool(net: Network, x: Feature, f: Fields) -> Feature:
+def pool(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Global average pooling; a pooled input stays as it is."""
-    return net.global_pool(x)
+    return net.add("pool", GlobalPool(), x)
 
 
 @block(
@@ -64,8 +66,9 @@ def pool(net: Network, x: Feature, f: Fields) -> Feature:
     bias=flag("whether it has a bias", True, searchable=False),
     act=name("activation", ACTIVATIONS, "none"),
 )
-def linear(net: Network, x: Feature, f: Fields) -> Feature:
+def linear(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Linear layer on a pooled feature."""
     if x.side is not None:
         raise UserError("a linear layer needs a pooled input; put a 'pool' block before it")
-    return net.masked(net.activation(net.linear("linear", x, f.out, bias=f.fixed("bias")), f.act))
+    y = net.add("linear", Linear(f.out, f.fixed("bias")), x)
+    return net.masked(net.add("act", Activation(f.act), y))

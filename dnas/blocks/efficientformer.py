@@ -11,11 +11,32 @@ from typing import TYPE_CHECKING, Any
 from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
 from dnas.blocks.kind import Fields, block
 from dnas.errors import UserError
+from dnas.ops import (
+    Activation,
+    Attend,
+    AttentionScores,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Depthwise,
+    DistanceBias,
+    GlobalPool,
+    LayerNorm,
+    LayerScale,
+    Linear,
+    MixHeads,
+    Residual,
+    Softmax,
+    Tensor,
+    Upsample,
+    WeightedSum,
+)  # fmt: skip
+from dnas.ops.tensor import ROWS
 from dnas.space.fields import Field, Formula, flag, integer, name, odd, ratio
 from dnas.space.quantity import Quantity
 
 if TYPE_CHECKING:
-    from dnas.network import Feature, Network
+    from dnas.graph import Builder
 
 LAYER_SCALE = 1e-5
 
@@ -39,27 +60,26 @@ def _heads(key_width: int, **rest: Any) -> dict[str, Field]:
 
 
 @block("mb4d", pool=odd("side of the pooling window", 3), **_hidden())
-def mb4d(net: Network, x: Feature, f: Fields) -> Feature:
+def mb4d(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Pooling as token mixer, then an MLP of 1x1 convolutions with batch norm, each added to its input."""
-    start = f.fixed("layer_scale")
-    mixed = net.combine((1, net.average_pool(x, f.pool)), (-1, x))
-    x = net.residual(x, net.layer_scale("mixer_scale", mixed, start))
-    y = net.activation(_conv_norm(net, f, "expand", x, f.hidden), f.act)
-    return net.residual(x, net.layer_scale("mlp_scale", _conv_norm(net, f, "project", y, x.channels), start))
+    mixed = net.add("mixer", WeightedSum((1, -1)), net.add("pool", AveragePool(f.pool), x), x)
+    x = _scaled_residual(net, f, "mixer_scale", x, mixed)
+    y = net.add("expand_act", Activation(f.act), _conv_norm(net, f, "expand", x, f.hidden))
+    return _scaled_residual(net, f, "mlp_scale", x, _conv_norm(net, f, "project", y, x.channels))
 
 
 @block("mb3d", **_hidden(), **_heads(32))
-def mb3d(net: Network, x: Feature, f: Fields) -> Feature:
+def mb3d(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention with a learned bias for each distance, then an MLP; each with a layer norm in front."""
-    start = f.fixed("layer_scale")
-    y = net.layer_norm("attention_norm", x)
+    y = net.add("attention_norm", LayerNorm(), x)
     widths = {"query": f.key_width, "key": f.key_width, "value": f.value_width}
-    q, k, v = (net.linear(part, y, f.heads * width) for part, width in widths.items())
-    scores = net.softmax(net.attention_bias("bias", net.attention_scores("scores", q, k, f.heads)))
-    y = net.linear("attention_project", net.attend("attend", scores, v), x.channels)
-    x = net.residual(x, net.layer_scale("attention_scale", y, start))
-    y = net.activation(net.linear("expand", net.layer_norm("mlp_norm", x), f.hidden), f.act)
-    return net.residual(x, net.layer_scale("mlp_scale", net.linear("project", y, x.channels), start))
+    q, k, v = (net.add(part, Linear(f.heads * width), y) for part, width in widths.items())
+    scores = net.add("softmax", Softmax(), _scores(net, q, k, f.heads))
+    y = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
+    x = _scaled_residual(net, f, "attention_scale", x, net.add("attention_project", Linear(x.channels), y))
+    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(), x))
+    y = net.add("expand_act", Activation(f.act), y)
+    return _scaled_residual(net, f, "mlp_scale", x, net.add("project", Linear(x.channels), y))
 
 
 @block(
@@ -70,21 +90,21 @@ def mb3d(net: Network, x: Feature, f: Fields) -> Feature:
     attention_stride=integer("attention on every n-th pixel", 1, searchable=False, part_of="attention"),
     **_heads(32, part_of="attention"),
 )
-def conv_ffn(net: Network, x: Feature, f: Fields) -> Feature:
+def conv_ffn(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """1x1, depthwise and 1x1 convolution added to their input (the unified FFN of V2), after attention if asked for."""
-    start, on = f.fixed("layer_scale"), Quantity.combine(int, f.attention)
+    on = Quantity.combine(int, f.attention)
 
-    def attended() -> Feature:
-        return net.residual(x, net.layer_scale("attention_scale", _attention(net, x, f), start))
+    def attended() -> Tensor:
+        return _scaled_residual(net, f, "attention_scale", x, _attention(net, x, f))
 
-    x = net.mixture([(on, attended), (1 - on, lambda x=x: x)])
-    y = net.activation(_conv_norm(net, f, "expand", x, f.hidden), f.act)
-    y = _norm(net, f, "depthwise_norm", net.depthwise("depthwise", y, f.kernel, bias=True))
-    y = _conv_norm(net, f, "project", net.activation(y, f.act), x.channels)
-    return net.residual(x, net.layer_scale("mlp_scale", y, start))
+    x = net.mixture((on, attended), (1 - on, lambda x=x: x))
+    y = net.add("expand_act", Activation(f.act), _conv_norm(net, f, "expand", x, f.hidden))
+    y = _norm(net, f, "depthwise_norm", net.add("depthwise", Depthwise(f.kernel, bias=True), y))
+    y = _conv_norm(net, f, "project", net.add("depthwise_act", Activation(f.act), y), x.channels)
+    return _scaled_residual(net, f, "mlp_scale", x, y)
 
 
-def _attention(net: Network, x: Feature, f: Fields) -> Feature:
+def _attention(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Attention with locality (a depthwise convolution of the values) and talking heads; with a stride, on every n-th
     pixel and enlarged again."""
     stride, y = f.fixed("attention_stride"), x
@@ -92,17 +112,18 @@ def _attention(net: Network, x: Feature, f: Fields) -> Feature:
         if x.side is None or any(side % stride for side in x.side.values()):
             found = "a pooled input" if x.side is None else f"{x.side.values()[0]}"
             raise UserError(f"attention of stride {stride} needs a side that is a multiple of {stride}, not {found}")
-        y = _norm(net, f, "stride_norm", net.depthwise("stride", y, 3, stride, bias=True))
+        y = _norm(net, f, "stride_norm", net.add("stride", Depthwise(3, stride, bias=True), y))
     q = _conv_norm(net, f, "query", y, f.heads * f.key_width)
     k = _conv_norm(net, f, "key", y, f.heads * f.key_width)
     v = _conv_norm(net, f, "value", y, f.heads * f.value_width)
-    local = _norm(net, f, "local_norm", net.depthwise("local", v, 3, bias=True))
-    scores = net.attention_bias("bias", net.attention_scores("scores", q, k, f.heads))
-    scores = net.mix_heads("after_softmax", net.softmax(net.mix_heads("before_softmax", scores)))
-    y = net.combine((1, net.attend("attend", scores, v)), (1, local))
+    local = _norm(net, f, "local_norm", net.add("local", Depthwise(3, bias=True), v))
+    scores = net.add("before_softmax", MixHeads(), _scores(net, q, k, f.heads))
+    scores = net.add("after_softmax", MixHeads(), net.add("softmax", Softmax(), scores))
+    attended = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
+    y = net.add("with_local", WeightedSum((1, 1)), attended, local)
     if stride > 1:
-        y = net.upsample(y, stride)
-    return _conv_norm(net, f, "attention_project", net.activation(y, f.act), x.channels)
+        y = net.add("upsample", Upsample(stride), y)
+    return _conv_norm(net, f, "attention_project", net.add("attention_act", Activation(f.act), y), x.channels)
 
 
 @block(
@@ -112,18 +133,21 @@ def _attention(net: Network, x: Feature, f: Fields) -> Feature:
     switchable=SWITCHABLE,
     **_heads(16),
 )
-def attention_down(net: Network, x: Feature, f: Fields) -> Feature:
+def attention_down(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Half the side by two paths that are added: a 3x3 convolution, and attention whose queries are every other pixel
     (the dual-path attention downsampling of V2)."""
-    plain = _norm(net, f, "conv_norm", net.conv("conv", x, f.out, 3, 2, bias=True))
-    every_other = net.combine((1, net.depthwise("subsample", x, 3, 2, bias=True)), (1, net.average_pool(x, 1, 2)))
+    plain = _norm(net, f, "conv_norm", net.add("conv", Conv(f.out, 3, 2, bias=True), x))
+    subsampled, picked = net.add("subsample", Depthwise(3, 2, bias=True), x), net.add("pool", AveragePool(1, 2), x)
+    every_other = net.add("every_other", WeightedSum((1, 1)), subsampled, picked)
     q = _conv_norm(net, f, "query", every_other, f.heads * f.key_width)
     k = _conv_norm(net, f, "key", x, f.heads * f.key_width)
     v = _conv_norm(net, f, "value", x, f.heads * f.value_width)
-    local = _norm(net, f, "local_norm", net.depthwise("local", v, 3, 2, bias=True))
-    scores = net.attention_bias("bias", net.attention_scores("scores", q, k, f.heads), stride=2)
-    y = net.combine((1, net.attend("attend", net.softmax(scores), v)), (1, local))
-    return net.masked(net.combine((1, plain), (1, _conv_norm(net, f, "project", net.activation(y, f.act), f.out))))
+    local = _norm(net, f, "local_norm", net.add("local", Depthwise(3, 2, bias=True), v))
+    scores = net.add("softmax", Softmax(), _scores(net, q, k, f.heads, stride=2))
+    attended = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
+    y = net.add("with_local", WeightedSum((1, 1)), attended, local)
+    y = _conv_norm(net, f, "project", net.add("act", Activation(f.act), y), f.out)
+    return net.masked(net.add("both", WeightedSum((1, 1)), plain, y))
 
 
 @block(
@@ -133,18 +157,30 @@ def attention_down(net: Network, x: Feature, f: Fields) -> Feature:
     switchable=SWITCHABLE,
     distilled=flag("a second classifier for distillation; the scores are the mean of both", True, searchable=False),
 )
-def norm_head(net: Network, x: Feature, f: Fields) -> Feature:
+def norm_head(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Norm, mean over the map, linear classifier, and a second one for a teacher (DeiT, Touvron et al. 2021)."""
-    y = net.layer_norm("norm", x) if f.fixed("norm") == "layer" else _norm(net, f, "norm", x)
-    y = net.global_pool(y, kind="mean")
+    y = net.add("norm", LayerNorm(), x) if f.fixed("norm") == "layer" else _norm(net, f, "norm", x)
+    y = net.add("pool", GlobalPool("mean"), y)
     heads = ("classifier", "distilled_classifier") if f.fixed("distilled") else ("classifier",)
-    return net.masked(net.combine(*((1 / len(heads), net.linear(head, y, f.out)) for head in heads)))
+    scores = [net.add(head, Linear(f.out), y) for head in heads]
+    return net.masked(net.add("mean", WeightedSum((1 / len(heads),) * len(heads)), *scores))
 
 
-def _conv_norm(net: Network, f: Fields, part: str, x: Feature, out: Quantity) -> Feature:
+def _scores(net: Builder, q: Tensor, k: Tensor, heads: Quantity, stride: int = 1) -> Tensor:
+    """Attention scores with a learned bias for each distance."""
+    scores = net.add("scores", AttentionScores(heads), q, k)
+    return net.add("bias", DistanceBias(q[ROWS].size, k[ROWS].size, stride), scores)
+
+
+def _scaled_residual(net: Builder, f: Fields, name: str, x: Tensor, y: Tensor) -> Tensor:
+    """x + gamma * y"""
+    return net.add(f"{name}_add", Residual(), x, net.add(name, LayerScale(f.fixed("layer_scale")), y))
+
+
+def _conv_norm(net: Builder, f: Fields, part: str, x: Tensor, out: Quantity) -> Tensor:
     """1x1 convolution with a bias, and batch norm."""
-    return _norm(net, f, f"{part}_norm", net.conv(part, x, out, bias=True))
+    return _norm(net, f, f"{part}_norm", net.add(part, Conv(out, bias=True), x))
 
 
-def _norm(net: Network, f: Fields, name: str, x: Feature) -> Feature:
-    return net.batch_norm(name, x, switchable=f.fixed("switchable"))
+def _norm(net: Builder, f: Fields, name: str, x: Tensor) -> Tensor:
+    return net.add(name, BatchNorm(switchable=f.fixed("switchable")), x)

@@ -1,7 +1,7 @@
 """The registry of block kinds: a name, its fields and the one function that says what the block does.
 
-The function is written against `dnas.network.Network`, whose primitives compute values, sizes and costs alike, so a
-kind is defined in one place and nothing else in the project names it.
+The function adds operators (`dnas.ops`) to a `dnas.graph.Builder`. What the operators say of themselves is all that any
+reader of a network knows, so a kind is defined in one place and nothing else in the project names it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dnas.space.fields import Field
 from dnas.space.quantity import Quantity
 
 if TYPE_CHECKING:
-    from dnas.network import Feature, Network
+    from dnas.graph import Builder
+    from dnas.ops import Tensor
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Kind:
 
     name: str
     fields: dict[str, Field]
-    build: Callable[[Network, Feature, Fields], Feature]
+    build: Callable[[Builder, Tensor, Fields], Tensor]
     about: str
 
 
@@ -47,7 +48,7 @@ KINDS: dict[str, Kind] = {}
 
 
 def block(name: str, **fields: Field) -> Callable[[Callable], Callable]:
-    """Registers a function `(net, x, fields) -> feature` as the block kind `name`."""
+    """Registers a function `(net, x, fields) -> y` as the block kind `name`."""
 
     def register(build: Callable) -> Callable:
         assert name not in KINDS, name

@@ -6,10 +6,24 @@ from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
 from dnas.blocks.kind import Fields, block
+from dnas.ops import (
+    Activation,
+    BatchNorm,
+    ChannelShuffle,
+    Conv,
+    Depthwise,
+    Excite,
+    GlobalPool,
+    Linear,
+    Pointwise,
+    Residual,
+    Tensor,
+)  # fmt: skip
 from dnas.space.fields import Formula, flag, integer, name, odd, ratio
+from dnas.space.quantity import Quantity
 
 if TYPE_CHECKING:
-    from dnas.network import Feature, Network
+    from dnas.graph import Builder
 
 
 @block(
@@ -33,25 +47,38 @@ if TYPE_CHECKING:
     residual=flag("identity added where stride is 1 and the widths agree", True, searchable=False),
     switchable=SWITCHABLE,
 )
-def mbconv(net: Network, x: Feature, f: Fields) -> Feature:
+def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """1x1 expansion, depthwise convolution, squeeze-excite, 1x1 projection, residual (Sandler et al. 2018)."""
     groups, bias, stride, own = (f.fixed(name) for name in ("groups", "bias", "stride", "switchable"))
+
+    def activated(part: str, y: Tensor) -> Tensor:
+        y = net.add(f"{part}_norm", BatchNorm(switchable=own), y)
+        return net.add(f"{part}_act", Activation(f.act), y)
+
     y = x
     if f.fixed("expand_conv"):
-        y = net.conv("expand", y, f.hidden, groups=groups, bias=bias)
-        y = net.activation(net.batch_norm("expand_norm", y, switchable=own), f.act)
+        y = activated("expand", net.add("expand", Conv(f.hidden, groups=groups, bias=bias), y))
     if groups > 1:
-        y = net.channel_shuffle(y, groups)
-    y = net.depthwise("depthwise", y, f.kernel, stride, f.padding, bias=bias)
-    y = net.activation(net.batch_norm("depthwise_norm", y, switchable=own), f.act)
+        y = net.add("shuffle", ChannelShuffle(groups), y)
+    y = activated("depthwise", net.add("depthwise", Depthwise(f.kernel, stride, f.padding, bias), y))
     if f.fixed("second_depthwise"):
-        y = net.depthwise("depthwise2", y, 3, 1, 1, bias=bias)
-        y = net.activation(net.batch_norm("depthwise2_norm", y, switchable=own), f.act)
-    y = net.squeeze_excite("se", y, f.se_hidden, f.se_act, on=f.se)
-    y = net.conv("project", y, f.out, groups=groups, bias=bias)
+        y = activated("depthwise2", net.add("depthwise2", Depthwise(3, bias=bias), y))
+    y = squeeze_excite(net, "se", y, f.se_hidden, f.se_act, Quantity.combine(int, f.se))
+    y = net.add("project", Conv(f.out, groups=groups, bias=bias), y)
     # A small first scale: the depth of soft blocks would otherwise blow up the first gradients.
-    y = net.masked(net.batch_norm("project_norm", y, masked=True, start=0.1, switchable=own))
-    return net.residual(x, y) if f.fixed("residual") and stride == 1 else y
+    y = net.masked(net.add("project_norm", BatchNorm(masked=True, start=0.1, switchable=own), y))
+    return net.add("add", Residual(), x, y) if f.fixed("residual") and stride == 1 else y
+
+
+def squeeze_excite(net: Builder, name: str, x: Tensor, hidden: Quantity, act: Quantity, on: Quantity) -> Tensor:
+    """x * hsigmoid(W2 act(W1 mean(x))), where it is `on` (Hu et al. 2018; the gate of MobileNetV3)."""
+    if not on.max():
+        return x
+    with net.given(on):
+        y = net.add(f"{name}.pool", GlobalPool("squeeze", keep=True), x)
+        y = net.add(f"{name}.act", Activation(act), net.add(f"{name}.reduce", Pointwise(hidden), y))
+        y = net.add(f"{name}.gate", Activation("hsigmoid"), net.add(f"{name}.expand", Pointwise(x.channels), y))
+        return net.add(f"{name}.scale", Excite(on), x, y)
 
 
 @block(
@@ -61,9 +88,9 @@ def mbconv(net: Network, x: Feature, f: Fields) -> Feature:
     act=name("activation", ACTIVATIONS, "hswish"),
     switchable=SWITCHABLE,
 )
-def pool_head(net: Network, x: Feature, f: Fields) -> Feature:
+def pool_head(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """1x1 convolution and norm, global pooling, linear layer without norm (the head of FBNetV2 and V3)."""
-    y = net.batch_norm("expand_norm", net.conv("expand", x, f.hidden), switchable=f.fixed("switchable"))
-    y = net.activation(y, f.act)
-    y = net.linear("project", net.global_pool(y), f.out, bias=False)
-    return net.masked(net.activation(y, f.act))
+    y = net.add("expand_norm", BatchNorm(switchable=f.fixed("switchable")), net.add("expand", Conv(f.hidden), x))
+    y = net.add("pool", GlobalPool(), net.add("expand_act", Activation(f.act), y))
+    y = net.add("project", Linear(f.out, bias=False), y)
+    return net.masked(net.add("project_act", Activation(f.act), y))

@@ -16,12 +16,12 @@ from rich.console import Console
 from dnas.compare.clock import Clock
 from dnas.compare.contenders import Contender, Lineup
 from dnas.compare.subject import Subject, content
+from dnas.cpu import loops
 from dnas.data.dataset import Dataset
 from dnas.data.load import Source
 from dnas.errors import InputError, Stopped
 from dnas.files import read_document
 from dnas.grammar.read import at_input
-from dnas.nn import loops
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import told, working
 from dnas.process.provenance import versions

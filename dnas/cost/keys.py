@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from dnas.blocks import KINDS, Fields
-from dnas.cost.ledger import Record
 from dnas.errors import InputError, UserError, suggestion
-from dnas.network import BlockUse, Feature, Network, evaluated_fields
+from dnas.graph import BlockUse, Builder, Record, evaluated_fields
+from dnas.ops.tensor import on
 from dnas.space.expr import parse
 from dnas.space.fields import REQUIRED, Field, Formula
 from dnas.space.quantity import Assignment, Choice, Quantity, shape_of, union
@@ -49,7 +49,7 @@ def key_at(use: BlockUse, assignment: Assignment) -> str:
 def _token(name: str, field: Field, use: BlockUse, known: dict[str, Quantity]) -> Quantity:
     """` name=value`, or nothing where the value goes without saying."""
     value = use.fields[name]
-    on = Network.always if field.part_of is None else use.fields[field.part_of]
+    present = Quantity.constant(1) if field.part_of is None else use.fields[field.part_of]
     default: Any = REQUIRED
     if field.written == "changed":
         default = field.default
@@ -59,7 +59,7 @@ def _token(name: str, field: Field, use: BlockUse, known: dict[str, Quantity]) -
     def spelt(v: Any, d: Any, present: Any) -> str:
         return f" {name}={int(v) if isinstance(v, bool) else v}" if present and (d is REQUIRED or v != d) else ""
 
-    return Quantity.combine(spelt, value, default, on)
+    return Quantity.combine(spelt, value, default, present)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Walked:
     """A block by itself: its use, and the operators it has (conditions of the network around it left out)."""
 
     use: BlockUse
-    records: list[Record]
+    records: tuple[Record, ...]
 
     @property
     def operators(self) -> Quantity:
@@ -80,9 +80,9 @@ class Walked:
 
 def walk(use: BlockUse) -> Walked:
     """The block of a space by itself."""
-    network = Network()
-    KINDS[use.kind].build(network, Feature(None, use.channels_in, use.side_in), Fields(use.fields))
-    return Walked(use, network.ledger)
+    builder = Builder()
+    y = KINDS[use.kind].build(builder, use.input, Fields(use.fields))
+    return Walked(use, builder.graph(use.input, y).ledger)
 
 
 def walked_keys(keys: Sequence[str], where: str) -> Iterator[tuple[np.ndarray, Walked]]:
@@ -120,11 +120,10 @@ def _walk_batch(kind: str, names: Sequence[str], rows: list[dict[str, Any]], whe
         same = len(set(values)) == 1
         columns[name] = Quantity.constant(values[0]) if same else Quantity(over, _column(values))
     side, channels = columns.pop("side", None), columns.pop("in")
-    x = Feature(None, channels, side)
+    x = on(side, channels)
     try:
         fields = evaluated_fields(Block("", kind, columns, {}, where), x)
-        use = BlockUse("", kind, fields, channels, side, Network.always, x)
-        return walk(use)
+        return walk(BlockUse("", kind, fields, x, x))
     except InputError:
         raise
     except UserError as error:

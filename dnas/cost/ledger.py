@@ -1,4 +1,4 @@
-"""What a network costs: one record an operator, and costs as functions over the records.
+"""What a network costs: functions over the records of its graph (`dnas.graph.Graph.ledger`), one an operator.
 
 Counting convention, stated here once and referred to everywhere else:
 
@@ -15,44 +15,10 @@ Every number in a record is a `Product` of quantities, so the same ledger gives 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from dnas.space.quantity import Assignment, Gates, Product, Quantity
-
-NOTHING = Product(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One operator. `given` is 1 where the operator exists (a branch is taken, a block is not skipped), else 0."""
-
-    kind: str
-    path: str
-    given: Product
-    macs: Product = NOTHING
-    weights: Product = NOTHING
-    biases: Product = NOTHING
-    affine: Product = NOTHING
-    inputs: Product = NOTHING
-    """Elements that a norm, an activation or a pooling reads, for the conventions that count them
-    (`dnas.cost.conventions`); of windows that overlap, each reads its own."""
-    outputs: Product = NOTHING
-    """Elements that a pooling or an enlargement writes."""
-    line: Product = NOTHING
-    """Elements in one line of the map that an activation reads: channels times side."""
-    fan_of_bias: Product = NOTHING
-    """Input channels of a group of a convolution that has a bias."""
-    detail: str = ""
-    """Which activation."""
-    switch: Quantity | None = None
-    """The width of which every value has parameters of its own (switchable norms)."""
-
-    @property
-    def works(self) -> bool:
-        """Whether it is an operator of its own: activations go with the one before them."""
-        return self.kind != "activation"
-
+from dnas.graph import Record
+from dnas.space.quantity import Assignment, Gates, Product
 
 Cost = tuple[Product, ...]
 """A sum of products: multilinear in the gates."""

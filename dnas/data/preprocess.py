@@ -17,7 +17,7 @@ import numpy as np
 
 from dnas.data.dataset import Dataset
 from dnas.errors import InputError, suggestion
-from dnas.nn.grids import grid_index
+from dnas.maths.grids import grid_index
 
 INTERPOLATIONS = ("bilinear", "nearest")
 MAX_SIDE = 4096

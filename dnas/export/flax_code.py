@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from dnas.export.preprocess_code import PLAIN, Head
-from dnas.export.structure import ENDS, Parameter, Shape, call, local, statements, structure, weighted_sum
-from dnas.export.trace import Graph, Op, Weights, conv_weight, distance_table, gamma_weight, head_weights, linear_weight
-from dnas.nn.forward import NORM_EPSILON, NORM_MOMENTUM
+from dnas.export.structure import (
+    Call,
+    Parameter,
+    Shape,
+    Writer,
+    call,
+    local,
+    nothing,
+    out,
+    own,
+    statements,
+    structure,
+    weighted_sum,
+    writer_of,
+)  # fmt: skip
+from dnas.export.trace import (
+    Graph,
+    Op,
+    Weights,
+    conv_weight,
+    convolution,
+    distance_table,
+    head_weights,
+    linear_weight,
+)  # fmt: skip
+from dnas.nn.forward import NORM_MOMENTUM
+from dnas.ops.norm import EPSILON
 
 ACTIVATIONS = {
     "relu": "nn.relu", "relu6": "nn.relu6", "hswish": "nn.hard_swish", "swish": "nn.silu", "gelu": "gelu",
@@ -107,26 +134,20 @@ def attend(scores, v, side):
     return mixed.reshape(v.shape[0], side, side, v.shape[-1])
 
 '''
-HELPERS = {
-    "shuffle": SHUFFLE, "gamma": SCALE, "average_pool": AVERAGE_POOL, "upsample": UPSAMPLE,
-    "distance_bias": DISTANCE_BIAS, "mix_heads": MIX_HEADS, "scores": ATTENTION,
-}  # fmt: skip
 
 
 def source(graph: Graph, *, title: str, weights_file: str, head: Head = PLAIN) -> str:
     """The Python file: `head`, a class for each shape of block, and `Network` with one line a block."""
-    shapes = structure(graph)
+    shapes = structure(graph, WRITERS, "flax")
     unique = list(dict.fromkeys(id(s) for s in shapes.values()))
     classes = [_class(next(s for s in shapes.values() if id(s) == i)) for i in unique]
     lines = [
-        f"        x = {call(shapes[b.path], b, _literal, _read(shapes[b.path]), _named(b.path))}(x, train)"
-        for b in graph.blocks
-        if b.ops
+        f"        x = {call(shapes[b.path], b, _literal, _named(b.path))}(x, train)" for b in graph.blocks if b.ops
     ]
-    helpers = CONV.format(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON)
+    helpers = CONV.format(momentum=NORM_MOMENTUM, epsilon=EPSILON)
     used = {op.kind for op in graph.ops}
-    helpers += "".join(text for kind, text in HELPERS.items() if kind in used)
-    helpers += GELU if any(op.attributes.get("name") == "gelu" for op in graph.ops) else ""
+    helpers += "".join(writer.helper for kind, writer in WRITERS.items() if kind in used)
+    helpers += GELU if any(op.attributes.get("act") == "gelu" for op in graph.ops) else ""
     return "\n".join(
         [
             f'"""{title}',
@@ -172,119 +193,29 @@ def tensors(graph: Graph, weights: Weights) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for block in graph.blocks:
         for op in block.ops:
-            if op.path:
+            leaves = writer_of(WRITERS, op, block, "flax").leaves
+            if leaves is not None:
                 place = f"{_name(block.path)}/{local(op, block)}"
-                found |= {f"{group}/{place}/{leaf}": v for (group, leaf), v in _leaves(op, weights).items()}
+                found |= {f"{group}/{place}/{leaf}": v for (group, leaf), v in leaves(op, weights).items()}
     return found
-
-
-def _leaves(op: Op, weights: Weights) -> dict[tuple[str, str], np.ndarray]:
-    shape = (op.output.channels,)
-    if op.kind == "norm":
-        params, stats = {"scale": "scale", "bias": "shift"}, {"mean": "mean", "var": "var"}
-        return {
-            (group, leaf): weights(f"{op.path}.{ours}", shape)
-            for group, names in (("params", params), ("batch_stats", stats))
-            for leaf, ours in names.items()
-        }
-    if op.kind == "layer_norm":
-        names = {"scale": "scale", "bias": "shift"}
-        return {("params", leaf): weights(f"{op.path}.{ours}", shape) for leaf, ours in names.items()}
-    if op.kind == "gamma":
-        return {("params", "scale"): gamma_weight(op, weights)}
-    if op.kind == "distance_bias":
-        return {("params", "table"): distance_table(op, weights)}
-    if op.kind == "mix_heads":
-        return dict(zip((("params", "kernel"), ("params", "bias")), head_weights(op, weights), strict=True))
-    kernel = conv_weight(op, weights) if op.kind == "conv" else linear_weight(op, weights)
-    bias = {("params", "bias"): weights(f"{op.path}.bias", shape)} if op.attributes["bias"] else {}
-    return {("params", "kernel"): kernel, **bias}
 
 
 def _class(shape: Shape) -> str:
     block = shape.blocks[0]
     lines = [f"class {shape.name}(nn.Module):", f'    """{shape.about}"""', ""]
     first = next(iter(shape.arguments.values()))
-    fields = [f"    {p}: {_type(first[p])}" for p in shape.parameters if p in _read(shape)]
+    fields = [f"    {p}: {_type(first[p])}" for p in shape.parameters]
     lines += [*fields, *([""] if fields else []), "    @nn.compact", "    def __call__(self, x, train=False):"]
 
     def render(index: int, op: Op, inputs: list[str]) -> str:
         slot = shape.slots[index]
         text = {k: f"self.{v.name}" if isinstance(v, Parameter) else _literal(v) for k, v in slot.items()}
-        name = local(op, block)
-        match op.kind:
-            case "conv":
-                return f"{_conv(slot, text, name)}({inputs[0]})"
-            case "linear":
-                bias = "" if slot["bias"] else ", use_bias=False"
-                return f'nn.Dense({text["out"]}{bias}, name="{name}")({inputs[0]})'
-            case "norm":
-                return f'norm(train, "{name}")({inputs[0]})'
-            case "layer_norm":
-                sizes = f"epsilon={NORM_EPSILON}, use_fast_variance=False"
-                return f'nn.LayerNorm({sizes}, name="{name}")({inputs[0]})'
-            case "gamma":
-                return f'Scale(name="{name}")({inputs[0]})'
-            case "sum":
-                return weighted_sum(slot["factors"], inputs)
-            case "average_pool":
-                padding = f"{text['kernel']} // 2" if slot["padding"] is None else text["padding"]
-                return f"average_pool({inputs[0]}, {text['kernel']}, {text['stride']}, {padding})"
-            case "upsample":
-                return f"upsample({inputs[0]}, {text['factor']})"
-            case "scores":
-                return f"attention_scores({inputs[0]}, {inputs[1]}, {text['heads']})"
-            case "distance_bias":
-                sizes = f"{text['queries']}, {text['keys']}, {text['stride']}"
-                return f'DistanceBias({sizes}, name="{name}")({inputs[0]})'
-            case "mix_heads":
-                return f'MixHeads(name="{name}")({inputs[0]})'
-            case "softmax":
-                return f"nn.softmax({inputs[0]})"
-            case "attend":
-                return f"attend({inputs[0]}, {inputs[1]}, {text['side']})"
-            case "act":
-                return f"{text['name']}({inputs[0]})"
-            case "pool":
-                return f"{inputs[0]}.mean((1, 2){', keepdims=True' if slot['keep'] else ''})"
-            case "shuffle":
-                return f"shuffle({inputs[0]}, {text['groups']})"
-            case "add":
-                return f"{inputs[0]} + {inputs[1]}"
-            case "scale":
-                return f"{inputs[0]} * {inputs[1]}"
-        raise AssertionError(op.kind)
+        return WRITERS[op.kind].expression(Call(op, local(op, block), tuple(inputs), slot, text))
 
-    done = list(statements(block, render, ("conv", *ENDS)))
+    done = list(statements(block, WRITERS, render))
     lines += [f"        {name} = {expression}" for name, expression in done[:-1]]
     lines += [f"        return {done[-1][1]}", "", ""]
     return "\n".join(lines)
-
-
-def _read(shape: Shape) -> set[str]:
-    """Parameters that flax needs: it finds the sizes of inputs itself."""
-    slots = zip(shape.blocks[0].ops, shape.slots, strict=True)
-    both = ("inputs", "out")
-    unread = {
-        "conv": ("inputs",), "linear": ("inputs",), "norm": both, "layer_norm": both, "gamma": both, "mix_heads": both,
-        "distance_bias": ("heads",),
-    }  # fmt: skip
-    return {
-        v.name
-        for op, slot in slots
-        for k, v in slot.items()
-        if isinstance(v, Parameter) and k not in unread.get(op.kind, ())
-    }
-
-
-def _conv(slot: dict, text: dict[str, str], name: str) -> str:
-    parts = [text["out"], text["kernel"]]
-    parts += [text["stride"]] if slot["stride"] != 1 else []
-    padding = f"{text['kernel']} // 2" if slot["padding"] is None else text["padding"]
-    parts += [f"padding={padding}"] if padding != "0" else []
-    parts += [f"groups={text['groups']}"] if slot["groups"] != 1 else []
-    parts += ["bias=True"] if slot["bias"] else []
-    return f'conv({", ".join(parts)}, name="{name}")'
 
 
 def _name(path: str) -> str:
@@ -301,3 +232,116 @@ def _type(value: object) -> str:
 
 def _literal(value: object) -> str:
     return ACTIVATIONS.get(value, repr(value)) if isinstance(value, str) else repr(value)
+
+
+# Operators ----------------------------------------------------------------------------------------------------------
+
+Leaves = dict[tuple[str, str], np.ndarray]
+"""By group and name."""
+
+
+def _conv_numbers(op: Op) -> dict[str, Any]:
+    return convolution(op) | out(op)
+
+
+def _conv(call: Call) -> str:
+    text, slot = call.text, call.numbers
+    parts = [text["out"], text["kernel"]]
+    parts += [text["stride"]] if slot["stride"] != 1 else []
+    padding = _padding(call)
+    parts += [f"padding={padding}"] if padding != "0" else []
+    parts += [f"groups={text['groups']}"] if slot["groups"] != 1 else []
+    parts += ["bias=True"] if slot["bias"] else []
+    return f'conv({", ".join(parts)}, name="{call.name}")({call.inputs[0]})'
+
+
+def _padding(call: Call) -> str:
+    return f"{call.text['kernel']} // 2" if call.numbers["padding"] is None else call.text["padding"]
+
+
+def _conv_leaves(op: Op, weights: Weights) -> Leaves:
+    return {("params", "kernel"): conv_weight(op, weights)} | _bias(op, weights)
+
+
+def _bias(op: Op, weights: Weights) -> Leaves:
+    return {("params", "bias"): weights(f"{op.path}.bias", (op.output.channels,))} if op.attributes["bias"] else {}
+
+
+def _linear_numbers(op: Op) -> dict[str, Any]:
+    return {"bias": op.attributes["bias"]} | out(op)
+
+
+def _linear(call: Call) -> str:
+    bias = "" if call.numbers["bias"] else ", use_bias=False"
+    return f'nn.Dense({call.text["out"]}{bias}, name="{call.name}")({call.inputs[0]})'
+
+
+def _linear_leaves(op: Op, weights: Weights) -> Leaves:
+    return {("params", "kernel"): linear_weight(op, weights)} | _bias(op, weights)
+
+
+def _leaves(statistics: tuple[str, ...] = (), **names: str) -> Callable[[Op, Weights], Leaves]:
+    """Leaves a channel, by their names here; `statistics` have one name."""
+
+    def found(op: Op, weights: Weights) -> Leaves:
+        size = (op.output.channels,)
+        return {("params", name): weights(f"{op.path}.{ours}", size) for name, ours in names.items()} | {
+            ("batch_stats", name): weights(f"{op.path}.{name}", size) for name in statistics
+        }
+
+    return found
+
+
+def _module(text: str) -> Callable[[Call], str]:
+    """A module without numbers: `Scale(name="{name}")({x})`."""
+    return lambda call: text.format(name=call.name, x=call.inputs[0])
+
+
+def _average_pool(call: Call) -> str:
+    return f"average_pool({call.inputs[0]}, {call.text['kernel']}, {call.text['stride']}, {_padding(call)})"
+
+
+def _distance_bias(call: Call) -> str:
+    numbers = ", ".join(call.text[n] for n in ("queries", "keys", "stride"))
+    return f'DistanceBias({numbers}, name="{call.name}")({call.inputs[0]})'
+
+
+def _mix_heads_leaves(op: Op, weights: Weights) -> Leaves:
+    return dict(zip((("params", "kernel"), ("params", "bias")), head_weights(op, weights), strict=True))
+
+
+_CONV = Writer(_conv_numbers, _conv, leaves=_conv_leaves, ends=True)
+_LAYER_NORM = f'nn.LayerNorm(epsilon={EPSILON}, use_fast_variance=False, name="{{name}}")({{x}})'
+WRITERS: dict[str, Writer] = {
+    "conv": _CONV,
+    "depthwise": _CONV,
+    "pointwise": _CONV,
+    "linear": Writer(_linear_numbers, _linear, leaves=_linear_leaves),
+    "batch_norm": Writer(
+        nothing, _module('norm(train, "{name}")({x})'), leaves=_leaves(("mean", "var"), scale="scale", bias="shift")
+    ),
+    "layer_norm": Writer(nothing, _module(_LAYER_NORM), leaves=_leaves(scale="scale", bias="shift")),
+    "layer_scale": Writer(nothing, _module('Scale(name="{name}")({x})'), leaves=_leaves(scale="scale"), helper=SCALE),
+    "activation": Writer(own("act"), lambda c: f"{c.text['act']}({c.inputs[0]})", ends=True),
+    "global_pool": Writer(
+        own("keep"), lambda c: f"{c.inputs[0]}.mean((1, 2){', keepdims=True' if c.numbers['keep'] else ''})"
+    ),
+    "average_pool": Writer(own("kernel", "stride", "padding"), _average_pool, helper=AVERAGE_POOL),
+    "upsample": Writer(own("factor"), lambda c: f"upsample({c.inputs[0]}, {c.text['factor']})", helper=UPSAMPLE),
+    "channel_shuffle": Writer(own("groups"), lambda c: f"shuffle({c.inputs[0]}, {c.text['groups']})", helper=SHUFFLE),
+    "residual": Writer(nothing, lambda c: f"{c.inputs[0]} + {c.inputs[1]}", ends=True),
+    "weighted_sum": Writer(own("factors"), lambda c: weighted_sum(c.numbers["factors"], c.inputs), ends=True),
+    "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),
+    "attention_scores": Writer(
+        own("heads"), lambda c: f"attention_scores({c.inputs[0]}, {c.inputs[1]}, {c.text['heads']})", helper=ATTENTION
+    ),
+    "distance_bias": Writer(
+        own("queries", "keys", "stride"), _distance_bias, helper=DISTANCE_BIAS, ends=True,
+        leaves=lambda op, weights: {("params", "table"): distance_table(op, weights)},
+    ),
+    "mix_heads": Writer(nothing, _module('MixHeads(name="{name}")({x})'), leaves=_mix_heads_leaves, helper=MIX_HEADS),
+    "softmax": Writer(nothing, lambda c: f"nn.softmax({c.inputs[0]})"),
+    "attend": Writer(
+        own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
+    ),
+}  # fmt: skip

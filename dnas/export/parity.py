@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dnas.errors import UserError
+from dnas.maths.grids import grid_index
 from dnas.nn.gates import Layout, one_hot
-from dnas.nn.grids import grid_index
 from dnas.nn.supernet import Supernet, Variables, init
 from dnas.space.space import Space
 

@@ -7,15 +7,63 @@ where they carry the same values.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from dnas.export.trace import Graph, Op, TracedBlock, uses
+import numpy as np
 
-WITH_SIZES = ("conv", "linear", "norm", "layer_norm", "gamma", "mix_heads")
+from dnas.errors import UserError
+from dnas.export.trace import Graph, Op, TracedBlock, Weights, uses
+from dnas.ops.tensor import HEADS
+
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
+
+
+Numbers = Callable[[Op], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How a target writes an operator, by its kind.
+
+    `numbers` are those that its text has; `expression(call)` is the text; `module(call)` makes what holds its
+    parameters, and `leaves(op, weights)` are those, by their names there.
+    """
+
+    numbers: Numbers
+    expression: Callable[[Call], str]
+    module: Callable[[Call], str] | None = None
+    leaves: Callable[[Op, Weights], dict[Any, np.ndarray]] | None = None
+    helper: str = ""
+    """Text that the file has once."""
+    ends: bool = False
+    """Whether it ends a statement, however often its result is read."""
+
+
+Writers = Mapping[str, Writer]
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operator in the text of its block."""
+
+    op: Op
+    name: str
+    """Of the operator in the block."""
+    inputs: tuple[str, ...]
+    numbers: Mapping[str, Any]
+    """`Parameter`s of the class, None for what follows from others, or plain values."""
+    text: Mapping[str, str]
+    """The same as text."""
+
+
+def writer_of(writers: Writers, op: Op, block: TracedBlock, target: str) -> Writer:
+    """Raises `UserError` for an operator that the target cannot express."""
+    if op.kind not in writers:
+        raise UserError(f"{block.path}: {target} cannot express the operator '{op.kind}'")
+    return writers[op.kind]
 
 
 @dataclass(frozen=True)
@@ -41,8 +89,11 @@ class Parameter:
     name: str
 
 
-def structure(graph: Graph) -> dict[str, Shape]:
-    """Block path -> its shape; blocks without operators (identities) have none."""
+def structure(graph: Graph, writers: Writers, target: str) -> dict[str, Shape]:
+    """Block path -> its shape; blocks without operators (identities) have none.
+
+    Raises `UserError` for an operator without a writer.
+    """
     groups: dict[Any, list[TracedBlock]] = {}
     for block in graph.blocks:
         if block.ops:
@@ -53,7 +104,7 @@ def structure(graph: Graph) -> dict[str, Shape]:
         per_kind[kind] = per_kind.get(kind, 0) + 1
         name = "".join(part.capitalize() for part in kind.split("_"))
         name += str(per_kind[kind]) if per_kind[kind] > 1 else ""
-        shape = _shape(name, blocks)
+        shape = _shape(name, blocks, [writer_of(writers, op, blocks[0], target) for op in blocks[0].ops])
         result.update({block.path: shape for block in blocks})
     return result
 
@@ -63,16 +114,34 @@ def local(op: Op, block: TracedBlock) -> str:
     return op.path[len(block.path) + 1 :].replace(".", "_")
 
 
-def attributes(op: Op) -> dict[str, Any]:
-    """Every number of an operator, sizes included."""
-    found = dict(op.attributes)
-    if op.kind in WITH_SIZES:
-        found |= {"inputs": op.inputs[0].channels, "out": op.output.channels}
-    if op.kind == "distance_bias":
-        found |= {"heads": op.output.channels, "queries": op.output.side, "keys": op.output.keys}
-    if op.kind == "attend":
-        found |= {"side": op.output.side}
-    return found
+def sizes(op: Op) -> dict[str, int]:
+    """Channels before and after."""
+    return {"inputs": op.inputs[0].channels, "out": op.output.channels}
+
+
+def out(op: Op) -> dict[str, int]:
+    """Channels after."""
+    return {"out": op.output.channels}
+
+
+def nothing(op: Op) -> dict[str, Any]:
+    """No numbers."""
+    return {}
+
+
+def heads(op: Op) -> dict[str, int]:
+    """Heads before and after."""
+    return {"inputs": op.inputs[0].sizes[HEADS], "out": op.output.sizes[HEADS]}
+
+
+def distances(op: Op) -> dict[str, int]:
+    """Stride, heads, and the sides of the maps of queries and keys."""
+    return own("stride")(op) | {"heads": op.output.sizes[HEADS]} | own("queries", "keys")(op)
+
+
+def own(*names: str) -> Numbers:
+    """Attributes of the operator, by name."""
+    return lambda op: {name: op.attributes[name] for name in names}
 
 
 def _signature(block: TracedBlock) -> tuple:
@@ -86,15 +155,15 @@ def _signature(block: TracedBlock) -> tuple:
     return block.kind, tuple(ops)
 
 
-def _shape(name: str, blocks: Sequence[TracedBlock]) -> Shape:
+def _shape(name: str, blocks: Sequence[TracedBlock], writers: Sequence[Writer]) -> Shape:
     known: dict[tuple, str] = {}
     for field in (*ORDER, *blocks[0].fields):
         values = [b.input.channels if field == "inputs" else b.fields.get(field) for b in blocks]
         known.setdefault(_vector(values), field)
     slots: list[dict[str, Any]] = []
     found: dict[str, list[Any]] = {}
-    for index, op in enumerate(blocks[0].ops):
-        every = [attributes(block.ops[index]) for block in blocks]
+    for index, (op, writer) in enumerate(zip(blocks[0].ops, writers, strict=True)):
+        every = [writer.numbers(block.ops[index]) for block in blocks]
         slot = {}
         for attribute, value in every[0].items():
             values = [one[attribute] for one in every]
@@ -124,11 +193,7 @@ def _free(name: str, taken: dict[str, Any]) -> str:
 
 def _about(block: TracedBlock) -> str:
     """`mbconv: expand, depthwise, project, + input`."""
-    words = {
-        "pool": "pool", "shuffle": "shuffle", "add": "+ input", "average_pool": "local means", "upsample": "enlarged",
-        "softmax": "softmax", "attend": "weighted values",
-    }  # fmt: skip
-    parts = [local(op, block) or words.get(op.kind, "") for op in block.ops if op.kind not in ("norm", "gamma")]
+    parts = [local(op, block) if op.word is None else op.word for op in block.ops]
     return "\n    ".join(wrap(f"{block.kind}: {', '.join(part for part in parts if part)}.", 106))
 
 
@@ -139,14 +204,16 @@ def weighted_sum(factors: Any, terms: Sequence[str]) -> str:
     return "".join(f"{a}{b}{c}" for a, b, c in zip(signs, sizes, terms, strict=True))
 
 
-ENDS = ("act", "add", "sum", "distance_bias", "attend")
+Statement = tuple[str, str]
+"""Variable and expression."""
+Render = Callable[[int, Op, list[str]], str]
+"""`(op index, op, input expressions)` to the operator's expression."""
 
 
-def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ENDS) -> Iterator[tuple[str, str]]:
-    """(variable, expression) of each statement of a block's forward function; the last variable is the result.
-
-    `render(op index, op, input expressions)` writes one operator. A result that is read once goes straight into the
-    expression that reads it, unless its kind is one that `ends` a statement.
+def statements(block: TracedBlock, writers: Writers, render: Render) -> Iterator[Statement]:
+    """The statements of a block's forward function; the last one's variable is the result.
+    A result that is read once goes straight into the
+    expression that reads it, unless its writer `ends` a statement.
     """
     last = block.output
     read = uses(block.ops, last)
@@ -157,7 +224,7 @@ def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ENDS) -> I
     for index, op in enumerate(block.ops):
         expression = render(index, op, [expressions[v.index] for v in op.inputs])
         inside = [variable for value in op.inputs for variable in within[value.index]]
-        if op.kind not in ends and read[op.output.index] == 1 and op.output.index != last.index:
+        if not writers[op.kind].ends and read[op.output.index] == 1 and op.output.index != last.index:
             expressions[op.output.index], within[op.output.index] = expression, set(inside)
             for variable in inside:  # read later, and once however often it stands there
                 left[variable] -= 1
@@ -172,14 +239,13 @@ def statements(block: TracedBlock, render: Any, ends: Sequence[str] = ENDS) -> I
         yield name, expression
 
 
-def call(shape: Shape, block: TracedBlock, render: Any, keep: Container[str] | None = None, last: str = "") -> str:
-    """`Mbconv(16, 48, 16, kernel=3)`: the call that makes one block, with the parameters in `keep` (None: all).
+def call(shape: Shape, block: TracedBlock, render: Any, last: str = "") -> str:
+    """`Mbconv(16, 48, 16, kernel=3)`: the call that makes one block.
 
     Widths go by position. `last` is a further argument.
     """
     parts = [
         render(value) if parameter in ORDER[:3] else f"{parameter}={render(value)}"
         for parameter, value in shape.arguments[block.path].items()
-        if keep is None or parameter in keep
     ]
     return f"{shape.name}({', '.join([*parts, *([last] if last else [])])})"

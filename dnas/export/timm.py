@@ -15,12 +15,25 @@ import numpy as np
 from dnas.errors import InputError
 from dnas.export.preprocess_code import PLAIN, Head
 from dnas.export.torch_code import script, usage
-from dnas.export.trace import Graph, Op, TracedBlock, Value, Weights, conv_weight, linear_weight
-from dnas.nn.forward import NORM_EPSILON
+from dnas.export.trace import (
+    CONVOLUTIONS,
+    Graph,
+    Op,
+    TracedBlock,
+    Value,
+    Weights,
+    conv_weight,
+    convolution,
+    linear_weight,
+)  # fmt: skip
+from dnas.ops.norm import EPSILON
 
 SHORT = {"relu": "re", "relu6": "r6", "hswish": "hs", "swish": "sw"}
 LONG = {"relu": "relu", "relu6": "relu6", "hswish": "hard_swish", "swish": "swish"}
-SE = ("pool", "conv", "act", "conv", "act", "scale")
+PLAIN_CONV = ("conv", "batch_norm", "activation")
+SE = ("global_pool", "conv", "activation", "conv", "activation", "excite")
+SAME = {"depthwise": "conv", "pointwise": "conv"}
+"""Convolutions to timm."""
 TEMPLATE = '''"""{title}
 
 {usage}
@@ -76,7 +89,7 @@ def source(graph: Graph, *, title: str, weights_file: str, where: str, head: Hea
         head=head.text + "\n" * head.pictures, script=script(head, weights_file), model=o["model"],
         module="mobilenetv3" if mobile else "efficientnet",
         arch="\n".join(f"    [{', '.join(map(_quoted, stage))}]," for stage in stages), classes=o["classes"],
-        channels=o["channels"], stem=o["stem"], features=o["features"], act=o["act"], epsilon=NORM_EPSILON,
+        channels=o["channels"], stem=o["stem"], features=o["features"], act=o["act"], epsilon=EPSILON,
         rest="\n".join(f"        {line}" for line in rest),
     )  # fmt: skip
 
@@ -87,18 +100,19 @@ def tensors(graph: Graph, weights: Weights, where: str) -> dict[str, np.ndarray]
     bias = np.zeros(())
     for op in graph.ops:
         name, shape = names.get(op.path, ""), (op.output.channels,)
-        if op.kind == "norm":
+        if op.kind == "batch_norm":
             found[f"{name}.weight"] = weights(f"{op.path}.scale", shape)
             found[f"{name}.bias"] = weights(f"{op.path}.shift", shape)
             found[f"{name}.running_mean"] = weights(f"{op.path}.mean", shape) - bias
             found[f"{name}.running_var"] = weights(f"{op.path}.var", shape)
             bias = np.zeros(())
-        elif op.kind in ("conv", "linear"):
-            w = conv_weight(op, weights).transpose(3, 2, 0, 1) if op.kind == "conv" else linear_weight(op, weights).T
+        elif op.kind in (*CONVOLUTIONS, "linear"):
+            linear = op.kind == "linear"
+            w = linear_weight(op, weights).T if linear else conv_weight(op, weights).transpose(3, 2, 0, 1)
             found[f"{name}.weight"] = w if w.ndim == 4 or name == "classifier" else w[:, :, None, None]
             if op.attributes["bias"]:
                 value = weights(f"{op.path}.bias", shape)
-                if op.kind == "conv" and ".se." not in name:
+                if not linear and ".se." not in name:
                     bias = value
                 else:
                     found[f"{name}.bias"] = value
@@ -108,29 +122,28 @@ def tensors(graph: Graph, weights: Weights, where: str) -> dict[str, np.ndarray]
 def plan(graph: Graph, where: str) -> Plan:
     """The network in timm's terms."""
     ops = list(graph.ops)
-    pooled = next((n for n, op in enumerate(ops) if op.kind == "pool" and not op.attributes["keep"]), len(ops))
+    pooled = next((n for n, op in enumerate(ops) if op.kind == "global_pool" and not op.attributes["keep"]), len(ops))
     tail = ops[pooled + 1 :]
     body = {id(op) for op in ops[:pooled]}
     units = [(b, unit) for b in graph.blocks if (unit := [op for op in b.ops if id(op) in body])]
-    mobile = [op.kind for op in tail] == ["linear", "act", "linear"]
-    if not mobile and [op.kind for op in tail] != ["linear"]:
+    mobile = _kinds(tail) == ("linear", "activation", "linear")
+    if not mobile and _kinds(tail) != ("linear",):
         raise _refused(where, "head", "after the pooling timm has one or two linear layers")
     stem_block, stem = units.pop(0)
-    sizes = stem[0].attributes
-    if _kinds(stem) != ("conv", "norm", "act") or (sizes["kernel"], sizes["stride"], sizes["padding"]) != (3, 2, 1):
+    if _kinds(stem) != PLAIN_CONV or [convolution(stem[0])[n] for n in ("kernel", "stride", "padding")] != [3, 2, 1]:
         raise _refused(where, stem_block.path, "timm's stem is a 3x3 convolution of stride 2 with norm and activation")
     act = _act(where, stem_block.path, stem[2])
     names = {stem[0].path: "conv_stem", stem[1].path: "bn1"}
     if mobile:
         names |= {tail[0].path: "conv_head", tail[2].path: "classifier"}
-        _must(tail[1].attributes["name"] == act, where, "head", "the activation differs from the stem's")
+        _must(tail[1].attributes["act"] == act, where, "head", "the activation differs from the stem's")
         _must(tail[2].attributes["bias"], where, "head", "timm's classifier has a bias")
         features = tail[0].output.channels
     else:
         head_block, head = units.pop()
-        one = _kinds(head) == ("conv", "norm", "act") and _pointwise(head[0])
+        one = _kinds(head) == PLAIN_CONV and _pointwise(head[0])
         _must(one, where, head_block.path, "before the pooling timm has a 1x1 convolution")
-        _must(head[2].attributes["name"] == act, where, head_block.path, "the activation differs from the stem's")
+        _must(head[2].attributes["act"] == act, where, head_block.path, "the activation differs from the stem's")
         _must(tail[0].attributes["bias"], where, "head", "timm's classifier has a bias")
         names |= {head[0].path: "conv_head", head[1].path: "bn2", tail[0].path: "classifier"}
         features = head[0].output.channels
@@ -156,32 +169,34 @@ def plan(graph: Graph, where: str) -> Plan:
 def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int, dict[str, str]]:
     """Block string without its repeats, stride, and timm's names inside the block."""
     kinds, path = _kinds(unit), block.path
-    residual = kinds[-1:] == ("add",)
+    residual = kinds[-1:] == ("residual",)
     core, core_kinds = (unit[:-1], kinds[:-1]) if residual else (unit, kinds)
     start: Value = unit[0].inputs[0]
-    if core_kinds == ("conv", "norm", "act"):
+    if core_kinds == PLAIN_CONV:
         conv = core[0]
         _check_conv(where, path, conv)
-        _must(conv.attributes["groups"] == 1, where, path, "timm's plain convolution has no groups here")
+        a = convolution(conv)
+        _must(a["groups"] == 1, where, path, "timm's plain convolution has no groups here")
         _must(not residual, where, path, "a plain convolution with a residual")
         act = SHORT[_act(where, path, core[2])]
-        text = f"cn_k{conv.attributes['kernel']}_s{conv.attributes['stride']}_c{conv.output.channels}_n{act}"
-        return text, conv.attributes["stride"], {conv.path: "conv", core[1].path: "bn1"}
-    se = SE if "scale" in core_kinds else ()
-    inverted = core_kinds == ("conv", "norm", "act", "conv", "norm", "act", *se, "conv", "norm")
-    if not inverted and core_kinds != ("conv", "norm", "act", *se, "conv", "norm"):
+        text = f"cn_k{a['kernel']}_s{a['stride']}_c{conv.output.channels}_n{act}"
+        return text, a["stride"], {conv.path: "conv", core[1].path: "bn1"}
+    se = SE if "excite" in core_kinds else ()
+    inverted = core_kinds == (*PLAIN_CONV, *PLAIN_CONV, *se, "conv", "batch_norm")
+    if not inverted and core_kinds != (*PLAIN_CONV, *se, "conv", "batch_norm"):
         raise _refused(where, path, f"no timm block has the operators {', '.join(kinds)}")
     depthwise, project = core[3 if inverted else 0], core[-2]
     _check_conv(where, path, depthwise)
-    alone = depthwise.attributes["groups"] == depthwise.output.channels
+    inner = convolution(depthwise)
+    alone = inner["groups"] == depthwise.output.channels
     _must(alone, where, path, "the inner convolution is not depthwise")
     for conv in [project, *([core[0]] if inverted else [])]:
         _must(_pointwise(conv), where, path, "an outer convolution that is not 1x1, or has groups or a stride")
-    acts = {_act(where, path, op) for op in core if op.kind == "act" and (not se or op is not core[-4])}
+    acts = {_act(where, path, op) for op in core if op.kind == "activation" and (not se or op is not core[-4])}
     _must(len(acts) == 1, where, path, f"different activations in one block ({', '.join(sorted(acts))})")
-    hidden, stride, out = depthwise.output.channels, depthwise.attributes["stride"], project.output.channels
+    hidden, stride, out = depthwise.output.channels, inner["stride"], project.output.channels
     can_add = stride == 1 and start.channels == out
-    text = f"{'ir' if inverted else 'ds'}_k{depthwise.attributes['kernel']}_s{stride}"
+    text = f"{'ir' if inverted else 'ds'}_k{inner['kernel']}_s{stride}"
     names = [core[0].path, core[1].path, *([core[3].path, core[4].path] if inverted else [])]
     timm_names = ["conv_pw", "bn1", "conv_dw", "bn2"] if inverted else ["conv_dw", "bn1"]
     if inverted:
@@ -189,7 +204,7 @@ def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool)
         text += f"_e{_number(hidden / start.channels)}"
     if se:
         reduce, expand = core[-7], core[-5]
-        _must(core[-4].attributes["name"] == "hsigmoid", where, path, "the gate is not a hard sigmoid")
+        _must(core[-4].attributes["act"] == "hsigmoid", where, path, "the gate is not a hard sigmoid")
         base = hidden if from_hidden or not inverted else start.channels
         text += f"_se{_number(reduce.output.channels / base)}"
         names += [reduce.path, expand.path]
@@ -201,23 +216,24 @@ def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool)
 
 
 def _check_conv(where: str, path: str, conv: Op) -> None:
-    a = conv.attributes
+    a = convolution(conv)
     usual = a["padding"] == a["kernel"] // 2 and a["stride"] <= 2
     _must(usual, where, path, f"padding {a['padding']} at kernel {a['kernel']} and stride {a['stride']}")
 
 
 def _pointwise(conv: Op) -> bool:
-    return conv.attributes["kernel"] == conv.attributes["groups"] == conv.attributes["stride"] == 1
+    a = convolution(conv)
+    return a["kernel"] == a["groups"] == a["stride"] == 1
 
 
 def _act(where: str, path: str, op: Op) -> str:
-    name = op.attributes["name"]
+    name = op.attributes["act"]
     _must(name in SHORT, where, path, f"the activation {name}; timm's block strings have {', '.join(SHORT)}")
     return name
 
 
 def _kinds(ops: Sequence[Op]) -> tuple[str, ...]:
-    return tuple(op.kind for op in ops)
+    return tuple(SAME.get(op.kind, op.kind) for op in ops)
 
 
 def _must(condition: bool, where: str, path: str, why: str) -> None:

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from dnas.export.preprocess_code import PLAIN, Head
-from dnas.export.structure import Parameter, Shape, call, local, statements, structure, weighted_sum
-from dnas.export.trace import Graph, Op, Weights, conv_weight, distance_table, gamma_weight, head_weights, linear_weight
-from dnas.nn.forward import NORM_EPSILON, NORM_MOMENTUM
+from dnas.export.structure import (
+    Call,
+    Parameter,
+    Shape,
+    Writer,
+    call,
+    distances,
+    heads,
+    local,
+    nothing,
+    out,
+    own,
+    sizes,
+    statements,
+    structure,
+    weighted_sum,
+    writer_of,
+)  # fmt: skip
+from dnas.export.trace import (
+    Graph,
+    Op,
+    Weights,
+    conv_weight,
+    convolution,
+    distance_table,
+    head_weights,
+    linear_weight,
+)  # fmt: skip
+from dnas.nn.forward import NORM_MOMENTUM
+from dnas.ops.norm import EPSILON
 
 ACTIVATIONS = {
     "relu": "F.relu", "relu6": "F.relu6", "hswish": "F.hardswish", "swish": "F.silu", "gelu": "F.gelu",
@@ -68,14 +98,11 @@ def attend(scores, v, side):
     return (v @ scores.transpose(2, 3)).flatten(1, 2).unflatten(2, (side, side))
 
 '''
-HELPERS = {
-    "shuffle": SHUFFLE, "layer_norm": CHANNEL_NORM, "gamma": SCALE, "distance_bias": DISTANCE_BIAS, "scores": ATTENTION,
-}  # fmt: skip
 
 
 def source(graph: Graph, *, title: str, weights_file: str, head: Head = PLAIN) -> str:
     """The Python file: `head`, a class for each shape of block, and `network()` with one line a block."""
-    shapes = structure(graph)
+    shapes = structure(graph, WRITERS, "PyTorch")
     unique = list(dict.fromkeys(id(s) for s in shapes.values()))
     classes = [_class(next(s for s in shapes.values() if id(s) == i)) for i in unique]
     lines = [
@@ -83,7 +110,7 @@ def source(graph: Graph, *, title: str, weights_file: str, head: Head = PLAIN) -
         for b in graph.blocks
     ]
     used = {op.kind for op in graph.ops}
-    helpers = "".join(text for kind, text in HELPERS.items() if kind in used)
+    helpers = "".join(writer.helper for kind, writer in WRITERS.items() if kind in used)
     return "\n".join(
         [
             f'"""{title}',
@@ -131,30 +158,11 @@ def tensors(graph: Graph, weights: Weights) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for number, block in enumerate(graph.blocks):
         for op in block.ops:
-            if op.path:
+            leaves = writer_of(WRITERS, op, block, "PyTorch").leaves
+            if leaves is not None:
                 name = f"{number}.{local(op, block)}"
-                found |= {f"{name}.{leaf}": value for leaf, value in _leaves(op, weights).items()}
+                found |= {f"{name}.{leaf}": np.ascontiguousarray(value) for leaf, value in leaves(op, weights).items()}
     return found
-
-
-def _leaves(op: Op, weights: Weights) -> dict[str, np.ndarray]:
-    shape = (op.output.channels,)
-    if op.kind == "norm":
-        names = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
-        return {leaf: weights(f"{op.path}.{ours}", shape) for leaf, ours in names.items()}
-    if op.kind == "layer_norm":
-        return {"weight": weights(f"{op.path}.scale", shape), "bias": weights(f"{op.path}.shift", shape)}
-    if op.kind == "gamma":
-        return {"weight": gamma_weight(op, weights)}
-    if op.kind == "distance_bias":
-        return {"weight": distance_table(op, weights)}
-    if op.kind == "mix_heads":
-        w, b = head_weights(op, weights)
-        return {"weight": np.ascontiguousarray(w.T[:, :, None, None]), "bias": b}
-    w = conv_weight(op, weights).transpose(3, 2, 0, 1) if op.kind == "conv" else linear_weight(op, weights).T
-    w = w[:, :, None, None] if op.kind == "linear" and op.output.side is not None else w
-    bias = {"bias": weights(f"{op.path}.bias", shape)} if op.attributes["bias"] else {}
-    return {"weight": np.ascontiguousarray(w), **bias}
 
 
 def _class(shape: Shape) -> str:
@@ -162,84 +170,156 @@ def _class(shape: Shape) -> str:
     lines = [f"class {shape.name}(nn.Module):", f'    """{shape.about}"""', ""]
     lines += [f"    def __init__(self{''.join(f', {p}' for p in shape.parameters)}):", "        super().__init__()"]
     for op, slot in zip(block.ops, shape.slots, strict=True):
-        if op.path:
-            lines.append(f"        self.{local(op, block)} = {_module(op, slot)}")
+        module = WRITERS[op.kind].module
+        if module is not None:
+            text = {k: v.name if isinstance(v, Parameter) else repr(v) for k, v in slot.items()}
+            name = local(op, block)
+            lines.append(f"        self.{name} = {module(Call(op, name, (), slot, text))}")
     kept = [p for p in shape.parameters if p in _read_in_forward(shape)]
     lines += [f"        self.{p} = {p}" for p in kept]
 
     def render(index: int, op: Op, inputs: list[str]) -> str:
-        slot = {k: f"self.{v.name}" if isinstance(v, Parameter) else v for k, v in shape.slots[index].items()}
-        match op.kind:
-            case "conv" | "linear" | "norm" | "layer_norm" | "gamma" | "distance_bias" | "mix_heads":
-                return f"self.{local(op, block)}({inputs[0]})"
-            case "act":
-                name = slot["name"]
-                return f"{ACTIVATIONS.get(name, name)}({inputs[0]})"
-            case "pool":
-                return f"{inputs[0]}.mean((2, 3){', keepdim=True' if slot['keep'] else ''})"
-            case "shuffle":
-                return f"shuffle({inputs[0]}, {slot['groups']})"
-            case "add":
-                return f"{inputs[0]} + {inputs[1]}"
-            case "scale":
-                return f"{inputs[0]} * {inputs[1]}"
-            case "sum":
-                return weighted_sum(slot["factors"], inputs)
-            case "average_pool":
-                sizes = f"{slot['kernel']}, {slot['stride']}, {_padding(slot, str(slot['kernel']))}"
-                return f"F.avg_pool2d({inputs[0]}, {sizes}, count_include_pad=False)"
-            case "upsample":
-                return f'F.interpolate({inputs[0]}, scale_factor={slot["factor"]}, mode="bilinear")'
-            case "scores":
-                return f"attention_scores({inputs[0]}, {inputs[1]}, {slot['heads']})"
-            case "softmax":
-                return f"{inputs[0]}.softmax(-1)"
-            case "attend":
-                return f"attend({inputs[0]}, {inputs[1]}, {slot['side']})"
-        raise AssertionError(op.kind)
+        slot = shape.slots[index]
+        text = {k: f"self.{v.name}" if isinstance(v, Parameter) else _literal(v) for k, v in slot.items()}
+        return WRITERS[op.kind].expression(Call(op, local(op, block), tuple(inputs), slot, text))
 
     lines += ["", "    def forward(self, x):"]
-    done = list(statements(block, render))
+    done = list(statements(block, WRITERS, render))
     lines += [f"        {name} = {expression}" for name, expression in done[:-1]]
     lines += [f"        return {done[-1][1]}", "", ""]
     return "\n".join(lines)
 
 
 def _read_in_forward(shape: Shape) -> set[str]:
-    slots = [s for op, s in zip(shape.blocks[0].ops, shape.slots, strict=True) if not op.path]
-    return {v.name for slot in slots for v in slot.values() if isinstance(v, Parameter)}
+    """Parameters that no module holds."""
+    slots = zip(shape.blocks[0].ops, shape.slots, strict=True)
+    numbers = (v for op, slot in slots if WRITERS[op.kind].module is None for v in slot.values())
+    return {v.name for v in numbers if isinstance(v, Parameter)}
 
 
-def _module(op: Op, slot: dict) -> str:
-    text = {k: v.name if isinstance(v, Parameter) else repr(v) for k, v in slot.items()}
-    if op.kind == "norm":
-        return f"nn.BatchNorm2d({text['out']}, eps={NORM_EPSILON}, momentum={1 - NORM_MOMENTUM:.3g})"
-    if op.kind == "gamma":
-        return f"Scale({text['out']})"
-    if op.kind == "distance_bias":
-        return f"DistanceBias({text['heads']}, {text['queries']}, {text['keys']}, {text['stride']})"
-    if op.kind == "layer_norm":
-        kind = "nn.LayerNorm" if op.output.side is None else "ChannelNorm"
-        return f"{kind}({text['out']}, eps={NORM_EPSILON})"
-    if op.kind == "mix_heads":
-        return f"nn.Conv2d({text['inputs']}, {text['out']}, 1)"
-    if op.kind == "linear" and op.output.side is not None:
-        return f"nn.Conv2d({text['inputs']}, {text['out']}, 1{'' if slot['bias'] else ', bias=False'})"
-    if op.kind == "linear":
-        return f"nn.Linear({text['inputs']}, {text['out']}{'' if slot['bias'] else ', bias=False'})"
+def _literal(value: object) -> str:
+    return ACTIVATIONS.get(value, repr(value)) if isinstance(value, str) else repr(value)
+
+
+# Operators ----------------------------------------------------------------------------------------------------------
+
+
+def _held(call: Call) -> str:
+    """A module of the block, called."""
+    return f"self.{call.name}({call.inputs[0]})"
+
+
+def _conv_numbers(op: Op) -> dict[str, Any]:
+    return convolution(op) | sizes(op)
+
+
+def _conv(call: Call) -> str:
+    text, slot = call.text, call.numbers
     parts = [text["inputs"], text["out"], text["kernel"]]
     parts += [text["stride"]] if slot["stride"] != 1 else []
-    padding = _padding(text | {"padding": text["padding"] if slot["padding"] is not None else None}, text["kernel"])
+    padding = _padding(call)
     parts += [f"padding={padding}"] if padding != "0" else []
     parts += [f"groups={text['groups']}"] if slot["groups"] != 1 else []
     parts += [] if slot["bias"] else ["bias=False"]
     return f"nn.Conv2d({', '.join(parts)})"
 
 
-def _padding(slot: dict, kernel: str) -> str:
-    """None follows from the kernel."""
-    return f"{kernel} // 2" if slot["padding"] is None else str(slot["padding"])
+def _padding(call: Call) -> str:
+    return f"{call.text['kernel']} // 2" if call.numbers["padding"] is None else call.text["padding"]
 
 
-def _literal(value: object) -> str:
-    return ACTIVATIONS.get(value, repr(value)) if isinstance(value, str) else repr(value)
+def _conv_leaves(op: Op, weights: Weights) -> dict[str, np.ndarray]:
+    return {"weight": conv_weight(op, weights).transpose(3, 2, 0, 1)} | _bias(op, weights)
+
+
+def _bias(op: Op, weights: Weights) -> dict[str, np.ndarray]:
+    return {"bias": weights(f"{op.path}.bias", (op.output.channels,))} if op.attributes["bias"] else {}
+
+
+def _linear_numbers(op: Op) -> dict[str, Any]:
+    return {"bias": op.attributes["bias"]} | sizes(op)
+
+
+def _linear(call: Call) -> str:
+    text, bias = call.text, "" if call.numbers["bias"] else ", bias=False"
+    if call.op.output.side is None:
+        return f"nn.Linear({text['inputs']}, {text['out']}{bias})"
+    return f"nn.Conv2d({text['inputs']}, {text['out']}, 1{bias})"
+
+
+def _linear_leaves(op: Op, weights: Weights) -> dict[str, np.ndarray]:
+    w = linear_weight(op, weights).T
+    return {"weight": w if op.output.side is None else w[:, :, None, None]} | _bias(op, weights)
+
+
+def _named(**names: str) -> Callable[[Op, Weights], dict[str, np.ndarray]]:
+    """Leaves a channel, by their names here."""
+    return lambda op, weights: {n: weights(f"{op.path}.{ours}", (op.output.channels,)) for n, ours in names.items()}
+
+
+def _batch_norm(call: Call) -> str:
+    return f"nn.BatchNorm2d({call.text['out']}, eps={EPSILON}, momentum={1 - NORM_MOMENTUM:.3g})"
+
+
+def _layer_norm(call: Call) -> str:
+    kind = "nn.LayerNorm" if call.op.output.side is None else "ChannelNorm"
+    return f"{kind}({call.text['out']}, eps={EPSILON})"
+
+
+def _distance_bias(call: Call) -> str:
+    return f"DistanceBias({', '.join(call.text[n] for n in ('heads', 'queries', 'keys', 'stride'))})"
+
+
+def _mix_heads_leaves(op: Op, weights: Weights) -> dict[str, np.ndarray]:
+    w, b = head_weights(op, weights)
+    return {"weight": w.T[:, :, None, None], "bias": b}
+
+
+def _activation(call: Call) -> str:
+    name = call.numbers["act"]
+    return f"{call.text['act'] if isinstance(name, Parameter) else ACTIVATIONS[name]}({call.inputs[0]})"
+
+
+def _average_pool(call: Call) -> str:
+    window = f"{call.text['kernel']}, {call.text['stride']}, {_padding(call)}"
+    return f"F.avg_pool2d({call.inputs[0]}, {window}, count_include_pad=False)"
+
+
+_CONV = Writer(_conv_numbers, _held, _conv, _conv_leaves)
+_NORM = _named(weight="scale", bias="shift", running_mean="mean", running_var="var")
+WRITERS: dict[str, Writer] = {
+    "conv": _CONV,
+    "depthwise": _CONV,
+    "pointwise": _CONV,
+    "linear": Writer(_linear_numbers, _held, _linear, _linear_leaves),
+    "batch_norm": Writer(out, _held, _batch_norm, _NORM),
+    "layer_norm": Writer(out, _held, _layer_norm, _named(weight="scale", bias="shift"), CHANNEL_NORM),
+    "layer_scale": Writer(out, _held, lambda c: f"Scale({c.text['out']})", _named(weight="scale"), SCALE),
+    "activation": Writer(own("act"), _activation, ends=True),
+    "global_pool": Writer(
+        own("keep"), lambda c: f"{c.inputs[0]}.mean((2, 3){', keepdim=True' if c.numbers['keep'] else ''})"
+    ),
+    "average_pool": Writer(own("kernel", "stride", "padding"), _average_pool),
+    "upsample": Writer(
+        own("factor"), lambda c: f'F.interpolate({c.inputs[0]}, scale_factor={c.text["factor"]}, mode="bilinear")'
+    ),
+    "channel_shuffle": Writer(
+        own("groups"), lambda c: f"shuffle({c.inputs[0]}, {c.text['groups']})", helper=SHUFFLE
+    ),
+    "residual": Writer(nothing, lambda c: f"{c.inputs[0]} + {c.inputs[1]}", ends=True),
+    "weighted_sum": Writer(own("factors"), lambda c: weighted_sum(c.numbers["factors"], c.inputs), ends=True),
+    "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),
+    "attention_scores": Writer(
+        own("heads"), lambda c: f"attention_scores({c.inputs[0]}, {c.inputs[1]}, {c.text['heads']})", helper=ATTENTION
+    ),
+    "distance_bias": Writer(
+        distances, _held, _distance_bias, lambda op, w: {"weight": distance_table(op, w)}, DISTANCE_BIAS, ends=True
+    ),
+    "mix_heads": Writer(
+        heads, _held, lambda c: f"nn.Conv2d({c.text['inputs']}, {c.text['out']}, 1)", _mix_heads_leaves
+    ),
+    "softmax": Writer(nothing, lambda c: f"{c.inputs[0]}.softmax(-1)"),
+    "attend": Writer(
+        own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
+    ),
+}  # fmt: skip

@@ -11,7 +11,8 @@ import numpy as np
 from dnas.blocks import KINDS
 from dnas.cost.interpolate import is_size
 from dnas.cost.keys import block_keys, walk
-from dnas.network import BlockUse, Feature, shapes
+from dnas.graph import BlockUse, graph_of
+from dnas.ops.tensor import Tensor, on
 from dnas.space.quantity import Quantity, shape_of, union
 from dnas.space.space import Block, Space
 
@@ -34,9 +35,10 @@ class BlockSpec:
         """The same as a node of a space."""
         return Block("block", self.kind, {n: Quantity.constant(v) for n, v in self.fields}, {}, self.key)
 
-    def input(self, value: Any = None) -> Feature:
-        side = None if self.side is None else Quantity.constant(self.side)
-        return Feature(value, Quantity.constant(self.channels), side)
+    @property
+    def input(self) -> Tensor:
+        """Sizes of the input."""
+        return on(None if self.side is None else Quantity.constant(self.side), Quantity.constant(self.channels))
 
     def widths(self) -> tuple[int, ...]:
         """The sizes that are interpolated over: input channels and the kind's width fields."""
@@ -56,10 +58,9 @@ def width_fields(kind: str) -> frozenset[str]:
 
 def distinct_blocks(space: Space) -> list[BlockSpec]:
     """All distinct blocks of a space that do any work (an identity takes no time), in a fixed order."""
-    network, _ = shapes(space)
     seen: set[Any] = set()
     found: dict[BlockSpec, None] = {}
-    for use in network.uses:
+    for use in graph_of(space).uses:
         signature = _signature(use)
         if signature not in seen:
             seen.add(signature)
@@ -69,8 +70,7 @@ def distinct_blocks(space: Space) -> list[BlockSpec]:
 
 def blocks_of(space: Space) -> list[BlockSpec]:
     """The blocks of an architecture that do any work, in network order."""
-    network, _ = shapes(space)
-    return [block for use in network.uses for block in _options(use)]
+    return [block for use in graph_of(space).uses for block in _options(use)]
 
 
 def _columns(use: BlockUse) -> dict[str, Quantity]:

@@ -22,10 +22,12 @@ from dnas.errors import UserError
 from dnas.export import litert
 from dnas.export import onnx as onnx_export
 from dnas.export.trace import Graph, trace_block
+from dnas.graph import Builder
 from dnas.measure.blocks import BlockSpec
-from dnas.network import Network
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Layout, uniform
+from dnas.ops.operator import Parameter
+from dnas.ops.tensor import Value
 from dnas.process.extras import need
 
 RUNTIMES = ("onnxruntime", "litert", "xla")
@@ -118,30 +120,29 @@ def _xla_program(spec: BlockSpec) -> Callable[[], Any]:
 def _forward(spec: BlockSpec) -> Callable[[Any], Any]:
     """A block of its own as a jax function, with random weights."""
 
-    def apply(x: Any) -> Any:
+    builder, x = Builder(), spec.input
+    y = builder.node(spec.block, x)
+    parts = builder.graph(x, y).parts
+
+    def apply(array: Any) -> Any:
         lookup: Any = None  # a block without choices asks for no gate
-        values = Forward(_Random(), uniform(Layout(())), lookup, None)
-        return Network(values).node(spec.block, spec.input(x)).value
+        return Forward(_Random(), uniform(Layout(())), lookup, None).run(parts, Value(x, array), y)
 
     return apply
 
 
 class _Random:
-    """`dnas.nn.forward.Parameters` that makes its weights up."""
+    """`dnas.nn.parameters.Parameters` that makes its weights up."""
 
-    def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Any:
-        return jnp.asarray(random_weights(path, shape))
-
-    def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Any:
-        return jnp.full(shape, start)
+    def get(self, path: str, parameter: Parameter) -> Any:
+        if parameter.statistic:
+            return jnp.full(parameter.lengths, parameter.start)
+        return jnp.asarray(random_weights(path, parameter.lengths))
 
     def update(self, path: str, value: Any) -> None:
         pass
 
-    def under(self, path: str) -> Any:
-        return self
-
-    def blocks(self, branches: Any) -> Any:
+    def blocks(self, run: Any) -> Any:
         raise AssertionError("a block without choices")
 
 

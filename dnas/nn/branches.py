@@ -43,8 +43,8 @@ Run = Callable[[Inputs, dict[str, Array], dict[str, Array]], tuple[Array, dict[s
 """`(inputs, weights, statistics) -> (y, statistics after)`; no gradient goes through the statistics."""
 
 
-class Branch(NamedTuple):
-    """One option."""
+class Option(NamedTuple):
+    """One block."""
 
     program: Hashable
     """Equal for options whose `run` is the same up to the sizes of kernels, with parameters in the same order."""
@@ -120,7 +120,7 @@ class _Plan:
 
 
 def run_largest(
-    branches: Sequence[Branch], shapes: Sequence[Shapes], rows: Rows, gates: Float[Array, "layers paths"],
+    branches: Sequence[Option], shapes: Sequence[Shapes], rows: Rows, gates: Float[Array, "layers paths"],
     chosen: Int[Array, "layers paths"], inputs: Inputs,
 ) -> tuple[Array, Float[Array, "layers paths longest"]]:  # fmt: skip
     """The last layer's output, and the statistics of the blocks that ran, as rows.
@@ -133,7 +133,7 @@ def run_largest(
                   inputs.fixed)  # fmt: skip
 
 
-def _planned(branches: Sequence[Branch], shapes: Sequence[Shapes]) -> _Plan:
+def _planned(branches: Sequence[Option], shapes: Sequence[Shapes]) -> _Plan:
     """A body for each program, that of its option with the largest kernels."""
     largest: dict[Hashable, int] = {}
     for n, branch in enumerate(branches):

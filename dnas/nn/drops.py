@@ -5,24 +5,26 @@ of the classifier (dropout). Both belong to the arithmetic of a walk, so every b
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from dnas.network import Feature, Network, NoValues
-from dnas.space.quantity import Quantity
+from dnas.graph import Graph, graph_of
+from dnas.graph.graph import Node
+from dnas.ops.tensor import Tensor
 from dnas.space.space import Space
 
 
 class Places(NamedTuple):
-    """Static facts of one space."""
+    """Static facts of one space: paths of operators."""
 
-    residuals: int
+    residuals: tuple[str, ...]
     """Sums of a block's branch and its input, in the order of the network."""
-    classifiers: frozenset[str]
-    """Paths of the linear layers that give class scores."""
+    classifiers: tuple[str, ...]
+    """Layers whose results are the class scores, or make them up without parameters of their own."""
 
 
 class Drops(NamedTuple):
@@ -35,42 +37,48 @@ class Drops(NamedTuple):
     classifier: float = 0.0
     """Probability with which an input of the classifier is zero."""
 
+    def on(self, node: Node, inputs: Sequence[Array]) -> list[Array]:
+        """The inputs of an operator, with what is dropped there."""
+        found, branch = list(inputs), node.operator.branch
+        if branch is not None:
+            found[branch] = self.of_branch(found[branch], self.places.residuals.index(node.path))
+        if node.path in self.places.classifiers:
+            found[0] = self.of_classifier(found[0], node.path)
+        return found
+
     def of_branch(self, x: Array, index: int) -> Array:
         """The branch of residual number `index` (from 0): zero for some images, scaled up for the others."""
         if not self.branch:
             return x
-        rate = self.branch * (index + 1) / self.places.residuals
+        rate = self.branch * (index + 1) / len(self.places.residuals)
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
         return _dropped(x, jax.random.fold_in(self.key, index), rate, shape)
 
     def of_classifier(self, x: Array, path: str) -> Array:
-        """The input of the linear layer at `path`."""
-        if not self.classifier or path not in self.places.classifiers:
+        """The input of the classifier at `path`."""
+        if not self.classifier:
             return x
-        index = self.places.residuals + sorted(self.places.classifiers).index(path)
+        index = len(self.places.residuals) + sorted(self.places.classifiers).index(path)
         return _dropped(x, jax.random.fold_in(self.key, index), self.classifier, x.shape)
 
 
 @functools.lru_cache(maxsize=32)
 def places(space: Space) -> Places:
-    """Where something can be dropped, from a walk without values."""
-    notes: Any = _Notes(space.classes)
-    Network(notes).walk(space.nodes, Feature(None, Quantity.constant(space.channels), space.resolution))
-    return Places(notes.residuals, frozenset(notes.classifiers))
+    """Where something can be dropped."""
+    graph = graph_of(space)
+    residuals = (node.path for node in graph.nodes if node.operator.branch is not None)
+    return Places(tuple(residuals), tuple(_givers(graph, graph.output)))
 
 
-class _Notes(NoValues):
-    """Counts what it is asked for."""
-
-    def __init__(self, classes: int):
-        self.classes, self.residuals, self.classifiers = classes, 0, set[str]()
-
-    def residual(self, *_: Any) -> None:
-        self.residuals += 1
-
-    def linear(self, path: str, x: Feature, y: Feature, bias: bool) -> None:
-        if y.channels.is_constant and y.channels.value == self.classes:
-            self.classifiers.add(path)
+def _givers(graph: Graph, y: Tensor) -> Iterator[str]:
+    """The operators with parameters that y was made by, with none between."""
+    for node in graph.nodes:
+        if node.output is y and not node.idle:
+            if node.parameters:
+                yield node.path
+            else:
+                for x in node.inputs:
+                    yield from _givers(graph, x)
 
 
 def _dropped(x: Array, key: PRNGKeyArray, rate: float, shape: tuple[int, ...]) -> Array:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import jax
 
 from dnas.graph.architecture import Architecture
-from dnas.nn.forward import OF_WIDTH
 from dnas.nn.supernet import Variables, abstract_variables
+from dnas.ops.norm import OF_WIDTH
 
 
 def inherit(variables: Variables, architecture: Architecture) -> Variables:

@@ -1,8 +1,9 @@
 """What a forward pass reads from its gates - means of quantities and channel masks - worked out all at once.
 
-A space asks for a few hundred scalars and a hundred masks, most of them of a few shapes. A first walk, traced for
-shapes only, notes what is asked for; the plan made from it computes everything in a handful of array operations, and
-the forward pass picks its values out. Compiling is several times faster than with one small kernel for each.
+A space asks for a few hundred scalars and a hundred masks, most of them of a few shapes. Every operator says what it
+will read (`dnas.ops.operator.Operator.reads`); the plan made from that computes everything in a handful of array
+operations, and the forward pass picks its values out. Compiling is several times faster than with one small kernel for
+each.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dnas.graph import Graph
 from dnas.nn.expected import StackedMeans, picks
 from dnas.nn.gates import Gates, Layout
+from dnas.ops.tensor import Axis
 from dnas.space.quantity import Quantity
 
 
@@ -29,35 +32,40 @@ class Lookup(Protocol):
     """Means and masks under the gates of one forward pass."""
 
     def mean(self, quantity: Quantity) -> Float[Array, ""]: ...
-    def mask(self, width: Quantity, size: int) -> Float[Array, " channels"]: ...
+    def mask(self, axis: Axis) -> Float[Array, " axis"]: ...
     def shares(self, width: Quantity) -> Float[Array, " values"]:
         """The probability of each of its values, in ascending order."""
         ...
 
 
 class Requests:
-    """Notes what is asked for; answers are placeholders of the right shape."""
+    """What operators read (`dnas.ops.operator.Reads`)."""
 
     def __init__(self) -> None:
         self.means: dict[tuple, Quantity] = {}
         self.masks: dict[tuple, tuple[Quantity, int]] = {}
         self.widths: dict[tuple, Quantity] = {}
 
-    def mean(self, quantity: Quantity) -> Array:
+    def mean(self, quantity: Quantity) -> None:
         self.means[_key(quantity)] = quantity
-        return jnp.ones(())
 
-    def mask(self, width: Quantity, size: int) -> Array:
-        self.masks[(*_key(width), size)] = width, size
-        return jnp.ones(size)
+    def mask(self, axis: Axis) -> None:
+        self.masks[_key(axis.size)] = axis.size, axis.length
 
-    def shares(self, width: Quantity) -> Array:
-        self.widths[_key(width)] = width
-        return jnp.ones(len(width.values()))
+    def shares(self, quantity: Quantity) -> None:
+        self.widths[_key(quantity)] = quantity
+
+
+def requests(graph: Graph) -> Requests:
+    """What a forward pass of a graph reads."""
+    found = Requests()
+    for node in graph.nodes:
+        node.operator.reads(found, node.output, *node.inputs)
+    return found
 
 
 class Plan:
-    """Answers the requests of a walk: `plan(gates)` is a `Lookup`."""
+    """Answers requests: `plan(gates)` is a `Lookup`."""
 
     def __init__(self, requests: Requests, layout: Layout):
         self.means = StackedMeans(list(requests.means.values()), layout)
@@ -93,8 +101,8 @@ class _Answers:
     def mean(self, quantity: Quantity) -> Array:
         return self.means[self.plan.mean_index[_key(quantity)]]
 
-    def mask(self, width: Quantity, size: int) -> Array:
-        group, n = self.plan.mask_index[(*_key(width), size)]
+    def mask(self, axis: Axis) -> Array:
+        group, n = self.plan.mask_index[_key(axis.size)]
         return self.masks[group][n]
 
     def shares(self, width: Quantity) -> Array:

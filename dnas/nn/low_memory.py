@@ -7,58 +7,41 @@ deep nets with sublinear memory cost", with blocks as segments). Gradients and s
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
 from jaxtyping import Array
 
-from dnas.network import Feature, Network
+from dnas.graph.graph import BlockUse, Branches, Part, blocks_of
+from dnas.maths.mixing import apart
 from dnas.nn.branches import Arrays, Inputs, Run
 from dnas.nn.forward import Forward
-from dnas.nn.mixing import apart
-from dnas.nn.rows import Own
-from dnas.space.space import Node, OneOf, Stage
+from dnas.nn.parameters import Own, own_of
+from dnas.ops.tensor import Value
 
 
 class LowMemory(Forward):
     """`Forward`, block by block."""
 
-    def ahead(self, nodes: Sequence[Node], x: Feature) -> tuple[int, Feature] | None:
-        """One block, or all blocks of a choice between them; the blocks of a stage come one by one."""
-        node = nodes[0]
-        if isinstance(node, Stage) or self.wanted.intersection(_paths(node)):
-            return None
-        return super().ahead(nodes, x) or (1, self._alone(node, x))
+    def part(self, part: Part) -> None:
+        """A block, or all blocks of a choice between them; the blocks of a stage come one by one."""
+        alone = isinstance(part, BlockUse) or (isinstance(part, Branches) and part.choice is not None)
+        if not alone or self.wanted.intersection(block.path for block in blocks_of([part])):
+            super().part(part)
+        else:
+            self._again(part)
 
-    def _alone(self, node: Node, x: Feature) -> Feature:
+    def _again(self, part: BlockUse | Branches) -> None:
+        x, y = part.input, part.output
+        assert x is not None
+
         def run(inputs: Inputs, weights: dict[str, Array], statistics: dict[str, Array]):
-            network = Network(self.inside(Own(weights, statistics), inputs))
-            return network.walk([node], replace(x, value=inputs.x)).value, statistics
+            return self.inside(Own(weights, statistics), inputs).run([part], Value(x, inputs.x), y), statistics
 
-        sizes = Network().walk([node], x)
-        own = [self.parameters.under(path) for path in _paths(node)]
-        weights = {name: leaf for part in own for name, leaf in part.weights.items()}
-        before = {name: leaf for part in own for name, leaf in part.statistics.items()}
-        found: Any = run_again(run, self.inputs(x), weights, before)
-        value, statistics = found
+        own = own_of(self.parameters, [part])
+        found: Any = run_again(run, self.inputs(self.values[x]), *own)
+        self.values[y], statistics = found
         self.noted(statistics)
-        return replace(sizes, value=value)
-
-
-def _paths(node: Node) -> Iterator[str]:
-    """The blocks within a node."""
-    match node:
-        case OneOf():
-            parts = node.branches
-        case Stage():
-            parts = node.blocks
-        case _:
-            yield node.path
-            return
-    for part in parts:
-        yield from _paths(part)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -7,26 +7,28 @@ Blocks of which a step runs a few have two more vectors, from which it takes row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from dnas.graph import graph_of
+from dnas.graph.graph import Run
+from dnas.graph.sampled import runs_of, sampled
 from dnas.nn.gates import Gates
+from dnas.nn.parameters import shapes_of
 from dnas.nn.rows import (
     MATRICES,
     STATISTICS,
     VECTORS,
     Rows,
-    Run,
     Shapes,
     Table,
     join,
     largest,
     of_kinds,
     put,
-    sampled_runs,
     size_of,
     split,
     tables,
@@ -55,33 +57,31 @@ class Packing:
     """
 
     def __init__(self, space: Space, paths: int | None = None):
-        self.paths, self.runs = paths, sampled_runs(space, paths)
+        self.paths, self.runs = paths, list(runs_of(sampled(graph_of(space), paths).parts))
         self.tables: dict[str, dict[str, Table]] = {}
         self.parts: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
         self.after: dict[tuple[str, str], int] = {}
         """Zeros behind the last block, so that the longest row can begin anywhere."""
-        branches = {path: Shapes({}, {}) for run in self.runs for layer in run.branches for path in layer}
-        for number, (group, leaves) in enumerate(abstract_variables(space).items()):
-            alone = self.parts[group] = {MATRICES: {}, VECTORS: {}}
-            for path, leaf in leaves.items():
-                owner = next((part for part in _beginnings(path) if part in branches), None)
-                kind = MATRICES if len(leaf.shape) > 1 else VECTORS
-                held: Any = alone[kind] if owner is None else branches[owner][number]
-                held[path] = leaf.shape
-        self._lay(branches)
+        blocks = [[[shapes_of(b.parts) for b in layer.branches] for layer in run.layers] for run in self.runs]
+        every = [shapes for run in blocks for layer in run for shapes in layer]
+        elsewhere = {path for shapes in every for leaves in shapes for path in leaves}
+        for group, leaves in abstract_variables(space).items():
+            alone = {path: leaf.shape for path, leaf in leaves.items() if path not in elsewhere}
+            self.parts[group] = {
+                MATRICES: {path: shape for path, shape in alone.items() if len(shape) > 1},
+                VECTORS: {path: shape for path, shape in alone.items() if len(shape) <= 1},
+            }
+        self._lay(blocks, every)
 
-    def _lay(self, branches: Mapping[str, Shapes]) -> None:
+    def _lay(self, blocks: Sequence[Sequence[Sequence[Shapes]]], every: Sequence[Shapes]) -> None:
         """Blocks behind one another, run after run."""
-        parts: dict[str, dict[str, tuple[int, ...]]] = {kind: {} for kind in HELD}
-        for shapes in branches.values():
-            for kind, leaves in of_kinds(shapes).items():
-                parts[kind] |= leaves
+        kinds = [of_kinds(shapes) for shapes in every]
         starts = dict.fromkeys(HELD, 0)
-        for run in self.runs:
-            self.tables[run.name] = found = tables(run.branches, branches.__getitem__, starts)
+        for run, own in zip(self.runs, blocks, strict=True):
+            self.tables[run.name] = found = tables(own, starts)
             starts = {kind: starts[kind] + found[kind].size for kind in HELD}
         for kind, (group, name) in HELD.items():
-            self.parts[group][name] = parts[kind]
+            self.parts[group][name] = {path: shape for own in kinds for path, shape in own[kind].items()}
             self.after[group, name] = max((found[kind].longest for found in self.tables.values()), default=0)
 
     # Whole variables ------------------------------------------------------------------------------------------------
@@ -189,10 +189,3 @@ class Packing:
             if table.longest:
                 found[vector] = put(found[vector], table, chosen[run], rows)
         return found
-
-
-def _beginnings(path: str) -> Iterator[str]:
-    """`a`, `a.b` of `a.b.c`."""
-    for at, letter in enumerate(path):
-        if letter == ".":
-            yield path[:at]

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,23 +19,16 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from dnas.network import Feature, Network, NoValues
-from dnas.nn.program import same_layers
-from dnas.space.quantity import Quantity
-from dnas.space.space import Node, OneOf, Space
-
 Leaves = Mapping[str, tuple[int, ...]]
 """Shapes by path."""
-Branches = Sequence[Sequence[str]]
-"""Paths of each layer's blocks."""
 MATRICES, VECTORS, STATISTICS = "matrices", "vectors", "statistics"
 
 
 class Shapes(NamedTuple):
-    """Of a block's parameters, in the order in which it asks for them."""
+    """Of a block's parameters, in the order in which it has them."""
 
-    weights: Leaves
-    statistics: Leaves
+    weights: dict[str, tuple[int, ...]]
+    statistics: dict[str, tuple[int, ...]]
 
 
 class Rows(NamedTuple):
@@ -97,47 +89,9 @@ class Table(NamedTuple):
         return int(self.sizes.sum())
 
 
-class Run(NamedTuple):
-    """Layers, one after another, each a choice between the same blocks (`dnas.nn.program.same_layers`)."""
-
-    choices: tuple[str, ...]
-    branches: tuple[tuple[str, ...], ...]
-    """Paths of each layer's blocks."""
-
-    @property
-    def name(self) -> str:
-        """The first block's path."""
-        return self.branches[0][0]
-
-
-def sampled_runs(space: Space, paths: int | None) -> list[Run]:
-    """The choices between more than `paths` blocks, in the order in which they are run."""
-    if paths is None:
-        return []
-    found: Any = _Runs(paths)
-    Network(found).walk(space.nodes, Feature(None, Quantity.constant(space.channels), space.resolution))
-    return found.runs
-
-
-class _Runs(NoValues):
-    """Values of a walk that notes choices between blocks, and does not enter them."""
-
-    def __init__(self, paths: int):
-        self.paths, self.runs = paths, list[Run]()
-
-    def ahead(self, nodes: Sequence[Node], x: Feature) -> tuple[int, Feature] | None:
-        node = nodes[0]
-        if not isinstance(node, OneOf) or len(node.branches) <= self.paths:
-            return None
-        layers = same_layers(nodes, x)
-        branches = tuple(tuple(branch.path for branch in layer.branches) for layer in layers.nodes)
-        self.runs.append(Run(tuple(layer.choice.name for layer in layers.nodes), branches))
-        return len(layers.nodes), layers.y
-
-
-def tables(branches: Branches, shapes: Callable[[str], Shapes], starts: Mapping[str, int]) -> dict:
-    """A table for each kind, for blocks that follow one another from `starts` on."""
-    kinds = [[of_kinds(shapes(path)) for path in layer] for layer in branches]
+def tables(blocks: Sequence[Sequence[Shapes]], starts: Mapping[str, int]) -> dict[str, Table]:
+    """A table for each kind, for each layer's blocks, which follow one another from `starts` on."""
+    kinds = [[of_kinds(shapes) for shapes in layer] for layer in blocks]
     return {kind: _table([[size_of(own[kind]) for own in layer] for layer in kinds], starts[kind]) for kind in starts}
 
 
@@ -232,87 +186,3 @@ def _split_backward(shapes: tuple[tuple[int, ...], ...], _, cotangents: list[Arr
 
 
 _split.defvjp(_split_forward, _split_backward)
-
-
-# Leaves -------------------------------------------------------------------------------------------------------------
-
-
-class Own(NamedTuple):
-    """Parameters and running statistics of one block, by path, in the order in which it asks for them."""
-
-    weights: dict[str, Array]
-    statistics: dict[str, Array]
-
-    def weight(self, path: str, shape: tuple[int, ...], start: float | None = None) -> Array:
-        return self.weights[path]
-
-    def statistic(self, path: str, start: float, shape: tuple[int, ...]) -> Array:
-        return self.statistics[path]
-
-    def update(self, path: str, value: Array) -> None:
-        self.statistics[path] = value
-
-    def under(self, path: str) -> Own:
-        return Own(*({name: leaf for name, leaf in leaves.items() if within(name, path)} for leaves in self))
-
-    def blocks(self, branches: Branches) -> Blocks:
-        return LeafBlocks(self, branches, self.update)
-
-
-class Blocks(Protocol):
-    """Parameters of the blocks of a run of layers."""
-
-    def shapes(self) -> list[Shapes]:
-        """Of each option, in the first layer."""
-        ...
-
-    def rows(self, chosen: Int[Array, "layers paths"]) -> Rows:
-        """Of the blocks that run."""
-        ...
-
-    def ran(self, chosen: Int[Array, "layers paths"], statistics: Float[Array, "layers paths longest"]) -> None:
-        """Notes the statistics that they have after."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class LeafBlocks:
-    """Blocks whose parameters are leaves of their own, with gradients for all of them."""
-
-    own: Own
-    branches: Branches
-    update: Callable[[str, Array], None]
-
-    def shapes(self) -> list[Shapes]:
-        return [self._shapes_of(path) for path in self.branches[0]]
-
-    def rows(self, chosen: Array) -> Rows:
-        found = self._tables()
-        return Rows(*(take(self._vector(kind, found[kind].longest), found[kind], chosen) for kind in found))
-
-    def ran(self, chosen: Array, statistics: Array) -> None:
-        table = self._tables()[STATISTICS]
-        vector = put(self._vector(STATISTICS, table.longest), table, chosen, statistics)
-        leaves = dict(self._leaves(STATISTICS))
-        for path, leaf in zip(leaves, split(vector[: table.size], tuple(leaves.values())), strict=True):
-            self.update(path, leaf)
-
-    def _tables(self) -> dict[str, Table]:
-        return tables(self.branches, self._shapes_of, dict.fromkeys((MATRICES, VECTORS, STATISTICS), 0))
-
-    def _leaves(self, kind: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for layer in self.branches:
-            for path in layer:
-                yield from of_kinds(self._shapes_of(path))[kind].items()
-
-    def _shapes_of(self, path: str) -> Shapes:
-        return Shapes(*({name: leaf.shape for name, leaf in leaves.items()} for leaves in self.own.under(path)))
-
-    def _vector(self, kind: str, after: int) -> Array:
-        leaves = self.own.statistics if kind == STATISTICS else self.own.weights
-        return jnp.concatenate([*(jnp.ravel(leaves[path]) for path, _ in self._leaves(kind)), jnp.zeros(after)])
-
-
-def within(name: str, path: str) -> bool:
-    """Whether a parameter belongs to the block at `path`."""
-    return name.startswith(f"{path}.")

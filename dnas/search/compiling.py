@@ -18,8 +18,8 @@ from typing import Any
 import jax
 from jax import export
 
+from dnas.cpu import loops
 from dnas.heap import close_holes
-from dnas.nn import loops
 from dnas.process.interrupt import COMPILING
 from dnas.search.traces import Traces
 

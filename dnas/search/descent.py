@@ -14,11 +14,11 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from dnas.cpu import loops
+from dnas.cpu.row_descent import descended, squared
 from dnas.data.batches import Batches, steps_per_epoch
-from dnas.nn import loops
 from dnas.nn.gates import Gates, uniform
 from dnas.nn.packing import BLOCKS, MATRICES, Chosen, Leaves, Packing
-from dnas.nn.row_descent import descended, squared
 from dnas.nn.supernet import init
 from dnas.search.compiling import Compiler, Program
 from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning, packing_of

@@ -16,10 +16,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from dnas.cpu.forms import usable_forms
 from dnas.data.preprocess import prepare
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
-from dnas.nn.loops import usable
 from dnas.nn.packing import Chosen, Leaves, Packing
 from dnas.nn.supernet import ROWS_AFTER, Supernet
 from dnas.search.problem import Problem
@@ -82,7 +82,7 @@ def packed_supernet(problem: Problem) -> PackedSupernet:
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
-        paths=s.paths or None, low_memory=s.low_memory, kernels=usable(),
+        paths=s.paths or None, low_memory=s.low_memory, forms=usable_forms(),
     )  # fmt: skip
 
     def run(used: Leaves, statistics: Leaves, gates: Gates, chosen: Chosen, images: Array, momentum: float | Switch):

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from dnas.cpu import loops
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.errors import Stopped, UserError
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph.architecture import Architecture, architecture
 from dnas.learning import weights
-from dnas.nn import loops
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
 from dnas.process.interrupt import Asked, asked_to_stop, stopping_at_once

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from dnas.cpu import loops
 from dnas.data.batches import steps_per_epoch
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
@@ -19,7 +20,6 @@ from dnas.grammar.read import at_input
 from dnas.learning import weights
 from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
 from dnas.network import shapes
-from dnas.nn import loops
 from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.process.provenance import versions
 from dnas.runs.result import Result, preprocessing_of

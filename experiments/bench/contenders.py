@@ -94,7 +94,7 @@ class Programs:
         """Of all programs that were called: FLOPs and bytes added up, the most temporary memory of any.
 
         The compiler counts the body of a loop once, on whatever side of a comparison it stands. The loops of
-        `dnas.nn.depthwise_loop` are unknown to it and say themselves what they multiply.
+        `dnas.cpu.depthwise_loop` are unknown to it and say themselves what they multiply.
         """
         costs, memory = [c.cost_analysis() for c in self.compiled], [c.memory_analysis() for c in self.compiled]
         loops = 2 * sum(int(macs) for c in self.compiled for macs in re.findall(r"\bmacs = (\d+)", c.as_text()))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from dnas.grammar.read import space_from_data
-from dnas.network import Feature, Network
+from dnas.graph import graph_of
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.lookup import Plan, Requests
-from dnas.space.quantity import Quantity
+from dnas.ops.tensor import Value
 
 from .oracle import entries
 
@@ -42,12 +42,11 @@ class Filled:
     def __init__(self, values):
         self.values, self.used = values, set()
 
-    def weight(self, path, shape, start=None):
+    def get(self, path, parameter):
+        if parameter.statistic:
+            return jnp.full(parameter.lengths, parameter.start)
         self.used.add(path)
-        return jnp.asarray(self.values[path].reshape(shape), jnp.float32)
-
-    def statistic(self, path, start, shape):
-        return jnp.full(shape, start)
+        return jnp.asarray(self.values[path].reshape(parameter.lengths), jnp.float32)
 
 
 def filled(entry) -> np.ndarray:
@@ -92,9 +91,9 @@ def test_output(case):
     values = {f"trunk.0.{k}": v for entry in case["params"] for k, v in ours(entry, names).items()}
     space = space_from_data({"input": {"channels": channels, "resolution": side}, "trunk": [data]}, "block")
     parameters, gates = Filled(values), Gates(jnp.zeros((0, 1)), Layout(()))
-    feature = Feature(jnp.asarray(x, jnp.float32), Quantity.constant(channels), Quantity.constant(side))
+    graph = graph_of(space)
     forward = Forward(parameters, gates, Plan(Requests(), gates.layout)(gates), None)
-    y = np.asarray(Network(forward).walk(space.nodes, feature).value, np.float64)
+    y = np.asarray(forward.run(graph.parts, Value(graph.input, jnp.asarray(x, jnp.float32)), graph.output), np.float64)
     y = (y.reshape(case["output_shape"]) if tokens else y.transpose(0, 3, 1, 2)).reshape(-1)
     assert parameters.used == set(values)
     size = np.abs(y).max()

@@ -14,8 +14,8 @@ from dnas.export import flax_code, parity, torch_code
 from dnas.export.trace import trace, weights_of
 from dnas.grammar.catalogue import load_space, published_names, space_names
 from dnas.graph.architecture import architecture
+from dnas.maths.grids import grid_index
 from dnas.nn.gates import Layout, one_hot
-from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Supernet
 

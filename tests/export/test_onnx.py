@@ -18,8 +18,8 @@ from dnas.grammar.catalogue import load_space, published_names
 from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import architecture
 from dnas.learning import weights
+from dnas.maths.grids import grid_index
 from dnas.nn.gates import Layout, one_hot
-from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Supernet
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas import maths
 from dnas.grammar.read import space_from_data
-from dnas.nn import primitives as P
 from dnas.nn.gates import Gates, Layout, uniform
 from dnas.nn.supernet import Supernet, init
 
@@ -29,9 +29,9 @@ def test_depthwise_is_the_library_s_convolution_but_on_cpu(backend, grouped):
     x, w = jnp.ones((2, 8, 8, 6)), jnp.ones((3, 3, 6))
 
     def gradients(x, w):
-        return jax.grad(lambda x, w: jnp.sum(P.depthwise(x, w, 1, 1) ** 2), (0, 1))(x, w)
+        return jax.grad(lambda x, w: jnp.sum(maths.conv.depthwise(x, w, 1, 1) ** 2), (0, 1))(x, w)
 
-    for function in (lambda x, w: P.depthwise(x, w, 1, 1), gradients):
+    for function in (lambda x, w: maths.conv.depthwise(x, w, 1, 1), gradients):
         text = lowered(function, x, w, backend=backend)
         assert ("feature_group_count = 6" in text) == grouped
         assert ("stablehlo.convolution" in text) == grouped

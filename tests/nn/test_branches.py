@@ -13,11 +13,11 @@ import pytest
 
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
-from dnas.network import Feature
+from dnas.graph import graph_of
+from dnas.graph.program import program_of
+from dnas.graph.sampled import runs_of, sampled
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta, keep_largest, one_hot, straight_through
-from dnas.nn.program import program_of, same_layers
 from dnas.nn.supernet import Supernet, abstract_variables
-from dnas.space.quantity import Quantity
 from tests.nn.test_one_hot import random_variables
 
 BLOCKS = [
@@ -194,11 +194,10 @@ def test_gradient_of_the_gates_against_finite_differences():
 
 def test_programs_are_shared_by_kernels_and_by_layers():
     space, _, _ = prepared("chain")
-    first = same_layers(space.nodes[1:], Feature(None, Quantity.constant(8), Quantity.constant(8)))
-    assert len(first.nodes) == 1, "stride and width change in the first layer of a stage"
-    layers = same_layers(space.nodes[2:], first.y)
-    assert len(layers.nodes) == 2 and layers.y.side.value == 4
-    k3, k5, g2, se, skip = layers.programs
+    first, rest = runs_of(sampled(graph_of(space), 2).parts)
+    assert len(first.layers) == 1, "stride and width change in the first layer of a stage"
+    assert len(rest.layers) == 2 and rest.output.side.value == 4
+    k3, k5, g2, se, skip = rest.programs
     assert k3.steps == k5.steps and k3.size < k5.size
     assert len({k3.steps, g2.steps, se.steps, skip.steps}) == 4
 
@@ -210,7 +209,8 @@ def test_other_widths_paddings_and_wirings_are_other_programs():
             "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
         }  # fmt: skip
         space = space_from_data(data, "s")
-        return program_of(space.nodes[0], Feature(None, Quantity.constant(x), space.resolution)).steps
+        block = graph_of(space).uses[0]
+        return program_of(block.parts, block.input, block.out).steps
 
     base = {"out": 8, "kernel": 3, "expand": 2}
     assert program({"mbconv": base}) == program({"mbconv": base | {"kernel": 7}})

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from dnas.nn import primitives as P
-from dnas.nn.depthwise_loop import Depthwise, Stem
+from dnas import maths
+from dnas.cpu.depthwise_loop import depthwise, mixed, stem
+from dnas.cpu.loops import usable
+from dnas.maths.grids import coverage, grid_index, pixel_index, pixel_source, pixel_weights
+from dnas.maths.mixing import Grids, on_grids, regrid
 from dnas.nn.gates import Gates, Layout
-from dnas.nn.grids import coverage, grid_index, pixel_index, pixel_source, pixel_weights
-from dnas.nn.loops import usable
-from dnas.nn.mixing import mix_grids, regrid
 from dnas.space.quantity import Choice, Quantity
 
 
@@ -51,12 +51,13 @@ def naive(x, w, gate, sides, share, stride, padding):
 
 
 def ours(x, w, gate, sides, share, stride, padding, paths=None, loop=False):
-    operator = P.Spatial(P.depthwise if w.ndim == 3 else P.conv, stride, padding)
+    grids = Grids(gate, sides, share, paths)
     if loop:
         if not usable():
             pytest.skip("no loop of this process: numba is not installed")
-        operator = (Depthwise if w.ndim == 3 else Stem)(stride, padding)
-    return mix_grids(operator, x, w, gate, sides, share, paths)
+        return mixed(depthwise if w.ndim == 3 else stem, x, w, stride, padding, grids)
+    operator = maths.conv.Spatial(maths.conv.depthwise if w.ndim == 3 else maths.conv.conv, stride, padding)
+    return on_grids(operator, x, w, grids)
 
 
 def out_side(side: int, kernel: int, stride: int) -> int:

@@ -13,11 +13,11 @@ import pytest
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input, space_from_data
 from dnas.graph.architecture import architecture
-from dnas.nn.forward import OF_WIDTH
+from dnas.maths.grids import grid_index
 from dnas.nn.gates import Layout, gumbel_softmax, init_theta, keep_largest, one_hot
-from dnas.nn.grids import grid_index
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Supernet, init
+from dnas.ops.norm import OF_WIDTH
 from dnas.solve.relevance import relevance
 
 EVERYTHING = {

@@ -11,9 +11,10 @@ import numpy as np
 import optax
 import pytest
 
+from dnas.cpu import loops
 from dnas.data.synthetic import plain
 from dnas.grammar.read import space_from_data
-from dnas.nn import loops, rows
+from dnas.nn import rows
 from dnas.nn.gates import gumbel_softmax, init_theta, one_hot
 from dnas.nn.packing import Packing
 from dnas.nn.supernet import init

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import optax
 import pytest
 
+from dnas import maths
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input, space_from_data
 from dnas.graph.architecture import architecture
-from dnas.nn import primitives as P
-from dnas.nn.activations import ACTIVATIONS, mixed
+from dnas.maths.activation import ACTIVATIONS, mixed
+from dnas.maths.mixing import Grids, on_grids
 from dnas.nn.gates import Gates, Layout
-from dnas.nn.mixing import mix_grids
 from dnas.nn.packing import Packing
 from dnas.nn.supernet import Supernet, abstract_variables
 
@@ -109,7 +109,8 @@ def test_spatial_operators_flops_are_the_sum_of_their_grids(sides, stride):
         pairs = [(n, (n - 1) // stride + 1) for n in options]
 
         def forward(x, w, gate):
-            return mix_grids(lambda v, w: P.depthwise(v, w, stride, kernel // 2), x, w, gate, pairs)
+            grids = Grids(gate, pairs)
+            return on_grids(lambda v, w: maths.conv.depthwise(v, w, stride, kernel // 2), x, w, grids)
 
         shapes = [(batch, max(options), max(options), channels), (kernel, kernel, channels), (len(options),)]
         program = jax.jit(forward).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)).compile()

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from dnas import maths
+from dnas.cpu.depthwise_loop import depthwise, mixed
+from dnas.cpu.forms import FORMS
+from dnas.cpu.loops import usable
 from dnas.grammar.catalogue import load_space
-from dnas.nn import primitives as P
-from dnas.nn.depthwise_loop import Depthwise
 from dnas.nn.gates import Layout, uniform
-from dnas.nn.loops import usable
 from dnas.nn.supernet import Supernet, init
 
 TARGET = "dnas_pixel_products"
@@ -28,6 +29,10 @@ pytestmark = pytest.mark.skipif(not usable(), reason="numba is not installed, or
 
 def random(*shape, seed=0):
     return jnp.asarray(np.random.default_rng([seed, *shape]).normal(size=shape), jnp.float32)
+
+
+def loop(x, w, stride, padding):
+    return mixed(depthwise, x, w, stride, padding, None)
 
 
 def library(x, w, stride, padding):
@@ -45,7 +50,7 @@ def library(x, w, stride, padding):
 def test_values_and_gradients(images, side, channels, kernel, stride, padding):
     padding = max(min(padding, kernel - 1), -(-(kernel - side) // 2))
     x, w = random(images, side, side, channels), random(kernel, kernel, channels)
-    y, pull = jax.vjp(Depthwise(stride, padding), x, w)
+    y, pull = jax.vjp(lambda x, w: loop(x, w, stride, padding), x, w)
     expected, expected_pull = jax.vjp(lambda x, w: library(x, w, stride, padding), x, w)
     ct = random(*y.shape, seed=1)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
@@ -56,7 +61,7 @@ def test_values_and_gradients(images, side, channels, kernel, stride, padding):
 def test_same_bits_every_time():
     """Threads take the chunks as they come; what they make of them may not depend on it."""
     x, w = random(16, 14, 14, 40), random(5, 5, 40)
-    gradients = jax.jit(jax.grad(lambda x, w: jnp.sum(Depthwise(1, 2)(x, w) ** 2), (0, 1)))
+    gradients = jax.jit(jax.grad(lambda x, w: jnp.sum(loop(x, w, 1, 2) ** 2), (0, 1)))
     first = gradients(x, w)
     for _ in range(20):
         for a, b in zip(gradients(x, w), first, strict=True):
@@ -66,7 +71,7 @@ def test_same_bits_every_time():
 def test_many_calls_at_once():
     """Independent calls run side by side, and threads come to a call that is over."""
     xs, w = [random(4, 6, 6, 8, seed=s) for s in range(40)], random(3, 3, 8)
-    together = jax.jit(lambda xs, w: [Depthwise(1, 1)(x, w) for x in xs])
+    together = jax.jit(lambda xs, w: [loop(x, w, 1, 1) for x in xs])
     for _ in range(50):
         found = together(xs, w)
     for x, y in zip(xs, found, strict=True):
@@ -75,7 +80,7 @@ def test_many_calls_at_once():
 
 def test_networks_side_by_side():
     x, ws = random(3, 5, 5, 6), random(4, 3, 3, 6)
-    found = jax.vmap(Depthwise(2, 1), (None, 0))(x, ws)
+    found = jax.vmap(lambda x, w: loop(x, w, 2, 1), (None, 0))(x, ws)
     np.testing.assert_allclose(found, [library(x, w, 2, 1) for w in ws], rtol=1e-4, atol=1e-5)
 
 
@@ -87,7 +92,7 @@ def test_a_supernet_is_the_same_with_it(paths):
     x, gates = random(2, side, side, space.channels), uniform(Layout(space.choices))
 
     def loss(kernels, params):
-        net = Supernet(space, resolution_paths=paths, kernels=kernels)
+        net = Supernet(space, resolution_paths=paths, forms=FORMS if kernels else None)
         (logits, _), updated = net.apply(
             {**variables, "params": params}, x, gates, momentum=0.9, mutable=["batch_stats"]
         )  # fmt: skip
@@ -104,25 +109,25 @@ def test_a_supernet_is_the_same_with_it(paths):
 
 def test_it_is_used_only_where_asked_for():
     x, w = jnp.ones((1, 4, 4, 3)), jnp.ones((3, 3, 3))
-    assert TARGET in jax.jit(Depthwise(1, 1)).lower(x, w).as_text()
-    assert TARGET not in jax.jit(lambda x, w: P.depthwise(x, w, 1, 1)).lower(x, w).as_text()
+    assert TARGET in jax.jit(lambda x, w: loop(x, w, 1, 1)).lower(x, w).as_text()
+    assert TARGET not in jax.jit(lambda x, w: maths.conv.depthwise(x, w, 1, 1)).lower(x, w).as_text()
     space = load_space("tiny")
     side, variables = space.resolution.max(), init(space, jax.random.key(0))
     images = jnp.ones((1, side, side, space.channels))
     for kernels in (False, True):
-        net = Supernet(space, kernels=kernels)
+        net = Supernet(space, forms=FORMS if kernels else None)
         text = jax.jit(lambda x, net=net: net.apply(variables, x, uniform(Layout(space.choices)))[0]).lower(images)
         assert (TARGET in text.as_text()) == kernels
 
 
 def test_multiply_adds_stand_in_the_program():
     """3 images, 4 channels, a 3 x 3 kernel on 5 x 5 pixels: 13 pairs of a row and a tap within the map."""
-    text = jax.jit(Depthwise(1, 1)).lower(jnp.ones((3, 5, 5, 4)), jnp.ones((3, 3, 4))).as_text()
+    text = jax.jit(lambda x, w: loop(x, w, 1, 1)).lower(jnp.ones((3, 5, 5, 4)), jnp.ones((3, 3, 4))).as_text()
     assert f"macs = {3 * 4 * 13**2} : i64" in text
 
 
 def test_it_can_be_switched_off():
-    code = "from dnas.nn.loops import usable; print(usable())"
+    code = "from dnas.cpu.loops import usable; print(usable())"
     for value, expected in (("0", "False"), ("1", "True")):
         done = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"DNAS_KERNELS": value}, capture_output=True, text=True

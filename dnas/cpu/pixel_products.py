@@ -1,4 +1,4 @@
-"""The loop behind `dnas.nn.depthwise_loop`, for numba: products of two arrays' pixels, summed in a third's.
+"""The loop behind `dnas.cpu.depthwise_loop`, for numba: products of two arrays' pixels, summed in a third's.
 
 Which pixels meet is the product of a list for rows and a list for columns. Sums stay in registers, a strip of channels
 at a time; vectors of 16 numbers are what the compiler is given, and it makes of them what the processor has.
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from dnas.nn.ffi import (
+from dnas.cpu.ffi import (
     ARGUMENTS,
     RESULTS,
     buffer,
@@ -123,7 +123,7 @@ def products(frame, chunk):
     """One chunk of a call: an image or, where the result has parts [parts, R, ...], a part of the batch.
 
     Arguments: a [N, A, A, C]; b [N, B, B, C] if the result has parts, else [P, B, B, C]; which of the options the P
-    are, int32 [P]; then the three arrays of `dnas.nn.depthwise_loop.Lists`; at last what the pixels of the result are
+    are, int32 [P]; then the three arrays of `dnas.cpu.depthwise_loop.Lists`; at last what the pixels of the result are
     multiplied by, or nothing [0].
     """
     a, a_shape = buffer(frame, ARGUMENTS, 0)

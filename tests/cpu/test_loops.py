@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dnas.nn import loops
-from dnas.nn.depthwise_loop import Depthwise
+from dnas.cpu import loops
+from dnas.cpu.depthwise_loop import depthwise, mixed
 from dnas.process import cache
 
 pytestmark = pytest.mark.skipif(not loops.usable(), reason="numba is not installed, or this is no CPU")
@@ -22,12 +22,13 @@ from dnas.process.backend import configure
 configure()
 import jax, jax.numpy as jnp
 from dnas.errors import UserError
-from dnas.nn import loops
-from dnas.nn.depthwise_loop import Depthwise
+from dnas.cpu import loops
+from dnas.cpu.depthwise_loop import depthwise, mixed
 if not loops.usable():
     sys.exit(print("no loops"))
 try:
-    print(float(jax.jit(Depthwise(1, 1))(jnp.ones((1, 3, 3, 2)), jnp.ones((3, 3, 2))).sum()))
+    loop = jax.jit(lambda x, w: mixed(depthwise, x, w, 1, 1, None))
+    print(float(loop(jnp.ones((1, 3, 3, 2)), jnp.ones((3, 3, 2))).sum()))
 except UserError as error:
     print(error)
 assert "numba" not in sys.modules
@@ -77,11 +78,15 @@ def test_without_a_numba_that_works_programs_go_without_loops(tmp_path, broken):
     assert not (tmp_path / "cache" / "loops").exists(), "it is tried again: another may be installed"
 
 
+def loop(x, w):
+    return mixed(depthwise, x, w, 1, 1, None)
+
+
 def test_a_trace_waits_unless_who_compiles_will(monkeypatch):
     waited = []
     monkeypatch.setattr(loops, "wait", lambda: waited.append(True))
     with loops.awaited_later():
-        jax.make_jaxpr(Depthwise(1, 1))(jnp.ones((1, 13, 13, 2)), jnp.ones((3, 3, 2)))
+        jax.make_jaxpr(loop)(jnp.ones((1, 13, 13, 2)), jnp.ones((3, 3, 2)))
     assert not waited
-    jax.make_jaxpr(Depthwise(1, 1))(jnp.ones((1, 14, 14, 2)), jnp.ones((3, 3, 2)))
+    jax.make_jaxpr(loop)(jnp.ones((1, 14, 14, 2)), jnp.ones((3, 3, 2)))
     assert waited

@@ -1,6 +1,6 @@
 """Resolution masking: one spatial operator on every resolution option's own grid.
 
-    y = 1/q * sum_r g_r U_r(F(S_r(x)))          (FBNetV2, Wan et al. 2020, section 3.2; q: `dnas.nn.grids.coverage`)
+    y = 1/q * sum_r g_r U_r(F(S_r(x)))          (FBNetV2, Wan et al. 2020, section 3.2; q: `dnas.maths.grids.coverage`)
 
 S_r takes the pixels of option r's grid, U_r puts F's result onto the same grid of the output, zeros elsewhere. F is
 linear in its weights, so g_r scales the weights and not a map, and the gate's gradient is <w, dL/d(g_r w)>. The
@@ -20,10 +20,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from dnas.nn.backends import by_backend
-from dnas.nn.depthwise_loop import OnGrids
-from dnas.nn.grids import pixel_index, pixel_source
-from dnas.nn.primitives import Map
+from dnas.maths.backends import by_backend
+from dnas.maths.conv import Map
+from dnas.maths.grids import pixel_index, pixel_source
 
 Operator = Callable[[Map, Array], Map]
 """F(x, w), linear in either. Layers whose operators are equal, and maps of one shape, are traced once."""
@@ -33,29 +32,61 @@ Sides = tuple[int, int]
 LEAST_COVERAGE = 1e-4
 
 
-def mix_grids(
-    apply: Operator, x: Map, w: Array, gate: Float[Array, " options"], sides: Sequence[Sides],
-    share: Float[Array, "H W"] | None = None, paths: int | None = None,
-) -> Map:  # fmt: skip
-    """sum_r g_r U_r(F(S_r(x), w)), divided by `share` where that is given and not zero.
+class Grids(NamedTuple):
+    """Resolution options, and what gates make of them."""
 
-    `sides` are each option's; equal ones share one evaluation. With `paths`, only that many, those of the largest
-    gates, are evaluated, on maps of the full side.
-    """
-    pairs = tuple(dict.fromkeys(sides))
-    weights = [sum(gate[n] for n, other in enumerate(sides) if other == pair) for pair in pairs]
-    out_full = max(b for _, b in pairs)
-    inverse = jnp.ones((out_full, out_full)) if share is None else _inverse(share)
-    scales, chosen = jnp.stack(weights), None
-    if paths is not None and paths < len(pairs):
-        chosen = lax.top_k(lax.stop_gradient(scales), paths)[1]
-        # A product and not an index: the gradient of that is a loop on CPU, one for each layer.
-        scales = jnp.matmul(chosen[:, None] == jnp.arange(len(pairs)), scales, precision="highest")
-    if isinstance(apply, OnGrids):
-        return apply.mixed(x, jnp.multiply.outer(scales, w), pairs, chosen, None if share is None else inverse)
-    if chosen is not None:
-        return _sampled(apply, x, jnp.multiply.outer(scales, w), inverse, _Moves.of(pairs, chosen))
-    return _mixed(apply, pairs, x, tuple(w * g for g in weights), inverse)
+    gate: Float[Array, " options"]
+    sides: Sequence[Sides]
+    """Each option's; equal ones share one evaluation."""
+    share: Float[Array, "H W"] | None = None
+    """The coverage of each pixel of the result, by which it is divided where that is not zero."""
+    paths: int | None = None
+    """Only so many options, those of the largest gates, are evaluated, on maps of the full side."""
+
+
+class Mix(NamedTuple):
+    """What is evaluated: options with sides of their own, or those of them that are chosen at run time."""
+
+    pairs: tuple[Sides, ...]
+    gates: Sequence[Float[Array, ""]] | Float[Array, " evaluated"]
+    chosen: Int[Array, " evaluated"] | None
+    inverse: Float[Array, "H W"] | None
+    """1 / coverage."""
+
+    @property
+    def scales(self) -> Float[Array, " evaluated"]:
+        """The gates as one array."""
+        return self.gates if self.chosen is not None else jnp.stack(self.gates)  # pyright: ignore
+
+    @property
+    def side(self) -> int:
+        """Of the result."""
+        return max(b for _, b in self.pairs)
+
+
+def mix_of(grids: Grids) -> Mix:
+    """Gates of equal options added up, and the largest of them where few are evaluated."""
+    pairs = tuple(dict.fromkeys(grids.sides))
+    weights = [sum(grids.gate[n] for n, other in enumerate(grids.sides) if other == pair) for pair in pairs]
+    inverse = None if grids.share is None else _inverse(grids.share)
+    if grids.paths is None or grids.paths >= len(pairs):
+        return Mix(pairs, weights, None, inverse)
+    scales = jnp.stack(weights)
+    chosen = lax.top_k(lax.stop_gradient(scales), grids.paths)[1]
+    # A product and not an index: the gradient of that is a loop on CPU, one for each layer.
+    kept = jnp.matmul(chosen[:, None] == jnp.arange(len(pairs)), scales, precision="highest")
+    return Mix(pairs, kept, chosen, inverse)
+
+
+def on_grids(apply: Operator, x: Map, w: Array, grids: Grids | None) -> Map:
+    """sum_r g_r U_r(F(S_r(x), w)) / q, or F(x, w) where there is one resolution."""
+    if grids is None:
+        return apply(x, w)
+    mix = mix_of(grids)
+    inverse = jnp.ones((mix.side, mix.side)) if mix.inverse is None else mix.inverse
+    if mix.chosen is not None:
+        return _sampled(apply, x, jnp.multiply.outer(mix.gates, w), inverse, _Moves.of(mix.pairs, mix.chosen))
+    return _mixed(apply, mix.pairs, x, tuple(w * gate for gate in mix.gates), inverse)
 
 
 def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:

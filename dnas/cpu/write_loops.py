@@ -1,4 +1,4 @@
-"""`python -m dnas.nn.write_loops`: compiles all loops and writes them as one JSON object, for `dnas.nn.loops`.
+"""`python -m dnas.cpu.write_loops`: compiles all loops and writes them as one JSON object, for `dnas.cpu.loops`.
 
 A process of its own: numba is Python for the most part, and would take turns with a start's tracing.
 """
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dnas.nn import map_sums, pixel_products, row_steps
-from dnas.nn.ffi import Text, compiled, handle, work
+from dnas.cpu import map_sums, pixel_products, row_steps
+from dnas.cpu.ffi import Text, compiled, handle, work
 
 ALL = pixel_products.KERNELS | map_sums.KERNELS | row_steps.KERNELS
 

@@ -7,13 +7,19 @@ with side n lives on the pixels floor(i * H / n) of a map of side H.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.nn.gates import Gates
 from dnas.space.quantity import Quantity
+
+
+class Gates(Protocol):
+    """By the name of a choice."""
+
+    def __getitem__(self, name: str) -> Float[Array, " options"]: ...
 
 
 def joint_probability(quantity: Quantity, gates: Gates) -> Array:

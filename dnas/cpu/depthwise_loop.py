@@ -12,9 +12,7 @@ run time only.
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,12 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from dnas.nn import loops
-from dnas.nn.grids import grid_index
-from dnas.nn.primitives import batch_sum
+from dnas.cpu import loops
+from dnas.maths import mixing as maths
+from dnas.maths.conv import Map
+from dnas.maths.grids import grid_index
+from dnas.maths.mixing import Sides
+from dnas.maths.norm import batch_sum
 
-Map = Float[Array, "N H W C"]
-Sides = tuple[int, int]
+Mixing = Callable[..., Map]
+"""`depthwise` or `stem`."""
 
 
 class Lists(NamedTuple):
@@ -88,55 +89,45 @@ class Grids(NamedTuple):
         return Grids(lists(2, 0, 1), lists(0, 2, 1), lists(1, 0, 2))
 
 
-@dataclass(frozen=True)
-class OnGrids(ABC):
-    """A convolution of square maps as an operator (`dnas.nn.mixing.Operator`) that knows grids itself."""
-
-    stride: int
-    padding: int
-
-    def __call__(self, x: Map, w: Float[Array, "k k ..."]) -> Map:
-        full = x.shape[1]
-        side = (full + 2 * self.padding - w.shape[0]) // self.stride + 1
-        return self.mixed(x, w[None], [(full, side)])
-
-    @abstractmethod
-    def mixed(
-        self, x: Map, ws: Float[Array, "P k k ..."], sides: Sequence[Sides], chosen: Array | None = None,
-        scale: Float[Array, "B B"] | None = None,
-    ) -> Map:  # fmt: skip
-        """The sum over options, with sides (a, b) of input and output; or over those `chosen`, which `ws` belong to.
-        `scale` multiplies its pixels."""
+def mixed(
+    form: Mixing, x: Map, w: Float[Array, "k k ..."], stride: int, padding: int, grids: maths.Grids | None
+) -> Map:
+    """The form on each resolution option's own grid, or on the whole map where there is one."""
+    if grids is None:
+        side = (x.shape[1] + 2 * padding - w.shape[0]) // stride + 1
+        return form(x, w[None], [(x.shape[1], side)], stride, padding)
+    mix = maths.mix_of(grids)
+    return form(x, jnp.multiply.outer(mix.scales, w), mix.pairs, stride, padding, mix.chosen, mix.inverse)
 
 
-class Depthwise(OnGrids):
-    """One k x k kernel a channel: w [k, k, C]."""
-
-    def mixed(
-        self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None, scale: Array | None = None
-    ) -> Map:
-        grids = Grids.of(sides, x.shape[3], ws.shape[1], self.stride, self.padding)
-        each = np.sort(np.sum(grids.of_y.counts, 1) ** 2)[-len(ws) :]  # of what can be chosen, the largest
-        macs = x.shape[0] * x.shape[3] * int(each.sum())
-        options = np.arange(len(sides), dtype=np.int32) if chosen is None else chosen
-        return on_grids(x, ws, scale, options, Static(grids, max(b for _, b in sides), macs))
+def depthwise(
+    x: Map, ws: Float[Array, "P k k C"], sides: Sequence[Sides], stride: int, padding: int,
+    chosen: Array | None = None, scale: Float[Array, "B B"] | None = None,
+) -> Map:  # fmt: skip
+    """One k x k kernel a channel: the sum over options, with sides (a, b) of input and output; or over those `chosen`,
+    which `ws` belong to. `scale` multiplies its pixels."""
+    grids = Grids.of(sides, x.shape[3], ws.shape[1], stride, padding)
+    each = np.sort(np.sum(grids.of_y.counts, 1) ** 2)[-len(ws) :]  # of what can be chosen, the largest
+    macs = x.shape[0] * x.shape[3] * int(each.sum())
+    options = np.arange(len(sides), dtype=np.int32) if chosen is None else chosen
+    return on_grids(x, ws, scale, options, Static(grids, max(b for _, b in sides), macs))
 
 
 FEW_CHANNELS = 4
 
 
-class Stem(OnGrids):
-    """Convolution of up to `FEW_CHANNELS` channels, w [k, k, I, O]: one depthwise of each, repeated for all O."""
+def stem(
+    x: Map, ws: Float[Array, "P k k I O"], sides: Sequence[Sides], stride: int, padding: int,
+    chosen: Array | None = None, scale: Float[Array, "B B"] | None = None,
+) -> Map:  # fmt: skip
+    """Convolution of up to `FEW_CHANNELS` channels: one `depthwise` of each, repeated for all of the result."""
 
-    def mixed(
-        self, x: Map, ws: Array, sides: Sequence[Sides], chosen: Array | None = None, scale: Array | None = None
-    ) -> Map:
-        def channel(i: int) -> Map:
-            repeated = jnp.broadcast_to(x[..., i, None], (*x.shape[:3], ws.shape[-1]))
-            return Depthwise(self.stride, self.padding).mixed(repeated, ws[..., i, :], sides, chosen)
+    def channel(i: int) -> Map:
+        repeated = jnp.broadcast_to(x[..., i, None], (*x.shape[:3], ws.shape[-1]))
+        return depthwise(repeated, ws[..., i, :], sides, stride, padding, chosen)
 
-        total = functools.reduce(jnp.add, map(channel, range(x.shape[3])))
-        return total if scale is None else scaled(total, scale)
+    total = functools.reduce(jnp.add, map(channel, range(x.shape[3])))
+    return total if scale is None else scaled(total, scale)
 
 
 class Static(NamedTuple):
@@ -175,7 +166,7 @@ def _sums(
     shape: tuple[int, ...], a: Array, b: Array, chosen: ArrayLike, lists: Lists, static: Static,
     scale: Array | None = None,
 ) -> Array:  # fmt: skip
-    """See `dnas.nn.pixel_products.products`."""
+    """See `dnas.cpu.pixel_products.products`."""
     factors = np.ones(0, np.float32) if scale is None else scale.reshape(-1)
     return loops.call("pixel_products", [shape], a, b, chosen, *lists, factors, macs=static.macs)[0]
 

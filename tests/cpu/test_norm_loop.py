@@ -9,9 +9,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dnas.nn import loops, norm_loop
-from dnas.nn import primitives as P
-from dnas.nn.activations import LINES, mixed
+from dnas import maths
+from dnas.cpu import activation_loop, loops, norm_loop
+from dnas.cpu.activation_loop import LINES
+from dnas.cpu.forms import FORMS
+from dnas.nn.gates import Layout, uniform
+from dnas.ops import Activation
+from dnas.ops.tensor import Value, square
+from dnas.space.quantity import Choice, Quantity
+from tests.nn.graphs import evaluated
 
 pytestmark = pytest.mark.skipif(not loops.usable(), reason="numba is not installed, or this is no CPU")
 EPSILON = 1e-5
@@ -22,8 +28,8 @@ def random(*shape, seed=0):
 
 
 def by_jax(x, weights, scale, shift):
-    mean, variance = P.moments(x, weights)
-    return P.normalised(x, mean, variance, scale, shift, EPSILON)
+    mean, variance = maths.norm.moments(x, weights)
+    return maths.norm.normalised(x, mean, variance, scale, shift, EPSILON)
 
 
 def by_loop(x, weights, scale, shift):
@@ -89,8 +95,8 @@ def test_gradient_of_a_norm_by_finite_differences():
 @given(st.lists(st.sampled_from(sorted(LINES)), min_size=1, max_size=4), st.sampled_from([(5, 37), (3, 4, 4, 70)]))
 def test_mixtures_of_activations(names, shape):
     x, gates, ct = 4 * random(*shape), random(len(names)), random(*shape, seed=1)
-    y, pull = jax.vjp(lambda x, g: mixed(tuple(names), x, g, True), x, gates)
-    expected, expected_pull = jax.vjp(lambda x, g: mixed(tuple(names), x, g, False), x, gates)
+    y, pull = jax.vjp(lambda x, g: activation_loop.mixed(tuple(names), x, g), x, gates)
+    expected, expected_pull = jax.vjp(lambda x, g: maths.activation.mixed(tuple(names), x, g), x, gates)
     close(y, expected)
     for ours, theirs in zip(pull(ct), expected_pull(ct), strict=True):
         close(ours, theirs)
@@ -101,16 +107,25 @@ def test_slopes_where_activations_bend():
     x = jnp.array([[-3.0, 0.0, 3.0, 6.0, -0.0]])
     for name in LINES:
         ours, theirs = (
-            jax.grad(lambda x, loop=loop, name=name: mixed((name,), x, jnp.ones(1), loop).sum())(x)
-            for loop in (True, False)
+            jax.grad(lambda x, mixed=mixed, name=name: mixed((name,), x, jnp.ones(1)).sum())(x)
+            for mixed in (activation_loop.mixed, maths.activation.mixed)
         )
         np.testing.assert_allclose(ours, theirs, atol=1e-6, err_msg=name)
 
 
 def test_functions_without_a_line_keep_their_form():
     def text(*names):
-        gradient = jax.grad(lambda x, g: mixed(names, x, g, True).sum(), (0, 1))
-        return jax.jit(gradient).lower(jnp.ones((2, 3)), jnp.ones(len(names))).as_text()
+        choice = Choice("act", names)
+        layout, x = Layout((choice,)), square(Quantity.constant(1), Quantity.constant(3))
+
+        def value(array):
+            act = Activation(Quantity.of(choice))
+            y = evaluated(
+                lambda net, x: [net.add("act", act, x)], [Value(x, array)], uniform(layout), None, forms=FORMS
+            )
+            return y[0].array.sum()
+
+        return jax.jit(jax.grad(value)).lower(jnp.ones((2, 1, 1, 3))).as_text()
 
     assert "dnas_mixture_gradient" in text("relu", "hswish")
     assert "dnas_mixture_gradient" not in text("relu", "gelu")

@@ -99,7 +99,7 @@ def _tried() -> bool:
         name = _name("tried", versions(("numba", "llvmlite", "jaxlib", "numpy")))
         path = _path(name)
         if os.environ.get(TRIED) != name and not (path and cache.read(path)):
-            _run("dnas.nn.try_loops")
+            _run("dnas.cpu.try_loops")
             if path:
                 cache.write(path, b"well")
     except Exception:  # loops are only speed: whatever stands in their way, programs go without them
@@ -109,12 +109,12 @@ def _tried() -> bool:
 
 
 def _written() -> bytes:
-    """What `dnas.nn.write_loops` writes, or has written for the same sources, versions and processor."""
+    """What `dnas.cpu.write_loops` writes, or has written for the same sources, versions and processor."""
     path = _path(_name(cache.sources(), versions(("numba", "llvmlite"))))
     found = path and cache.read(path)
     if found:
         return found
-    made = _run("dnas.nn.write_loops")
+    made = _run("dnas.cpu.write_loops")
     if path:
         cache.write(path, made)
     return made
@@ -122,7 +122,7 @@ def _written() -> bytes:
 
 def _name(*follows_from: Any) -> str:
     """Of what also follows from the processor and numba's settings."""
-    from dnas.nn.jit import processor
+    from dnas.cpu.jit import processor
 
     return cache.digest(follows_from, processor(), {k: v for k, v in os.environ.items() if k.startswith("NUMBA_")})
 
@@ -148,7 +148,7 @@ def _run(module: str) -> bytes:
 
 def register(written: dict[str, Any]) -> None:
     """Makes the loops known to XLA; they stay for the life of the process."""
-    from dnas.nn.jit import Jit
+    from dnas.cpu.jit import Jit
 
     jit = Jit()
     _kept.append(jit)

@@ -1,4 +1,4 @@
-"""Loops behind `dnas.nn.norm_loop` and `dnas.nn.activations`, for numba: sums over maps, each read once or twice.
+"""Loops behind `dnas.cpu.norm_loop` and `dnas.cpu.activation_loop`, for numba: sums over maps, each read once or twice.
 
 A map is [N, ..., C]: rows of C channels, as many for each image as there are pixels. Threads share the batch. A loop
 over a row's channels is what the compiler makes vectors of; `reassoc` lets it do so where a row becomes one number.
@@ -10,7 +10,7 @@ import math
 
 import numba
 
-from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, floats, njit, rank, read
+from dnas.cpu.ffi import ARGUMENTS, RESULTS, buffer, floats, njit, rank, read
 
 BYTES = 4
 """Of a float."""

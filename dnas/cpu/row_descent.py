@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from dnas.nn import loops
+from dnas.cpu import loops
 from dnas.nn.rows import Table
 
 

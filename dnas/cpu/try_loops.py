@@ -1,6 +1,6 @@
-"""`python -m dnas.nn.try_loops`: whether a loop of the installed numba does what it should when XLA calls it.
+"""`python -m dnas.cpu.try_loops`: whether a loop of the installed numba does what it should when XLA calls it.
 
-A process of its own, for `dnas.nn.loops`: versions that do not fit each other may end it.
+A process of its own, for `dnas.cpu.loops`: versions that do not fit each other may end it.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from dnas.nn import loops
-from dnas.nn.map_sums import KERNELS
-from dnas.nn.write_loops import written
+from dnas.cpu import loops
+from dnas.cpu.map_sums import KERNELS
+from dnas.cpu.write_loops import written
 
 IMAGES, PIXELS, CHANNELS = 3, 4, 5
 

@@ -1,4 +1,4 @@
-"""Loops behind `dnas.nn.row_descent`, for numba: gradient descent on some blocks of a vector, each as long as it is.
+"""Loops behind `dnas.cpu.row_descent`, for numba: gradient descent on some blocks of a vector, each as long as it is.
 
 Rows are those of `dnas.nn.rows`: a gradient [layers, paths, longest], and for each layer and option a start and a size
 [layers, options + 1] in the vector. Threads share every row.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numba
 
-from dnas.nn.ffi import ARGUMENTS, RESULTS, buffer, floats, njit, read, read_half
+from dnas.cpu.ffi import ARGUMENTS, RESULTS, buffer, floats, njit, read, read_half
 
 BYTES = 4
 """Of a float, and of an int32."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.nn import loops
+from dnas.cpu import loops
 
 
 @functools.partial(jax.jit, static_argnums=4)

@@ -1,0 +1,91 @@
+"""The nodes and initializers of an ONNX graph, as they are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dnas.export.trace import Value, Weights
+from dnas.maths.grids import grid_index
+from dnas.ops.tensor import COLUMNS, ROWS
+
+INPUT = "images"
+
+
+class Builder:
+    """Nodes and initializers."""
+
+    def __init__(self, onnx: Any, weights: Weights):
+        self.onnx, self.weights = onnx, weights
+        self.nodes: list[Any] = []
+        self.initializers: dict[str, Any] = {}
+        self.names: dict[int, str] = {0: INPUT}
+        self.rows: dict[int, str] = {}
+
+    def node(
+        self, kind: str, inputs: list[Value | str], output: Value, path: str, to: str = "", rows: bool = False,
+        **attributes: Any,
+    ) -> str:  # fmt: skip
+        """One node; `to` names an intermediate result, else the result is `output`, as a map or in rows."""
+        name = to or f"{path or kind.lower()}_{output.index}"
+        names = [i if isinstance(i, str) else self.read(i, rows) for i in inputs]
+        self.nodes.append(self.onnx.helper.make_node(kind, names, [name], name=name, **attributes))
+        if not to:
+            (self.rows if rows else self.names)[output.index] = name
+        return name
+
+    def take_grid(self, first: Value, full: int) -> Value:
+        """The graph's input as a map of side `full`, of which the network's input is a grid."""
+        assert first.side is not None
+        index = self.constant("grid", grid_index(first.side, full).astype(np.int64))
+        rows = self.node("Gather", [INPUT, index], first, "", to="grid_rows", axis=2)
+        self.names[first.index] = self.node("Gather", [rows, index], first, "", to="grid_columns", axis=3)
+        return replace(first, sizes={**first.sizes, ROWS: full, COLUMNS: full})
+
+    def read(self, value: Value, rows: bool = False) -> str:
+        """The name of a value in the layout asked for, turned into it where it has only the other."""
+        mine, other = (self.rows, self.names) if rows else (self.names, self.rows)
+        if value.index in mine or value.index not in other:
+            return mine[value.index]
+        x, n, c = other[value.index], value.index, value.channels
+        if rows:
+            flat = self.node("Reshape", [x, self.shape(0, c, -1)], value, "", to=f"flat_{n}")
+            mine[n] = self.node("Transpose", [flat], value, "", to=f"rows_{n}", perm=[0, 2, 1])
+        else:
+            turned = self.node("Transpose", [x], value, "", to=f"columns_{n}", perm=[0, 2, 1])
+            assert value.side is not None
+            mine[n] = self.node("Reshape", [turned, self.shape(0, c, value.side, value.side)], value, "", to=f"map_{n}")
+        return mine[n]
+
+    def in_rows(self, *values: Value) -> bool:
+        """Whether all of them are in rows already."""
+        return all(v.index in self.rows for v in values)
+
+    def shape(self, *sizes: int) -> str:
+        return self.constant("shape_" + "_".join(map(str, sizes)), np.array(sizes, np.int64))
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        if name not in self.initializers:
+            self.initializers[name] = self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def rename(self, value: Value, name: str) -> None:
+        old = self.names.get(value.index)
+        for node in self.nodes:
+            node.output[:] = [name if o == old else o for o in node.output]
+            node.input[:] = [name if i == old and old != INPUT else i for i in node.input]
+
+    def by_head(self, value: Value, heads: int, channels_last: bool, tag: str) -> str:
+        """[N, heads, pixels, width], or [N, heads, width, pixels], of a map or of rows."""
+        rows, n, width = self.in_rows(value), value.index, value.channels // heads
+        sizes = (0, -1, heads, width) if rows else (0, heads, width, -1)
+        split = self.node("Reshape", [self.read(value, rows), self.shape(*sizes)], value, "", to=f"heads_{tag}_{n}")
+        if rows:
+            perm = [0, 2, 1, 3] if channels_last else [0, 2, 3, 1]
+        elif channels_last:
+            perm = [0, 1, 3, 2]
+        else:
+            return split
+        return self.node("Transpose", [split], value, "", to=f"turned_{tag}_{n}", perm=perm)

@@ -1,0 +1,156 @@
+"""From a space to its graph: block functions are called with a `Builder`, to which they add operators."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from dnas.blocks import KINDS, Fields
+from dnas.errors import InputError, UserError
+from dnas.graph.fields import evaluated_fields
+from dnas.graph.graph import BlockUse, Branch, Branches, Graph, Part, placed
+from dnas.ops import Mask, Mixture, Operator
+from dnas.ops.tensor import Tensor, square
+from dnas.space.quantity import Choice, Quantity, indicator
+from dnas.space.space import Block, Node, OneOf, Space, Stage
+
+
+class _Option(NamedTuple):
+    """Of a mixture."""
+
+    condition: Quantity
+    """1 where it is taken."""
+    build: Callable[[], Tensor]
+    """Adds its operators, and gives the result."""
+    path: str = ""
+
+
+@functools.lru_cache(maxsize=64)
+def graph_of(space: Space) -> Graph:
+    """The graph of a space, at its own input and classes."""
+    builder, x = Builder(), square(space.resolution, Quantity.constant(space.channels))
+    return builder.graph(x, builder.walk(space.nodes, x))
+
+
+class Builder:
+    """Adds operators, one after another, to parts of a graph."""
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+        self._conditions: tuple[Quantity, ...] = ()
+        self._path = ""
+
+    def graph(self, x: Tensor, y: Tensor) -> Graph:
+        """What was added, from x to y."""
+        return Graph(x, y, tuple(self._parts))
+
+    def add(self, name: str, operator: Operator, *x: Tensor) -> Tensor:
+        """The result of an operator at `name` within the block."""
+        if operator.passes(*x) is None and operator.wants_masked(*x):
+            x = tuple(self.masked(tensor) for tensor in x)
+        node = placed(f"{self._path}.{name}", operator, x, self._conditions)
+        if not node.idle or any(True for _ in node.records):
+            self._parts.append(node)
+        return node.output
+
+    def masked(self, x: Tensor) -> Tensor:
+        """The tensor with its masks applied, where they are not already."""
+        return self.add("mask", Mask(), x)
+
+    # Conditions -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def given(self, condition: Quantity) -> Iterator[None]:
+        """Operators added inside exist only where the condition is 1."""
+        outer, self._conditions = self._conditions, (*self._conditions, condition)
+        try:
+            yield
+        finally:
+            self._conditions = outer
+
+    def mixture(self, *options: tuple[Quantity, Callable[[], Tensor]]) -> Tensor:
+        """sum_i condition_i * option_i for conditions of which exactly one is 1; impossible options are not built."""
+        return self._mixed([_Option(*option) for option in options])
+
+    def _mixed(self, options: Sequence[_Option], choice: Choice | None = None, x: Tensor | None = None) -> Tensor:
+        """`choice` and `x`: see `Branches`."""
+        possible = [option for option in options if option.condition.max()]
+        if len(possible) == 1:
+            with self.given(possible[0].condition):
+                return possible[0].build()
+        branches = tuple(map(self._branch, possible))
+        mix = Mixture(tuple(branch.condition for branch in branches))
+        outputs = tuple(branch.output for branch in branches)
+        node = placed(f"{self._path}.mix", mix, outputs, self._conditions)
+        self._parts.append(Branches(branches, node, choice, x))
+        return node.output
+
+    def _branch(self, option: _Option) -> Branch:
+        with self.given(option.condition), self._apart() as parts:
+            output = self.masked(option.build())
+        return Branch(option.condition, tuple(parts), output, option.path)
+
+    @contextmanager
+    def _apart(self) -> Iterator[list[Part]]:
+        """Parts added inside, in a list of their own."""
+        outer, self._parts = self._parts, []
+        try:
+            yield self._parts
+        finally:
+            self._parts = outer
+
+    # Nodes of a space -----------------------------------------------------------------------------------------------
+
+    def walk(self, nodes: Sequence[Node], x: Tensor) -> Tensor:
+        """The result of the nodes of a space, one after another."""
+        for node in nodes:
+            x = self.node(node, x)
+        return x
+
+    def node(self, node: Node, x: Tensor) -> Tensor:
+        """The result of one node."""
+        with self._met_at(node):
+            match node:
+                case Block():
+                    return self._block(node, x)
+                case OneOf():
+                    return self._one_of(node, x)
+                case Stage():
+                    return self._stage(node, x)
+        raise AssertionError(node)
+
+    def _one_of(self, node: OneOf, x: Tensor) -> Tensor:
+        options = [
+            _Option(indicator(node.choice, lambda i, n=n: i == n), functools.partial(self.node, branch, x), branch.path)
+            for n, branch in enumerate(node.branches)
+        ]
+        return self._mixed(options, node.choice, x)
+
+    def _stage(self, node: Stage, x: Tensor) -> Tensor:
+        for position, block in enumerate(node.blocks):
+            present = Quantity.combine(lambda d, p=position: int(d > p), node.depth)
+            taken, left = functools.partial(self.node, block, x), functools.partial(lambda before: before, x)
+            x = self.mixture((present, taken), (1 - present, left))
+        return x
+
+    def _block(self, node: Block, x: Tensor) -> Tensor:
+        fields = evaluated_fields(node, x)
+        with self._apart() as parts:
+            y = KINDS[node.kind].build(self, x, Fields(fields))
+        self._parts.append(BlockUse(node.path, node.kind, fields, x, y, tuple(parts), self._conditions))
+        return y
+
+    @contextmanager
+    def _met_at(self, node: Node) -> Iterator[None]:
+        """Paths begin with the node's, and errors say where in its file it stands."""
+        outer, self._path = self._path, node.path
+        try:
+            yield
+        except InputError:
+            raise
+        except UserError as error:
+            raise InputError(node.where, str(error)) from error
+        finally:
+            self._path = outer

@@ -1,0 +1,290 @@
+"""A network as data: operators at paths, blocks of them, and choices between several. Made once a space, never changed.
+
+Every fact of a network - costs, memory, names of parameters, its forward pass - is read from its graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from dnas.ops import Operator
+from dnas.ops.operator import Parameter, Work
+from dnas.ops.tensor import Tensor
+from dnas.space.quantity import Assignment, Choice, Product, Quantity
+
+
+@dataclass(frozen=True, eq=False)
+class Record(Work):
+    """The work of one operator. `given` is 1 where it is done (a branch is taken, a block is not skipped), else 0."""
+
+    path: str = ""
+    given: Product = Product(1)
+
+    @property
+    def works(self) -> bool:
+        """Whether it is an operator of its own: activations go with the one before them."""
+        return self.kind != "activation"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An operator on its inputs. It exists where all `conditions` are 1."""
+
+    path: str
+    operator: Operator
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    conditions: tuple[Quantity, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it hands an input on, and only counts."""
+        return self.output in self.inputs
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """By path."""
+        return {f"{self.path}.{name}": p for name, p in self.operator.parameters(*self.inputs).items()}
+
+    @property
+    def records(self) -> Iterator[Record]:
+        """Of the ledger."""
+        for work in self.operator.work(self.output, *self.inputs):
+            conditions = self.conditions if work.taken is None else (*self.conditions, work.taken)
+            yield Record(**vars(work), path=self.path, given=Product(*conditions))
+
+
+@dataclass(frozen=True, eq=False)
+class BlockUse:
+    """One block as it is met: its fields, its input and the condition under which it exists."""
+
+    path: str
+    kind: str
+    fields: dict[str, Quantity]
+    input: Tensor
+    out: Tensor
+    parts: tuple[Part, ...] = ()
+    conditions: tuple[Quantity, ...] = ()
+
+    @cached_property
+    def given(self) -> Quantity:
+        """1 where the block exists."""
+        return Product(*self.conditions).joint()
+
+    @property
+    def output(self) -> Tensor:
+        return self.out
+
+    @property
+    def channels_in(self) -> Quantity:
+        return self.input.channels
+
+    @property
+    def side_in(self) -> Quantity | None:
+        return self.input.side
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One option, taken where `condition` is 1."""
+
+    condition: Quantity
+    parts: tuple[Part, ...]
+    output: Tensor
+    path: str = ""
+    """Begins the paths of whatever is in it, where it is the whole block of a choice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Branches:
+    """Options of which one is taken, and the node that mixes what they give.
+
+    Where they are the whole blocks of a choice, `choice` is that, and `input` all that they read.
+    """
+
+    branches: tuple[Branch, ...]
+    node: Node
+    choice: Choice | None = None
+    input: Tensor | None = None
+
+    @property
+    def output(self) -> Tensor:
+        return self.node.output
+
+    @property
+    def path(self) -> str:
+        return self.node.path
+
+
+class Program(NamedTuple):
+    """What is computed, without the names of parameters (`dnas.graph.program`)."""
+
+    steps: tuple[Any, ...]
+    """Hashable; equal for same programs."""
+    size: int
+    """Of the kernels: the program of larger ones serves smaller ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Layers, one after another, each a choice between the same blocks, of which a few are evaluated."""
+
+    layers: tuple[Branches, ...]
+    programs: tuple[Program, ...]
+    """Of the options, the same in every layer."""
+    count: int
+    """So many blocks of a layer are evaluated."""
+
+    @property
+    def name(self) -> str:
+        """The first block's path."""
+        return self.layers[0].branches[0].path
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Of the layers."""
+        return tuple(layer.choice.name for layer in self.layers if layer.choice)
+
+    @property
+    def branches(self) -> tuple[tuple[str, ...], ...]:
+        """Paths of each layer's blocks."""
+        return tuple(tuple(branch.path for branch in layer.branches) for layer in self.layers)
+
+    @property
+    def input(self) -> Tensor:
+        """Of the first layer."""
+        found = self.layers[0].input
+        assert found is not None
+        return found
+
+    @property
+    def output(self) -> Tensor:
+        """Of the last layer."""
+        return self.layers[-1].output
+
+
+Part = Node | BlockUse | Branches | Run
+
+
+def inside(part: Part) -> tuple[Part, ...]:
+    """The parts that a part consists of, in their order."""
+    match part:
+        case BlockUse():
+            return part.parts
+        case Branches():
+            return (*(p for branch in part.branches for p in branch.parts), part.node)
+        case Run():
+            return part.layers
+    return ()
+
+
+def every(parts: Sequence[Part]) -> Iterator[Part]:
+    """All parts within, each before what it consists of."""
+    for part in parts:
+        yield part
+        yield from every(inside(part))
+
+
+def nodes_of(parts: Sequence[Part]) -> Iterator[Node]:
+    """The operators, in the order of their evaluation."""
+    return (part for part in every(parts) if isinstance(part, Node))
+
+
+def blocks_of(parts: Sequence[Part]) -> Iterator[BlockUse]:
+    """The blocks, in the order of their evaluation."""
+    return (part for part in every(parts) if isinstance(part, BlockUse))
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A whole network. It is hashed by identity, and printed a line an operator."""
+
+    input: Tensor
+    output: Tensor
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(nodes_of(self.parts))
+
+    @cached_property
+    def uses(self) -> tuple[BlockUse, ...]:
+        """Blocks, in the order of the network."""
+        return tuple(blocks_of(self.parts))
+
+    @cached_property
+    def ledger(self) -> tuple[Record, ...]:
+        return tuple(record for node in self.nodes for record in node.records)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """By path, in the order of the network."""
+        return {path: parameter for node in self.nodes for path, parameter in node.parameters.items()}
+
+    def fix(self, assignment: Assignment) -> Graph:
+        """The network in which choices take the options of the given indices: sizes are numbers, and branches that are
+        not taken are gone."""
+        fixing = _Fixing(assignment)
+        start = fixing.tensor(self.input)
+        parts = fixing.parts(self.parts)
+        return Graph(start, fixing.at[self.output], parts)
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{node.path}: {node.operator.name} {' '.join(map(_sizes, node.inputs))} -> {_sizes(node.output)}"
+            for node in self.nodes
+        )
+
+
+def placed(path: str, operator: Operator, inputs: tuple[Tensor, ...], conditions: tuple[Quantity, ...]) -> Node:
+    """The node of an operator; its output is an input where there is nothing to do."""
+    passed = operator.passes(*inputs)
+    return Node(path, operator, inputs, operator.output(*inputs) if passed is None else passed, conditions)
+
+
+class _Fixing:
+    """Parts with choices decided, and what each tensor has become."""
+
+    def __init__(self, assignment: Assignment):
+        self.assignment = assignment
+        self.at: dict[Tensor, Tensor] = {}
+
+    def tensor(self, x: Tensor) -> Tensor:
+        """The tensor itself, where nothing computes it."""
+        if x not in self.at:
+            self.at[x] = x.like(**{axis.name: axis.size.fix(self.assignment) for axis in x.axes})
+        return self.at[x]
+
+    def parts(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        return tuple(found for part in parts for found in self.part(part))
+
+    def part(self, part: Part) -> Iterator[Part]:
+        match part:
+            case Node():
+                operator, inputs = part.operator.fix(self.assignment), tuple(map(self.tensor, part.inputs))
+                node = placed(part.path, operator, inputs, ())
+                self.at[part.output] = node.output
+                if not node.idle or any(True for _ in node.records):
+                    yield node
+            case BlockUse():
+                inner = self.parts(part.parts)
+                fields = {name: q.fix(self.assignment) for name, q in part.fields.items()}
+                yield BlockUse(part.path, part.kind, fields, self.tensor(part.input), self.tensor(part.out), inner)
+            case Branches():
+                branch = next(b for b in part.branches if b.condition.at(self.assignment))
+                yield from self.parts(branch.parts)
+                self.at[part.output] = self.tensor(branch.output)
+            case Run():
+                yield from self.parts(part.layers)
+
+
+def _sizes(tensor: Tensor) -> str:
+    return "[" + ", ".join(f"{axis.name} {_options(axis.size.values())}" for axis in tensor.axes) + "]"
+
+
+def _options(values: list[Any]) -> str:
+    values = sorted(values)
+    return str(values[0]) if len(values) == 1 else f"{values[0]}..{values[-1]}"

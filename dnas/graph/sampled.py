@@ -1,0 +1,58 @@
+"""Which choices between blocks a step samples, decided once: the graph with a `Run` in the place of each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from dnas.graph.graph import Branches, Graph, Part, Program, Run
+from dnas.graph.program import program_of
+
+
+@functools.lru_cache(maxsize=64)
+def sampled(graph: Graph, paths: int | None) -> Graph:
+    """Of choices between more than `paths` blocks so many are evaluated (None: all of every choice)."""
+    return graph if paths is None else Graph(graph.input, graph.output, _sampled(graph.parts, paths))
+
+
+def runs_of(parts: Sequence[Part]) -> Iterator[Run]:
+    """The runs in their order; those within another belong to it."""
+    for part in parts:
+        match part:
+            case Run():
+                yield part
+            case Branches():
+                for branch in part.branches:
+                    yield from runs_of(branch.parts)
+
+
+def _sampled(parts: Sequence[Part], paths: int) -> tuple[Part, ...]:
+    found: list[Part] = []
+    open_run: list[Branches] = []
+    programs: tuple[Program, ...] = ()
+    for part in parts:
+        if not isinstance(part, Branches) or part.input is None or len(part.branches) <= paths:
+            found += [*_closed(open_run, programs, paths), _inside(part, paths)]
+            open_run = []
+            continue
+        own = tuple(program_of(branch.parts, part.input, branch.output) for branch in part.branches)
+        if open_run and own != programs:
+            found += _closed(open_run, programs, paths)
+            open_run = []
+        open_run.append(_with_branches(part, paths))
+        programs = own
+    return (*found, *_closed(open_run, programs, paths))
+
+
+def _closed(layers: Sequence[Branches], programs: tuple[Program, ...], paths: int) -> list[Part]:
+    return [Run(tuple(layers), programs, paths)] if layers else []
+
+
+def _inside(part: Part, paths: int) -> Part:
+    return _with_branches(part, paths) if isinstance(part, Branches) else part
+
+
+def _with_branches(part: Branches, paths: int) -> Branches:
+    branches = (replace(branch, parts=_sampled(branch.parts, paths)) for branch in part.branches)
+    return replace(part, branches=tuple(branches))

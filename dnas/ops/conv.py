@@ -1,0 +1,204 @@
+"""Convolutions and linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dnas import maths
+from dnas.errors import UserError
+from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator, quantity
+from dnas.ops.tensor import CHANNELS, COLUMNS, ROWS, Tensor, Value
+from dnas.ops.windows import (
+    grids_memory,
+    kernels,
+    mixed_kernel,
+    padding_of,
+    program_of,
+    read_options,
+    side_after,
+)  # fmt: skip
+from dnas.space.quantity import Product, Quantity
+
+
+def bias_of(out: Quantity, has: bool) -> dict[str, Parameter]:
+    return {"bias": Parameter((out,), 0.0)} if has else {}
+
+
+def biased(held: Held, y: Any) -> Any:
+    return y + held["bias"] if "bias" in held else y
+
+
+def read_pending(gates: Reads, *x: Tensor) -> None:
+    """Notes that masks of channels are folded into what comes."""
+    for tensor in x:
+        if tensor[CHANNELS].masked:
+            gates.mask(tensor[CHANNELS])
+
+
+def check_groups(channels: Quantity, out: Quantity, groups: int) -> None:
+    """Raises `UserError` for widths that groups cannot share."""
+    if not (channels.is_constant and out.is_constant):
+        raise UserError("groups need fixed widths: the channels of a group would move with the width")
+    if channels.value % groups or out.value % groups:
+        raise UserError(f"{channels.value} to {out.value} channels cannot be split into {groups} groups")
+
+
+@operator("conv")
+class Conv(Operator):
+    """Convolution to `out` channels. Several kernels mix before it: one convolution serves all."""
+
+    out: Quantity
+    kernel: Quantity | int = 1
+    stride: int = 1
+    padding: Quantity | int | None = None
+    groups: int = 1
+    bias: bool = False
+    operands = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", quantity(self.kernel))
+        object.__setattr__(self, "padding", padding_of(self.kernel, self.padding))
+
+    @property
+    def pixelwise(self) -> bool:
+        """Whether each pixel of the result follows from one of the input's, at the same place."""
+        return self.kernel.max() == 1 and self.stride == 1
+
+    def output(self, x: Tensor) -> Tensor:
+        if self.groups > 1:
+            check_groups(x.channels, self.out, self.groups)
+        side = side_after(x.side, self.kernel, self.stride, self.padding)
+        return x.like(**{ROWS: side, COLUMNS: side, CHANNELS: self.out}).to_mask(True)
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        return kernels(self.kernel, x.channels // self.groups, self.out) | bias_of(self.out, self.bias)
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        weights = Product(self.kernel, self.kernel, x.channels // self.groups, self.out)
+        yield Work(
+            "conv", macs=weights * y[ROWS].size * y[COLUMNS].size, weights=weights,
+            biases=Product(self.out, int(self.bias)), fan_of_bias=Product(x.channels // self.groups, int(self.bias)),
+        )  # fmt: skip
+
+    def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
+        read_options(gates, self.kernel)
+        read_pending(gates, x)
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        padding = self.padding.max()
+        if self.pixelwise and self.groups == 1 and not padding:
+            w, mask = mixed_kernel(env, held, self.kernel), env.pending(x.tensor[CHANNELS])
+            return biased(held, maths.conv.pointwise(x.array, w[0, 0], mask))
+        w = self.masked_kernel(env, held, x.tensor)
+        form = maths.conv.Spatial(maths.conv.conv, self.stride, padding, self.groups)
+        grids = None if self.pixelwise else env.grids(x.tensor, y)
+        return biased(held, maths.mixing.on_grids(form, x.array, w, grids))
+
+    def masked_kernel(self, env: Env, held: Held, x: Tensor) -> Any:
+        """The kernels mixed, with the mask of the input's channels in them."""
+        w, mask = mixed_kernel(env, held, self.kernel), env.pending(x[CHANNELS])
+        return w if mask is None else w * mask[:, None]
+
+    def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
+        if not self.pixelwise:
+            yield from grids_memory(of, y, x)
+        yield self.product_memory(y, x)
+
+    def product_memory(self, y: Tensor, x: Tensor) -> Segment:
+        """A result lies there with its bias and without, both read by the norm after it; a kernel is copied with the
+        mask in it."""
+        weights = self.kernel.max() ** 2 * x[CHANNELS].length * y[CHANNELS].length // self.groups
+        copied = x[CHANNELS].masked and not self.pixelwise
+        return Segment((1 + self.bias) * y.length, y.length + x.length, weights * copied)
+
+    def program(self) -> tuple[Any, int]:
+        window, size = program_of(self.kernel, self.padding)
+        single = self.kernel.is_constant and self.kernel.value == 1
+        return (self.out, window, single, self.stride, self.groups, self.bias), size
+
+
+@operator("depthwise")
+class Depthwise(Operator):
+    """One kernel a channel. Several kernels mix before the convolution."""
+
+    kernel: Quantity | int
+    stride: int = 1
+    padding: Quantity | int | None = None
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", quantity(self.kernel))
+        object.__setattr__(self, "padding", padding_of(self.kernel, self.padding))
+
+    def output(self, x: Tensor) -> Tensor:
+        side = side_after(x.side, self.kernel, self.stride, self.padding)
+        return x.like(**{ROWS: side, COLUMNS: side}).to_mask(True)
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        return kernels(self.kernel, x.channels) | bias_of(x.channels, self.bias)
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        weights = Product(self.kernel, self.kernel, x.channels)
+        yield Work(
+            "conv", macs=weights * y[ROWS].size * y[COLUMNS].size, weights=weights,
+            biases=Product(x.channels, int(self.bias)), fan_of_bias=Product(int(self.bias)),
+        )  # fmt: skip
+
+    def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
+        read_options(gates, self.kernel)
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        w = mixed_kernel(env, held, self.kernel)
+        form = maths.conv.Spatial(maths.conv.depthwise, self.stride, self.padding.max())
+        return biased(held, maths.mixing.on_grids(form, x.array, w, env.grids(x.tensor, y)))
+
+    def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
+        yield from grids_memory(of, y, x)
+        padded = x[CHANNELS].length * (x[ROWS].length + self.kernel.max() - 1) ** 2
+        alone = 0 if of.backward else padded + self.bias * y.length
+        yield Segment(y.length, y.length + x.length + alone)
+
+    def program(self) -> tuple[Any, int]:
+        window, size = program_of(self.kernel, self.padding)
+        return (window, self.stride, self.bias), size
+
+
+@operator("linear")
+class Linear(Operator):
+    """Linear layer on the channels, at every position alike."""
+
+    out: Quantity
+    bias: bool = True
+    operands = 1
+
+    def output(self, x: Tensor) -> Tensor:
+        return x.like(**{CHANNELS: self.out}).to_mask(True)
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        return {"weight": Parameter((x.channels, self.out))} | bias_of(self.out, self.bias)
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        weights = Product(x.channels, self.out)
+        positions = (axis.size for axis in x.axes if axis.name != CHANNELS)
+        biases = Product(self.out, int(self.bias))
+        yield Work("linear", macs=weights * Product(*positions), weights=weights, biases=biases)
+
+    def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
+        read_pending(gates, x)
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        return biased(held, maths.conv.pointwise(x.array, held["weight"], env.pending(x.tensor[CHANNELS])))
+
+
+@operator("pointwise")
+class Pointwise(Linear):
+    """Linear layer on a map of one pixel, which others write, and count, as a 1x1 convolution."""
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        weights, biases = Product(x.channels, self.out), Product(self.out, int(self.bias))
+        fan = Product(x.channels, int(self.bias))
+        yield Work("conv", macs=weights, weights=weights, biases=biases, fan_of_bias=fan)
+
+    def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
+        yield Segment(y.length, y.length + x.length, x[CHANNELS].length * y[CHANNELS].length * x[CHANNELS].masked)

@@ -1,0 +1,245 @@
+"""An operator is declared once: sizes, parameters, costs, memory, and the mathematics on arrays.
+
+Every reader of a network (forward pass, ledger, memory, names of parameters, exports, ...) asks operators through the
+methods below; none of them lists operators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+
+from dnas.ops.tensor import Axis, Tensor, Value
+from dnas.space.quantity import Assignment, Product, Quantity
+
+NOTHING = Product(0)
+
+
+class Parameter(NamedTuple):
+    """An array that is learned, or (`statistic`) followed by the forward pass."""
+
+    shape: tuple[Quantity | int, ...]
+    start: float | None = None
+    """None: drawn at random (He et al. 2015)."""
+    statistic: bool = False
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of the array: the largest of each size."""
+        return tuple(size.max() if isinstance(size, Quantity) else size for size in self.shape)
+
+    @property
+    def length(self) -> int:
+        """Numbers of the array."""
+        return math.prod(self.lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What one operator costs. Every number is a product of quantities; `dnas.cost` makes costs of them.
+
+    `taken` is 1 where the work is done, beside the condition under which the operator exists.
+    """
+
+    kind: str
+    taken: Quantity | None = None
+    macs: Product = NOTHING
+    weights: Product = NOTHING
+    biases: Product = NOTHING
+    affine: Product = NOTHING
+    inputs: Product = NOTHING
+    """Elements that a norm, an activation or a pooling reads, for the conventions that count them
+    (`dnas.cost.conventions`); of windows that overlap, each reads its own."""
+    outputs: Product = NOTHING
+    """Elements that a pooling or an enlargement writes."""
+    line: Product = NOTHING
+    """Elements in one line of the map that an activation reads: channels times side."""
+    fan_of_bias: Product = NOTHING
+    """Input channels of a group of a convolution that has a bias."""
+    detail: str = ""
+    """Which activation."""
+    switch: Quantity | None = None
+    """The width of which every value has parameters of its own (switchable norms)."""
+
+
+class Segment(NamedTuple):
+    """Numbers of floats that a part of a pass holds (`dnas.nn.memory`)."""
+
+    kept: int
+    """From the forward pass on until its own gradient, an image."""
+    working: int
+    """What its gradient needs beside that, an image."""
+    copies: int = 0
+    """Kept as well, however many images there are: weights with a mask in them."""
+
+
+class Pass(Protocol):
+    """What a memory estimate is of."""
+
+    @property
+    def resolution_paths(self) -> int | None:
+        """So many resolutions are evaluated, of those of the largest gates (None: all)."""
+        ...
+
+    @property
+    def backward(self) -> bool:
+        """Whether there is a gradient."""
+        ...
+
+
+class Reads(Protocol):
+    """Notes what a forward pass will read from its gates."""
+
+    def mean(self, quantity: Quantity) -> None: ...
+    def mask(self, axis: Axis) -> None: ...
+    def shares(self, quantity: Quantity) -> None: ...
+
+
+class Env(Protocol):
+    """What operators read under the gates of one forward pass, beside their inputs and parameters."""
+
+    def mean(self, quantity: Quantity) -> Any:
+        """The mean of a quantity, []."""
+        ...
+
+    def mask(self, axis: Axis) -> Any:
+        """sum_i g_i 1_i, [axis]: each entry the probability that the axis is longer than that (FBNetV2, eq. 4 to 6)."""
+        ...
+
+    def pending(self, axis: Axis) -> Any:
+        """The mask where it is still to be applied, else None."""
+        ...
+
+    def shares(self, quantity: Quantity) -> Any:
+        """The probability of each of a quantity's values in ascending order, [values]."""
+        ...
+
+    def pixels(self, x: Tensor) -> Any:
+        """Weights of a mean over a map that mixes resolutions, [rows, columns]; None where it has one."""
+        ...
+
+    def grids(self, x: Tensor, y: Tensor) -> Any:
+        """The grids of resolutions (`dnas.maths.mixing.Grids`) on which an operator from x to y acts; None for one."""
+        ...
+
+    def moments(self, held: Held, of_batch: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+        """Mean and variance with which a norm normalises: the batch's, or the running ones; leaves new running ones."""
+        ...
+
+
+class Held(dict[str, Any]):
+    """An operator's parameters and statistics by name; it leaves new statistics in `after`."""
+
+    def __init__(self, values: Mapping[str, Any]):
+        super().__init__(values)
+        self.after: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """Attributes are fields of the dataclass: quantities, or plain values that are never searched.
+
+    In every method `x` are the inputs and `y` the output.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    resident: ClassVar[bool] = True
+    """Whether its result lies in memory; else it is computed where it is read."""
+    operands: ClassVar[int] = 0
+    """So many of its first inputs are read from memory by its gradient, wherever they come from."""
+    word: ClassVar[str | None] = None
+    """What a description of a block says for it: None for its name there, nothing for an empty text."""
+    branch: ClassVar[int | None] = None
+    """Which input is a residual branch, which a training may leave out."""
+
+    def output(self, *x: Tensor) -> Tensor:
+        """Sizes of the result; raises `UserError` for inputs that do not fit. By default those of the first input."""
+        return Tensor(x[0].axes)
+
+    def wants_masked(self, *x: Tensor) -> bool:
+        """Whether it reads its inputs with their masks applied."""
+        return False
+
+    def passes(self, *x: Tensor) -> Tensor | None:
+        """The input that is the result where there is nothing to do, else None."""
+        return None
+
+    def parameters(self, *x: Tensor) -> dict[str, Parameter]:
+        """By name, in the order in which they are kept."""
+        return {}
+
+    def work(self, y: Tensor, *x: Tensor) -> Iterator[Work]:
+        """Entries of the ledger."""
+        yield from ()
+
+    def reads(self, gates: Reads, y: Tensor, *x: Tensor) -> None:
+        """Notes what `apply` asks of its `env`."""
+
+    def apply(self, env: Env, held: Held, y: Tensor, *x: Value) -> Any:
+        """The array of the result: the reference form, which a backend may replace by the operator's name."""
+        raise NotImplementedError
+
+    def memory(self, of: Pass, y: Tensor, *x: Tensor) -> Iterator[Segment]:
+        """What a forward and a backward pass hold. By default the result is kept, and its cotangent and that of the
+        first input are there while the gradient is computed."""
+        yield Segment(y.length, y.length + x[0].length)
+
+    def program(self) -> tuple[Any, int]:
+        """Attributes as a hashable value, equal where the same program serves both, and the size of the kernels: the
+        program of larger ones serves smaller ones."""
+        return tuple(getattr(self, f.name) for f in fields(self)), 0
+
+    def attributes(self) -> dict[str, Any]:
+        """Plain values of all attributes, of an operator without choices."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: v.value if isinstance(v, Quantity) else v for name, v in values.items()}
+
+    def fix(self, assignment: Assignment) -> Self:
+        """The operator with choices decided."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{n: v.fix(assignment) for n, v in values.items() if isinstance(v, Quantity)})
+
+
+_REGISTRY: dict[str, type[Operator]] = {}
+OPERATORS: Mapping[str, type[Operator]] = MappingProxyType(_REGISTRY)
+"""Every operator by name."""
+Class = TypeVar("Class", bound=type[Operator])
+
+
+def operator(name: str) -> Callable[[Class], Class]:
+    """Registers a subclass of `Operator` under a name, and makes it a frozen dataclass."""
+
+    def register(cls: Class) -> Class:
+        assert name not in _REGISTRY, name
+        made = dataclass(frozen=True, eq=False)(cls)
+        made.name, made.about = name, (cls.__doc__ or "").strip()
+        _REGISTRY[name] = made
+        return made
+
+    return register
+
+
+def quantity(value: Quantity | Any) -> Quantity:
+    """A plain value as a quantity."""
+    return value if isinstance(value, Quantity) else Quantity.constant(value)
+
+
+def options(value: Quantity) -> dict[Any, Quantity]:
+    """Each value of a quantity, with 1 where it is taken."""
+    return {v: value.equals(v) for v in value.values()}
+
+
+def taken(conditions: Sequence[Quantity], parts: Sequence[Quantity]) -> Quantity:
+    """The part whose condition is 1."""
+    if all(part is parts[0] for part in parts):
+        return parts[0]
+    count = len(parts)
+
+    def pick(*values: Any) -> Any:
+        return next(v for c, v in zip(values[:count], values[count:], strict=True) if c)
+
+    return Quantity.combine(pick, *conditions, *parts)

@@ -1,0 +1,78 @@
+"""What operators with a window have in common: its side may be a choice, and so may the map that it moves over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dnas import maths
+from dnas.errors import UserError
+from dnas.ops.operator import Env, Held, Parameter, Pass, Reads, Segment, options, quantity
+from dnas.ops.tensor import Tensor
+from dnas.space.quantity import Quantity
+
+
+def padding_of(kernel: Quantity, padding: Quantity | int | None) -> Quantity:
+    """Zeros on each side; by default as many as keep the side at stride 1."""
+    return kernel // 2 if padding is None else quantity(padding)
+
+
+def side_after(side: Quantity | None, kernel: Quantity, stride: int, padding: Quantity) -> Quantity:
+    """Side of the result: floor((side + 2 padding - kernel) / stride) + 1."""
+    if side is None:
+        raise UserError("a convolution needs a map; the input is pooled already")
+    out = Quantity.combine(lambda n, k, p: (n + 2 * p - k) // stride + 1, side, kernel, padding)
+    if set(out.over) - set(side.over):
+        raise UserError(
+            f"kernel options {kernel.values()} with paddings {padding.values()} give maps of different sides"
+        )
+    if out.min() < 1:
+        raise UserError(f"the map vanishes: side {side.min()}, kernel {kernel.max()}, padding {padding.min()}")
+    return out
+
+
+def kernels(kernel: Quantity, *channels: Quantity | int) -> dict[str, Parameter]:
+    """A kernel [k, k, *channels], or one for each side that is an option."""
+    sides = kernel.values()
+    return {name_of(kernel, side): Parameter((side, side, *channels)) for side in sides}
+
+
+def name_of(kernel: Quantity, side: int) -> str:
+    """The name of the kernel of that side."""
+    return "weight" if len(kernel.values()) == 1 else f"weight_k{side}"
+
+
+def read_options(gates: Reads, value: Quantity) -> None:
+    """Notes that the options of an attribute are mixed."""
+    if len(value.values()) > 1:
+        for taken in options(value).values():
+            gates.mean(taken)
+
+
+def mixed_kernel(env: Env, held: Held, kernel: Quantity) -> Any:
+    """sum_i g_i pad(w_i) to the largest kernel, which goes with the largest padding.
+
+    conv(x, w_i) with padding p_i equals conv(x, pad(w_i)) with padding p_i + (K - k_i) / 2, and that is the same for
+    all options, since they give equal sides.
+    """
+    parts = [held[name_of(kernel, side)] for side in kernel.values()]
+    if len(parts) == 1:
+        return parts[0]
+    return maths.conv.mixed_kernels(parts, [env.mean(taken) for taken in options(kernel).values()])
+
+
+def program_of(kernel: Quantity, padding: Quantity) -> tuple[Any, int]:
+    """A smaller kernel is a larger one with zeros around it: only the padding beyond half of it tells them apart."""
+    if not (kernel.is_constant and padding.is_constant):
+        return (kernel, padding), 0
+    return (kernel.value % 2, padding.value - kernel.value // 2), kernel.value
+
+
+def grids_memory(of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
+    """Where the resolution is sampled, the pixels of each one's grid are kept; all of them are taken in turn."""
+    count = 1 if x.side is None else len(x.side.values())
+    paths = of.resolution_paths
+    if count > 1 and paths is not None and paths < count:
+        yield Segment(paths * x.length, 3 * x.length + 4 * y.length)
+    elif count > 1:
+        yield Segment(0, 3 * x.length + 3 * y.length)

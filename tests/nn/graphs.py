@@ -1,0 +1,48 @@
+"""Operators on arrays by themselves: what blocks do with a builder, evaluated under gates."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from dnas.graph import Builder
+from dnas.nn.forward import Forward
+from dnas.nn.lookup import Plan, requests
+from dnas.ops.tensor import Value
+
+
+class Held:
+    """Parameters drawn on first use and kept."""
+
+    def __init__(self):
+        self.values, self.updates, self.rng = {}, {}, np.random.default_rng(0)
+
+    def get(self, path, parameter):
+        draw = self.rng.uniform(0.5, 1.5, parameter.lengths) if parameter.statistic else None
+        if path not in self.values:
+            self.values[path] = jnp.asarray(
+                self.rng.normal(size=parameter.lengths) if draw is None else draw, "float32"
+            )
+        return self.values[path]
+
+    def update(self, path, value):
+        self.updates[path] = value
+
+
+class Sliced(Held):
+    """The leading part of parameters that are held already."""
+
+    def get(self, path, parameter):
+        return self.values[path][tuple(slice(n) for n in parameter.lengths)]
+
+
+def evaluated(build, inputs, gates, parameters, momentum=None, forms=None):
+    """What `build(builder, *tensors)`, a tuple of tensors, is for `inputs`, as `Value`s."""
+    builder = Builder()
+    outputs = build(builder, *(x.tensor for x in inputs))
+    graph = builder.graph(inputs[0].tensor, outputs[0])
+    forward = Forward(parameters, gates, Plan(requests(graph), gates.layout)(gates), momentum, forms=forms)
+    forward.values.update({x.tensor: x.array for x in inputs})
+    for part in graph.parts:
+        forward.part(part)
+    return [Value(y, forward.values[y]) for y in outputs]

@@ -1,0 +1,212 @@
+"""What every operator must do, whatever it is: with one-hot gates equal the sliced operator, in every form; have finite
+gradients; cost what a count by hand says. An operator that is registered is tested once `EXAMPLES` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dnas.cost.ledger import at, macs, params
+from dnas.graph import Builder
+from dnas.nn.forms import Forms
+from dnas.nn.gates import Layout, one_hot
+from dnas.ops import (
+    OPERATORS,
+    Activation,
+    Attend,
+    AttentionScores,
+    AveragePool,
+    BatchNorm,
+    ChannelShuffle,
+    Conv,
+    Depthwise,
+    DistanceBias,
+    Excite,
+    GlobalPool,
+    LayerNorm,
+    LayerScale,
+    Linear,
+    Mask,
+    MixHeads,
+    Mixture,
+    Operator,
+    Pointwise,
+    Residual,
+    Softmax,
+    Tensor,
+    Upsample,
+    WeightedSum,
+)
+from dnas.ops.tensor import HEADS, KEYS, QUERIES, Axis, Value, square
+from dnas.space.quantity import Choice, Quantity
+from tests.nn.graphs import Held, Sliced, evaluated
+
+WIDTHS, WIDE, SIDE = (2, 4), 4, 3
+
+
+def fixed(value: int) -> Quantity:
+    return Quantity.constant(value)
+
+
+def on_map(width: Quantity, side: int = SIDE) -> Tensor:
+    return square(fixed(side), width, pending=True)
+
+
+def scores(heads: Quantity) -> Tensor:
+    pixels = fixed(SIDE**2)
+    return Tensor((Axis(HEADS, heads, pending=True), Axis(QUERIES, pixels), Axis(KEYS, pixels)))
+
+
+class Example(NamedTuple):
+    """An operator whose width is `width`, on inputs of that width; its MACs and parameters at the width 4 by hand."""
+
+    make: Callable[[Quantity], Operator]
+    inputs: Callable[[Quantity], list[Tensor]] = lambda width: [on_map(width)]
+    macs: int = 0
+    params: int = 0
+
+
+PIXELS = SIDE**2
+EXAMPLES = {
+    "activation": Example(lambda w: Activation("hswish")),
+    "attend": Example(
+        lambda w: Attend(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w), on_map(w * 2)], 2 * WIDE * PIXELS**2
+    ),
+    "attention_scores": Example(AttentionScores, lambda w: [on_map(w * 3), on_map(w * 3)], 3 * WIDE * PIXELS**2),
+    "average_pool": Example(lambda w: AveragePool(3)),
+    "batch_norm": Example(lambda w: BatchNorm(switchable=True), params=2 * WIDE),
+    "channel_shuffle": Example(lambda w: ChannelShuffle(2), lambda w: [on_map(fixed(WIDE))]),
+    "conv": Example(
+        lambda w: Conv(w, 3, stride=2, bias=True), macs=9 * WIDE * WIDE * 2 * 2, params=9 * WIDE * WIDE + WIDE
+    ),
+    "depthwise": Example(lambda w: Depthwise(3, bias=True), macs=9 * WIDE * PIXELS, params=9 * WIDE + WIDE),
+    "distance_bias": Example(
+        lambda w: DistanceBias(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w)], params=WIDE * SIDE * SIDE
+    ),
+    "excite": Example(lambda w: Excite(fixed(1)), lambda w: [on_map(w), on_map(w, 1)]),
+    "global_pool": Example(lambda w: GlobalPool()),
+    "layer_norm": Example(lambda w: LayerNorm(), params=2 * WIDE),
+    "layer_scale": Example(lambda w: LayerScale(0.1), params=WIDE),
+    "linear": Example(Linear, macs=WIDE * WIDE * PIXELS, params=WIDE * WIDE + WIDE),
+    "mask": Example(lambda w: Mask()),
+    "mix_heads": Example(
+        lambda w: MixHeads(), lambda w: [scores(w)], WIDE * WIDE * PIXELS**2, WIDE * WIDE + WIDE
+    ),
+    "mixture": Example(lambda w: Mixture((fixed(1), fixed(0))), lambda w: [on_map(w), on_map(w)]),
+    "pointwise": Example(Pointwise, lambda w: [on_map(w, 1)], WIDE * WIDE, WIDE * WIDE + WIDE),
+    "residual": Example(lambda w: Residual(), lambda w: [on_map(w), on_map(w)]),
+    "softmax": Example(lambda w: Softmax(), lambda w: [scores(w)]),
+    "upsample": Example(lambda w: Upsample(2)),
+    "weighted_sum": Example(lambda w: WeightedSum((1, -0.5)), lambda w: [on_map(w), on_map(w)]),
+}  # fmt: skip
+CHOICE = Choice("w", WIDTHS)
+LAYOUT = Layout((CHOICE,))
+FORMS = {"own": None, "loops": "dnas.cpu.forms"}
+
+
+def forms_of(module: str | None) -> Forms | None:
+    """Skips where the process cannot use them."""
+    if module is None:
+        return None
+    found = pytest.importorskip(module).usable_forms()
+    return found or pytest.skip("this process has no loops")
+
+
+def arrays(name: str) -> list[jnp.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes = ([axis.length for axis in x.axes] for x in EXAMPLES[name].inputs(fixed(WIDE)))
+    return [jnp.asarray(rng.normal(size=(2, *size)), jnp.float32) for size in sizes]
+
+
+def run(name: str, width: Quantity, given: list[Any], gates: Any, held: Any, forms: Forms | None = None) -> Value:
+    """The operator's result, masked, in training mode."""
+    example = EXAMPLES[name]
+
+    def built(net: Builder, *x: Tensor) -> tuple[Tensor]:
+        return (net.masked(net.add("op", example.make(width), *x)),)
+
+    values = [Value(tensor, array) for tensor, array in zip(example.inputs(width), given, strict=True)]
+    return evaluated(built, values, gates, held, 0.9, forms)[0]
+
+
+def test_every_operator_has_an_example():
+    assert set(EXAMPLES) == set(OPERATORS)
+    for name, operator in OPERATORS.items():
+        assert operator.name == name and operator.about
+
+
+def leading(array: Any, tensor: Tensor) -> Any:
+    return array[(slice(None), *(slice(axis.length) for axis in tensor.axes))]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("option", range(len(WIDTHS)))
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_one_hot_gates_give_the_sliced_operator(name, option, form):
+    forms, given, wide = forms_of(FORMS[form]), arrays(name), Held()
+    width, size = Quantity.of(CHOICE), fixed(WIDTHS[option])
+    found = run(name, width, given, one_hot(LAYOUT, {"w": option}), wide, forms)
+    assert found.array.dtype == given[0].dtype
+    sliced, tensors = Sliced(), EXAMPLES[name].inputs(size)
+    sliced.values = own_of_width(wide.values, option)
+    small = [leading(array, tensor) for array, tensor in zip(given, tensors, strict=True)]
+    expected = run(name, size, small, one_hot(Layout(()), {}), sliced)
+    inside = leading(found.array, expected.tensor)
+    np.testing.assert_allclose(inside, expected.array, rtol=1e-4, atol=1e-5)
+    if not found.tensor.pending:
+        assert float(jnp.abs(found.array).sum()) == pytest.approx(float(jnp.abs(inside).sum()), rel=1e-5)
+
+
+def own_of_width(values: dict[str, Any], option: int) -> dict[str, Any]:
+    """Parameters of which each width has its own part added."""
+    found = dict(values)
+    for path, table in values.items():
+        if path.endswith("_of_width"):
+            shared = path.removesuffix("_of_width")
+            found[shared] = values[shared] + table.reshape(len(WIDTHS), -1)[option]
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_gradients_are_finite_and_those_of_the_own_form(name, form):
+    forms, width, given, gates = forms_of(FORMS[form]), Quantity.of(CHOICE), arrays(name), one_hot(LAYOUT, {"w": 0})
+    held = Held()
+    run(name, width, given, gates, held)
+
+    def total(given: Any, weights: dict[str, Any], forms: Forms | None) -> Any:
+        own = Held()
+        own.values = weights
+        y = run(name, width, given, gates, own, forms).array
+        return jnp.sum(y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+
+    found = jax.grad(total, (0, 1))(given, held.values, forms)
+    expected = jax.grad(total, (0, 1))(given, held.values, None)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.all(np.isfinite(ours))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_costs_are_counted_by_hand(name):
+    example, builder = EXAMPLES[name], Builder()
+    x = example.inputs(Quantity.of(CHOICE))
+    y = builder.add("op", example.make(Quantity.of(CHOICE)), *x)
+    ledger = builder.graph(x[0], y).ledger
+    assert at(macs(ledger), {"w": 1}) == example.macs
+    assert at(params(ledger), {"w": 1}) == example.params
+    smaller = at(macs(ledger), {"w": 0})
+    assert smaller < example.macs or not example.macs
+
+
+def test_exporters_write_operators_that_exist():
+    from dnas.export import flax_code, onnx_writers, torch_code
+
+    for writers in (flax_code.WRITERS, torch_code.WRITERS, onnx_writers.WRITERS):
+        assert set(writers) <= set(OPERATORS)
