@@ -27,7 +27,7 @@ from dnas.data.load import load
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import read_space
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.process.backend import configure
 from dnas.search.budget import measure
 from dnas.search.settings import with_overrides
@@ -102,7 +102,7 @@ def searched(problem, programs, preset: str) -> dict[str, Any]:
         path = Path(folder) / "architecture.json"
         write_json(path, document)
         network = read_space(path)
-    walked, _ = shapes(network)
+    walked = graph_of(network)
     limits = [m.budget.limit for m in problem.measured]
     costs = [ledger.at(measure(m.budget, walked, network).cost, {}) for m in problem.measured]
     stated = document["search"]["budgets"]

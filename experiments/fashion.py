@@ -38,8 +38,8 @@ from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.space.space import Space
 
 FILL = 0.97
@@ -163,7 +163,7 @@ def random_within(
     Choices are uniform and independent, and draws outside the band are thrown away: every choice of options in the
     band is equally probable. Raises `UserError` where none of `most` draws falls into it.
     """
-    walked, _ = shapes(space)
+    walked = graph_of(space)
     cost, batch = ledger.merged(ledger.macs(walked.ledger)), 20_000
     for _ in range(0, most, batch):
         drawn = {c.name: generator.integers(len(c), size=batch) for c in space.choices}

@@ -32,10 +32,10 @@ from dnas.export import parity  # noqa: E402
 from dnas.export.trace import trace  # noqa: E402
 from dnas.files import write_atomic, write_json  # noqa: E402
 from dnas.grammar.catalogue import find_table, load_space  # noqa: E402
+from dnas.graph import graph_of  # noqa: E402
 from dnas.graph.architecture import architecture  # noqa: E402
 from dnas.measure.protocol import Protocol, time_together  # noqa: E402
 from dnas.measure.runtimes import onnx_program  # noqa: E402
-from dnas.network import shapes  # noqa: E402
 from dnas.nn.supernet import init  # noqa: E402
 from dnas.space.quantity import Assignment  # noqa: E402
 from dnas.space.space import Space  # noqa: E402
@@ -114,7 +114,7 @@ def draw(space: Space, count: int, seed: int) -> tuple[list[Assignment], np.ndar
     all for the dear ones.
     """
     generator = np.random.default_rng(seed)
-    cost = ledger.merged(ledger.macs(shapes(space)[0].ledger))
+    cost = ledger.merged(ledger.macs(graph_of(space).ledger))
     uniform = {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}
     effect = {}
     for choice in space.choices:

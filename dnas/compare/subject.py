@@ -18,9 +18,9 @@ from dnas.errors import InputError
 from dnas.files import plain, read_document, to_json
 from dnas.files.sets import current
 from dnas.grammar.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
+from dnas.graph import Graph, graph_of
 from dnas.graph.architecture import architecture
 from dnas.learning.image_size import search_side
-from dnas.network import Network, shapes
 from dnas.runs.folder import PROVENANCE
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result, read_result
@@ -42,8 +42,8 @@ class Subject:
     budgets: tuple[Budget, ...]
 
     @cached_property
-    def walked(self) -> Network:
-        return shapes(self.space)[0]
+    def walked(self) -> Graph:
+        return graph_of(self.space)
 
     @cached_property
     def measured(self) -> tuple[Measured, ...]:
@@ -101,7 +101,7 @@ def cost_of(network: Space, budget: Budget) -> float:
     """Cost of an architecture, in the budget's unit; raises `UserError` for blocks that a latency table lacks."""
     if budget.kind == "ms":
         return ledger.at(latency_cost(network, read_table(find_table(budget.table or ""))).cost, {})
-    return ledger.at(ledger.COSTS[budget.kind](shapes(network)[0].ledger), {})
+    return ledger.at(ledger.COSTS[budget.kind](graph_of(network).ledger), {})
 
 
 def content(network: Space) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dnas.cost.conventions import CONVENTIONS, NORMS, POOLS, statement
 from dnas.cost.ledger import Record, at, by_block
 from dnas.errors import UserError
+from dnas.graph import BlockUse, graph_of
 from dnas.graph.architecture import written_fields
-from dnas.network import BlockUse, shapes
 from dnas.space.space import Space
 
 
@@ -20,7 +21,7 @@ def count(space: Space, convention: str = "dnas") -> dict[str, Any]:
             f"{space.source}: a search space with {n} choice{'s' * (n > 1)}, not an architecture; its smallest, mean "
             f"and largest networks: python -m dnas.spaces {space.name}"
         )
-    network, _ = shapes(space)
+    network = graph_of(space)
     records = by_block(network.ledger, [use.path for use in network.uses])
     totals = _counts(network.ledger, convention)
     return {
@@ -33,15 +34,15 @@ def count(space: Space, convention: str = "dnas") -> dict[str, Any]:
     }
 
 
-def _counts(records: list[Record], convention: str) -> dict[str, int]:
+def _counts(records: Sequence[Record], convention: str) -> dict[str, int]:
     counts = CONVENTIONS[convention](records)
     return {"macs": at(counts.operations, {}), "params": at(counts.params, {})}
 
 
-def _breakdown(records: list[Record]) -> dict[str, int]:
+def _breakdown(records: Sequence[Record]) -> dict[str, int]:
     """What the totals of any convention are made of."""
 
-    def total(part: str, among: list[Record]) -> int:
+    def total(part: str, among: Sequence[Record]) -> int:
         return sum((r.given * getattr(r, part)).at({}) for r in among)
 
     return {
@@ -54,7 +55,7 @@ def _breakdown(records: list[Record]) -> dict[str, int]:
     }
 
 
-def _layer(use: BlockUse, records: list[Record], convention: str) -> dict[str, Any]:
+def _layer(use: BlockUse, records: Sequence[Record], convention: str) -> dict[str, Any]:
     side = None if use.out.side is None else use.out.side.value
     channels = use.out.channels.value
     return {

@@ -21,7 +21,7 @@ from dnas.cost.latency_table import Crossed, LatencyTable
 from dnas.cost.ledger import Cost, merged
 from dnas.cost.table_check import Described, wrong_units
 from dnas.errors import UserError
-from dnas.network import BlockUse, Network, shapes
+from dnas.graph import BlockUse, Graph, graph_of
 from dnas.space.quantity import Product, Quantity, shape_of, union
 from dnas.space.space import Space
 
@@ -87,7 +87,7 @@ class LatencyCost:
 
 
 def latency_cost(
-    space: Space, table: LatencyTable, *, strict: bool = False, network: Network | None = None
+    space: Space, table: LatencyTable, *, strict: bool = False, network: Graph | None = None
 ) -> LatencyCost:
     """The latency of every network of a space, as a cost.
 
@@ -100,7 +100,7 @@ def latency_cost(
     Raises `UserError` naming the block kinds of the space that the table lacks, an entry that must be in another unit
     (`dnas.cost.table_check`), or with `strict` a missing block.
     """
-    network = network or shapes(space)[0]
+    network = network or graph_of(space)
     uses = [use for use in network.uses if use.given.max()]
     lookup = Lookup(table)
     lookup.require(uses, space.name)

@@ -13,7 +13,7 @@ import numpy as np
 from dnas.cost.keys import block_keys
 from dnas.errors import InputError, UserError, suggestion
 from dnas.files import read_bytes
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
@@ -114,7 +114,7 @@ def design(space: Space, options: np.ndarray) -> Design:
     """Counts of every block but skips (entries are relative to them) and those that are in all networks alike."""
     position = {c.name: n for n, c in enumerate(space.choices)}
     columns: dict[str, np.ndarray] = {}
-    for use in shapes(space)[0].uses:
+    for use in graph_of(space).uses:
         if use.kind == "skip":
             continue
         given, keys = _at(use.given, options, position), _at(block_keys(use), options, position)

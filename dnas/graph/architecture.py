@@ -12,7 +12,8 @@ from typing import Any
 
 from dnas.blocks import KINDS
 from dnas.grammar.read import space_from_data
-from dnas.network import BlockUse, shapes
+from dnas.graph.build import graph_of
+from dnas.graph.graph import BlockUse
 from dnas.space.expr import parse
 from dnas.space.fields import Formula
 from dnas.space.quantity import Assignment, Quantity
@@ -36,7 +37,7 @@ class Architecture:
 
 def architecture(space: Space, assignment: Assignment, *, name: str | None = None) -> Architecture:
     """The network of `space` in which each choice takes the option of the given index."""
-    walked, scores = shapes(space)
+    walked = graph_of(space)
     sections: dict[str, list[dict[str, Any]]] = {"trunk": [], "head": []}
     sources = {}
     for use in walked.uses:
@@ -44,7 +45,7 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
             section = use.path.split(".")[0]
             sources[f"{section}.{len(sections[section])}"] = use.path
             sections[section].append({use.kind: written_fields(use, assignment)})
-    if scores.side is None:
+    if walked.output.side is None:
         _follow_classes([*sections["trunk"], *sections["head"]][-1], space.classes)
     data = {
         "name": name or space.name,

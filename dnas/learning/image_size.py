@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dnas.data.load import Source
 from dnas.errors import InputError
-from dnas.network import Network, shapes
+from dnas.graph import Graph, graph_of
 from dnas.space.space import Space
 
 LARGEST = 4096
@@ -22,13 +22,13 @@ def check_side(asked: int | None) -> None:
         raise InputError(OPTION, "out of range", found=asked, accepted=f"1 to {LARGEST}")
 
 
-def total_stride(space: Space, walked: Network) -> int:
+def total_stride(space: Space, walked: Graph) -> int:
     """Input side over the side of the last map, rounded up."""
     sides = [use.side_in.max() for use in walked.uses if use.side_in is not None]
     return -(-space.resolution.max() // max(1, min(sides)))
 
 
-def proxy_side(space: Space, walked: Network, data_side: int) -> int:
+def proxy_side(space: Space, walked: Graph, data_side: int) -> int:
     """Side at which images of `data_side` are given: at least twice the total stride, at most the space's own."""
     return min(space.resolution.max(), max(data_side, 2 * total_stride(space, walked)))
 
@@ -45,4 +45,4 @@ def search_side(space: Space, source: Source, asked: int | None, largest: int | 
     if largest is None and not source.fixed:
         return space.resolution.max(), f"the space's own size; {ANOTHER}"
     side = source.native_side if largest is None or source.fixed else min(source.native_side, largest)
-    return proxy_side(space, shapes(space)[0], side), ANOTHER
+    return proxy_side(space, graph_of(space), side), ANOTHER

@@ -21,8 +21,8 @@ import safetensors.numpy
 from dnas.errors import InputError
 from dnas.files import write_atomic
 from dnas.files.sets import current
+from dnas.graph import graph_of
 from dnas.graph.architecture import written_fields
-from dnas.network import shapes
 from dnas.nn.supernet import Variables, abstract_variables
 from dnas.space.space import Space
 
@@ -79,7 +79,7 @@ def load(path: Path, space: Space) -> Variables:
 
 def fingerprint(space: Space) -> str:
     """A hash of an architecture's blocks and channels; names, resolution and how it was written do not enter."""
-    network, _ = shapes(space)
+    network = graph_of(space)
     blocks = [[use.kind, written_fields(use, {})] for use in network.uses]
     text = json.dumps([space.channels, blocks], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dnas.cost import ledger
 from dnas.grammar.read import at_input
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.space import units
 from dnas.space.space import Space
 
@@ -43,7 +43,7 @@ class Counted(NamedTuple):
 
 def counted_at(space: Space) -> Counted:
     """An architecture at the input that it states."""
-    records = shapes(space)[0].ledger
+    records = graph_of(space).ledger
     macs, params = (int(ledger.at(ledger.COSTS[name](records), {})) for name in ("MACs", "params"))
     return Counted(space.resolution.value, space.channels, space.classes, macs, params)
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from dnas.grammar.catalogue import load_space, space_names
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.runs.records import converted
 from dnas.solve.relevance import unused
 from dnas.space.space import Space
@@ -58,5 +58,5 @@ def _shipped(found: Space, name: str, taken: dict[str, Any]) -> Names:
 
 def _blocks(network: Space) -> list[tuple[str, str, dict[str, Any]]]:
     """Path, kind and fields of every block."""
-    uses = shapes(network)[0].uses
+    uses = graph_of(network).uses
     return [(use.path, use.kind, {name: q.value for name, q in use.fields.items()}) for use in uses]

@@ -16,7 +16,7 @@ from dnas.errors import InputError, UserError
 from dnas.files import MAX_JSON, parse_json, read_bytes
 from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.runs.folder import BEGUN, PARTIAL
 from dnas.runs.names import Names, names_of
 from dnas.runs.records import (
@@ -167,7 +167,7 @@ def _counted(counted: dict[str, Any]) -> Counted:
 
 
 def _layers(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> Iterator[Layer]:
-    for use, layer in zip(shapes(space)[0].uses, counted["layers"], strict=True):
+    for use, layer in zip(graph_of(space).uses, counted["layers"], strict=True):
         side = None if use.out.side is None else use.out.side.value
         yield Layer(
             use.path, use.kind, {name: q.value for name, q in use.fields.items()}, use.channels_in.value,

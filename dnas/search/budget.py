@@ -14,7 +14,7 @@ from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import Cost
 from dnas.errors import UserError
 from dnas.grammar.catalogue import find_table
-from dnas.network import Network
+from dnas.graph import Graph
 from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
 from dnas.space.quantity import Assignment, Quantity
@@ -39,7 +39,7 @@ class Measured:
         return ledger.at(self.cost, assignment)
 
 
-def measure(budget: Budget, walked: Network, space: Space) -> Measured:
+def measure(budget: Budget, walked: Graph, space: Space) -> Measured:
     """The budgeted cost of a space and its smallest, uniform mean and largest value over all architectures.
 
     Raises `UserError` for a latency table that cannot be read or lacks a block kind of the space.

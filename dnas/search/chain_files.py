@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from dnas.cost import ledger
 from dnas.files import write_json
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture, options_taken
-from dnas.network import shapes
 from dnas.process.extras import unusable
 from dnas.runs.recall import data_record
 from dnas.space import units
@@ -52,7 +52,7 @@ def document(found: Found, assignment: dict[str, int], told: dict[str, Any]) -> 
     """A network of the chain in the grammar of an architecture, with its costs and how it was met."""
     problem = found.problem
     own = architecture(problem.space, assignment)
-    records = shapes(own.network)[0].ledger
+    records = graph_of(own.network).ledger
     counted = {name: int(ledger.at(cost(records), {})) for name, cost in ledger.COSTS.items()}
     return {
         **own.data,

@@ -19,8 +19,8 @@ from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.splits import Split, search_split
 from dnas.errors import InputError
 from dnas.grammar.read import at_input
+from dnas.graph import Graph, graph_of
 from dnas.learning.image_size import proxy_side
-from dnas.network import Network, shapes
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout
 from dnas.search.budget import Measured, check, measure
@@ -33,7 +33,7 @@ class Problem:
     """Static facts of one search."""
 
     space: Space
-    walked: Network
+    walked: Graph
     """Ledger and block uses of `space` at its own input."""
     proxy: Space
     """The same choices on the data's images."""
@@ -67,8 +67,8 @@ def make_problem(
     """
     family = sorted(family, key=lambda b: -b.limit)
     budgets = [*budgets, *family[-1:]]
-    walked, last = shapes(space)
-    if last.side is not None or not last.channels.is_constant:
+    walked = graph_of(space)
+    if walked.output.side is not None or not walked.output.channels.is_constant:
         raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
     measured = tuple(measure(b, walked, space) for b in budgets)
     check(list(measured), space.constraints)

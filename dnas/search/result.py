@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from dnas.cost import ledger
 from dnas.cost.conventions import CONVENTIONS
 from dnas.cost.ledger import Record
+from dnas.graph import graph_of
 from dnas.graph.architecture import options_taken
-from dnas.network import shapes
 from dnas.runs.as_trained import counted_at
 from dnas.runs.recall import data_record
 from dnas.search.problem import proxy_notes
@@ -27,7 +27,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
     Holds no clock and no host, and no path but that of the data: the same seed and inputs give the same bytes.
     """
     problem, outcome = found.problem, found.outcome
-    records = shapes(found.architecture.network)[0].ledger
+    records = graph_of(found.architecture.network).ledger
     counted = counted_at(found.architecture.network)
     tables = {m.budget.table: m.coverage.to_data() for m in problem.measured if m.coverage is not None}
     search = {

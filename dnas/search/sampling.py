@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dnas.cost.ledger import Cost
-from dnas.network import Network
+from dnas.graph import Graph
 from dnas.solve.derive import derive
 from dnas.solve.many import Constraints, Costs, as_assignment, as_options
 from dnas.solve.relevance import canonical, first_of_same
@@ -38,7 +38,7 @@ class Sampler:
     `UserError` where the limits cannot be met.
     """
 
-    def __init__(self, space: Space, walked: Network, costs: Sequence[Cost], limits: Sequence[float], fill: float):
+    def __init__(self, space: Space, walked: Graph, costs: Sequence[Cost], limits: Sequence[float], fill: float):
         self.choices = space.choices
         self.sizes = np.array([len(c) for c in space.choices])
         self.limits = np.array(limits, np.float64)

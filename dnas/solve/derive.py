@@ -9,7 +9,7 @@ import numpy as np
 
 from dnas.cost import ledger
 from dnas.cost.ledger import Cost
-from dnas.network import Network
+from dnas.graph import Graph
 from dnas.solve.constrained import most_probable
 from dnas.solve.elimination import optimum
 from dnas.solve.relevance import score_factors
@@ -38,7 +38,7 @@ class Derivation(NamedTuple):
 
 
 def derive(
-    space: Space, walked: Network, theta: Mapping[str, np.ndarray], costs: Sequence[Cost], limits: Sequence[float],
+    space: Space, walked: Graph, theta: Mapping[str, np.ndarray], costs: Sequence[Cost], limits: Sequence[float],
     *, fill: float = 0.97,
 ) -> Derivation:  # fmt: skip
     """Argmax of the probability of an architecture, subject to every cost at most its limit.

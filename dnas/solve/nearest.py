@@ -16,7 +16,7 @@ from typing import Any
 from dnas.blocks import KINDS
 from dnas.cost.ledger import Cost
 from dnas.grammar.catalogue import load_space, published_names
-from dnas.network import BlockUse, Network, shapes
+from dnas.graph import BlockUse, Graph, graph_of
 from dnas.solve.constrained import most_probable
 from dnas.solve.elimination import optimum
 from dnas.solve.relevance import size_factors
@@ -47,7 +47,7 @@ class Neighbourhood:
     `walked` are the ledger and the block uses of the space.
     """
 
-    def __init__(self, space: Space, walked: Network):
+    def __init__(self, space: Space, walked: Graph):
         self.space, self._places = space, _groups(space, walked)
         self._spelling = size_factors(space, walked)  # one spelling of each architecture
 
@@ -71,7 +71,7 @@ class Neighbourhood:
 
     def _likeness(self, design: Space) -> list[Quantity]:
         """Minus the distance of each field from the design's, as tables over the space's choices."""
-        its = _groups(design, shapes(design)[0])
+        its = _groups(design, graph_of(design))
         terms = [_apart(self.space.resolution, design.resolution.value)]
         for group, places in self._places.items():
             blocks = its.get(group, [])
@@ -81,7 +81,7 @@ class Neighbourhood:
 
 
 def scaled_designs(
-    space: Space, walked: Network, costs: Sequence[Cost], limits: Sequence[float], *, fill: float = 0.97
+    space: Space, walked: Graph, costs: Sequence[Cost], limits: Sequence[float], *, fill: float = 0.97
 ) -> Iterator[tuple[str, dict[str, int]]]:
     """The published designs that are alike, scaled into the limits: the space's own family first, then the most alike.
 
@@ -134,7 +134,7 @@ def _apart(mine: Quantity, wanted: Any) -> Quantity:
     return Quantity.combine(apart, mine)
 
 
-def _groups(space: Space, walked: Network) -> dict[tuple[str, int], list[list[BlockUse]]]:
+def _groups(space: Space, walked: Graph) -> dict[tuple[str, int], list[list[BlockUse]]]:
     """(trunk or head, how often the map was halved; -1 without a map) -> the places after which it is so, in order,
     each with the blocks that may stand there."""
     uses = {use.path: use for use in walked.uses}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnas.blocks import KINDS
-from dnas.network import Network, shapes
+from dnas.graph import Graph, graph_of
 from dnas.solve.elimination import log_sum_exp
 from dnas.space.quantity import Assignment, Choice, Product, Quantity, indicator, union
 from dnas.space.space import Block, Node, OneOf, Space, Stage
@@ -34,13 +34,13 @@ class Fact:
     value: Quantity
 
 
-def facts(space: Space, network: Network | None = None) -> list[Fact]:
+def facts(space: Space, network: Graph | None = None) -> list[Fact]:
     """Everything that tells one architecture of the space from another."""
-    network = network or shapes(space)[0]
-    found = [Fact(Network.always, space.resolution)]
+    network = network or graph_of(space)
+    found = [Fact(Quantity.constant(1), space.resolution)]
     # Options that differ in what a constraint says of them are not the same: one of them may be forbidden.
-    found += [Fact(Network.always, constraint) for constraint in space.constraints]
-    found += _of_nodes(space.nodes, Network.always)
+    found += [Fact(Quantity.constant(1), constraint) for constraint in space.constraints]
+    found += _of_nodes(space.nodes, Quantity.constant(1))
     for use in network.uses:
         for name, field in KINDS[use.kind].fields.items():
             if field.written == "never" or use.fields[name].is_constant:
@@ -72,7 +72,7 @@ def _of_nodes(nodes: Sequence[Node], given: Quantity) -> list[Fact]:
     return found
 
 
-def first_of_same(space: Space, network: Network | None = None) -> dict[str, Quantity]:
+def first_of_same(space: Space, network: Graph | None = None) -> dict[str, Quantity]:
     """Choice name -> table over (choice, others): the index of the first option that is the same as each option."""
     everything = facts(space, network)
     return {c.name: _first_of_same(c, [f for f in everything if c in f.value.over]) for c in space.choices}
@@ -138,7 +138,7 @@ def canonical(first: Mapping[str, Quantity], assignment: Mapping[str, int]) -> d
     return spelled
 
 
-def relevance(space: Space, network: Network | None = None) -> dict[str, Quantity]:
+def relevance(space: Space, network: Graph | None = None) -> dict[str, Quantity]:
     """Choice name -> 1 where, given the other choices, its options make a difference, else 0."""
     result = {}
     for name, first in first_of_same(space, network).items():
@@ -146,12 +146,12 @@ def relevance(space: Space, network: Network | None = None) -> dict[str, Quantit
     return result
 
 
-def unused(space: Space, assignment: Assignment, network: Network | None = None) -> frozenset[str]:
+def unused(space: Space, assignment: Assignment, network: Graph | None = None) -> frozenset[str]:
     """The choices that make no difference to this architecture: those inside a block that is skipped, above all."""
     return frozenset(name for name, used in relevance(space, network).items() if not used.at(assignment))
 
 
-def size_factors(space: Space, network: Network | None = None) -> list[Quantity]:
+def size_factors(space: Space, network: Graph | None = None) -> list[Quantity]:
     """Factors whose `log_total` is the logarithm of the number of distinct architectures (constraints apart)."""
     factors = []
     for choice, first in zip(space.choices, first_of_same(space, network).values(), strict=True):
@@ -160,7 +160,7 @@ def size_factors(space: Space, network: Network | None = None) -> list[Quantity]
     return factors
 
 
-def score_factors(space: Space, log_probs: Mapping[str, np.ndarray], network: Network | None = None) -> list[Quantity]:
+def score_factors(space: Space, log_probs: Mapping[str, np.ndarray], network: Graph | None = None) -> list[Quantity]:
     """Factors whose sum is the log-probability of the architecture, one factor a choice.
 
     Args:

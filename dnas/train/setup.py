@@ -17,9 +17,9 @@ from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
 from dnas.errors import InputError
 from dnas.grammar.read import at_input
+from dnas.graph import graph_of
 from dnas.learning import weights
 from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
-from dnas.network import shapes
 from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.process.provenance import versions
 from dnas.runs.result import Result, preprocessing_of
@@ -86,7 +86,7 @@ def training_side(source: Result, native_side: int, start: Start | None, asked: 
         return asked, f"as {OPTION} says"
     if _start(source, start) == "inherited" or source.preprocessing is not None:
         return source.network.resolution.value, f"the network's input; {ANOTHER}"
-    return proxy_side(source.space, shapes(source.space)[0], native_side), ANOTHER
+    return proxy_side(source.space, graph_of(source.space), native_side), ANOTHER
 
 
 def _start(source: Result, start: Start | None) -> Start:
@@ -117,7 +117,7 @@ def make_setup(
     else:
         network = at_input(source.space, channels=dataset.channels, classes=dataset.classes, side=side)
         preprocessing, variables = preprocessing_for(dataset, side=side), init(network, jax.random.key(seed))
-    last = shapes(network)[1]
+    last = graph_of(network).output
     if last.side is not None or last.channels.max() != dataset.classes:
         raise InputError(network.source, "the last block must give class scores", accepted="linear: {out: $classes}")
     drawn = stratified(dataset.train_labels, recipe.validation, seed, TRAIN_SPLIT)

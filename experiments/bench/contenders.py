@@ -22,8 +22,8 @@ from dnas.data.load import load
 from dnas.data.preprocess import prepare
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input
+from dnas.graph import graph_of
 from dnas.heap import close_holes
-from dnas.network import shapes
 from dnas.search.compiling import options
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import Settings
@@ -108,7 +108,7 @@ class Programs:
 
 def macs(space: Space, px: int) -> int:
     """Multiply-adds of one image through the largest network at `px`, exact."""
-    walked, _ = shapes(at_input(networks.largest(space) if space.choices else space, side=px))
+    walked = graph_of(at_input(networks.largest(space) if space.choices else space, side=px))
     return ledger.at(ledger.macs(walked.ledger), {})
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnas.network import BlockUse, shapes
+from dnas.graph import BlockUse, graph_of
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Space
 
@@ -199,7 +199,7 @@ class Net(nn.Module):
     def __init__(self, space: Space, layer: type[nn.Module]):
         super().__init__()
         rows = {c.name: row for row, c in enumerate(space.choices)}
-        stem, *uses, head, _pool, linear = shapes(space)[0].uses
+        stem, *uses, head, _pool, linear = graph_of(space).uses
         self.choices = Choices(space.choices)
         self.stem = nn.Conv2d(space.channels, stem.out.width, 3, 2, 1)
         self.stem_norm = MaskedNorm(stem.out.width)

@@ -13,8 +13,8 @@ from dnas.cost.ledger import COSTS
 from dnas.errors import UserError
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.solve.elimination import log_total, optimum
 from dnas.solve.extent import described, size_log10
 from dnas.solve.relevance import relevance, score_factors, size_factors
@@ -96,7 +96,7 @@ def test_size_is_the_number_of_distinct_architectures(listed):
 
 def test_extremes_and_mean(listed):
     space, found = listed
-    network, _ = shapes(space)
+    network = graph_of(space)
     result = described(space)
     raw = [a for group in found.values() for a in group]
     for name, cost in COSTS.items():

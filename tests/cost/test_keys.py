@@ -7,12 +7,12 @@ from dnas.cost.interpolate import work
 from dnas.cost.keys import block_keys, canonical, walk
 from dnas.errors import UserError
 from dnas.grammar.catalogue import load_space
-from dnas.network import shapes
+from dnas.graph import graph_of
 
 
 @pytest.mark.parametrize("name", ["tiny", "fbnetv1", "fbnetv1_32"])
 def test_keys_are_their_own_canonical_spelling(name):
-    keys = sorted({key for use in shapes(load_space(name))[0].uses for key in block_keys(use).table.reshape(-1)})
+    keys = sorted({key for use in graph_of(load_space(name)).uses for key in block_keys(use).table.reshape(-1)})
     assert canonical(keys, "here") == keys
 
 
@@ -46,7 +46,7 @@ def test_keys_that_name_no_block(key, problem):
 def test_work_adds_up_to_the_ledger():
     """What interpolation looks at: the multiply-adds of a block's operators are the ledger's."""
     space = load_space("tiny")
-    network, rng = shapes(space)[0], np.random.default_rng(0)
+    network, rng = graph_of(space), np.random.default_rng(0)
     assignments = [{c.name: int(rng.integers(len(c))) for c in space.choices} for _ in range(20)]
     for use in network.uses:
         amounts = work(walk(use))

@@ -16,8 +16,8 @@ from dnas.cost.measurements import design
 from dnas.errors import UserError
 from dnas.grammar.catalogue import find_table, load_space, published_names, table_names
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout, probabilities
 from dnas.solve.constrained import most_probable, smallest
@@ -70,7 +70,7 @@ def small() -> Space:
 def blocks_of(space: Space) -> list[str]:
     """Every block of a space that does work."""
     keys = []
-    for use in shapes(space)[0].uses:
+    for use in graph_of(space).uses:
         spelt, operators = block_keys(use), walk(use).operators
         for index, key in np.ndenumerate(spelt.table):
             names = {c.name: int(i) for c, i in zip(spelt.over, index, strict=True)}
@@ -123,8 +123,8 @@ def test_one_hot_is_the_plain_sum(name):
 def test_fbnetv1_holds_fbnet_a():
     """FBNet-A as first released is one of the networks: 249.4 M multiply-adds (the head is its own)."""
     space, released = load_space("fbnetv1"), load_space("fbnet_a_caffe2")
-    wanted = [block_keys(u).value for u in shapes(released)[0].uses][1:23]
-    assignment, records = {}, shapes(space)[0]
+    wanted = [block_keys(u).value for u in graph_of(released).uses][1:23]
+    assignment, records = {}, graph_of(space)
     for choice, key in zip(space.choices, wanted, strict=True):
         branches = [u for u in records.uses if u.path.startswith(choice.name.removesuffix("one_of"))]
         assignment[choice.name] = [block_keys(u).value for u in branches].index(key)
@@ -308,7 +308,7 @@ def test_a_space_of_many_blocks():
     """fbnetv2 has 140,000 distinct blocks: a few seconds."""
     space = load_space("fbnetv2")
     rng, keys = np.random.default_rng(0), {}
-    for use in shapes(space)[0].uses:
+    for use in graph_of(space).uses:
         flat = block_keys(use).table.reshape(-1)
         keys |= dict.fromkeys(rng.choice(flat, min(len(flat), 40), replace=False))
     entries = {}

@@ -13,8 +13,8 @@ from dnas.cost.ledger import COSTS
 from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture, written_fields
-from dnas.network import shapes
 from dnas.solve.derive import derive
 from dnas.solve.elimination import satisfied
 from dnas.solve.extent import described, size_log10
@@ -31,14 +31,14 @@ WORKERS = ("mb4d", "mb3d", "conv_ffn")
 
 def blocks_of(space):
     """Kind and written fields of every block that does any work."""
-    return [(use.kind, written_fields(use, {})) for use in shapes(space)[0].uses if use.kind != "skip"]
+    return [(use.kind, written_fields(use, {})) for use in graph_of(space).uses if use.kind != "skip"]
 
 
 def assignment_of(space, network) -> dict[str, int]:
     """The options of `space` that give `network`: its stages' blocks in the last places, the rest left out."""
     stages: list[list] = [[]]
     widths: list[int] = []
-    for use in shapes(network)[0].uses:
+    for use in graph_of(network).uses:
         if use.kind in WORKERS:
             stages[-1].append(use)
         elif stages[-1]:
@@ -72,7 +72,7 @@ def test_published_network_is_a_member(space_name, name):
     found = architecture(space, assignment).network
     assert blocks_of(found) == blocks_of(network)
     for cost in COSTS.values():
-        assert ledger.at(cost(shapes(space)[0].ledger), assignment) == ledger.at(cost(shapes(network)[0].ledger), {})
+        assert ledger.at(cost(graph_of(space).ledger), assignment) == ledger.at(cost(graph_of(network).ledger), {})
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -135,7 +135,7 @@ def test_orders_by_enumeration():
     space = space_from_data(ORDERED, "ordered")
     names = [c.name for c in space.choices]
     texts, values = set(), {name: set() for name in COSTS}
-    network = shapes(space)[0]
+    network = graph_of(space)
     for indices in itertools.product(*(range(len(c)) for c in space.choices)):
         assignment = dict(zip(names, indices, strict=True))
         allowed = allowed_by_hand(space, assignment)
@@ -153,7 +153,7 @@ def test_orders_by_enumeration():
 @pytest.mark.parametrize("name", ["efficientformer_tiny", "efficientformerv2_tiny"])
 def test_derived_networks_keep_budget_and_order(name):
     space = load_space(name)
-    walked = shapes(space)[0]
+    walked = graph_of(space)
     cost = COSTS["MACs"](walked.ledger)
     rng = np.random.default_rng(0)
     for share in (0.2, 0.6):
@@ -191,4 +191,4 @@ def test_one_field_of_a_published_file_wrong(case, tmp_path, capsys):
     message = capsys.readouterr().err.strip()
     assert said in message and str(path) in message and len(message.splitlines()) == 1
     with pytest.raises(InputError):
-        shapes(load_space(str(path)))
+        graph_of(load_space(str(path)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dnas.grammar.read import at_input, space_from_data
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.nn.gates import Gates, Layout, probabilities
 from dnas.nn.supernet import Supernet, init
 
@@ -38,10 +38,10 @@ def as_torch(path: str, value: np.ndarray):
 
 def pairs(net, space):
     """(parameter of the PyTorch net, path of the supernet's)."""
-    stem, *_, head, _, linear = shapes(space)[0].uses
+    stem, *_, head, _, linear = graph_of(space).uses
     yield from [(net.stem.weight, f"{stem.path}.conv.weight"), (net.stem.bias, f"{stem.path}.conv.bias")]
     yield from norm(net.stem_norm, f"{stem.path}.norm")
-    uses = iter(shapes(space)[0].uses[1:])
+    uses = iter(graph_of(space).uses[1:])
     for layer in net.layers:
         for block in getattr(layer, "branches", None) or [layer.block]:
             use = next(uses)

@@ -9,7 +9,7 @@ import pytest
 from dnas.cost.count import count
 from dnas.export import parity
 from dnas.grammar.catalogue import load_space, published_names
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.nn.supernet import abstract_variables
 
 NAMES = [n for n in published_names() if n.startswith("efficientformer")]
@@ -68,7 +68,7 @@ def randomised(torch, model):
 
 def from_timm(space, state):
     """Our variables from timm's state dict."""
-    kinds = {use.path: use.kind for use in shapes(space)[0].uses}
+    kinds = {use.path: use.kind for use in graph_of(space).uses}
     places = dict(zip(dict.fromkeys(_place(k) for k in state), kinds, strict=True))
     wanted = abstract_variables(space)
     found: dict = {"params": {}, "batch_stats": {}}

@@ -19,7 +19,7 @@ from dnas.errors import InputError, UserError
 from dnas.files.read import MAX_DEPTH, MAX_YAML, parse_json, read_document
 from dnas.grammar.catalogue import find_space, find_table
 from dnas.grammar.read import read_space, space_from_data
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.space.quantity import MAX_LOOP
 
 from . import harness
@@ -104,7 +104,7 @@ PLAIN = st.recursive(
 def test_any_plain_data_as_a_space(trunk, choices, resolution):
     data = {"input": {"resolution": resolution}, "choices": choices, "trunk": trunk}
     try:
-        shapes(space_from_data(data, "mine.yaml"))
+        graph_of(space_from_data(data, "mine.yaml"))
     except UserError as error:
         assert "mine.yaml" in str(error)
 
@@ -209,7 +209,7 @@ def test_counting_two_thousand_blocks_is_quick_enough(tmp_path):
     from dnas.cost.ledger import by_block
 
     path = written(tmp_path / "a.json", {"input": {}, "trunk": [{"conv": {"out": 8}}] * 1999})
-    network, _ = shapes(read_space(path))
+    network = graph_of(read_space(path))
     found = by_block(network.ledger, [use.path for use in network.uses])
     slow = {r.path for r in network.ledger if r.path.startswith("trunk.7.")}
     assert {r.path for r in found["trunk.7"]} == slow and sum(map(len, found.values())) == len(network.ledger)

@@ -11,8 +11,8 @@ from dnas.errors import InputError, UserError
 from dnas.files import to_json
 from dnas.grammar.catalogue import folder
 from dnas.grammar.read import at_input, read_space, space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.space.expr import round8
 
 DESIGN = """\
@@ -53,7 +53,7 @@ def read(tmp_path):
         path = tmp_path / name
         path.write_text(text)
         space = read_space(path)
-        shapes(space)
+        graph_of(space)
         return space
 
     return reader
@@ -61,7 +61,7 @@ def read(tmp_path):
 
 def field_values(space, path: str, field: str):
     """Values of a field of a block, over all options."""
-    return {u.path: u for u in shapes(space)[0].uses}[path].fields[field].values()
+    return {u.path: u for u in graph_of(space).uses}[path].fields[field].values()
 
 
 # What files mean -----------------------------------------------------------------------------------------------------
@@ -87,9 +87,9 @@ def test_ten_lines_of_a_user(read):
 
 def test_repeat_gives_each_repetition_its_own_choices_and_the_first_its_stride(read):
     space = read("input: {}\ntrunk:\n  - mbconv: {repeat: 3, stride: 2, padding: 0, out: 8, first: {kernel: 5}}\n")
-    assert [u.fields["stride"].value for u in shapes(space)[0].uses] == [2, 1, 1]
-    assert [u.fields["kernel"].value for u in shapes(space)[0].uses] == [5, 3, 3]
-    assert [u.fields["padding"].value for u in shapes(space)[0].uses] == [0, 1, 1]
+    assert [u.fields["stride"].value for u in graph_of(space).uses] == [2, 1, 1]
+    assert [u.fields["kernel"].value for u in graph_of(space).uses] == [5, 3, 3]
+    assert [u.fields["padding"].value for u in graph_of(space).uses] == [0, 1, 1]
 
 
 def test_depth_choice_keeps_the_first_blocks(read):

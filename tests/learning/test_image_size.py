@@ -6,8 +6,8 @@ from dnas.data.dataset import build
 from dnas.data.load import ArraySource
 from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space
+from dnas.graph import graph_of
 from dnas.learning.image_size import check_side, proxy_side, search_side, total_stride
-from dnas.network import shapes
 from dnas.runs.result import read_result
 from dnas.train.setup import training_side
 from tests.runs.test_recall import files_of
@@ -26,10 +26,10 @@ from tests.runs.test_recall import files_of
 )
 def test_search_side_of_image_files(tmp_path, native, asked, largest, side):
     space = load_space("fbnetv2")
-    assert (space.resolution.max(), total_stride(space, shapes(space)[0])) == (288, 32)
+    assert (space.resolution.max(), total_stride(space, graph_of(space))) == (288, 32)
     found, why = search_side(space, files_of(tmp_path, native), asked, largest)
     assert found == side and ("--image-size" in why)
-    walked = shapes(space)[0]
+    walked = graph_of(space)
     assert asked is not None or proxy_side(space, walked, side) == side, "the problem keeps the decoded side"
 
 

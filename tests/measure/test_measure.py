@@ -16,13 +16,13 @@ from dnas.cost.ledger import at, macs
 from dnas.errors import Stopped, UserError
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.measure import record as records
 from dnas.measure import run as runs
 from dnas.measure.blocks import blocks_of, distinct_blocks
 from dnas.measure.plan import make_plan
 from dnas.measure.protocol import Protocol, measured
 from dnas.measure.runtimes import Runtime
-from dnas.network import shapes
 
 QUICK = Protocol(warm_up=1, repeats=10, most_s=0.2)
 DATA = {
@@ -71,7 +71,7 @@ FORMERS = ("efficientformer_tiny", "efficientformerv2_tiny")
 def test_distinct_blocks_are_the_keys_of_the_space(name):
     space = load_space(name)
     keys = set()
-    for use in shapes(space)[0].uses:
+    for use in graph_of(space).uses:
         table, working = block_keys(use), walk(use).operators
         idle = (
             np.broadcast_to(working.table_over(table.over), table.table.shape) == 0
@@ -86,7 +86,7 @@ def test_distinct_blocks_are_the_keys_of_the_space(name):
 @pytest.mark.parametrize("name", ["fbnetv2_f1", "efficientformer_l3", "efficientformerv2_s1"])
 def test_blocks_of_a_network_hold_all_its_macs(name):
     network = load_space(name)
-    assert sum(b.macs for b in blocks_of(network)) == at(macs(shapes(network)[0].ledger), {})
+    assert sum(b.macs for b in blocks_of(network)) == at(macs(graph_of(network).ledger), {})
 
 
 def test_how_training_starts_is_no_part_of_a_key():

@@ -18,12 +18,11 @@ class Held:
         self.values, self.updates, self.rng = {}, {}, np.random.default_rng(0)
 
     def get(self, path, parameter):
-        draw = self.rng.uniform(0.5, 1.5, parameter.lengths) if parameter.statistic else None
+        size = parameter.lengths
         if path not in self.values:
-            self.values[path] = jnp.asarray(
-                self.rng.normal(size=parameter.lengths) if draw is None else draw, "float32"
-            )
-        return self.values[path]
+            drawn = self.rng.uniform(0.5, 1.5, size) if parameter.statistic else self.rng.normal(size=size)
+            self.values[path] = drawn.astype(np.float32)
+        return jnp.asarray(self.values[path])
 
     def update(self, path, value):
         self.updates[path] = value

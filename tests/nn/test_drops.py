@@ -9,7 +9,7 @@ import pytest
 
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input, space_from_data
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.nn.drops import Drops, Places, places
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
@@ -26,7 +26,7 @@ NETWORK = {
 def test_places_are_residuals_and_the_layer_that_gives_the_class_scores():
     assert places(space_from_data(NETWORK, "two")) == Places(("trunk.0.add", "trunk.2.add"), ("head.1.linear",))
     v3 = load_space("fbnetv3_a0")
-    walked, _ = shapes(v3)
+    walked = graph_of(v3)
     same = [u for u in walked.uses if u.kind == "mbconv" and u.fields["stride"].value == 1]
     agree = [u for u in same if u.channels_in.value == u.out.channels.value]
     assert len(places(v3).residuals) == len(agree) > 5

@@ -12,8 +12,8 @@ import pytest
 from dnas.cost import ledger
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout, as_mapping, one_hot, probabilities
 
@@ -40,7 +40,7 @@ FORMERS = ("efficientformer_tiny", "efficientformerv2_tiny", "efficientformer", 
 @functools.cache
 def known(name: str):
     space = space_from_data(SMALL, "small") if name == "small" else load_space(name)
-    walked, _ = shapes(space)
+    walked = graph_of(space)
     return space, {kind: cost(walked.ledger) for kind, cost in ledger.COSTS.items()}
 
 
@@ -60,7 +60,7 @@ def test_one_hot_corners_are_the_integer_count_of_the_exported_network(name):
     space, costs = known(name)
     for assignment in corners(name):
         gates = {c.name: np.eye(len(c))[assignment[c.name]] for c in space.choices}
-        exported = shapes(architecture(space, assignment).network)[0].ledger
+        exported = graph_of(architecture(space, assignment).network).ledger
         for kind, cost in costs.items():
             count = ledger.at(ledger.COSTS[kind](exported), {})
             assert isinstance(count, int)

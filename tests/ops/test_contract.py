@@ -131,8 +131,16 @@ def run(name: str, width: Quantity, given: list[Any], gates: Any, held: Any, for
     def built(net: Builder, *x: Tensor) -> tuple[Tensor]:
         return (net.masked(net.add("op", example.make(width), *x)),)
 
-    values = [Value(tensor, array) for tensor, array in zip(example.inputs(width), given, strict=True)]
-    return evaluated(built, values, gates, held, 0.9, forms)[0]
+    tensors: list[Tensor] = []
+
+    def compiled(given: list[Any]) -> Any:
+        values = [Value(tensor, array) for tensor, array in zip(example.inputs(width), given, strict=True)]
+        y = evaluated(built, values, gates, held, 0.9, forms)[0]
+        tensors.append(y.tensor)
+        return y.array
+
+    array = jax.jit(compiled)(given)
+    return Value(tensors[0], array)
 
 
 def test_every_operator_has_an_example():
@@ -186,8 +194,10 @@ def test_gradients_are_finite_and_those_of_the_own_form(name, form):
         y = run(name, width, given, gates, own, forms).array
         return jnp.sum(y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
 
-    found = jax.grad(total, (0, 1))(given, held.values, forms)
-    expected = jax.grad(total, (0, 1))(given, held.values, None)
+    found, expected = (
+        jax.jit(jax.grad(lambda given, weights, own=own: total(given, weights, own), (0, 1)))(given, held.values)
+        for own in (forms, None)
+    )
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert np.all(np.isfinite(ours))
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)

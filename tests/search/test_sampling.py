@@ -10,8 +10,8 @@ import pytest
 from dnas.cost import ledger
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.search.sampling import Sampler
 from dnas.solve.many import Constraints, Costs, as_options
 from dnas.space.quantity import Choice, Quantity
@@ -39,7 +39,7 @@ def everything(space):
 @pytest.fixture(scope="module")
 def small():
     space = space_from_data(SPACE, "small")
-    return space, shapes(space)[0]
+    return space, graph_of(space)
 
 
 def test_many_costs_are_the_ledger_exactly(small):
@@ -52,7 +52,7 @@ def test_many_costs_are_the_ledger_exactly(small):
 
 def test_many_costs_of_the_main_space():
     space = load_space("fbnetv2", None)
-    walked, _ = shapes(space)
+    walked = graph_of(space)
     random = np.random.default_rng(0)
     rows = random.integers(0, [len(c) for c in space.choices], (20, len(space.choices)))
     cost = ledger.macs(walked.ledger)

@@ -17,7 +17,7 @@ from dnas.cost import ledger
 from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.grammar.read import read_space
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.runs.result import read_result
 from dnas.search.problem import make_problem
 from dnas.search.settings import Settings
@@ -47,7 +47,7 @@ def test_leaves_the_files_of_the_contract(found):
 
 def test_keeps_every_budget_exactly(found):
     document = json.loads((found / "first" / "architecture.json").read_text())
-    network, _ = shapes(read_space(found / "first" / "architecture.json"))
+    network = graph_of(read_space(found / "first" / "architecture.json"))
     macs, params = (ledger.at(cost(network.ledger), {}) for cost in (ledger.macs, ledger.params))
     assert (macs, params) == (document["costs"]["macs"], document["costs"]["params"])
     assert macs <= 200_000 and params <= 20_000
@@ -143,7 +143,7 @@ def test_a_network_of_a_space_with_other_classes_has_the_weights_of_the_data(tmp
     out = tmp_path / "out"
     assert search(str(file), "--budget", "0.05MFLOPs", "--preset", "smoke", "--out", str(out)) == 0
     own, by_proxy = read_space(out / "architecture.json"), read_result(out).network
-    assert [shapes(space)[1].channels.max() for space in (own, by_proxy)] == [40, 10]
+    assert [graph_of(space).output.channels.max() for space in (own, by_proxy)] == [40, 10]
     capsys.readouterr()
     assert call(evaluate.main, parse(evaluate.Arguments, [str(out), "--json"])) == 0
     report = json.loads(capsys.readouterr().out)

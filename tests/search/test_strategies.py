@@ -18,7 +18,7 @@ from dnas.data.load import load
 from dnas.errors import Stopped
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import read_space
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.process.extras import unusable
 from dnas.search import strategies
 from dnas.search.actions import Actions, Reachable, extreme, free_choices, path_choices
@@ -68,7 +68,7 @@ def document(file: Path) -> dict:
 
 def macs_and_params(file: Path) -> tuple[int, int]:
     """Counted anew from the file."""
-    walked, _ = shapes(read_space(file))
+    walked = graph_of(read_space(file))
     return ledger.at(ledger.macs(walked.ledger), {}), ledger.at(ledger.params(walked.ledger), {})
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from dnas.cost import ledger
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.solve.derive import derive
 
 SPACE = {
@@ -36,7 +36,7 @@ SPACE = {
 def everything():
     """The space, its ledger, and each distinct network with the assignments that spell it."""
     space = space_from_data(SPACE, "small")
-    walked, _ = shapes(space)
+    walked = graph_of(space)
     networks: dict[str, list[dict[str, int]]] = {}
     for indices in itertools.product(*(range(len(c)) for c in space.choices)):
         assignment = dict(zip((c.name for c in space.choices), indices, strict=True))
@@ -93,5 +93,5 @@ def test_costs_are_those_of_the_exported_network(everything):
     theta = {c.name: np.zeros(len(c)) for c in space.choices}
     macs = ledger.macs(walked.ledger)
     found = derive(space, walked, theta, [macs], [60_000.0])
-    network, _ = shapes(architecture(space, found.assignment).network)
+    network = graph_of(architecture(space, found.assignment).network)
     assert found.costs == (ledger.at(ledger.macs(network.ledger), {}),)

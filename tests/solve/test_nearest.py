@@ -6,8 +6,8 @@ import pytest
 from dnas.cost import ledger
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.solve.nearest import Neighbourhood
 
 
@@ -20,7 +20,7 @@ def drawn(space, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_member_is_nearest_to_itself(name, seed):
     space = load_space(name)
-    around, member = Neighbourhood(space, shapes(space)[0]), drawn(space, seed)
+    around, member = Neighbourhood(space, graph_of(space)), drawn(space, seed)
     assert around.distance(member.network) == pytest.approx(0, abs=1e-9)
     found = around.nearest(member.network, [], [])
     assert architecture(space, found.assignment).data == member.data
@@ -29,7 +29,7 @@ def test_a_member_is_nearest_to_itself(name, seed):
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_a_design_is_scaled_into_a_budget(share):
     space = load_space("fbnetv2")
-    walked = shapes(space)[0]
+    walked = graph_of(space)
     design = load_space("fbnetv2_f4")
     cost, limit = ledger.macs(walked.ledger), share * 237_605_592
     around = Neighbourhood(space, walked)
@@ -43,7 +43,7 @@ def test_a_design_is_scaled_into_a_budget(share):
 
 def test_a_network_of_other_blocks_is_farther_than_one_of_the_same():
     space = load_space("fbnetv2")
-    around = Neighbourhood(space, shapes(space)[0])
+    around = Neighbourhood(space, graph_of(space))
     f4, other = (around.distance(load_space(n)) for n in ("fbnetv2_f4", "efficientformer_l1"))
     assert f4 < other / 3
 
@@ -57,6 +57,6 @@ def test_a_design_with_fewer_blocks_leaves_blocks_out():
                   {"mbconv": {"out": 24, "stride": 2, "hidden": 48}}],
         "head": [{"conv": {"kernel": 1, "out": 64, "act": "hswish"}}, {"pool": {}}, {"linear": {"out": "$classes"}}],
     }  # fmt: skip
-    found = Neighbourhood(space, shapes(space)[0]).nearest(space_from_data(data, "short"), [], [])
+    found = Neighbourhood(space, graph_of(space)).nearest(space_from_data(data, "short"), [], [])
     kinds = [next(iter(block)) for block in architecture(space, found.assignment).data["trunk"]]
     assert kinds == ["conv", "mbconv", "skip", "mbconv"]
