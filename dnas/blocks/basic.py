@@ -49,7 +49,7 @@ def skip(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
     def convolution() -> Tensor:
         y = net.add("norm", BatchNorm(), net.add("conv", Conv(f.out, stride=stride), x))
-        return net.masked(net.add("act", Activation("relu"), y))
+        return net.masked(net.add("act", Activation(Quantity.constant("relu")), y))
 
     return net.mixture((1 - same, convolution), (same, lambda: x))
 

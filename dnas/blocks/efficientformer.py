@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dnas.graph import Builder
 
 LAYER_SCALE = 1e-5
+THREE = Quantity.constant(3)
 
 
 def _hidden() -> dict[str, Field]:
@@ -112,11 +113,11 @@ def _attention(net: Builder, x: Tensor, f: Fields) -> Tensor:
         if x.side is None or any(side % stride for side in x.side.values()):
             found = "a pooled input" if x.side is None else f"{x.side.values()[0]}"
             raise UserError(f"attention of stride {stride} needs a side that is a multiple of {stride}, not {found}")
-        y = _norm(net, f, "stride_norm", net.add("stride", Depthwise(3, stride, bias=True), y))
+        y = _norm(net, f, "stride_norm", net.add("stride", Depthwise(THREE, stride, bias=True), y))
     q = _conv_norm(net, f, "query", y, f.heads * f.key_width)
     k = _conv_norm(net, f, "key", y, f.heads * f.key_width)
     v = _conv_norm(net, f, "value", y, f.heads * f.value_width)
-    local = _norm(net, f, "local_norm", net.add("local", Depthwise(3, bias=True), v))
+    local = _norm(net, f, "local_norm", net.add("local", Depthwise(THREE, bias=True), v))
     scores = net.add("before_softmax", MixHeads(), _scores(net, q, k, f.heads))
     scores = net.add("after_softmax", MixHeads(), net.add("softmax", Softmax(), scores))
     attended = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
@@ -136,13 +137,16 @@ def _attention(net: Builder, x: Tensor, f: Fields) -> Tensor:
 def attention_down(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Half the side by two paths that are added: a 3x3 convolution, and attention whose queries are every other pixel
     (the dual-path attention downsampling of V2)."""
-    plain = _norm(net, f, "conv_norm", net.add("conv", Conv(f.out, 3, 2, bias=True), x))
-    subsampled, picked = net.add("subsample", Depthwise(3, 2, bias=True), x), net.add("pool", AveragePool(1, 2), x)
+    plain = _norm(net, f, "conv_norm", net.add("conv", Conv(f.out, THREE, 2, bias=True), x))
+    subsampled, picked = (
+        net.add("subsample", Depthwise(THREE, 2, bias=True), x),
+        net.add("pool", AveragePool(Quantity.constant(1), 2), x),
+    )
     every_other = net.add("every_other", WeightedSum((1, 1)), subsampled, picked)
     q = _conv_norm(net, f, "query", every_other, f.heads * f.key_width)
     k = _conv_norm(net, f, "key", x, f.heads * f.key_width)
     v = _conv_norm(net, f, "value", x, f.heads * f.value_width)
-    local = _norm(net, f, "local_norm", net.add("local", Depthwise(3, 2, bias=True), v))
+    local = _norm(net, f, "local_norm", net.add("local", Depthwise(THREE, 2, bias=True), v))
     scores = net.add("softmax", Softmax(), _scores(net, q, k, f.heads, stride=2))
     attended = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
     y = net.add("with_local", WeightedSum((1, 1)), attended, local)

@@ -62,7 +62,7 @@ def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
         y = net.add("shuffle", ChannelShuffle(groups), y)
     y = activated("depthwise", net.add("depthwise", Depthwise(f.kernel, stride, f.padding, bias), y))
     if f.fixed("second_depthwise"):
-        y = activated("depthwise2", net.add("depthwise2", Depthwise(3, bias=bias), y))
+        y = activated("depthwise2", net.add("depthwise2", Depthwise(Quantity.constant(3), bias=bias), y))
     y = squeeze_excite(net, "se", y, f.se_hidden, f.se_act, Quantity.combine(int, f.se))
     y = net.add("project", Conv(f.out, groups=groups, bias=bias), y)
     # A small first scale: the depth of soft blocks would otherwise blow up the first gradients.
@@ -77,7 +77,11 @@ def squeeze_excite(net: Builder, name: str, x: Tensor, hidden: Quantity, act: Qu
     with net.given(on):
         y = net.add(f"{name}.pool", GlobalPool("squeeze", keep=True), x)
         y = net.add(f"{name}.act", Activation(act), net.add(f"{name}.reduce", Pointwise(hidden), y))
-        y = net.add(f"{name}.gate", Activation("hsigmoid"), net.add(f"{name}.expand", Pointwise(x.channels), y))
+        y = net.add(
+            f"{name}.gate",
+            Activation(Quantity.constant("hsigmoid")),
+            net.add(f"{name}.expand", Pointwise(x.channels), y),
+        )
         return net.add(f"{name}.scale", Excite(on), x, y)
 
 

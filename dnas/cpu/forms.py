@@ -30,7 +30,7 @@ def _conv(op: Conv, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
     if not _few(op, x.tensor):
         return Conv.apply(op, env, held, y, x)
     w, grids = op.masked_kernel(env, held, x.tensor), env.grids(x.tensor, y)
-    return biased(held, mixed(stem, x.array, w, op.stride, op.padding.max(), grids))
+    return biased(held, mixed(stem, x.array, w, op.stride, op.zeros.max(), grids))
 
 
 def _conv_memory(op: Conv, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
@@ -44,7 +44,7 @@ def _conv_memory(op: Conv, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
 
 def _depthwise(op: Depthwise, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
     w, grids = mixed_kernel(env, held, op.kernel), env.grids(x.tensor, y)
-    return biased(held, mixed(depthwise, x.array, w, op.stride, op.padding.max(), grids))
+    return biased(held, mixed(depthwise, x.array, w, op.stride, op.zeros.max(), grids))
 
 
 def _depthwise_memory(op: Depthwise, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dnas import maths
-from dnas.ops.operator import Env, Held, Operator, Pass, Reads, Segment, Work, operator, options, quantity
+from dnas.ops.operator import Env, Held, Operator, Pass, Reads, Segment, Work, operator, options
 from dnas.ops.tensor import CHANNELS, COLUMNS, Tensor, Value
 from dnas.ops.windows import read_options
 from dnas.space.quantity import Product, Quantity
@@ -18,11 +18,8 @@ NAMES = ("none", "relu", "relu6", "hswish", "swish", "gelu", "hsigmoid", "sigmoi
 class Activation(Operator):
     """Each element's act(x); several options mix elementwise, sum_i g_i act_i(x)."""
 
-    act: Quantity | str
+    act: Quantity
     word = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "act", quantity(self.act))
 
     def passes(self, x: Tensor) -> Tensor | None:
         return x if self.act.values() == ["none"] else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from dnas import maths
 from dnas.errors import UserError
-from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator, quantity
+from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import CHANNELS, COLUMNS, ROWS, Tensor, Value
 from dnas.ops.windows import (
     grids_memory,
@@ -19,6 +19,8 @@ from dnas.ops.windows import (
     side_after,
 )  # fmt: skip
 from dnas.space.quantity import Product, Quantity
+
+ONE = Quantity.constant(1)
 
 
 def bias_of(out: Quantity, has: bool) -> dict[str, Parameter]:
@@ -49,16 +51,17 @@ class Conv(Operator):
     """Convolution to `out` channels. Several kernels mix before it: one convolution serves all."""
 
     out: Quantity
-    kernel: Quantity | int = 1
+    kernel: Quantity = ONE
     stride: int = 1
-    padding: Quantity | int | None = None
+    padding: Quantity | None = None
     groups: int = 1
     bias: bool = False
     operands = 1
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", quantity(self.kernel))
-        object.__setattr__(self, "padding", padding_of(self.kernel, self.padding))
+    @property
+    def zeros(self) -> Quantity:
+        """Added on each side."""
+        return padding_of(self.kernel, self.padding)
 
     @property
     def pixelwise(self) -> bool:
@@ -68,7 +71,7 @@ class Conv(Operator):
     def output(self, x: Tensor) -> Tensor:
         if self.groups > 1:
             check_groups(x.channels, self.out, self.groups)
-        side = side_after(x.side, self.kernel, self.stride, self.padding)
+        side = side_after(x.side, self.kernel, self.stride, self.zeros)
         return x.like(**{ROWS: side, COLUMNS: side, CHANNELS: self.out}).to_mask(True)
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
@@ -86,7 +89,7 @@ class Conv(Operator):
         read_pending(gates, x)
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
-        padding = self.padding.max()
+        padding = self.zeros.max()
         if self.pixelwise and self.groups == 1 and not padding:
             w, mask = mixed_kernel(env, held, self.kernel), env.pending(x.tensor[CHANNELS])
             return biased(held, maths.conv.pointwise(x.array, w[0, 0], mask))
@@ -113,26 +116,30 @@ class Conv(Operator):
         return Segment((1 + self.bias) * y.length, y.length + x.length, weights * copied)
 
     def program(self) -> tuple[Any, int]:
-        window, size = program_of(self.kernel, self.padding)
+        window, size = program_of(self.kernel, self.zeros)
         single = self.kernel.is_constant and self.kernel.value == 1
         return (self.out, window, single, self.stride, self.groups, self.bias), size
+
+    def attributes(self) -> dict[str, Any]:
+        return super().attributes() | {"padding": self.zeros.value}
 
 
 @operator("depthwise")
 class Depthwise(Operator):
     """One kernel a channel. Several kernels mix before the convolution."""
 
-    kernel: Quantity | int
+    kernel: Quantity
     stride: int = 1
-    padding: Quantity | int | None = None
+    padding: Quantity | None = None
     bias: bool = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", quantity(self.kernel))
-        object.__setattr__(self, "padding", padding_of(self.kernel, self.padding))
+    @property
+    def zeros(self) -> Quantity:
+        """Added on each side."""
+        return padding_of(self.kernel, self.padding)
 
     def output(self, x: Tensor) -> Tensor:
-        side = side_after(x.side, self.kernel, self.stride, self.padding)
+        side = side_after(x.side, self.kernel, self.stride, self.zeros)
         return x.like(**{ROWS: side, COLUMNS: side}).to_mask(True)
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
@@ -150,7 +157,7 @@ class Depthwise(Operator):
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         w = mixed_kernel(env, held, self.kernel)
-        form = maths.conv.Spatial(maths.conv.depthwise, self.stride, self.padding.max())
+        form = maths.conv.Spatial(maths.conv.depthwise, self.stride, self.zeros.max())
         return biased(held, maths.mixing.on_grids(form, x.array, w, env.grids(x.tensor, y)))
 
     def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
@@ -160,8 +167,11 @@ class Depthwise(Operator):
         yield Segment(y.length, y.length + x.length + alone)
 
     def program(self) -> tuple[Any, int]:
-        window, size = program_of(self.kernel, self.padding)
+        window, size = program_of(self.kernel, self.zeros)
         return (window, self.stride, self.bias), size
+
+    def attributes(self) -> dict[str, Any]:
+        return super().attributes() | {"padding": self.zeros.value}
 
 
 @operator("linear")

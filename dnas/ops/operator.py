@@ -223,11 +223,6 @@ def operator(name: str) -> Callable[[Class], Class]:
     return register
 
 
-def quantity(value: Quantity | Any) -> Quantity:
-    """A plain value as a quantity."""
-    return value if isinstance(value, Quantity) else Quantity.constant(value)
-
-
 def options(value: Quantity) -> dict[Any, Quantity]:
     """Each value of a quantity, with 1 where it is taken."""
     return {v: value.equals(v) for v in value.values()}

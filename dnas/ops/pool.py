@@ -9,7 +9,7 @@ from typing import Any
 
 from dnas import maths
 from dnas.errors import UserError
-from dnas.ops.operator import Env, Held, Operator, Pass, Reads, Segment, Work, operator, options, quantity
+from dnas.ops.operator import Env, Held, Operator, Pass, Reads, Segment, Work, operator, options
 from dnas.ops.tensor import COLUMNS, ROWS, Tensor, Value
 from dnas.ops.windows import grids_memory, padding_of, read_options, side_after
 from dnas.space.quantity import Product, Quantity
@@ -50,17 +50,18 @@ class GlobalPool(Operator):
 class AveragePool(Operator):
     """Mean over a window around each pixel; cells outside the map do not count. A window of 1 picks pixels."""
 
-    kernel: Quantity | int
+    kernel: Quantity
     stride: int = 1
-    padding: Quantity | int | None = None
+    padding: Quantity | None = None
     word = "local means"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kernel", quantity(self.kernel))
-        object.__setattr__(self, "padding", padding_of(self.kernel, self.padding))
+    @property
+    def zeros(self) -> Quantity:
+        """Added on each side."""
+        return padding_of(self.kernel, self.padding)
 
     def output(self, x: Tensor) -> Tensor:
-        side = side_after(x.side, self.kernel, self.stride, self.padding)
+        side = side_after(x.side, self.kernel, self.stride, self.zeros)
         return x.like(**{ROWS: side, COLUMNS: side})
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
@@ -73,7 +74,7 @@ class AveragePool(Operator):
         largest, grids = self.kernel.max(), env.grids(x.tensor, y)
 
         def pooled(side: int) -> Any:
-            padding = self.padding.max() - (largest - side) // 2  # gives the side that the largest window does
+            padding = self.zeros.max() - (largest - side) // 2  # gives the side that the largest window does
             form = maths.conv.Spatial(maths.pool.scaled_pool, side, self.stride, padding)
             return maths.mixing.on_grids(form, x.array, maths.axes.one(), grids)
 
@@ -85,6 +86,9 @@ class AveragePool(Operator):
     def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
         yield from grids_memory(of, y, x)
         yield Segment(y.length, y.length + x.length)
+
+    def attributes(self) -> dict[str, Any]:
+        return super().attributes() | {"padding": self.zeros.value}
 
 
 @operator("upsample")

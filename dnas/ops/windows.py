@@ -7,14 +7,14 @@ from typing import Any
 
 from dnas import maths
 from dnas.errors import UserError
-from dnas.ops.operator import Env, Held, Parameter, Pass, Reads, Segment, options, quantity
+from dnas.ops.operator import Env, Held, Parameter, Pass, Reads, Segment, options
 from dnas.ops.tensor import Tensor
 from dnas.space.quantity import Quantity
 
 
-def padding_of(kernel: Quantity, padding: Quantity | int | None) -> Quantity:
+def padding_of(kernel: Quantity, padding: Quantity | None) -> Quantity:
     """Zeros on each side; by default as many as keep the side at stride 1."""
-    return kernel // 2 if padding is None else quantity(padding)
+    return kernel // 2 if padding is None else padding
 
 
 def side_after(side: Quantity | None, kernel: Quantity, stride: int, padding: Quantity) -> Quantity:

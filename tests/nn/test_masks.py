@@ -78,7 +78,7 @@ def test_effective_width():
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_folded_into_the_next_weights(kernel):
     def both(net: Builder, x: Tensor):
-        conv = Conv(Quantity.constant(5), kernel)
+        conv = Conv(Quantity.constant(5), Quantity.constant(kernel))
         return net.add("c", conv, x), net.add("c", conv, net.masked(x))
 
     folded, explicit = run(both, feature(Quantity.of(WIDTH)))

@@ -74,18 +74,18 @@ class Example(NamedTuple):
 
 PIXELS = SIDE**2
 EXAMPLES = {
-    "activation": Example(lambda w: Activation("hswish")),
+    "activation": Example(lambda w: Activation(Quantity.constant("hswish"))),
     "attend": Example(
         lambda w: Attend(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w), on_map(w * 2)], 2 * WIDE * PIXELS**2
     ),
     "attention_scores": Example(AttentionScores, lambda w: [on_map(w * 3), on_map(w * 3)], 3 * WIDE * PIXELS**2),
-    "average_pool": Example(lambda w: AveragePool(3)),
+    "average_pool": Example(lambda w: AveragePool(fixed(3))),
     "batch_norm": Example(lambda w: BatchNorm(switchable=True), params=2 * WIDE),
     "channel_shuffle": Example(lambda w: ChannelShuffle(2), lambda w: [on_map(fixed(WIDE))]),
     "conv": Example(
-        lambda w: Conv(w, 3, stride=2, bias=True), macs=9 * WIDE * WIDE * 2 * 2, params=9 * WIDE * WIDE + WIDE
+        lambda w: Conv(w, fixed(3), stride=2, bias=True), macs=9 * WIDE * WIDE * 2 * 2, params=9 * WIDE * WIDE + WIDE
     ),
-    "depthwise": Example(lambda w: Depthwise(3, bias=True), macs=9 * WIDE * PIXELS, params=9 * WIDE + WIDE),
+    "depthwise": Example(lambda w: Depthwise(fixed(3), bias=True), macs=9 * WIDE * PIXELS, params=9 * WIDE + WIDE),
     "distance_bias": Example(
         lambda w: DistanceBias(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w)], params=WIDE * SIDE * SIDE
     ),
