@@ -67,7 +67,7 @@ def test_short_plain_and_free_of_dnas(name, code):
 def test_blocks_alike_share_a_class():
     from dnas.grammar.catalogue import load_space
 
-    shapes = structure(trace(load_space("fbnet_96")))
+    shapes = structure(trace(load_space("fbnet_96")), torch_code.WRITERS, "PyTorch")
     assert len({id(s) for s in shapes.values()}) < len(shapes) / 2
     one = shapes["trunk.9"]
     assert one.arguments["trunk.9"] == {"inputs": 72, "hidden": 432, "kernel": 5}
