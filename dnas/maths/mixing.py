@@ -67,7 +67,7 @@ class Mix(NamedTuple):
 def mix_of(grids: Grids) -> Mix:
     """Gates of equal options added up, and the largest of them where few are evaluated."""
     pairs = tuple(dict.fromkeys(grids.sides))
-    weights = [sum(grids.gate[n] for n, other in enumerate(grids.sides) if other == pair) for pair in pairs]
+    weights: list[Any] = [sum(grids.gate[n] for n, other in enumerate(grids.sides) if other == pair) for pair in pairs]
     inverse = None if grids.share is None else _inverse(grids.share)
     if grids.paths is None or grids.paths >= len(pairs):
         return Mix(pairs, weights, None, inverse)
@@ -85,7 +85,7 @@ def on_grids(apply: Operator, x: Map, w: Array, grids: Grids | None) -> Map:
     mix = mix_of(grids)
     inverse = jnp.ones((mix.side, mix.side)) if mix.inverse is None else mix.inverse
     if mix.chosen is not None:
-        return _sampled(apply, x, jnp.multiply.outer(mix.gates, w), inverse, _Moves.of(mix.pairs, mix.chosen))
+        return _sampled(apply, x, jnp.multiply.outer(mix.scales, w), inverse, _Moves.of(mix.pairs, mix.chosen))
     return _mixed(apply, mix.pairs, x, tuple(w * gate for gate in mix.gates), inverse)
 
 

@@ -136,7 +136,7 @@ class _Random:
 
     def get(self, path: str, parameter: Parameter) -> Any:
         if parameter.statistic:
-            return jnp.full(parameter.lengths, parameter.start)
+            return jnp.full(parameter.lengths, parameter.start or 0.0)
         return jnp.asarray(random_weights(path, parameter.lengths))
 
     def update(self, path: str, value: Any) -> None:

@@ -25,11 +25,16 @@ class LowMemory(Forward):
 
     def part(self, part: Part) -> None:
         """A block, or all blocks of a choice between them; the blocks of a stage come one by one."""
-        alone = isinstance(part, BlockUse) or (isinstance(part, Branches) and part.choice is not None)
-        if not alone or self.wanted.intersection(block.path for block in blocks_of([part])):
-            super().part(part)
-        else:
-            self._again(part)
+        match part:
+            case BlockUse() | Branches() if self._is_kept(part):
+                self._again(part)
+            case _:
+                super().part(part)
+
+    def _is_kept(self, part: BlockUse | Branches) -> bool:
+        """Whether a part is run again from its input."""
+        tapped = self.wanted.intersection(block.path for block in blocks_of([part]))
+        return part.input is not None and not tapped
 
     def _again(self, part: BlockUse | Branches) -> None:
         x, y = part.input, part.output

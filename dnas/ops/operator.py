@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, dataclass_transform
 
 from dnas.ops.tensor import Axis, Tensor, Value
 from dnas.space.quantity import Assignment, Product, Quantity
@@ -210,6 +210,7 @@ OPERATORS: Mapping[str, type[Operator]] = MappingProxyType(_REGISTRY)
 Class = TypeVar("Class", bound=type[Operator])
 
 
+@dataclass_transform(eq_default=False, frozen_default=True)
 def operator(name: str) -> Callable[[Class], Class]:
     """Registers a subclass of `Operator` under a name, and makes it a frozen dataclass."""
 
