@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from dnas.compare.subject import Subject, content, cost_of, label
 from dnas.errors import InputError, UserError
 from dnas.grammar.read import at_input
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.network import shapes
 from dnas.runs.as_trained import counted_at
 from dnas.runs.comparison import Origin
 from dnas.runs.recall import classes_apart
@@ -182,7 +182,7 @@ def _named(subject: Subject, side: int, name: str, network: Space) -> Contender:
 
 def _check_classifier(contender: Contender, classes: int) -> None:
     """Raises `InputError` for a network that cannot give scores of the data's classes."""
-    last = shapes(at_input(contender.network, classes=classes))[1]
+    last = graph_of(at_input(contender.network, classes=classes)).output
     if last.side is not None or last.channels.max() != classes:
         raise InputError(contender.network.source, f"its last block does not give scores of {classes} classes",
                          accepted="linear: {out: $classes}")  # fmt: skip
