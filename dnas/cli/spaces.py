@@ -17,7 +17,7 @@ from dnas.cost import ledger
 from dnas.cost.ledger import COSTS
 from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space, published_names, space_names
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.process.console import console
 from dnas.runs.following import Next, command, lines
 from dnas.solve.extent import MEAN, RULE, described
@@ -65,7 +65,7 @@ def _following(loaded: Mapping[str, Space], described: list[dict[str, Any]]) -> 
 
 def counted(space: Space) -> dict[str, Any]:
     """Cost of an architecture as plain data."""
-    network, _ = shapes(space)
+    network = graph_of(space)
     costs = {name.lower(): ledger.at(cost(network.ledger), {}) for name, cost in COSTS.items()}
     return {"name": space.name, "about": space.about, "resolution": space.resolution.value, **costs}
 

@@ -10,7 +10,7 @@ import numpy as np
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS, Cost
 from dnas.errors import InputError, UserError
-from dnas.network import Network, shapes
+from dnas.graph import Graph, graph_of
 from dnas.solve.elimination import log_total, optimum
 from dnas.solve.model import product_table
 from dnas.solve.relevance import size_factors
@@ -27,7 +27,7 @@ MEAN = "mean = exact mean over networks whose choices are drawn uniformly and in
 
 def described(space: Space, *, choices: bool = False) -> dict[str, Any]:
     """Size and range of a space as plain data."""
-    network, _ = shapes(space)
+    network = graph_of(space)
     result: dict[str, Any] = {
         "name": space.name,
         "about": space.about,
@@ -45,7 +45,7 @@ def described(space: Space, *, choices: bool = False) -> dict[str, Any]:
     return result
 
 
-def size_log10(space: Space, network: Network | None = None) -> float:
+def size_log10(space: Space, network: Graph | None = None) -> float:
     """log10 of the number of distinct architectures; see `RULE`."""
     return log_total(size_factors(space, network), space.constraints) / math.log(10)
 
