@@ -51,7 +51,7 @@ class Builder:
         if operator.passes(*x) is None and operator.wants_masked(*x):
             x = tuple(self.masked(tensor) for tensor in x)
         node = placed(f"{self._path}.{name}", operator, x, self._conditions)
-        if not node.idle or any(True for _ in node.records):
+        if node.matters:
             self._parts.append(node)
         return node.output
 

@@ -45,6 +45,11 @@ class Node:
         return self.output in self.inputs
 
     @property
+    def matters(self) -> bool:
+        """Whether it computes or counts anything."""
+        return not self.idle or any(True for _ in self.records)
+
+    @property
     def parameters(self) -> dict[str, Parameter]:
         """By path."""
         return {f"{self.path}.{name}": p for name, p in self.operator.parameters(*self.inputs).items()}
@@ -267,7 +272,8 @@ class _Fixing:
                 operator, inputs = part.operator.fix(self.assignment), tuple(map(self.tensor, part.inputs))
                 node = placed(part.path, operator, inputs, ())
                 self.at[part.output] = node.output
-                if not node.idle or any(True for _ in node.records):
+                exists = all(condition.at(self.assignment) for condition in part.conditions)
+                if exists and node.matters:
                     yield node
             case BlockUse():
                 inner = self.parts(part.parts)
