@@ -87,8 +87,8 @@ def searches(args: Arguments) -> Iterator[dict[str, Any]]:
 
 def searched(problem, programs, preset: str) -> dict[str, Any]:
     """One search; its network goes through a file."""
+    from dnas.learning.journal import Journal
     from dnas.search.console import Console
-    from dnas.search.journal import Journal
     from dnas.search.result import found_document
     from dnas.search.run import Options, advance, finished
     from dnas.search.strategies import dmasking

@@ -27,7 +27,7 @@ from dnas.report.comparison_chart import picture
 from dnas.report.png import png
 from dnas.runs import following
 from dnas.runs.comparison import COMPARISON, read_compared
-from dnas.runs.folder import PROVENANCE, Claim, Run, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
 from dnas.runs.recall import data_record
 
 MARKDOWN, PICTURE = "comparison.md", "comparison.png"
@@ -46,7 +46,7 @@ def run_comparison(plan: Plan, out: Path, console: Any, terms: Terms) -> None:
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    with claimed(out, Run("compare", plan.identity(console)), terms, say) as claim:
+    with claimed(out, Owner("compare", plan.identity(console)), terms, say) as claim:
         for line in opening(plan):
             say(line)
         records = train_all(plan, claim.folder, console, say, terms.overwrite)

@@ -24,7 +24,7 @@ from dnas.learning.image_size import search_side
 from dnas.runs.folder import PROVENANCE
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result, read_result
-from dnas.search.budget import Measured, measure
+from dnas.search.budget import BudgetedCost, measure
 from dnas.space.space import Space
 
 NO_BUDGET = Budget("MACs", "MACs", float("inf"))
@@ -46,7 +46,7 @@ class Subject:
         return graph_of(self.space)
 
     @cached_property
-    def measured(self) -> tuple[Measured, ...]:
+    def measured(self) -> tuple[BudgetedCost, ...]:
         """The costs that count, as sums over the space's choices."""
         return tuple(measure(budget, self.walked, self.space) for budget in self.budgets)
 

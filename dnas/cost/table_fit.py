@@ -48,7 +48,7 @@ class Method(NamedTuple):
 LEAST_SQUARES = Method(False, math.inf, math.inf)
 
 
-class Scores(NamedTuple):
+class FitQuality(NamedTuple):
     """How well totals are predicted."""
 
     r2: float
@@ -137,14 +137,14 @@ def _running_median(values: np.ndarray) -> np.ndarray:
     return np.nanmedian(around, axis=1)
 
 
-def scores(measured: np.ndarray, predicted: np.ndarray) -> Scores:
+def scores(measured: np.ndarray, predicted: np.ndarray) -> FitQuality:
     """R2, mean absolute error in ms and Spearman's rank correlation (ties at their mean rank)."""
     error = measured - predicted
     total = np.sum((measured - measured.mean()) ** 2)
     r2 = float(1 - np.sum(error**2) / total) if total else math.nan
     ranks = np.stack([_ranks(v) for v in (measured, predicted)])
     flat = not np.all(np.ptp(ranks, axis=1))
-    return Scores(r2, float(np.mean(np.abs(error))), math.nan if flat else float(np.corrcoef(ranks)[0, 1]))
+    return FitQuality(r2, float(np.mean(np.abs(error))), math.nan if flat else float(np.corrcoef(ranks)[0, 1]))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -155,8 +155,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 def left_out(
     counts: np.ndarray, ms: np.ndarray, held_out: int, splits: int, seed: int = 0,
     told: Callable[[int], None] = lambda done: None,
-) -> tuple[Scores, Scores, list[tuple[Scores, Scores]]]:  # fmt: skip
-    """Scores on networks left out: medians over seeded splits for this fit and for least squares, then each split's.
+) -> tuple[FitQuality, FitQuality, list[tuple[FitQuality, FitQuality]]]:  # fmt: skip
+    """Quality on networks left out: medians over seeded splits for this fit and for least squares, then each split's.
 
     `told` is called with the number of splits done.
     """
@@ -172,7 +172,7 @@ def left_out(
         each.append((pair[0], pair[1]))
         told(n + 1)
     medians = np.median(np.array(each), axis=0)
-    return Scores(*medians[0].tolist()), Scores(*medians[1].tolist()), each
+    return FitQuality(*medians[0].tolist()), FitQuality(*medians[1].tolist()), each
 
 
 def fitted_table(
@@ -195,7 +195,7 @@ def fitted_table(
     if ours and plain:
         fit = Fit(
             fit.networks, fit.column, fit.method, splits, held_out, *(_short(v) for v in ours),
-            least_squares={n: _short(v) for n, v in zip(Scores._fields, plain, strict=True)},
+            least_squares={n: _short(v) for n, v in zip(FitQuality._fields, plain, strict=True)},
         )  # fmt: skip
     searched = {key.split(" ", 1)[0] for key in made.keys}
     entries: dict[str, float | Entry] = dict(zip(made.keys, map(_short, model.entries.tolist()), strict=True))

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,11 @@ def to_json(value: Any) -> str:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return _SURROGATES.sub(lambda found: "\\" + escaped(found), text) + "\n"
+
+
+def json_lines(rows: Iterable[Any]) -> str:
+    """A line of JSON for each row."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def plain(value: Any) -> Any:

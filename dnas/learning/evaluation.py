@@ -45,11 +45,11 @@ class Tally(NamedTuple):
         return self.top1 / self.images
 
 
-Program = Callable[[Variables, Any, Any], Answers]
-Scores = Callable[[Variables, Any], Float[Array, "B classes"]]
+Evaluator = Callable[[Variables, Any, Any], Answers]
+Scorer = Callable[[Variables, Any], Float[Array, "B classes"]]
 
 
-def scores(space: Space, preprocessing: Preprocessing) -> Scores:
+def scores(space: Space, preprocessing: Preprocessing) -> Scorer:
     """`(variables, uint8 images [B, H, W, C]) -> logits` of an architecture, fed as its own side asks."""
     gates, net = one_hot(Layout(space.choices), {}), Supernet(space, forms=usable_forms())
     taken = preprocessing.taken_at(space.resolution.value)
@@ -62,7 +62,7 @@ def scores(space: Space, preprocessing: Preprocessing) -> Scores:
 
 def program(
     space: Space, preprocessing: Preprocessing, unpack: Callable[[Any], Variables] = lambda variables: variables
-) -> Program:
+) -> Evaluator:
     """`(variables, uint8 images [B, H, W, C], labels [B]) -> Answers`, compiled once.
 
     `unpack` makes variables of what the program is given.
@@ -87,7 +87,7 @@ def batch_size(side: int) -> int:
 
 
 def tally(
-    answer: Program, variables: Variables, images: np.ndarray, labels: np.ndarray, classes: int, batch: int,
+    answer: Evaluator, variables: Variables, images: np.ndarray, labels: np.ndarray, classes: int, batch: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tally:  # fmt: skip
     """Counts over all images; `progress` is told how many are done.

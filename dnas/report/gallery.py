@@ -17,7 +17,7 @@ from dnas.report.scene import Scene
 from dnas.report.table import Table
 from dnas.report.tested import tested
 from dnas.report.trained import epochs, recipe_table
-from dnas.runs.run import Network, Run
+from dnas.runs.run import NetworkFacts, Run
 
 OPEN_UP_TO = 60
 """More pictures of choices than this are folded away."""
@@ -124,7 +124,7 @@ def scenes(made: Sequence[Section]) -> list[Scene]:
     return [card.scene for section in made for card in section.cards]
 
 
-def _network(run: Run, network: Network, one: bool) -> Card:
+def _network(run: Run, network: NetworkFacts, one: bool) -> Card:
     key = f"network-{run.position}"
     tall = TALL if one else 0.6 * TALL
     wide = network_scene(run.name, network, 1164, key, tall)
@@ -132,7 +132,7 @@ def _network(run: Run, network: Network, one: bool) -> Card:
     return Card("" if one else f"{run.position + 1} {run.name}", wide, "", narrow)
 
 
-def _layers(run: Run, network: Network, one: bool) -> Card:
+def _layers(run: Run, network: NetworkFacts, one: bool) -> Card:
     key = f"layers-{run.position}"
     if not one:
         return Card(f"{run.position + 1} {run.name}", layers_scene(run.name, network, key=key))

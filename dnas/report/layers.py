@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dnas.report.scene import SMALL, Item, Scene, Text, box, line, number, shortened, text_width
-from dnas.runs.run import Layer, Network
+from dnas.runs.run import Layer, NetworkFacts
 
 ROW = 19.0
 MOST = 80
 
 
-def layers_scene(name: str, network: Network, width: float = 350.0, key: str = "layers") -> Scene:
+def layers_scene(name: str, network: NetworkFacts, width: float = 350.0, key: str = "layers") -> Scene:
     """One row a block, in network order; of more than 80 blocks the costliest, the others together."""
     layers, rest = _shown(network.layers)
     label, gap = (130.0, 14.0) if width < 600 else (300.0, 40.0)

@@ -19,7 +19,7 @@ from dnas.report.scene import (
     shortened,
     text_width,
 )
-from dnas.runs.run import Layer, Network
+from dnas.runs.run import Layer, NetworkFacts
 
 TALL = 108.0
 """Height of the widest block, of one network alone."""
@@ -32,7 +32,7 @@ LINEAR_UP_TO = 24
 KERNELS = {1: "k0", 3: "k1", 5: "k2", 7: "k3"}
 
 
-def network_scene(name: str, run: Network, width: float, key: str = "network", tall: float = TALL) -> Scene:
+def network_scene(name: str, run: NetworkFacts, width: float, key: str = "network", tall: float = TALL) -> Scene:
     """Blocks side by side in as many rows as `width` needs.
 
     Height is channels (in, hidden, out), colour the kernel, the square below the map's side, with its number.
@@ -100,7 +100,7 @@ def _legend(layers: Sequence[Layer], proportion: str, width: float) -> tuple[lis
 
 
 def _block(
-    layer: Layer, run: Network, x: float, top: float, slot: float, scale: Callable[[float], float], tall: float
+    layer: Layer, run: NetworkFacts, x: float, top: float, slot: float, scale: Callable[[float], float], tall: float
 ) -> list[Item]:
     """One block in its slot: the shape, what it is, and its map."""
     before, hidden, after = _widths(layer)
@@ -144,7 +144,7 @@ def _words(layer: Layer, x: float, y: float, slot: float) -> list[Item]:
     ]
 
 
-def _map(layer: Layer, run: Network, x: float, bottom: float) -> list[Item]:
+def _map(layer: Layer, run: NetworkFacts, x: float, bottom: float) -> list[Item]:
     """The output map: a square with its side, in proportion to the image's; a vector is a thin bar."""
     y = bottom - 13
     if layer.side is None:
@@ -176,7 +176,7 @@ def _sentence(layer: Layer) -> str:
     return ", ".join(parts)
 
 
-def _told(layer: Layer, run: Network) -> str:
+def _told(layer: Layer, run: NetworkFacts) -> str:
     fields = ", ".join(f"{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in layer.fields.items())
     share = f" ({layer.macs / run.counted.macs:.1%})" if run.counted.macs else ""
     shape = "a vector" if layer.side is None else f"{layer.side}x{layer.side}"

@@ -9,7 +9,7 @@ from dnas.report.chart import Chart, Series
 from dnas.report.curves import percent
 from dnas.report.runs import FEW, accuracy, chance_lines, kind, same_data, tag
 from dnas.report.scene import Point, series
-from dnas.runs.run import Network, Run, Search
+from dnas.runs.run import NetworkFacts, Run, Search
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -79,7 +79,7 @@ def _inputs(runs: Sequence[Run], which: str) -> str:
     return f"at {sizes.pop()}" if len(sizes) == 1 else "at each one's own input"
 
 
-def _input(network: Network, which: str) -> str:
+def _input(network: NetworkFacts, which: str) -> str:
     counted = network.counted if which == "counted" else network.delivered
     return "an input not stated" if counted is None else counted.input
 

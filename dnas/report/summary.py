@@ -11,7 +11,7 @@ from dnas.report.steps import next_of_all, next_steps
 from dnas.report.svg import clean
 from dnas.report.verdict import level_of, overall, verdict
 from dnas.runs.records import BudgetResult
-from dnas.runs.run import Network, Run, Search, Training
+from dnas.runs.run import NetworkFacts, Run, Search, Training
 from dnas.space.units import share as percent
 
 
@@ -77,7 +77,7 @@ def _tiles(run: Run) -> str:
     return f'<section class="tiles" aria-label="Result">{"".join(tiles)}</section>' if tiles else ""
 
 
-def _costs(network: Network) -> list[str]:
+def _costs(network: NetworkFacts) -> list[str]:
     """Multiply-adds and parameters as counted; and as delivered, where that is another input."""
     tiles = []
     for name, shown, key in (("multiply-adds", amounts.macs, "macs"), ("parameters", amounts.params, "params")):

@@ -1,6 +1,6 @@
 """Whose a result's folder is: one run's at a time, and no other's result is replaced without being asked to.
 
-    with claimed(out, Run("search", identity), Terms(numbered=True, resume=True), say) as claim:
+    with claimed(out, Owner("search", identity), Terms(numbered=True, resume=True), say) as claim:
         if claim.finished:
             return
         ...
@@ -44,8 +44,8 @@ RESULT = (
 
 
 @dataclass(frozen=True)
-class Run:
-    """What is run: the command, and everything that its result depends on (JSON values)."""
+class Owner:
+    """Whose a folder is: the command, and everything that its result depends on (JSON values)."""
 
     command: str
     identity: Mapping[str, Any]
@@ -89,7 +89,7 @@ class Holding:
     def nothing(self) -> bool:
         return self.begun is None and self.result is None and not self.unclaimed
 
-    def belongs_to(self, run: Run) -> bool:
+    def belongs_to(self, run: Owner) -> bool:
         return run.is_that_of(self.result if self.begun is None else self.begun)
 
 
@@ -98,7 +98,7 @@ class Claim:
     """A folder that is this run's own for now."""
 
     folder: Path
-    run: Run
+    run: Owner
     finished: bool = False
     """The run was to be resumed, and its whole result is there."""
     _former: tuple[str, ...] = field(default=(), repr=False)
@@ -120,7 +120,7 @@ class Claim:
 
 
 @contextmanager
-def claimed(out: Path, run: Run, terms: Terms, say: Callable[[str], None]) -> Iterator[Claim]:
+def claimed(out: Path, run: Owner, terms: Terms, say: Callable[[str], None]) -> Iterator[Claim]:
     """The folder as this run's own, until the block ends; `say` is told where it is another one than `out`.
 
     Raises:
@@ -152,7 +152,7 @@ def holding(folder: Path) -> Holding:
     return Holding(begun, result, there, any((folder / CHECKPOINTS).glob("*")))
 
 
-def _numbered(out: Path, run: Run, terms: Terms) -> Iterator[Path]:
+def _numbered(out: Path, run: Owner, terms: Terms) -> Iterator[Path]:
     """The folders to try: this run's own, then those that hold nothing, then new ones."""
     number = re.compile(re.escape(out.name) + r"-([2-9]|[1-9]\d+)")
     there = {1: out} if out.exists() else {}
@@ -167,7 +167,7 @@ def _numbered(out: Path, run: Run, terms: Terms) -> Iterator[Path]:
             yield there.get(n, out if n == 1 else out.with_name(f"{out.name}-{n}"))
 
 
-def _taken(folder: Path, run: Run, terms: Terms, stack: ExitStack) -> Claim | None:
+def _taken(folder: Path, run: Owner, terms: Terms, stack: ExitStack) -> Claim | None:
     """The claim, its release left to `stack`; None where another process has the folder."""
     try:
         if not terms.numbered:
@@ -197,7 +197,7 @@ def _taken(folder: Path, run: Run, terms: Terms, stack: ExitStack) -> Claim | No
         raise cannot_write(f"--out {folder}", error) from error
 
 
-def _check(folder: Path, run: Run, terms: Terms, held: Holding) -> None:
+def _check(folder: Path, run: Owner, terms: Terms, held: Holding) -> None:
     """Raises `UserError` where the folder holds what this run may not replace."""
     continued = terms.resume and held.checkpoints and held.result is None
     if terms.overwrite or held.nothing or held.belongs_to(run) or continued:

@@ -34,7 +34,7 @@ from dnas.runs.records import (
     converted,
 )
 from dnas.runs.result import Result, read_result
-from dnas.runs.run import Counted, Layer, Member, Network, Run, Search, Training
+from dnas.runs.run import Counted, Layer, Member, NetworkFacts, Run, Search, Training
 from dnas.space.space import Space
 
 MAX_HISTORY = 64 << 20
@@ -141,7 +141,7 @@ def _rows_of_search(place: _Place, begun: Begun, rows: tuple[Row, ...], told: st
     )  # fmt: skip
 
 
-def _common(place: _Place, network: Network | None, unfinished: str, warnings: tuple[str, ...]) -> dict[str, Any]:
+def _common(place: _Place, network: NetworkFacts | None, unfinished: str, warnings: tuple[str, ...]) -> dict[str, Any]:
     file = place.folder / "provenance.json"
     return {
         "name": place.name, "position": place.position, "folder": str(place.folder), "network": network,
@@ -152,13 +152,13 @@ def _common(place: _Place, network: Network | None, unfinished: str, warnings: t
 # Networks ---------------------------------------------------------------------------------------------------------
 
 
-def _network(result: Result, names: Names, stated: bool) -> Network:
+def _network(result: Result, names: Names, stated: bool) -> NetworkFacts:
     """`stated`: whether the file says at which input its weights were measured."""
     space, sources = result.space, names.sources
     counted = count(space)
     layers = tuple(_layers(space, counted, sources))
     measured = _counted(count(result.network)) if stated else None
-    return Network(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes)
+    return NetworkFacts(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes)
 
 
 def _counted(counted: dict[str, Any]) -> Counted:

@@ -44,7 +44,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkFacts:
     """The network of a run: `counted` as its budgets count it, `delivered` with the weights that lie beside it."""
 
     name: str
@@ -79,7 +79,7 @@ class Run:
     name: str
     position: int
     folder: str
-    network: Network | None
+    network: NetworkFacts | None
     unfinished: str
     """What is known of a run that has not ended; empty where it has."""
     warnings: tuple[str, ...]

@@ -22,7 +22,7 @@ from dnas.space.space import Space
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class BudgetedCost:
     """One budgeted cost of a space: the sum of products and its range."""
 
     budget: Budget
@@ -39,7 +39,7 @@ class Measured:
         return ledger.at(self.cost, assignment)
 
 
-def measure(budget: Budget, walked: Graph, space: Space) -> Measured:
+def measure(budget: Budget, walked: Graph, space: Space) -> BudgetedCost:
     """The budgeted cost of a space and its smallest, uniform mean and largest value over all architectures.
 
     Raises `UserError` for a latency table that cannot be read or lacks a block kind of the space.
@@ -54,10 +54,10 @@ def measure(budget: Budget, walked: Graph, space: Space) -> Measured:
     low, _ = smallest(cost, space.constraints)
     high, _ = optimum([product.joint() for product in cost], "max", space.constraints)
     uniform = {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}
-    return Measured(budget, cost, low, float(ledger.mean(cost, uniform)), high, coverage, digest)
+    return BudgetedCost(budget, cost, low, float(ledger.mean(cost, uniform)), high, coverage, digest)
 
 
-def check(measured: list[Measured], constraints: tuple[Quantity, ...]) -> None:
+def check(measured: list[BudgetedCost], constraints: tuple[Quantity, ...]) -> None:
     """Raises `UserError` where a budget, or all of them together, cannot be met by any architecture."""
     for m in measured:
         if m.smallest > m.budget.limit:

@@ -33,7 +33,7 @@ ROWS = 16
 """Architectures in one call of the program; fewer are padded, which costs memory but no time."""
 
 
-class Scores(NamedTuple):
+class CandidateScores(NamedTuple):
     """Architectures on one set of images, in the order they were given."""
 
     accuracy: Float[np.ndarray, " candidates"]
@@ -111,7 +111,7 @@ def rows_of(problem: Problem, assignments: Sequence[Assignment]) -> Float[np.nda
 
 def compare(
     program: Program, problem: Problem, variables: PackedVariables, assignments: Sequence[Assignment]
-) -> Scores:
+) -> CandidateScores:
     """Accuracy and loss of each architecture on the choices' share of the training images.
 
     Norms are estimated for each on `rank_norm_batches` batches of the weights' share, then `rank_images` images of the
@@ -119,10 +119,12 @@ def compare(
     """
     parts = [assignments[n : n + ROWS] for n in range(0, len(assignments), ROWS)]
     scores = [_compare(program, problem, variables, part) for part in parts]
-    return Scores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
+    return CandidateScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
 
 
-def _compare(program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment]) -> Scores:
+def _compare(
+    program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment]
+) -> CandidateScores:
     s, data, split = problem.settings, problem.dataset, problem.split
     images, labels, size = data.train_images, data.train_labels, s.assess_batch
     rows, count = rows_of(problem, part), np.int32(len(part))
@@ -140,7 +142,7 @@ def _compare(program: Program, problem: Problem, variables: PackedVariables, par
         _, right, lost = program(variables["params"], rows, statistics, count, *fixed, switch)
         correct += np.asarray(right, np.float64)[: len(part)]
         loss += np.asarray(lost, np.float64)[: len(part)]
-    return Scores(correct / len(shown), loss / len(shown))
+    return CandidateScores(correct / len(shown), loss / len(shown))
 
 
 def compared_images(problem: Problem) -> Int[np.ndarray, " images"]:

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dnas.errors import UserError
+from dnas.learning.course import Metrics, Phase, State
 from dnas.search.actions import Actions, Reachable, described
-from dnas.search.candidates import Scores, compare
+from dnas.search.candidates import CandidateScores, compare
 from dnas.search.compiling import Program
 from dnas.search.filling import candidates, near, worse_than
 from dnas.search.learn import PackedVariables
@@ -25,7 +26,6 @@ from dnas.search.mes import mobile_efficiency_score
 from dnas.search.problem import Problem
 from dnas.search.ranking import Effect, ranked
 from dnas.search.start import refuse
-from dnas.search.strategy import Metrics, Phase, State
 from dnas.solve.many import as_options
 
 Gain = Callable[[Sequence[float], Sequence[float]], float]
@@ -229,7 +229,7 @@ class Slimming:
 
     # Measures -------------------------------------------------------------------------------------------------------
 
-    def _compare(self, state: State, assignments: list[dict[str, int]]) -> Scores:
+    def _compare(self, state: State, assignments: list[dict[str, int]]) -> CandidateScores:
         return compare(self.program, self.problem, self.variables(state), assignments)
 
     def _saved(self, last: dict[str, Any]) -> Callable[[Reachable], float]:

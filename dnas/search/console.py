@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dnas.process.console import console as plain_console
-from dnas.process.progress import Update, progress, working
+from dnas.process.progress import progress, working
 from dnas.runs.as_trained import counted_at, told_apart
 from dnas.runs.following import lines
 from dnas.search.candidates import compared_images
@@ -19,6 +19,7 @@ from dnas.search.verdict import following_commands, good, used, warnings
 from dnas.space import units
 
 if TYPE_CHECKING:
+    from dnas.learning.driver import Show
     from dnas.search.compiling import Compiler
     from dnas.search.problem import Problem
     from dnas.search.run import Found
@@ -100,14 +101,20 @@ class Console:
     def already(self, out: Path | None) -> None:
         self.out.print(f"{out} holds the whole result of this run already; without --resume it is searched anew")
 
-    def profiled(self, folder: Path | None) -> None:
+    def profiled(self, folder: Path) -> None:
         self.out.print(f"profile written to {folder}; open it in TensorBoard or at ui.perfetto.dev")
 
     @contextmanager
-    def progress(self, steps: int, done: int = 0) -> Iterator[_Steps]:
-        """`done` steps were made by a former run."""
+    def progress(self, problem: Problem, steps: int, done: int = 0) -> Iterator[Show]:
+        """Shows steps and their rows as they are made; `done` steps were made by a former run."""
         with progress(self.out, steps, "searching", done) as show:
-            yield _Steps(self.out, show)
+
+            def update(step: int, row: dict[str, Any]) -> None:
+                for text in _chain(row, problem):
+                    self.out.print(text)
+                show(step, _summary(row, problem))
+
+            yield update
 
     def closing(self, found: Found, out: Path | None) -> None:
         """The network, layer by layer, its costs against the budgets, accuracies, warnings, files."""
@@ -196,18 +203,6 @@ def _member(found: Found, member: dict[str, Any]) -> str:
     """A network of the family: its budget and how much of it is used."""
     measured = next(m for m in found.problem.family if m.budget.text == member["budget"])
     return f"{units.share(measured.at(member['assignment']) / measured.budget.limit)} of {member['budget']}"
-
-
-class _Steps:
-    """What a search shows as it steps."""
-
-    def __init__(self, out: Any, show: Update):
-        self.out, self.show = out, show
-
-    def update(self, step: int, line: dict[str, Any], problem: Problem) -> None:
-        for text in _chain(line, problem):
-            self.out.print(text)
-        self.show(step, _summary(line, problem))
 
 
 def _chain(line: dict[str, Any], problem: Problem) -> list[str]:

@@ -17,6 +17,7 @@ from jaxtyping import Array
 from dnas.cpu import loops
 from dnas.cpu.row_descent import descended, squared
 from dnas.data.batches import Batches, steps_per_epoch
+from dnas.learning.course import Metrics
 from dnas.nn.gates import Gates, uniform
 from dnas.nn.packing import BLOCKS, MATRICES, Chosen, Leaves, Packing
 from dnas.nn.supernet import init
@@ -24,7 +25,6 @@ from dnas.search.compiling import Compiler, Program
 from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning, packing_of
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
-from dnas.search.strategy import Metrics
 
 
 class Weights(NamedTuple):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import one_hot
 from dnas.search.assess import accuracies, assessed
 from dnas.search.candidates import as_assessment
 from dnas.search.compiling import Program
 from dnas.search.descent import Learner, Steps, Weights
 from dnas.search.problem import Problem
-from dnas.search.strategy import Metrics, Outcome, Phase, State
+from dnas.search.strategy import Outcome
 
 
 class Ending:

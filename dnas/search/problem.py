@@ -23,7 +23,7 @@ from dnas.graph import Graph, graph_of
 from dnas.learning.image_size import proxy_side
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout
-from dnas.search.budget import Measured, check, measure
+from dnas.search.budget import BudgetedCost, check, measure
 from dnas.search.settings import Settings
 from dnas.space.space import Space
 
@@ -38,14 +38,14 @@ class Problem:
     proxy: Space
     """The same choices on the data's images."""
     layout: Layout
-    measured: tuple[Measured, ...]
+    measured: tuple[BudgetedCost, ...]
     expected: ExpectedCosts
     dataset: Dataset
     split: Split
     preprocessing: Preprocessing
     settings: Settings
     seed: int
-    family: tuple[Measured, ...] = ()
+    family: tuple[BudgetedCost, ...] = ()
     """Budgets that have a network each, from the loosest to the tightest, which is the last of `measured` too."""
     adapted: tuple[str, ...] = ()
     """Settings that are not those asked for, to keep within a limit of memory."""

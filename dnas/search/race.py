@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, one_hot
-from dnas.search.candidates import Scores, compared_images
+from dnas.search.candidates import CandidateScores, compared_images
 from dnas.search.problem import Problem
 from dnas.search.shortlist import Candidate, is_design, rows
 from dnas.search.singlepath import assignments
-from dnas.search.strategy import Metrics, Phase, State
 
 Notes = dict[str, Any]
 """Of a race, in the state: `rows` and `origins` of the candidates, `left` (their numbers), `rounds`: a list of
@@ -34,7 +34,7 @@ class Race:
     def __init__(
         self, problem: Problem, steps: int, candidates: Callable[[State], list[Candidate]],
         learn: Callable[[Any, Gates, int], tuple[Any, Metrics]],
-        compare: Callable[[Any, list[dict[str, int]]], Scores],
+        compare: Callable[[Any, list[dict[str, int]]], CandidateScores],
     ):  # fmt: skip
         self.problem, self.steps, self.candidates = problem, steps, candidates
         self.learn, self.compare = learn, compare

@@ -1,49 +1,49 @@
-"""The driver of a search: compiles, takes the strategy's steps, shows and records them, and writes the result.
+"""A search from its folder to its result: compiles, lets the driver take the strategy's steps, and writes the result.
 
-The only place of the search that reads clocks, meets signals or writes files.
+The only place of the search that reads clocks, meets signals or writes files; while steps are taken, the driver does.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from dnas.cpu import loops
 from dnas.data.hugging_face import PROCESSOR, processor_beside
-from dnas.errors import Stopped, UserError
+from dnas.errors import Stopped
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph.architecture import Architecture, architecture
-from dnas.learning import weights
+from dnas.learning import driver, weights
+from dnas.learning.course import State
+from dnas.learning.driver import Watch, kept, leave, or_leave, profiled
+from dnas.learning.journal import HISTORY, Journal
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
-from dnas.process.interrupt import Asked, asked_to_stop, stopping_at_once
+from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
-from dnas.runs.folder import PROVENANCE, Claim, Run, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import WEIGHTS, read_result
 from dnas.search import strategies
 from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
-from dnas.search.journal import HISTORY, Journal
 from dnas.search.learn import packing_of
 from dnas.search.memory import estimate, must_fit
 from dnas.search.problem import Problem, proxy_notes
-from dnas.search.recent import Recent, without
 from dnas.search.result import found_document
-from dnas.search.strategy import Metrics, Outcome, State, Strategy
+from dnas.search.strategy import Outcome, Strategy
 from dnas.search.traces import traces
 
-T = TypeVar("T")
-ROWS = 100
-"""Rows of the history of a run, about."""
+ADVICE = "Try a smaller --weights-lr or --theta-lr"
+"""Where a search diverges."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def run_search(
     if out is None:
         return _searched(problem, None, console, options, strategy)
     terms = Terms(options.numbered, options.resume, options.overwrite)
-    with claimed(out, Run("search", identity(problem, strategy)), terms, console.note) as claim:
+    with claimed(out, Owner("search", identity(problem, strategy)), terms, console.note) as claim:
         if claim.finished:
             console.already(claim.folder)
             return None
@@ -104,7 +104,7 @@ def run_search(
 
 def _searched(problem: Problem, claim: Claim | None, console: Console, options: Options, strategy: str) -> Found:
     clock, out = _Clock(), None if claim is None else claim.folder
-    journal = Journal(out, identity(problem, strategy), options.checkpoint_every, options.tensorboard)
+    journal = Journal(out, identity(problem, strategy), options.checkpoint_every, options.tensorboard, ADVICE)
     console.opening(problem, proxy_notes(problem))
     with asked_to_stop() as asked:
         made = compiled(problem, strategy, console, asked)
@@ -112,13 +112,13 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
         state = advance(made, journal, options, console, problem, asked)
         clock.mark("search_s")
         if asked():
-            _leave(journal, state, made.steps, {}, asked())
+            leave(journal, state, made.steps, {}, asked())
         with console.waiting("estimating batch norms and accuracies"):
-            outcome = _or_leave(lambda: made.outcome(state), journal, state, made.steps, {})
+            outcome = or_leave(lambda: made.outcome(state), journal, state, made.steps, {})
         found = finished(problem, made.name, outcome)
         clock.mark("finish_s")
         if claim is not None:
-            with _kept(journal, state, made.steps):
+            with kept(lambda: journal.save(state, made.steps, {}, now=True)):
                 write(found, claim, options.preset, journal, clock.seconds | {"checkpoints_s": journal.pace.seconds})
         console.closing(found, out)
     return found
@@ -165,52 +165,13 @@ def advance(
     strategy: Strategy, journal: Journal, options: Options, console: Console, problem: Problem,
     asked: Callable[[], int] = lambda: 0,
 ) -> State:  # fmt: skip
-    """The state after all phases, from the beginning or from the newest checkpoint."""
-    state, behind, metrics = journal.begin(strategy, options.resume, options.force)
-    recent, metrics = Recent(problem.settings.batch_size, metrics), without(metrics)
-    every, done = max(1, strategy.steps // ROWS), 0
-    if behind:
-        console.continued(behind, strategy.steps)
-    with console.progress(strategy.steps, behind) as progress, _profiled(options.profile, console) as profile:
-        for phase in strategy.phases:
-            if done + phase.steps <= behind:
-                done += phase.steps
-                continue
-            for n in range(max(0, behind - done), phase.steps):
-                if n == 0:
-                    recent.begin()
-                    state = _or_leave(lambda p=phase, s=state: p.begin(s), journal, state, done, metrics)
-                if phase.done(state):
-                    break
-                profile(done + n)
-                state, measured = phase.step(state, n)
-                metrics = metrics | measured
-                recent.add(measured)
-                step = done + n + 1
-                if phase.every_row or step % every == 0 or n + 1 == phase.steps:
-                    row = {"step": step, "phase": phase.name, **metrics, **recent.row(), **strategy.observe(state)}
-                    progress.update(step, journal.note(row), problem)
-                if asked():
-                    _leave(journal, state, step, metrics | recent.kept(), asked())
-                journal.save(state, step, metrics | recent.kept())
-            done += phase.steps
-    journal.save(state, done, metrics)
-    return state
-
-
-def _leave(journal: Journal, state: State, step: int, metrics: Metrics, signal: int) -> NoReturn:
-    if journal.save(state, step, metrics, now=True):
-        raise Stopped(f"stopped after step {step}; the same command with --resume goes on", signal)
-    raise Stopped(f"stopped after step {step}", signal)
-
-
-def _or_leave(work: Callable[[], T], journal: Journal, state: State, step: int, metrics: Metrics) -> T:
-    """What `work` gives, which leaves `state` as it is; a signal does not wait for it."""
-    try:
-        with stopping_at_once():
-            return work()
-    except Asked as asked:
-        _leave(journal, state, step, metrics, asked.number)
+    """The state after all phases, from the beginning or from the newest checkpoint (`dnas.learning.driver`)."""
+    with profiled(options.profile, console.profiled) as before:
+        watch = Watch(partial(console.progress, problem), console.continued, before)
+        return driver.advance(
+            strategy, journal, watch, problem.settings.batch_size, resume=options.resume, force=options.force,
+            asked=asked,
+        )  # fmt: skip
 
 
 def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
@@ -219,19 +180,6 @@ def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
     whole = packing_of(problem).unpack(outcome.variables)
     own = architecture(problem.space, outcome.assignment)
     return Found(problem, strategy, outcome, own, by_proxy, inherit(whole, by_proxy))
-
-
-@contextlib.contextmanager
-def _kept(journal: Journal, state: State, step: int) -> Iterator[None]:
-    """Inside, a result that cannot be written is not lost: as long as there is room for it, a checkpoint stays."""
-    try:
-        yield
-    except UserError as error:
-        try:
-            journal.save(state, step, {}, now=True)
-        except UserError:
-            raise error from None
-        raise UserError(f"{error}; the same command with --resume tries again") from error
 
 
 def write(found: Found, claim: Claim, preset: str, journal: Journal, phases: dict[str, float]) -> None:
@@ -277,32 +225,3 @@ class _Clock:
     @property
     def seconds(self) -> dict[str, float]:
         return self._parts | {"total_s": time.monotonic() - self.began}
-
-
-PROFILED = range(10, 15)
-"""Steps of the run that a profile shows: after the first ones, which are not like the rest."""
-
-
-@contextlib.contextmanager
-def _profiled(folder: Path | None, console: Console) -> Iterator[Callable[[int], None]]:
-    """A function to be called before every step, which starts and ends the trace."""
-    import jax
-
-    running = False
-
-    def before(step: int) -> None:
-        nonlocal running
-        if folder is not None and step == PROFILED.start:
-            jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
-            running = True
-        elif running and step == PROFILED.stop:
-            jax.profiler.stop_trace()
-            running = False
-            console.profiled(folder)
-
-    try:
-        yield before
-    finally:
-        if running:
-            jax.profiler.stop_trace()
-            console.profiled(folder)

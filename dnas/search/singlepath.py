@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import UserError
+from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import one_hot
 from dnas.search.descent import Learner, Weights, fresh, optimizer, planned
 from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
 from dnas.search.start import refuse
-from dnas.search.strategy import Metrics, Phase, State
 from dnas.search.verdict import random_networks
 from dnas.solve.many import Constraints, as_assignment
 

@@ -1,47 +1,19 @@
 """What a search algorithm is to the driver: a state and the phases that change it.
 
-A strategy is one file with a function `(problem, programs) -> Strategy`. The driver (`dnas.search.run`) takes the steps
-of its phases in turn, shows and records their metrics, and saves the state, so a strategy knows nothing of clocks,
-files, signals or progress, and what it computes depends on its state and the step's number alone.
+A strategy is one file with a function `(problem, programs) -> Strategy`. The driver (`dnas.learning.driver`) takes the
+steps of its phases in turn, shows and records their metrics, and saves the state, so a strategy knows nothing of
+clocks, files, signals or progress, and what it computes depends on its state and the step's number alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from dnas.learning.course import Phase, State
 from dnas.nn.packing import Leaves
 from dnas.solve.derive import Derivation
-
-Metrics = dict[str, Any]
-"""Arrays on the device; read only where a row of the history is written."""
-
-
-class State(NamedTuple):
-    """Everything a search must remember."""
-
-    arrays: Any
-    """A pytree of arrays whose shapes never change."""
-    notes: dict[str, Any]
-    """JSON values: what was decided on the way. A step that changes them makes new ones."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of steps of one kind.
-
-    `begin` runs once before the first step. `step(state, n)` takes step `n` of this phase, from 0. A phase whose
-    number of steps is not known before ends early where `done` says so.
-    """
-
-    name: str
-    steps: int
-    step: Callable[[State, int], tuple[State, Metrics]]
-    begin: Callable[[State], State] = lambda state: state
-    every_row: bool = False
-    """Each step is a row of the history, where others are written about a hundred times a run."""
-    done: Callable[[State], bool] = lambda state: False
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Partial(NamedTuple):
     score: float
 
 
-class Found(NamedTuple):
+class Paths(NamedTuple):
     paths: list[tuple[float, list[int]]]
     """Complete paths within the limits, best first."""
     dropped: float
@@ -58,7 +58,7 @@ class Found(NamedTuple):
     """Labels on the way whose bounds stood in the way of a proof."""
 
 
-def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, keep: int = 4) -> Found:
+def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, keep: int = 4) -> Paths:
     """Assignments with a score above `floor` within the limits.
 
     Args:
@@ -76,7 +76,7 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
     zero = np.zeros(1, np.int64)
     labels = Labels(zero, np.zeros((len(limits.upper), 1)), np.zeros(1), np.array([start]), zero, zero)
     if np.any(ahead[0][:, 0] + bounds.constant < needed):
-        return Found([], -np.inf, [])
+        return Paths([], -np.inf, [])
     dropped, trail, hard = -np.inf, [], []
     for t, arcs in enumerate(chain.arcs):
         main = _main_row(behind[t] + ahead[t] + bounds.constant[:, None], bounds.sigma)
@@ -89,7 +89,7 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
             labels = labels.take(np.flatnonzero(kept))
         trail.append((labels.parent, labels.joint))
         if not len(labels.state):
-            return Found([], dropped, hard)
+            return Paths([], dropped, hard)
         if t + 1 < len(chain.arcs):
             order = np.argsort(-labels.bound, kind="stable")
             for i in order[[0, len(order) // 2]]:
@@ -101,7 +101,7 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
     index = index[np.argsort(-labels.score[index], kind="stable")]
     if len(index) > keep:
         dropped = max(dropped, float(labels.score[index[keep]]))
-    return Found([(float(labels.score[i]), _path(trail, int(i))) for i in index[:keep]], dropped, hard)
+    return Paths([(float(labels.score[i]), _path(trail, int(i))) for i in index[:keep]], dropped, hard)
 
 
 def _chosen(labels: Labels, limits: Limits, beam: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import pytest
 from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
 from dnas.files.lock import taken
-from dnas.runs.folder import BEGUN, Claim, Run, Terms, claimed
+from dnas.runs.folder import BEGUN, Claim, Owner, Terms, claimed
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = {
@@ -29,8 +29,8 @@ OTHERS = {
 }
 
 
-def run(**changed) -> Run:
-    return Run("search", IDENTITY | changed)
+def run(**changed) -> Owner:
+    return Owner("search", IDENTITY | changed)
 
 
 def nothing_to_read(_: Path) -> None: ...
@@ -43,19 +43,19 @@ def ended(claim: Claim, text: str = "whole") -> None:
 
 
 @contextmanager
-def claims(folder: Path, who: Run, said: list[str] | None = None, **terms) -> Iterator[Claim]:
+def claims(folder: Path, who: Owner, said: list[str] | None = None, **terms) -> Iterator[Claim]:
     with claimed(folder, who, Terms(**terms), (said if said is not None else []).append) as claim:
         yield claim
 
 
-def searched(folder: Path, who: Run, said: list[str] | None = None, **terms) -> Path:
+def searched(folder: Path, who: Owner, said: list[str] | None = None, **terms) -> Path:
     with claims(folder, who, said, **terms) as claim:
         if not claim.finished:
             ended(claim, str(who.identity))
     return claim.folder
 
 
-def interrupted(folder: Path, who: Run, **terms) -> Path:
+def interrupted(folder: Path, who: Owner, **terms) -> Path:
     """A run that was stopped after its first checkpoint."""
     with claims(folder, who, **terms) as claim:
         write_atomic(claim.folder / "checkpoints" / "1" / "state", "1")

@@ -11,12 +11,12 @@ from dnas.data import synthetic
 from dnas.data.dataset import Dataset
 from dnas.data.splits import search_split
 from dnas.grammar.read import space_from_data
+from dnas.learning.journal import Journal
 from dnas.search import strategies
 from dnas.search.actions import extreme
 from dnas.search.candidates import compare
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
-from dnas.search.journal import Journal
 from dnas.search.problem import make_problem
 from dnas.search.run import Options, advance
 from dnas.search.settings import Settings

@@ -7,11 +7,11 @@ import pytest
 
 from dnas.data.load import load
 from dnas.grammar.read import space_from_data
+from dnas.learning.journal import Journal
 from dnas.nn.gates import Layout, init_theta
 from dnas.search.collapse import Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
-from dnas.search.journal import Journal
 from dnas.search.objective import Multipliers
 from dnas.search.problem import make_problem
 from dnas.search.run import Options, advance

@@ -10,6 +10,7 @@ from dnas.cli.search import Arguments, main
 from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.grammar.catalogue import load_space
+from dnas.learning.course import State
 from dnas.nn.gates import probabilities, uniform
 from dnas.search.candidates import Scores
 from dnas.search.problem import make_problem
@@ -17,7 +18,6 @@ from dnas.search.race import Race, pays, summary, winner
 from dnas.search.settings import with_overrides
 from dnas.search.shortlist import Candidate, is_design, rows, shortlist
 from dnas.search.start import begun_at, first_theta
-from dnas.search.strategy import State
 from dnas.solve.many import as_options
 
 

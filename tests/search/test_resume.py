@@ -17,7 +17,7 @@ import pytest
 from dnas.cli.entry import call, parse
 from dnas.cli.search import Arguments, main
 from dnas.errors import InputError
-from dnas.search.journal import Journal
+from dnas.learning.journal import Journal
 
 SPACE = """
 name: short

@@ -19,17 +19,17 @@ from dnas.errors import Stopped
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import read_space
 from dnas.graph import graph_of
+from dnas.learning.course import State
+from dnas.learning.journal import Journal
 from dnas.process.extras import unusable
 from dnas.search import strategies
 from dnas.search.actions import Actions, Reachable, extreme, free_choices, path_choices
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
-from dnas.search.journal import Journal
 from dnas.search.problem import Problem, make_problem
 from dnas.search.run import Options, advance, identity
 from dnas.search.settings import with_overrides
 from dnas.search.strategies import slimming
-from dnas.search.strategy import State
 from dnas.solve.many import Constraints, as_options
 
 from .test_search import search

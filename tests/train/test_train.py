@@ -30,10 +30,10 @@ from dnas.nn.supernet import Supernet, init
 from dnas.runs.result import read_result
 from dnas.train.losses import cross_entropy, soft_distillation, targets
 from dnas.train.recipe import read_recipe
-from dnas.train.run import Run
 from dnas.train.schedule import schedule
 from dnas.train.setup import make_setup
 from dnas.train.step import augmented, moving_average, scores, training
+from dnas.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 NETWORK = """
@@ -355,7 +355,7 @@ def test_one_compiled_step_serves_the_whole_run(home):
     import chex
 
     setup, made, _ = one_training(home, plain_recipe(ema=0.9))
-    run = Run(setup, home / "out", None, 60.0)
+    run = Trainer(setup, home / "out", None, 60.0)
     step = jax.jit(chex.assert_max_traces(n=1)(made.step), donate_argnums=0)
     state = made.init(setup.variables)
     for number in range(4):
@@ -482,14 +482,14 @@ def same_bytes(home: Path, a: str, b: str) -> None:
 def test_continuing_after_a_signal_gives_the_same_bytes(home, capsys, monkeypatch):
     """SIGTERM in mid-run: saved, one line how to continue, exit code 143; then as if nothing had happened."""
     assert train(*arguments(home, "whole")) == 0
-    stepped = Run.save
+    stepped = Trainer.save
 
     def save(self, checkpoints, p):
         stepped(self, checkpoints, p)
         if int(p.state.step) == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Run, "save", save)
+    monkeypatch.setattr(Trainer, "save", save)
     capsys.readouterr()
     assert train(*arguments(home, "parts", "--checkpoint-every", "0")) == 143
     said = capsys.readouterr().err

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dnas.data.batches import Batches, steps_per_epoch
 from dnas.errors import UserError
 from dnas.graph.architecture import options_taken
+from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import (
     Gates,
     Layout,
@@ -44,7 +45,7 @@ from dnas.search.race import Race, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
-from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+from dnas.search.strategy import Outcome, Strategy
 from dnas.solve.derive import Derivation, derive
 
 NAME = "dmasking"

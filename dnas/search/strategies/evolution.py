@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from dnas.learning.course import Metrics, Phase, State
 from dnas.search import singlepath
 from dnas.search.candidates import compare, compile_comparison
 from dnas.search.compiling import Compiler, Program
@@ -19,7 +20,7 @@ from dnas.search.descent import Learner, Learning, compile_learning, planned
 from dnas.search.found import Ending
 from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
-from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+from dnas.search.strategy import Outcome, Strategy
 
 NAME = "evolution"
 TRIES = 10

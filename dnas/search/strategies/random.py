@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from dnas.learning.course import Metrics, Phase, State
 from dnas.search import singlepath
 from dnas.search.candidates import ROWS, compare, compile_comparison
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, compile_learning, planned
 from dnas.search.found import Ending
 from dnas.search.problem import Problem
-from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+from dnas.search.strategy import Outcome, Strategy
 
 NAME = "random"
 

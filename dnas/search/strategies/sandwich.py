@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import one_hot
 from dnas.search import chain, singlepath
 from dnas.search.actions import extreme
@@ -24,7 +25,7 @@ from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, compile_learning, planned, summed
 from dnas.search.found import Ending
 from dnas.search.problem import Problem
-from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+from dnas.search.strategy import Outcome, Strategy
 
 NAME = "sandwich"
 

@@ -25,6 +25,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, gumbel_softmax, init_theta, one_hot, probabilities
 from dnas.search import chain
 from dnas.search.actions import Action, Reachable, extreme, path_choices
@@ -35,7 +36,7 @@ from dnas.search.descent import Learner, Learning, Weights, compile_learning, fr
 from dnas.search.found import Ending
 from dnas.search.learn import as_targets
 from dnas.search.problem import Problem
-from dnas.search.strategy import Metrics, Outcome, Phase, State, Strategy
+from dnas.search.strategy import Outcome, Strategy
 
 NAME = "slimming"
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dnas.learning.recent import IMAGES, Recent, without
 from dnas.search.console import _running
-from dnas.search.recent import IMAGES, Recent, without
 
 
 def fed(recent: Recent, rows: list[dict[str, float]]) -> Recent:

@@ -1,4 +1,4 @@
-"""What a search in progress writes: its history row by row, and checkpoints from which it can go on.
+"""What a run in progress writes: its history row by row, and checkpoints from which it can go on.
 
 The history grows in `history.partial.jsonl` and is written under its own name with the result, so a rerun leaves the
 former result alone until it has its own. Checkpoints hold the history too: a continued run repeats it bit for bit.
@@ -19,9 +19,9 @@ import numpy as np
 from dnas.errors import UserError
 from dnas.files import write_atomic
 from dnas.learning.checkpoint import Checkpoints, Pace
+from dnas.learning.course import Course, Metrics, State
+from dnas.learning.events import EventWriter
 from dnas.runs.folder import CHECKPOINTS, PARTIAL
-from dnas.search.events import EventWriter
-from dnas.search.strategy import Metrics, State, Strategy
 
 HISTORY = "history.jsonl"
 
@@ -30,19 +30,21 @@ class Journal:
     """History and checkpoints of one run; with no folder it remembers only."""
 
     def __init__(
-        self, out: Path | None, identity: Mapping[str, Any], every_s: float | None = None, tensorboard: bool = False
+        self, out: Path | None, identity: Mapping[str, Any], every_s: float | None = None, tensorboard: bool = False,
+        advice: str = "Try a smaller learning rate",
     ):  # fmt: skip
-        self.out, self.identity, self.pace = out, identity, Pace(every_s)
+        """`advice` is what to try where a metric is not finite."""
+        self.out, self.identity, self.pace, self.advice = out, identity, Pace(every_s), advice
         self._events = EventWriter(out / "events") if tensorboard and out is not None else None
         self.rows: list[str] = []
         self._checkpoints: Checkpoints | None = None
 
-    def begin(self, strategy: Strategy, resume: bool, force: bool) -> tuple[State, int, Metrics]:
+    def begin(self, course: Course, resume: bool, force: bool) -> tuple[State, int, Metrics]:
         """The state to begin with, the number of steps behind it and what they measured last.
 
         A fresh start, or the newest checkpoint's.
         """
-        fresh = strategy.start()
+        fresh = course.start()
         if self.out is None:
             return fresh, 0, {}
         if resume and self._folder(self.out).is_dir() and self._opened(self.out).latest() is not None:
@@ -64,7 +66,7 @@ class Journal:
     def note(self, row: dict[str, Any]) -> dict[str, Any]:
         """Adds a row; returns it as plain numbers. Raises `UserError` where one is not finite."""
         plain = {name: _rounded(value) for name, value in jax.device_get(row).items()}
-        _refuse_nan(plain)
+        _refuse_nan(plain, self.advice)
         self.rows.append(json.dumps(plain))
         if self._events is not None:
             self._events.write(plain)
@@ -115,11 +117,10 @@ def _rounded(value: Any) -> Any:
     return (array.astype(np.float64).round(6) if array.dtype.kind == "f" else array).tolist()
 
 
-def _refuse_nan(row: dict[str, Any]) -> None:
+def _refuse_nan(row: dict[str, Any], advice: str) -> None:
     numbers = {name: value for name, value in row.items() if not isinstance(value, str | dict)}
     bad = [name for name, value in numbers.items() if not np.all(np.isfinite(np.asarray(value, np.float64)))]
     if bad:
         raise UserError(
-            f"the search diverged at step {row['step']}: {', '.join(bad)} not finite; nothing is exported. "
-            "Try a smaller --weights-lr or --theta-lr"
+            f"the run diverged at step {row['step']}: {', '.join(bad)} not finite; nothing is exported. {advice}"
         )

@@ -1,4 +1,4 @@
-"""The running accuracy that a search shows as it steps, from what its steps compute anyway.
+"""The running accuracy that is shown as a run steps, from what its steps compute anyway.
 
 Steps on the choices classify images that the weights have not learned from: their mean over the last `IMAGES` images is
 a validation accuracy, of networks as the search draws them. A phase without such steps has its training accuracy.
@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dnas.search.strategy import Metrics
+from dnas.learning.course import Metrics
 
 IMAGES = 512
 NAMES = {"val": "theta_accuracy", "train": "accuracy"}

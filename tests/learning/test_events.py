@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dnas.errors import MissingExtra
-from dnas.search.events import EventWriter, scalars
+from dnas.learning.events import EventWriter, scalars
 
 HISTORY = Path(__file__).parents[1] / "report" / "runs" / "tiny-0" / "history.jsonl"
 

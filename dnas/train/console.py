@@ -1,0 +1,58 @@
+"""What a training prints before its first step and at its end."""
+
+from __future__ import annotations
+
+import jax
+from rich.markup import escape
+
+from dnas.data.batches import repeats
+from dnas.learning.evaluation import Tally
+from dnas.runs.following import lines
+from dnas.runs.result import ARCHITECTURE, WEIGHTS
+from dnas.space import units
+from dnas.train import verdict
+from dnas.train.trainer import Progress, Trainer
+
+
+def opening(trainer: Trainer) -> None:
+    """The network, the data and the recipe."""
+    s, recipe = trainer.setup, trainer.setup.recipe
+    device = jax.devices()[0]
+    network = s.network
+    side = network.resolution.value
+    trainer.console.print(
+        f"[bold]{network.name}[/] at {side}x{side}x{network.channels}, {network.classes} classes, "
+        f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {device.platform} ({device.device_kind})"
+    )
+    trainer.console.print(
+        f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
+        f"{len(s.dataset.test_labels)} for test"
+    )
+    for note in (*repeats(len(s.train_index), recipe.batch_size), *s.dataset.notes):
+        trainer.console.print(f"  {note}", markup=False)
+    trainer.console.print(
+        f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
+        f"{recipe.batch_size}, {trainer.steps} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
+    )
+
+
+def closing(trainer: Trainer, p: Progress, counts: Tally) -> None:
+    """Accuracies, warnings, files, and which commands come next."""
+    s, out = trainer.setup, trainer.console
+    five = f", top-5 {counts.top5 / counts.images:.2%}" if s.dataset.classes > 5 else ""
+    validation = units.accuracy(p.best_accuracy, len(s.validation_index))
+    out.print(
+        f"best after epoch {p.best_step / trainer.per_epoch:g}: validation {validation}; "
+        f"[bold]test top-1 {counts.accuracy:.2%}{five}[/] on {counts.images:,} images"
+    )
+    for line in verdict.apart(s):
+        out.print(line, soft_wrap=True)
+    for line in verdict.warnings(s, counts, p.began, p.later):
+        out.print("[yellow]warning[/]:", escape(line), soft_wrap=True)
+    last, following = [verdict.good(s, counts, p.began, p.best_accuracy)], []
+    if trainer.commands:
+        written = f"{ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json"
+        last = [f"written to {trainer.out}: {written}", *last]
+        following = lines(verdict.following_commands(trainer.out))
+    for line in (*last, *following):
+        out.print(line, markup=False, soft_wrap=True)
