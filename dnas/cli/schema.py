@@ -15,7 +15,8 @@ import msgspec
 from dnas.blocks import KINDS
 from dnas.blocks.kind import Kind
 from dnas.files import to_json, write_atomic
-from dnas.grammar.read import EXTRA, TOP
+from dnas.grammar.read import TOP
+from dnas.grammar.values import EXTRA
 from dnas.search.strategies import NAMES
 from dnas.space.fields import MAX_OPTIONS, REQUIRED, Field, Formula
 

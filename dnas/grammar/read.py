@@ -30,23 +30,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from dnas.blocks import KINDS
 from dnas.errors import InputError, suggestion
 from dnas.files import Document, read_document
+from dnas.grammar.values import ANY, EXTRA, Values
 from dnas.space.expr import Expression, parse
-from dnas.space.fields import REQUIRED, Field, NonNegative, Options, Positive
-from dnas.space.order import matching, order_constraints
+from dnas.space.fields import REQUIRED, Field, NonNegative, Positive
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
 TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where")
-EXTRA = ("costs", "as_trained", "search", "training", "preprocessing", "choices_taken", "labels")
 MAX_NODES = 2000
 INDEX = "index"
 """The name under which a repetition finds its own number."""
 _NAME = re.compile(r"[\w][\w .+()=,-]{0,99}")
+
+REPEAT = Field(NonNegative, "an integer from 0 to 200, or a range", "repetitions", check=lambda n: n <= 200)
+INPUT = {
+    "channels": Field(Positive, "an integer from 1", "image channels", searchable=False),
+    "classes": Field(Positive, "an integer from 1", "classes", searchable=False),
+    "resolution": Field(Positive, "an integer from 1 to 4096, or a choice", "image side", check=lambda n: n <= 4096),
+}
 
 
 def read_space(path: str | Path) -> Space:
@@ -69,25 +73,24 @@ def at_input(
     return _Reader(space.document, {"channels": channels, "classes": classes}, side).space()
 
 
-class _Reader:
-    """Reads one document. Choices are collected in the order in which they are met."""
+class _Reader(Values):
+    """Reads one document."""
 
     def __init__(self, document: Document, override: Mapping[str, int | None] | None = None, side: int | None = None):
-        self.document = document
+        super().__init__(document)
         self.override = {key: value for key, value in (override or {}).items() if value is not None}
         self.side = side
-        self.choices: dict[str, Choice] = {}
         self.named: frozenset[str] = frozenset()
         self.templates: Mapping[str, Any] = {}
         self.inside: tuple[str, ...] = ()  # templates being read now, outermost first
         self.count = 0
 
     def space(self) -> Space:
-        data = self._mapping(self.document.data, (), (*TOP, *EXTRA))
+        data = self.mapping(self.document.data, (), (*TOP, *EXTRA))
         for key in ("input", "trunk"):
             if key not in data:
                 raise InputError(self.document.where(()), f"'{key}' is missing", accepted=", ".join(TOP))
-        size = self._mapping(data["input"], ("input",), ("channels", "classes", "resolution")) | self.override
+        size = self.mapping(data["input"], ("input",), ("channels", "classes", "resolution")) | self.override
         name = data.get("name", _name_of_file(self.document.path))
         if not isinstance(name, str):
             raise InputError(self.document.where(("name",)), "not text", found=name)
@@ -102,7 +105,7 @@ class _Reader:
         if self.side is not None:
             largest, side = scope["resolution"].max(), self.side
             scope["resolution"] = Quantity.combine(lambda r: max(1, round(r * side / largest)), scope["resolution"])
-        for key, value in self._mapping(data.get("choices", {}), ("choices",)).items():
+        for key, value in self.mapping(data.get("choices", {}), ("choices",)).items():
             place = ("choices", key)
             if key in scope:
                 raise InputError(self.document.where(place), f"'{key}' is taken", accepted="another name")
@@ -111,18 +114,18 @@ class _Reader:
             if isinstance(value, bool | int | float):
                 scope[key] = Quantity.constant(value)
             elif isinstance(value, str):
-                scope[key] = parse(value, self.document.where(place)).evaluate(self._lookup(scope, place))
+                scope[key] = parse(value, self.document.where(place)).evaluate(self.lookup(scope, place))
             else:
-                scope[key] = self._choice(value, place, key)
+                scope[key] = self.choice(value, place, key)
         self.named = frozenset((*scope, INDEX))
-        self.templates = self._mapping(data.get("templates", {}), ("templates",))
+        self.templates = self.mapping(data.get("templates", {}), ("templates",))
         for key in self.templates:
             if key in KINDS or key == "one_of":
                 raise InputError(self.document.where(("templates", key)), f"'{key}' is a block kind already")
-        where = [(("where", n), entry) for n, entry in enumerate(self._list(data, "where"))]
-        constraints = [self._constraint(e, place, scope) for place, e in where if not isinstance(e, dict)]
+        where = [(("where", n), entry) for n, entry in enumerate(self.listed(data, "where"))]
+        constraints = [self.constraint(e, place, scope) for place, e in where if not isinstance(e, dict)]
         nodes = self._items(data["trunk"], ("trunk",), scope) + self._items(data.get("head", []), ("head",), scope)
-        constraints += [c for place, e in where if isinstance(e, dict) for c in self._order(e, place, nodes)]
+        constraints += [c for place, e in where if isinstance(e, dict) for c in self.order(e, place, nodes)]
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
@@ -137,10 +140,10 @@ class _Reader:
         return name
 
     def _input(self, value: Any, key: str) -> Quantity:
-        quantity = self._quantity(value, ("input", key), _INPUT[key], key, {})
+        quantity = self.quantity(value, ("input", key), INPUT[key], key, {})
         if isinstance(quantity, Expression):
             where = self.document.where(("input", key))
-            raise InputError(where, "the input follows from no block", found=value, accepted=_INPUT[key].accepts)
+            raise InputError(where, "the input follows from no block", found=value, accepted=INPUT[key].accepts)
         return quantity
 
     # Nodes ----------------------------------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ class _Reader:
         if repeat is None:
             return [self._node(kind, fields, place, path, scope, True)]
         where = self.document.where((*place, kind, "repeat"))
-        depth = self._quantity(repeat, (*place, kind, "repeat"), _REPEAT, f"{path}.repeat", scope)
+        depth = self.quantity(repeat, (*place, kind, "repeat"), REPEAT, f"{path}.repeat", scope)
         if isinstance(depth, Expression):
             raise InputError(where, "a number of repetitions cannot follow from the block", found=depth.text)
         most = depth.max()
@@ -212,7 +215,7 @@ class _Reader:
                     self.document.where(at), f"unknown field '{name}' of {kind}{suggestion(name, known)}",
                     accepted=", ".join(known),
                 )  # fmt: skip
-            parsed[name] = self._quantity(value, at, known[name], f"{path}.{name}", scope)
+            parsed[name] = self.quantity(value, at, known[name], f"{path}.{name}", scope)
         for name, field in known.items():
             if name not in parsed and field.default is REQUIRED:
                 raise InputError(self.document.where((*place, kind)), f"'{name}' is missing", accepted=field.accepts)
@@ -223,7 +226,7 @@ class _Reader:
         if kind == "one_of" or "each" not in fields:
             return [fields] * count
         at = (*place, kind, "each")
-        own = self._mapping(fields["each"], at)
+        own = self.mapping(fields["each"], at)
         for name, values in own.items():
             if not isinstance(values, list) or len(values) != count:
                 accepted = f"a list of {count} values, one a repetition"
@@ -234,7 +237,7 @@ class _Reader:
     def _of_repetition(self, fields: dict[str, Any], place: tuple, first: bool) -> dict[str, Any]:
         """`stride` and `first` belong to the first repetition."""
         fields = dict(fields)
-        override = self._mapping(fields.pop("first", {}), (*place, "first"))
+        override = self.mapping(fields.pop("first", {}), (*place, "first"))
         if first:
             fields.update(override)
         else:
@@ -255,7 +258,7 @@ class _Reader:
         labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
         if len(set(labels)) < len(labels):
             raise InputError(where, "two options with one label", found=labels)
-        choice = self._register(Choice(f"{path}.one_of", tuple(labels)), where)
+        choice = self.register(Choice(f"{path}.one_of", tuple(labels)), where)
         branches = []
         for n, ((kind, fields, repeat), label) in enumerate(zip(kinds, labels, strict=True)):
             if repeat is not None:
@@ -280,9 +283,9 @@ class _Reader:
                 )  # fmt: skip
         inner = dict(scope)
         for name, value in {"stride": 1, **arguments}.items():
-            bound = self._quantity(value, (*place, kind, name), _ANY, f"{path}.{name}", scope)
+            bound = self.quantity(value, (*place, kind, name), ANY, f"{path}.{name}", scope)
             if isinstance(bound, Expression):
-                bound = bound.evaluate(self._lookup(scope, (*place, kind, name)))
+                bound = bound.evaluate(self.lookup(scope, (*place, kind, name)))
             inner[name] = bound
         body = ("templates", kind)
         inner_kind, fields, repeat = self._kind(self.templates[kind], body)
@@ -294,126 +297,6 @@ class _Reader:
         return node
 
     # Values ---------------------------------------------------------------------------------------------------------
-
-    def _quantity(
-        self, value: Any, place: tuple, field: Field, name: str, scope: Mapping[str, Quantity]
-    ) -> Quantity | Expression:
-        """A field's value: constant, choice, or formula (evaluated now unless it reads the block's own fields)."""
-        where = self.document.where(place)
-        if isinstance(value, dict):
-            if not field.searchable:
-                raise InputError(where, "cannot be searched", found=value, accepted=field.accepts)
-            return self._checked(self._choice(value, place, name), field, where)
-        if (
-            isinstance(value, str)
-            and (value.startswith("$") or field.type is not str)
-            and field is not _ANY
-            or (field is _ANY and isinstance(value, str) and "$" in value)
-        ):
-            expression = parse(value, where)
-            if all(n.startswith("$") for n in expression.names):
-                quantity = self._checked(expression.evaluate(self._lookup(scope, place)), field, where)
-                if not field.searchable and not quantity.is_constant:
-                    raise InputError(where, "cannot be searched", found=value, accepted=field.accepts)
-                return quantity
-            if not field.searchable:
-                raise InputError(where, "cannot follow from the block", found=value, accepted=field.accepts)
-            for n in expression.names:
-                if n.startswith("$"):
-                    self._lookup(scope, place)(n)
-            return expression
-        return self._checked(Quantity.constant(value), field, where)
-
-    def _checked(self, quantity: Quantity, field: Field, where: str) -> Quantity:
-        if field is _ANY:
-            return quantity
-        return Quantity.combine(lambda v: field.validated(v, where), quantity) if quantity.is_constant else Quantity(
-            quantity.over, Quantity.combine(lambda v: field.validated(v, where), quantity).table_over(quantity.over)
-        )  # fmt: skip
-
-    def _choice(self, value: Any, place: tuple, name: str) -> Quantity:
-        where = self.document.where(place)
-        try:
-            options = msgspec.convert(value, Options, strict=True).options(where)
-        except msgspec.ValidationError as error:
-            accepted = "{choices: [...]} or {range: [low, high, step]}"
-            unknown = [key for key in value if key not in Options.__struct_fields__]
-            if unknown:
-                near = suggestion(str(unknown[0]), Options.__struct_fields__)
-                problem = f"not a choice: unknown key '{unknown[0]}'{near}"
-                raise InputError(where, problem, found=value, accepted=accepted) from None
-            raise InputError(where, f"not a choice: {error}", found=value, accepted=accepted) from None
-        if len(options) == 1:
-            return Quantity.constant(options[0])
-        return Quantity.of(self._register(Choice(name, options), where))
-
-    def _register(self, choice: Choice, where: str) -> Choice:
-        if choice.name in self.choices:
-            raise InputError(where, f"two choices with the name '{choice.name}'")
-        self.choices[choice.name] = choice
-        return choice
-
-    def _lookup(self, scope: Mapping[str, Quantity], place: tuple):
-        def lookup(name: str) -> Quantity:
-            known = [f"${n}" for n in scope]
-            if name not in known:
-                raise InputError(
-                    self.document.where(place), f"unknown name '{name}'{suggestion(name, known)}",
-                    accepted=", ".join(known),
-                )  # fmt: skip
-            return scope[name[1:]]
-
-        return lookup
-
-    def _constraint(self, text: Any, place: tuple, scope: Mapping[str, Quantity]) -> Quantity:
-        where = self.document.where(place)
-        if not isinstance(text, str):
-            raise InputError(where, "not a formula", found=text)
-        formula, lookup = parse(text, where), self._lookup(scope, place)
-        result = Quantity.combine(lambda v: int(bool(v)), formula.evaluate(lookup))
-        if not np_any(result):
-            known = {name: lookup(name) for name in formula.names}
-            values = ", ".join(f"{name} is {q.value}" for name, q in known.items() if q.is_constant)
-            problem = f"does not hold: {values}" if values else "no architecture satisfies this"
-            raise InputError(where, problem, found=text)
-        return result
-
-    def _order(self, entry: dict[str, Any], place: tuple, nodes: list[Node]) -> list[Quantity]:
-        """`{order: [a, b], of: pattern}`."""
-        where = self.document.where(place)
-        entry = self._mapping(entry, place, ("order", "of"))
-        order, pattern = entry.get("order"), entry.get("of")
-        if not isinstance(order, list) or len(order) < 2 or not isinstance(pattern, str):
-            accepted = "{order: [option, option], of: choice.*.name}"
-            raise InputError(where, "not an order", found=entry, accepted=accepted)
-        run = matching(list(self.choices.values()), pattern)
-        if not run:
-            raise InputError(where, "no choice has such a name", found=pattern, accepted=", ".join(self.choices))
-        for choice in run:
-            unknown = [o for o in order if o not in choice.options]
-            if unknown:
-                accepted = ", ".join(map(str, choice.options))
-                raise InputError(where, f"not an option of {choice.name}", found=unknown[0], accepted=accepted)
-        return order_constraints(run, order, nodes, ".".join(map(str, place)))
-
-    def _mapping(self, value: Any, place: tuple, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
-        value = {} if value is None else value
-        if not isinstance(value, dict):
-            raise InputError(self.document.where(place), "not a mapping", found=value)
-        for key in value:
-            if keys is not None and key not in keys:
-                shown = [k for k in keys if k not in EXTRA]
-                raise InputError(
-                    self.document.where((*place, key)), f"unknown key '{key}'{suggestion(key, keys)}",
-                    accepted=", ".join(shown),
-                )  # fmt: skip
-        return value
-
-    def _list(self, data: dict[str, Any], key: str) -> list[Any]:
-        value = data.get(key) or []
-        if not isinstance(value, list):
-            raise InputError(self.document.where((key,)), "not a list", found=value)
-        return value
 
 
 def _name_of_file(path: str) -> str:
@@ -428,16 +311,3 @@ def _names_in(value: Any) -> set[str]:
         return set(re.findall(r"\$([A-Za-z_]\w*)", value))
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return {name for part in parts for name in _names_in(part)}
-
-
-def np_any(quantity: Quantity) -> bool:
-    return bool(quantity.table.any())
-
-
-_REPEAT = Field(NonNegative, "an integer from 0 to 200, or a range", "repetitions", check=lambda n: n <= 200)
-_ANY = Field(object, "a value or a choice", "argument of a template")
-_INPUT = {
-    "channels": Field(Positive, "an integer from 1", "image channels", searchable=False),
-    "classes": Field(Positive, "an integer from 1", "classes", searchable=False),
-    "resolution": Field(Positive, "an integer from 1 to 4096, or a choice", "image side", check=lambda n: n <= 4096),
-}
