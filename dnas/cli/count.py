@@ -39,6 +39,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Prints the cost of an architecture; raises `InputError` for a place, an option or a file that is none."""
     for option, value, most in (("--resolution", args.resolution, 4096), ("--classes", args.classes, 1_000_000)):
         if value is not None and not 1 <= value <= most:
             raise InputError(option, "not accepted here", found=value, accepted=f"an integer from 1 to {most}")

@@ -41,6 +41,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Prints the accuracy of a network on one split of images."""
     from dnas.process.backend import configure
 
     configure()

@@ -38,6 +38,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Writes a network for another runtime or framework and prints what was checked."""
     from dnas.process.backend import configure
 
     configure()

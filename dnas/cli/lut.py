@@ -136,10 +136,12 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Runs the command that was named; its exit code."""
     {Show: show, Check: check, Merge: merge, Fit: fit, Import: import_}[type(args.command)](args.command)
 
 
 def show(args: Show) -> None:
+    """Prints what a table holds."""
     if args.table is None:
         tables = [read_table(find_table(name)) for name in table_names()]
         rows = [{"name": t.name, "device": t.device, "runtime": t.runtime, "entries": len(t.entries)} for t in tables]
@@ -186,6 +188,7 @@ def _covered(table: LatencyTable, space: str, strict: bool = False) -> LatencyCo
 
 
 def check(args: Check) -> None:
+    """Prints what is suspicious about a table; 2 where anything is."""
     path = find_table(args.table)
     table = read_table(path)
     found = check_table(table, entries_by_kind(table))
@@ -218,6 +221,7 @@ def _check_data(path: Path, table: LatencyTable, found: list[Finding], covered: 
 
 
 def merge(args: Merge) -> None:
+    """Writes one table of several."""
     if len(args.tables) < 2:
         raise UserError("merge needs at least two tables")
     _check_free(args.out, args.overwrite)
@@ -229,6 +233,7 @@ def merge(args: Merge) -> None:
 
 
 def fit(args: Fit) -> None:
+    """Writes a table fitted to measurements of whole networks."""
     if args.out is not None:
         _check_free(args.out, args.overwrite)
     if args.splits < 0 or args.splits > 100:
@@ -259,6 +264,7 @@ def fit(args: Fit) -> None:
 
 
 def import_(args: Import) -> None:
+    """Writes a table of a source's own format."""
     _check_free(args.out, args.overwrite)
     _write(args.out, import_table(args.facts, args.name or args.out.stem))
 

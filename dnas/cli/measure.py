@@ -45,6 +45,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Measures a latency table, or prints the plan of it."""
     if not (math.isfinite(args.minutes) and 0 < args.minutes <= 60 * 24 * 7):
         raise InputError("--minutes", "not accepted here", found=args.minutes, accepted="a number above 0")
     if not 1 <= args.threads <= 1024:

@@ -39,6 +39,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> int:
+    """Prints the most probable classes of pictures; 2 where one cannot be read."""
     from dnas.errors import InputError
 
     if args.top < 1:

@@ -26,6 +26,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Writes the page and prints where it is and what it says first."""
     from dnas.report.write import write_report
 
     for line in write_report(args.folders, args.out, args.png):

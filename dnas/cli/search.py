@@ -120,6 +120,7 @@ FLAGS = ("distill", "low_memory")
 
 
 def main(args: Arguments) -> None:
+    """Reads what is asked for, then searches."""
     from dnas.grammar.catalogue import load_space
     from dnas.search.request import requested, search
 

@@ -38,6 +38,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Prints all spaces and published networks, or those named, with their costs."""
     names = args.names or (*space_names(), *published_names())
     if args.classes is not None and args.classes < 1:
         raise InputError("--classes", "not accepted here", found=args.classes, accepted="an integer from 1")

@@ -71,6 +71,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Reads architecture, recipe and data, then trains."""
     from dnas.process.backend import configure
 
     configure()

@@ -94,4 +94,5 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Writes a value as `to_json` gives it, as `write_atomic` does."""
     write_atomic(path, to_json(value))

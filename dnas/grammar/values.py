@@ -81,6 +81,7 @@ class Values:
         return Quantity.of(self.register(Choice(name, options), where))
 
     def register(self, choice: Choice, where: str) -> Choice:
+        """Adds a choice; raises `InputError` where its name is taken."""
         if choice.name in self.choices:
             raise InputError(where, f"two choices with the name '{choice.name}'")
         self.choices[choice.name] = choice

@@ -53,6 +53,7 @@ class Pace:
         self._last = 0.0
 
     def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
         now = self.clock()
         if self.every_s is not None:
             return now - self.saved_at >= self.every_s

@@ -48,7 +48,9 @@ class Course(Protocol):
         ...
 
     @property
-    def phases(self) -> tuple[Phase, ...]: ...
+    def phases(self) -> tuple[Phase, ...]:
+        """In the order in which they are run."""
+        ...
 
     @property
     def observe(self) -> Callable[[State], dict[str, Any]]:

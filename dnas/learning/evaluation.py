@@ -42,6 +42,7 @@ class Tally(NamedTuple):
 
     @property
     def accuracy(self) -> float:
+        """Share of images whose first guess is right."""
         return self.top1 / self.images
 
 

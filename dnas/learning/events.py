@@ -75,4 +75,5 @@ class EventWriter:
         self._records.flush()
 
     def close(self) -> None:
+        """Ends the file."""
         self._records.close()

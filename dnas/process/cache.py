@@ -43,6 +43,7 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, content: bytes) -> None:
+    """Keeps `content` at a path, with its digest; nothing where it cannot be written."""
     with contextlib.suppress(UserError):  # a cache is a convenience
         write_atomic(path, hashlib.sha256(content).digest() + content)
 

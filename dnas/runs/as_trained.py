@@ -27,14 +27,17 @@ class Counted(NamedTuple):
 
     @property
     def input(self) -> str:
+        """`64 px x 3 channels, 10 classes`"""
         channels = f"{self.channels} channel{'' if self.channels == 1 else 's'}"
         return f"{self.side} px x {channels}, {self.classes} classes"
 
     @property
     def costs(self) -> str:
+        """Multiply-adds and parameters for people."""
         return f"{units.counted(self.macs, 'FLOPs')}, {units.counted(self.params, 'params')}"
 
     def to_json(self) -> dict[str, Any]:
+        """As it stands in an architecture's file."""
         return {
             "input": {"resolution": self.side, "channels": self.channels, "classes": self.classes},
             "costs": {"macs": self.macs, "params": self.params},

@@ -51,6 +51,7 @@ class Owner:
     identity: Mapping[str, Any]
 
     def is_that_of(self, record: Mapping[str, Any] | None) -> bool:
+        """Whether a folder's record is of this very run."""
         return record is not None and record.get("identity") == plain(self.identity)
 
     def told_from(self, record: Mapping[str, Any]) -> str:
@@ -87,9 +88,11 @@ class Holding:
 
     @property
     def nothing(self) -> bool:
+        """Whether the folder is free."""
         return self.begun is None and self.result is None and not self.unclaimed
 
     def belongs_to(self, run: Owner) -> bool:
+        """Whether what the folder holds is of this run."""
         return run.is_that_of(self.result if self.begun is None else self.begun)
 
 

@@ -36,6 +36,7 @@ class BudgetedCost:
     """Of the latency table's file."""
 
     def at(self, assignment: Assignment) -> float:
+        """The cost of one architecture."""
         return ledger.at(self.cost, assignment)
 
 

@@ -59,4 +59,5 @@ class Strategy:
 
     @property
     def steps(self) -> int:
+        """Of all phases."""
         return sum(phase.steps for phase in self.phases)

@@ -41,6 +41,7 @@ class Stream:
     recipe: Recipe
 
     def at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 [B, H, W, C] and labels [B] of a step."""
         images, labels = self.batches.at(step)
         r = self.recipe
         if r.rand_augment:
@@ -67,6 +68,7 @@ class Progress:
 
     @property
     def arrays(self) -> dict[str, Any]:
+        """The pytree of a checkpoint."""
         return {"state": self.state, "best": self.best}
 
     @property
@@ -76,6 +78,7 @@ class Progress:
 
     @property
     def notes(self) -> dict[str, Any]:
+        """The JSON values of a checkpoint."""
         names = ("evaluated", "best_step", "best_accuracy", "history", "began")
         return {name: getattr(self, name) for name in names}
 
@@ -105,14 +108,17 @@ class Trainer:
         self.answer = program(s.network, s.preprocessing, self.training.packing.unpack)
 
     def beginning(self) -> Progress:
+        """Where a training stands before its first step."""
         state = self.training.init(self.setup.variables)
         return Progress(state, jax.tree.map(jnp.copy, state.variables), 0, 0, -1.0, [])
 
     def restored(self, checkpoints: Checkpoints, force: bool) -> Progress:
+        """Where the newest checkpoint stands; raises `InputError` for one of another training."""
         saved = checkpoints.restore(self.beginning().arrays, force=force)
         return Progress(**saved.state, **saved.notes)
 
     def save(self, checkpoints: Checkpoints, p: Progress) -> None:
+        """Begins a checkpoint."""
         with self.pace.saving():
             checkpoints.save(int(p.state.step), p.arrays, p.notes)
 
