@@ -29,9 +29,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dnas.cli import count, entry, lut, spaces
+from dnas.cli import count, entry, lut, report, spaces
 from dnas.grammar.catalogue import find_space, find_table, load_space
-from dnas.report import __main__ as report
 
 from .mutations import BYTES, nasty, value_replaced
 
