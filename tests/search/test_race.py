@@ -12,7 +12,7 @@ from dnas.data.load import load
 from dnas.grammar.catalogue import load_space
 from dnas.learning.course import State
 from dnas.nn.gates import probabilities, uniform
-from dnas.search.candidates import Scores
+from dnas.search.candidates import CandidateScores
 from dnas.search.problem import make_problem
 from dnas.search.race import Race, pays, summary, winner
 from dnas.search.settings import with_overrides
@@ -64,7 +64,7 @@ def raced(problem, candidates, steps, accuracy):
 
     def compare(arrays, assignments):
         right = [known[tuple(row)] for row in as_options(assignments, problem.space.choices).tolist()]
-        return Scores(np.array(right), 1 - np.array(right))
+        return CandidateScores(np.array(right), 1 - np.array(right))
 
     race = Race(problem, steps, lambda state: candidates, learn, compare)
     phase = race.phase()
