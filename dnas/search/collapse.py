@@ -4,7 +4,7 @@ Each has a name, a rule that says when it acts, and a count of the steps in whic
 
 * `weight_warm_up`: in the first `warm_up` share of a run only the weights learn;
 * `skip_guard`: while the mean share of skipped blocks is above `skip_limit`, and until that is made up for, a
-  multiplier pushes back (`dnas.search.objective.guard_term`);
+  multiplier pushes back (`dnas.search.projection`);
 * `temperature_floor`: while the choices' mean entropy, as a share of the even distribution's, is below `early` times
   the share of the search that is left, the temperature stays at least at `temperature_floor`, so that every option
   goes on being tried.
@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dnas.nn.gates import Layout, Theta, entropy
-from dnas.search.objective import Multipliers
 from dnas.search.settings import Settings
 
 
@@ -52,9 +51,9 @@ def floored(layout: Layout, theta: Theta, t: Temperature, s: Settings) -> tuple[
     return jnp.where(early, s.temperature_floor, t.scheduled), early
 
 
-def counted(acted: Acted, multipliers: Multipliers, held: Array) -> Acted:
+def counted(acted: Acted, guard: Array, held: Array) -> Acted:
     """One theta step more."""
-    return Acted(acted.skip_guard + (multipliers.guard > 0), acted.temperature_floor + held)
+    return Acted(acted.skip_guard + (guard > 0), acted.temperature_floor + held)
 
 
 def report(acted: Acted, warm_up: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ PresetName = Literal["smoke", "quick", "paper"]
 class Settings:
     """Hyper-parameters of a search; recorded beside its result."""
 
-    epochs: float = 8.0
+    epochs: float = 10.0
     """Passes over the weights' share of the training data."""
     batch_size: int = 16
     theta_every: float = 1.25
@@ -40,10 +40,9 @@ class Settings:
     clip: float = 5.0
     """Largest norm of the weights' gradient."""
 
-    theta_lr: float = 0.1
-    theta_epsilon: float = 3e-3
-    """Adam's epsilon for theta, of the size of typical gradients: an option that hardly changes the loss moves slowly,
-    where a smaller one would decide it as fast as one that matters."""
+    theta_lr: float = 0.02
+    theta_rule: Literal["natural", "adam"] = "natural"
+    least: float = 0.05
     theta_decay: float = 0.0
     gates: Literal["soft", "straight_through"] = "soft"
     noise: Literal["gumbel", "uniform"] = "gumbel"
@@ -63,13 +62,7 @@ class Settings:
     loss_form: Literal["log_of_power", "power_of_log", "additive"] = "log_of_power"
     alpha: float = 0.2
     beta: float = 0.6
-    multiplier_lr: float = 0.1
-    """Step of the dual ascent on the budgets' multipliers."""
-    penalty: float = 4.0
-    """Weight of the violation itself beside its multiplier (augmented Lagrangian): damps the ascent's swings."""
-    tighten: float = 19.0
-    """How much the penalty grows towards the end, where choices harden and one that flips moves the cost the most."""
-    decide: float = 0.005
+    decide: float = 0.0
     """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
     temperature_floor: float = 1.0
     """Least temperature while the choices harden early (`dnas.search.collapse`); 0 for none."""
@@ -169,13 +162,13 @@ PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=1.0, temperature_end=0.2, norm_batches=4, check_images=200,
-        multiplier_lr=0.5, warm_up=0.1, race=0.2, settle=0.2, finalists=4, rank_images=100, rank_norm_batches=1,
+        warm_up=0.1, race=0.2, settle=0.2, finalists=4, rank_images=100, rank_norm_batches=1,
         rankings=6, samples=8, population=4, generations=2, parents=2,
     ),
     "quick": Settings(),
     "paper": Settings(
-        epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_epsilon=1e-8,
-        theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0,
+        epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_rule="adam",
+        fill=0, theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0, paths=0,
         paper_resolution=True, decide=0.0, one_hot_from=1.0, finalists=1, race=0.0, settle=0.0, norm_batches=64,
         rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50, generations=20, parents=10,
         mutation=0.2,

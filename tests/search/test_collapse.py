@@ -12,7 +12,6 @@ from dnas.nn.gates import Layout, init_theta
 from dnas.search.collapse import Temperature, counted, floored, none_acted, report
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
-from dnas.search.objective import Multipliers
 from dnas.search.problem import make_problem
 from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
@@ -61,7 +60,7 @@ def test_the_temperature_stays_up_while_choices_harden_early(logit, scheduled, l
 def test_remedies_are_counted():
     acted = none_acted()
     for guard, held in ((0.0, False), (0.5, False), (0.2, True)):
-        acted = counted(acted, Multipliers(jnp.zeros(0), jnp.zeros(()), jnp.float32(guard)), jnp.asarray(held))
+        acted = counted(acted, jnp.float32(guard), jnp.asarray(held))
     assert report(acted, 7) == {"weight_warm_up": 7, "skip_guard": 2, "temperature_floor": 1}
 
 

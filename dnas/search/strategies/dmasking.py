@@ -1,7 +1,8 @@
 """DMaskingNAS: weights and theta learn in turn on their own shares of the training data (FBNet V1, V2).
 
 Weights step: cross-entropy under gates drawn from theta, one-hot from the middle of the search on. Theta step:
-`dnas.search.objective` under gates drawn anew. Then the most probable networks within the budgets, some drawn from
+`dnas.search.objective` under gates drawn anew. Gates are drawn from the distribution nearest to theta's that keeps the
+budgets in the mean (`dnas.search.projection`). Then the most probable networks within the budgets, some drawn from
 theta and known designs race on the supernet's weights, and the weights settle under the winner's gates.
 """
 
@@ -39,8 +40,8 @@ from dnas.search.collapse import Acted, Temperature, counted, floored, none_acte
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Descent, Steps, Update, Weights, compile_update, fresh, optimizer, streams
 from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learned_like, learning
-from dnas.search.objective import Multipliers
 from dnas.search.problem import Problem
+from dnas.search.projection import Projected, project, unconstrained
 from dnas.search.race import Race, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
@@ -49,6 +50,7 @@ from dnas.search.strategy import Outcome, Strategy
 from dnas.solve.derive import Derivation, derive
 
 NAME = "dmasking"
+FIRST_PROJECTIONS = 30
 
 
 class Arrays(NamedTuple):
@@ -58,18 +60,21 @@ class Arrays(NamedTuple):
     weights_opt: optax.OptState
     theta: Theta
     theta_opt: optax.OptState
-    multipliers: Multipliers
+    projected: Projected
     acted: Acted
 
 
 class Programs(NamedTuple):
-    """What is compiled: two large programs and three of a few operations."""
+    """What is compiled: two large programs and four of a few operations."""
 
     draw: Program
-    """`(theta, key, number, temperature, hard) -> (gates, temperature)`"""
+    """`(logits, key, number, temperature, hard) -> (gates, temperature)`"""
     learn: Program
     update_weights: Update
     update_theta: Program
+    """`(theta, optimiser, logits, loss, gradient, draw, progress) -> (theta, optimiser, metrics)`"""
+    project: Program
+    """`(theta, projected, limits) -> (projected, metrics)`"""
     compare: Program
 
 
@@ -129,9 +134,10 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
             problem, compiler, _weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
         update_theta=compiler(
-            _update_theta(problem), state.theta, state.theta_opt, state.multipliers, state.acted, real,
-            learned.gates, key, number, heat, real, problem.limits,
+            _update_theta(problem), state.theta, state.theta_opt, state.projected.logits, real, learned.gates, key,
+            number, heat, real,
         ),
+        project=compiler(_project(problem), state.theta, state.projected, problem.limits),
     )  # fmt: skip
 
 
@@ -160,20 +166,29 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def weights_step(arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
         hard = np.bool_(step - plan.warm_up >= s.one_hot_from * plan.search)
-        gates, drawn_at = programs.draw(arrays.theta, key, np.int32(2 * step), temperature(step), hard)
+        gates, drawn_at = programs.draw(arrays.projected.logits, key, np.int32(2 * step), temperature(step), hard)
         arrays, metrics = update(arrays, learn(arrays, gates, for_weights, step))
         return arrays, metrics | {"temperature": drawn_at}
 
     def theta_step(arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
-        draw = key, np.int32(2 * n + 1), temperature(step)
-        learned = learn(arrays, programs.draw(arrays.theta, *draw, np.bool_(False))[0], for_theta, n)
+        draw, heat = (key, np.int32(2 * n + 1)), temperature(step)
+        logits = arrays.projected.logits
+        learned = learn(arrays, programs.draw(logits, *draw, heat, np.bool_(False))[0], for_theta, n)
         progress = np.float32((n + 1) / plan.theta_steps)
-        theta, theta_opt, multipliers, acted, metrics = programs.update_theta(
-            arrays.theta, arrays.theta_opt, arrays.multipliers, arrays.acted, learned.loss, learned.gates, *draw,
-            progress, problem.limits,
-        )  # fmt: skip
+        theta, theta_opt, metrics = programs.update_theta(
+            arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw, heat, progress
+        )
+        projected, of_budgets = programs.project(theta, arrays.projected, problem.limits)
+        acted = counted(arrays.acted, of_budgets["skip_guard"], metrics["temperature_floor"])
         metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
-        return arrays._replace(theta=theta, theta_opt=theta_opt, multipliers=multipliers, acted=acted), metrics
+        return Arrays(arrays.variables, arrays.weights_opt, theta, theta_opt, projected, acted), metrics | of_budgets
+
+    def begin() -> State:
+        """The first projection is from far away."""
+        arrays = _start(problem)
+        for _ in range(FIRST_PROJECTIONS):
+            arrays = arrays._replace(projected=programs.project(arrays.theta, arrays.projected, problem.limits)[0])
+        return State(arrays, {})
 
     def warm_up(state: State, n: int) -> tuple[State, Metrics]:
         arrays, metrics = weights_step(state.arrays, n)
@@ -188,7 +203,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return state._replace(arrays=arrays), metrics
 
     def candidates(state: State) -> list[Candidate]:
-        named = as_mapping(probabilities(problem.layout, state.arrays.theta))
+        named = as_mapping(probabilities(problem.layout, state.arrays.projected.logits))
         return shortlist(problem, {name: np.asarray(p, np.float64) for name, p in named.items()}, s.finalists)
 
     def learn_under(arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
@@ -202,7 +217,9 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def soft_accuracy(state: State) -> State:
         """The supernet is assessed as the search leaves it."""
-        soft = assessed(assess, problem, state.arrays.variables, probabilities(problem.layout, state.arrays.theta))
+        soft = assessed(
+            assess, problem, state.arrays.variables, probabilities(problem.layout, state.arrays.projected.logits)
+        )
         return state._replace(notes={**state.notes, "accuracies": accuracies([("soft", soft)])})
 
     def decide(state: State) -> State:
@@ -222,7 +239,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     def outcome(state: State) -> Outcome:
         if "assignment" not in state.notes:
             state = decide(state)
-        theta, assignment = state.arrays.theta, state.notes["assignment"]
+        theta, assignment = state.arrays.projected.logits, state.notes["assignment"]
         derivation = derived(problem, theta)
         last = assessed(assess, problem, state.arrays.variables, one_hot(problem.layout, assignment))
         found = dict(state.notes["accuracies"])
@@ -244,9 +261,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         race.phase(soft_accuracy),
         Phase("settle", plan.settle, settle, begin=decide),
     )
-    return Strategy(
-        NAME, lambda: State(_start(problem), {}), phases, outcome, lambda state: observe(problem, state.arrays.theta)
-    )
+    return Strategy(NAME, begin, phases, outcome, lambda state: observe(problem, state.arrays.projected.logits))
 
 
 # Programs -------------------------------------------------------------------------------------------------------------
@@ -255,9 +270,9 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 def _draw(problem: Problem):
     s, layout = problem.settings, problem.layout
 
-    def draw(theta: Theta, key: PRNGKeyArray, number: Array, heat: Temperature, hard: Array) -> tuple[Gates, Array]:
-        temperature, _ = floored(layout, theta, heat, s)
-        gates = gumbel_softmax(layout, theta, jax.random.fold_in(key, number), temperature, noise=s.noise)
+    def draw(logits: Theta, key: PRNGKeyArray, number: Array, heat: Temperature, hard: Array) -> tuple[Gates, Array]:
+        temperature, _ = floored(layout, logits, heat, s)
+        gates = gumbel_softmax(layout, logits, jax.random.fold_in(key, number), temperature, noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
         gates = Gates(jnp.where(hard, harden(gates).values, gates.values), layout)
@@ -267,49 +282,57 @@ def _draw(problem: Problem):
 
 
 def _update_theta(problem: Problem):
-    """One step of theta and the multipliers.
+    """One step of theta.
 
     The supernet enters through its loss and d loss / d gates at the gates drawn: loss + <gradient, gates - drawn> has
-    the same value and the same gradient there.
+    the same value and the same gradient there. A change of theta moves the projected logits by as much.
     """
     s, layout, optimizer, draw = problem.settings, problem.layout, _theta_optimizer(problem), _draw(problem)
     latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
-    skips = skip_options(problem)
 
-    def total(theta: Theta, multipliers: Multipliers, loss, gradient, key, number, temperature, progress, limits):
-        gates, _ = draw(theta, key, number, temperature, jnp.asarray(False))
+    def total(logits: Theta, loss, gradient, key, number, temperature, progress):
+        gates, _ = draw(logits, key, number, temperature, jnp.asarray(False))
         cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
-        p = probabilities(layout, theta)
-        spread, skipped = entropy(layout, theta), jnp.sum(p.values * skips)
-        result, expected, u = cross_entropy, jnp.zeros(0), jnp.zeros(0)
-        penalty = s.penalty * (1 + s.tighten * progress)
+        spread, result = entropy(layout, logits), cross_entropy
         if problem.measured:
             drawn = objective.scaled(problem.expected(gates)[latency], problem.measured[latency].smallest)
+            # Where the mean cost is held at the budget, the projection says what cost is worth.
+            drawn = jax.lax.stop_gradient(drawn) if s.aim > 0 else drawn
             result = objective.combine(cross_entropy, drawn, s.loss_form, s.alpha, s.beta)
-            expected = problem.expected(p)
-            u = objective.violations(expected, limits)
-            result = result + objective.budget_term(u, multipliers, penalty, s.aim > 0)
-        result = result + objective.guard_term(skipped - s.skip_limit, multipliers, penalty)
-        result = result + s.decide * progress**2 * jnp.sum(spread)
-        return result, (expected, u, jnp.mean(spread), skipped)
+        return result + s.decide * progress**2 * jnp.sum(spread), jnp.mean(spread)
 
-    def update_theta(
-        theta: Theta, state: optax.OptState, multipliers: Multipliers, acted: Acted, loss, gradient, *arguments
-    ):  # fmt: skip
-        gradient, (expected, u, spread, skipped) = jax.grad(total, has_aux=True)(
-            theta, multipliers, loss, gradient, *arguments
+    def update_theta(theta: Theta, state: optax.OptState, logits: Theta, loss, gradient, *arguments):
+        gradient, spread = jax.grad(total, has_aux=True)(logits, loss, gradient, *arguments)
+        p = probabilities(layout, logits).values
+        natural = (
+            jnp.where(jnp.asarray(layout.real), gradient / jnp.maximum(p, s.least), 0) if s.least < 1 else gradient
         )
-        updates, state = optimizer.update(gradient, state, theta)
-        multipliers = objective.ascend(u, skipped - s.skip_limit, multipliers, s.multiplier_lr, s.aim > 0)
-        held = floored(layout, theta, arguments[2], s)[1]
-        acted = counted(acted, multipliers, held)
-        metrics = {
-            "entropy": spread, "expected": expected, "skip_share": skipped, "multipliers": multipliers.down,
-            "push_up": multipliers.up, "skip_guard": multipliers.guard, "temperature_floor": held,
-        }  # fmt: skip
-        return optax.apply_updates(theta, updates), state, multipliers, acted, metrics
+        updates, state = optimizer.update(natural, state, theta)
+        held = floored(layout, logits, arguments[2], s)[1]
+        return optax.apply_updates(theta, updates), state, {"entropy": spread, "temperature_floor": held}
 
     return update_theta
+
+
+def _project(problem: Problem):
+    """The budgets and the skip guard, the last constraint, kept by the distribution that gates are drawn from."""
+    s, layout, skips = problem.settings, problem.layout, skip_options(problem)
+    equal = np.array([s.aim > 0] * len(problem.measured) + [False])
+
+    def update(theta: Theta, last: Projected, limits: Array) -> tuple[Projected, Metrics]:
+        def constraints(q: Gates) -> Array:
+            skipped = jnp.sum(q.values * skips, keepdims=True).reshape(1) - s.skip_limit
+            return jnp.concatenate([objective.violations(problem.expected(q), limits), skipped])
+
+        projected, _ = project(layout, theta, last, constraints, equal)
+        q = probabilities(layout, projected.logits)
+        multipliers = projected.multipliers
+        return projected, {
+            "expected": problem.expected(q), "skip_share": jnp.sum(q.values * skips),
+            "multipliers": multipliers[:-1], "skip_guard": multipliers[-1],
+        }  # fmt: skip
+
+    return update
 
 
 def _weights_optimizer(problem: Problem) -> Descent:
@@ -320,7 +343,30 @@ def _weights_optimizer(problem: Problem) -> Descent:
 def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
     s = problem.settings
     decay = [optax.add_decayed_weights(s.theta_decay)] if s.theta_decay else []
-    return optax.chain(*decay, optax.adam(s.theta_lr, b1=0.5, b2=0.99, eps=s.theta_epsilon))
+    rule = optax.adam(s.theta_lr, b1=0.5, b2=0.99) if s.theta_rule == "adam" else shared(s.theta_lr)
+    return optax.chain(*decay, rule)
+
+
+class Shared(NamedTuple):
+    """The mean square of the steps so far, and their number."""
+
+    square: Array
+    count: Array
+
+
+def shared(rate: float, memory: float = 0.99) -> optax.GradientTransformation:
+    """Steps over their root mean square, one number for all choices: each moves in proportion to its evidence."""
+
+    def init(theta: Theta) -> Shared:
+        return Shared(jnp.zeros(()), jnp.zeros(()))
+
+    def update(gradient: Theta, state: Shared, theta: Theta | None = None) -> tuple[Theta, Shared]:
+        count = state.count + 1
+        square = memory * state.square + (1 - memory) * jnp.mean(jnp.square(gradient))
+        size = jnp.sqrt(square / (1 - memory**count)) + 1e-12
+        return -rate * gradient / size, Shared(square, count)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _start(problem: Problem) -> Arrays:
@@ -328,7 +374,7 @@ def _start(problem: Problem) -> Arrays:
     theta = first_theta(problem.layout, problem.start)
     return Arrays(
         variables, weights_opt, theta, _theta_optimizer(problem).init(theta),
-        Multipliers(jnp.zeros(len(problem.measured)), jnp.zeros(()), jnp.zeros(())), none_acted(),
+        unconstrained(theta, len(problem.measured) + 1), none_acted(),
     )  # fmt: skip
 
 

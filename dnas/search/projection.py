@@ -1,0 +1,74 @@
+"""The budgets as a projection: gates are drawn from the distribution nearest to theta's that keeps them in the mean.
+
+    q = argmin KL(q || softmax(theta))   subject to   u_j(q) <= 0            (I-projection, Csiszar 1975)
+    q ~ exp(theta - sum_j lambda_j du_j/dq),   lambda_j >= 0,   lambda_j u_j = 0
+
+u_j = log E[cost_j] - log B_j for the budgets; the skip guard, mean share of skipped blocks less its limit, is one more
+constraint. What costs much is thus made rarer exactly as far as the budgets ask, at every step, while theta learns from
+the data alone what is worth its cost: no weight between the two has to be chosen. The multipliers follow by Newton
+steps, du_j/dlambda_j = -Var_q(du_j/dq_j), taken for each constraint by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from dnas.nn.gates import Gates, Layout, Theta, probabilities
+
+NEWTON_STEPS = 3
+"""In one projection, which begins where the last one ended."""
+
+MOST_NATS = 30.0
+"""By which one constraint moves a logit at most: where constraints contradict each other none grows for ever."""
+
+
+class Projected(NamedTuple):
+    """Logits of q, and the multipliers that make them from theta."""
+
+    logits: Theta
+    multipliers: Float[Array, " constraints"]
+
+
+Constraints = Callable[[Gates], Float[Array, " constraints"]]
+"""u of a distribution: positive where a constraint is broken."""
+
+
+def unconstrained(theta: Theta, constraints: int) -> Projected:
+    """Where projections begin."""
+    return Projected(theta, jnp.zeros(constraints))
+
+
+def project(
+    layout: Layout, theta: Theta, last: Projected, constraints: Constraints, equal: Bool[np.ndarray, " constraints"]
+) -> tuple[Projected, Float[Array, " constraints"]]:
+    """A few Newton steps from the last projection, and u before the last of them.
+
+    Among the constraints marked `equal` the one nearest to being broken holds as an equality: costs are pushed up to
+    it where they are below.
+    """
+    real = jnp.asarray(layout.real)
+    # Constraints that pull alike add up: each by itself takes its share of the way.
+    share = 1 / max(1, len(equal))
+
+    def step(_, state: tuple[Projected, Array]) -> tuple[Projected, Array]:
+        (logits, multipliers), _ = state
+        q = probabilities(layout, logits)
+        u = constraints(q)
+        slopes = jax.jacrev(lambda values: constraints(Gates(values, layout)))(q.values)
+        centred = jnp.where(real, slopes - jnp.sum(q.values * slopes, -1, keepdims=True), 0)
+        variance = jnp.sum(q.values * jnp.square(centred), (1, 2))
+        # A decided q hardly varies, and Newton's step would throw it about: no step moves a logit by more than 1.
+        largest = 1 / jnp.maximum(jnp.max(jnp.abs(centred), (1, 2)), 1e-6)
+        move = jnp.clip(share * u / jnp.maximum(variance, 1e-6), -largest, largest)
+        nearest = jnp.arange(len(equal)) == jnp.argmax(jnp.where(equal, u, -jnp.inf))
+        least = jnp.where(nearest & jnp.asarray(equal), -MOST_NATS * largest, 0)
+        multipliers = jnp.clip(multipliers + move, least, MOST_NATS * largest)
+        return Projected(theta - jnp.tensordot(multipliers, centred, 1), multipliers), u
+
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, (last, jnp.zeros(len(equal))))
