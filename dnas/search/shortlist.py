@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dnas.search.problem import Problem
+from dnas.solve.constrained import Solution
 from dnas.solve.derive import derive, log_probabilities
 from dnas.solve.many import Constraints, Costs, as_assignment, as_options
 from dnas.solve.nearest import scaled_designs
@@ -21,6 +22,9 @@ from dnas.solve.several import most_probable_several
 
 DESIGNS = 2
 """Published designs in a shortlist, at most."""
+LIKE = 0.9
+"""Least share of a budget that candidates use but the most probable one: networks of like cost can be compared after
+few steps, while much smaller ones look good then because they learn fast."""
 DRAWN = 4096
 """Networks drawn from theta, of which the first that keep the budgets are taken."""
 SCALED = ", scaled"
@@ -70,22 +74,29 @@ def _most_probable(problem: Problem, probabilities: Mapping[str, np.ndarray], co
         first = derive(problem.space, problem.walked, log_p, costs, limits, fill=floor)
         yield Candidate(first.assignment, f"most probable that uses {floor:.0%}")
     scores = score_factors(problem.space, log_p, problem.walked)
-    several = most_probable_several(scores, costs, limits, count, constraints=problem.space.constraints)
-    for rank, found in enumerate(several, 1):
-        if _fills(problem, np.array([found.costs]))[0]:
-            yield Candidate(found.assignment, "most probable" if rank == 1 else f"probable, rank {rank}")
+
+    def several(most: int, fill: float) -> list[Solution]:
+        return most_probable_several(scores, costs, limits, most, fill=fill, constraints=problem.space.constraints)
+
+    if not floor:
+        yield Candidate(several(1, 0)[0].assignment, "most probable")
+    alike = several(count, max(floor, LIKE)) or several(count, floor)
+    for rank, found in enumerate(alike, 1):
+        yield Candidate(found.assignment, f"probable, rank {rank}")
 
 
 def _drawn(problem: Problem, probabilities: Mapping[str, np.ndarray]) -> Iterator[Candidate]:
-    """Independent draws of every choice, those within the budgets."""
+    """Independent draws of every choice, those within the budgets; first those that use most of one."""
     random = np.random.default_rng([problem.seed, SHORTLIST])
     choices = problem.space.choices
     columns = [random.choice(len(c), DRAWN, p=probabilities[c.name] / np.sum(probabilities[c.name])) for c in choices]
     options = np.stack(columns, axis=1) if columns else np.zeros((1, 0), int)
     costs, limits = _budgets(problem)
     spent = Costs(costs, choices)(options)
-    within = np.all(spent <= np.array(limits), axis=1) & _fills(problem, spent)
-    for row in options[within & Constraints(problem.space.constraints, choices)(options)]:
+    used = _used(problem, spent)
+    allowed = np.all(spent <= np.array(limits), axis=1) & (used >= problem.settings.floor)
+    allowed &= Constraints(problem.space.constraints, choices)(options)
+    for row in (*options[allowed & (used >= LIKE)], *options[allowed & (used < LIKE)]):
         yield Candidate(as_assignment(row, choices), "drawn")
 
 
@@ -101,11 +112,11 @@ def is_design(origin: str) -> bool:
     return origin.endswith(SCALED)
 
 
-def _fills(problem: Problem, spent: np.ndarray) -> np.ndarray:
-    """[n]: whether costs [n, budgets] use as much of one budget as was asked for (`--fill`)."""
+def _used(problem: Problem, spent: np.ndarray) -> np.ndarray:
+    """[n]: the largest share of a budget that costs [n, budgets] use; 1 without budgets."""
     if not problem.measured:
-        return np.ones(len(spent), bool)
-    return np.max(spent / problem.limits.astype(np.float64), axis=1) >= problem.settings.floor
+        return np.ones(len(spent))
+    return np.max(spent / problem.limits.astype(np.float64), axis=1)
 
 
 def _budgets(problem: Problem) -> tuple[list, list[float]]:

@@ -34,11 +34,13 @@ def most_probable_several(
     budgets: Sequence[float],
     count: int,
     *,
+    fill: float = 0.0,
     constraints: Iterable[Quantity] = (),
 ) -> list[Solution]:
     """Up to `count` different assignments of largest score with every cost at most its budget, best first.
 
-    Fewer where fewer are within the budgets. Arguments as in `most_probable`, which is the case of one.
+    Fewer where fewer are within the budgets and use at least `fill` of one of them; none where no network does.
+    Arguments as in `most_probable`, which is the case of one.
 
     Raises `UserError` where the budgets cannot be met.
     """
@@ -51,16 +53,18 @@ def most_probable_several(
         fixed_costs = [[Product(q.fix(part.fixed)) for q in cost] for cost in tables]
         try:
             found = most_probable(
-                left, fixed_costs, budgets, fill=0, constraints=[q.fix(part.fixed) for q in constraints]
+                left, fixed_costs, budgets, fill=fill, constraints=[q.fix(part.fixed) for q in constraints]
             )
         except UserError:
             return None  # nothing of this part is within the budgets
         assignment = {**part.fixed, **found.assignment}
         values = tuple(total(cost, assignment) for cost in costs)
         within = all(value <= budget for value, budget in zip(values, budgets, strict=True))
-        return found._replace(assignment=assignment, costs=values) if within else None
+        return found._replace(assignment=assignment, costs=values) if within and found.filled else None
 
-    first = most_probable(scores, costs, budgets, fill=0, constraints=constraints)
+    first = most_probable(scores, costs, budgets, fill=fill, constraints=constraints)
+    if not first.filled:
+        return []
     root = _Part({}, ())
     waiting: list[tuple[float, int, _Part, Solution | None]] = [(-first.score, 0, root, first)]
     result: list[Solution] = []
