@@ -46,8 +46,8 @@ def unconstrained(theta: Theta, constraints: int) -> Projected:
 
 def project(
     layout: Layout, theta: Theta, last: Projected, constraints: Constraints, equal: Bool[np.ndarray, " constraints"]
-) -> tuple[Projected, Float[Array, " constraints"]]:
-    """A few Newton steps from the last projection, and u before the last of them.
+) -> Projected:
+    """A few Newton steps from the last projection.
 
     Among the constraints marked `equal` the one nearest to being broken holds as an equality: costs are pushed up to
     it where they are below.
@@ -56,9 +56,8 @@ def project(
     # Constraints that pull alike add up: each by itself takes its share of the way.
     share = 1 / max(1, len(equal))
 
-    def step(_, state: tuple[Projected, Array]) -> tuple[Projected, Array]:
-        (logits, multipliers), _ = state
-        q = probabilities(layout, logits)
+    def step(_, last: Projected) -> Projected:
+        q = probabilities(layout, last.logits)
         u = constraints(q)
         slopes = jax.jacrev(lambda values: constraints(Gates(values, layout)))(q.values)
         centred = jnp.where(real, slopes - jnp.sum(q.values * slopes, -1, keepdims=True), 0)
@@ -68,7 +67,7 @@ def project(
         move = jnp.clip(share * u / jnp.maximum(variance, 1e-6), -largest, largest)
         nearest = jnp.arange(len(equal)) == jnp.argmax(jnp.where(equal, u, -jnp.inf))
         least = jnp.where(nearest & jnp.asarray(equal), -MOST_NATS * largest, 0)
-        multipliers = jnp.clip(multipliers + move, least, MOST_NATS * largest)
-        return Projected(theta - jnp.tensordot(multipliers, centred, 1), multipliers), u
+        multipliers = jnp.clip(last.multipliers + move, least, MOST_NATS * largest)
+        return Projected(theta - jnp.tensordot(multipliers, centred, 1), multipliers)
 
-    return jax.lax.fori_loop(0, NEWTON_STEPS, step, (last, jnp.zeros(len(equal))))
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, last)

@@ -42,7 +42,7 @@ class Settings:
 
     theta_lr: float = 0.03
     theta_rule: Literal["natural", "adam"] = "natural"
-    least: float = 0.05
+    """How theta moves: in proportion to evidence (`dnas.search.theta`), or by Adam as published."""
     theta_decay: float = 0.0
     gates: Literal["soft", "straight_through"] = "soft"
     noise: Literal["gumbel", "uniform"] = "gumbel"
@@ -62,8 +62,6 @@ class Settings:
     loss_form: Literal["log_of_power", "power_of_log", "additive"] = "log_of_power"
     alpha: float = 0.2
     beta: float = 0.6
-    decide: float = 0.0
-    """Weight of the choices' entropy at the end of the run, grown from 0: theta must be able to decide."""
     temperature_floor: float = 1.0
     """Least temperature while the choices harden early (`dnas.search.collapse`); 0 for none."""
     early: float = 0.5
@@ -161,7 +159,7 @@ class Settings:
 PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
     "smoke": Settings(
-        epochs=0.12, theta_every=1.0, theta_lr=1.0, temperature_end=0.2, norm_batches=4, check_images=200,
+        epochs=0.12, theta_every=1.0, theta_lr=0.3, temperature_end=0.2, norm_batches=4, check_images=200,
         warm_up=0.1, race=0.2, settle=0.2, finalists=4, rank_images=100, rank_norm_batches=1,
         rankings=6, samples=8, population=4, generations=2, parents=2,
     ),
@@ -169,7 +167,7 @@ PRESETS: dict[PresetName, Settings] = {
     "paper": Settings(
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_rule="adam",
         fill=0, theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0,
-        paths=0, paper_resolution=True, decide=0.0, one_hot_from=1.0, finalists=1, race=0.0, settle=0.0, norm_batches=64,
+        paths=0, paper_resolution=True, one_hot_from=1.0, finalists=1, race=0.0, settle=0.0, norm_batches=64,
         rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50, generations=20, parents=10,
         mutation=0.2,
     ),

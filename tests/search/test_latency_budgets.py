@@ -21,7 +21,7 @@ from dnas.search.collapse import Temperature
 from dnas.search.learn import kept
 from dnas.search.problem import make_problem
 from dnas.search.settings import Settings
-from dnas.search.strategies.dmasking import _draw
+from dnas.search.theta import drawing
 from tests.cost.test_latency import LAYERS, plain_key
 from tests.cost.test_lut_cli import BAD, KEY, PIXEL3
 
@@ -84,7 +84,7 @@ def problem(*budgets: str, **settings):
 def drawn(made, theta) -> Gates:
     """The gates of one draw, at temperature 1 and the end of the search."""
     heat = Temperature(jnp.float32(1), jnp.float32(0))
-    return _draw(made)(theta, jax.random.key(3), jnp.int32(5), heat, jnp.asarray(False))[0]
+    return drawing(made)(theta, jax.random.key(3), jnp.int32(5), heat, jnp.asarray(False))[0]
 
 
 @pytest.mark.parametrize("paths", [0, 1, 2])

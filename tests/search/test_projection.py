@@ -27,7 +27,7 @@ def costs(seed: int) -> np.ndarray:
 
 def projected(theta, constraints, equal, times=40):
     state = unconstrained(jnp.asarray(theta), len(equal))
-    step = jax.jit(lambda state: project(LAYOUT, jnp.asarray(theta), state, constraints, np.array(equal))[0])
+    step = jax.jit(lambda state: project(LAYOUT, jnp.asarray(theta), state, constraints, np.array(equal)))
     for _ in range(times):
         state = step(state)
     return state, np.asarray(probabilities(LAYOUT, state.logits).values, np.float64)

@@ -9,48 +9,36 @@ theta and known designs race on the supernet's weights, and the weights settle u
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
 
 from dnas.data.batches import Batches, steps_per_epoch
 from dnas.errors import UserError
-from dnas.graph.architecture import options_taken
 from dnas.learning.course import Metrics, Phase, State
-from dnas.nn.gates import (
-    Gates,
-    Layout,
-    Theta,
-    as_mapping,
-    entropy,
-    gumbel_softmax,
-    harden,
-    one_hot,
-    probabilities,
-    straight_through,
-)
-from dnas.search import objective
+from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
 from dnas.search.assess import accuracies, assessed
 from dnas.search.candidates import as_assessment, compare, compile_comparison
-from dnas.search.collapse import Acted, Temperature, counted, floored, none_acted, report
+from dnas.search.collapse import Acted, Temperature, counted, none_acted, report
 from dnas.search.compiling import Compiler, Program
+from dnas.search.decided import derived, observe, summary, warnings
 from dnas.search.descent import Descent, Steps, Update, Weights, compile_update, fresh, optimizer, streams
-from dnas.search.learn import Learned, PackedVariables, as_targets, kept, learned_like, learning
+from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning
 from dnas.search.problem import Problem
-from dnas.search.projection import Projected, project, unconstrained
+from dnas.search.projection import Projected, unconstrained
 from dnas.search.race import Race, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
 from dnas.search.strategy import Outcome, Strategy
-from dnas.solve.derive import Derivation, derive
+from dnas.search.theta import drawing, learning_theta, projecting
+from dnas.search.theta import optimizer as theta_optimizer
 
 NAME = "dmasking"
 FIRST_PROJECTIONS = 30
+"""Before the first step: even probabilities may be far from the budgets."""
 
 
 class Arrays(NamedTuple):
@@ -65,16 +53,13 @@ class Arrays(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """What is compiled: two large programs and four of a few operations."""
+    """What is compiled: two large programs and four of a few operations (`dnas.search.theta`)."""
 
     draw: Program
-    """`(logits, key, number, temperature, hard) -> (gates, temperature)`"""
     learn: Program
     update_weights: Update
     update_theta: Program
-    """`(theta, optimiser, logits, loss, gradient, draw, progress) -> (theta, optimiser, metrics)`"""
     project: Program
-    """`(theta, projected, limits) -> (projected, metrics)`"""
     compare: Program
 
 
@@ -129,15 +114,15 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     return Programs(
         learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
         compare=compile_comparison(problem, compiler, state.variables),
-        draw=compiler(_draw(problem), state.theta, key, number, heat, np.bool_(False)),
+        draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False)),
         update_weights=compile_update(
             problem, compiler, _weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
         update_theta=compiler(
-            _update_theta(problem), state.theta, state.theta_opt, state.projected.logits, real, learned.gates, key,
-            number, heat, real,
+            learning_theta(problem), state.theta, state.theta_opt, state.projected.logits, real, learned.gates, key,
+            number, heat,
         ),
-        project=compiler(_project(problem), state.theta, state.projected, problem.limits),
+        project=compiler(projecting(problem), state.theta, state.projected, problem.limits),
     )  # fmt: skip
 
 
@@ -171,12 +156,10 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return arrays, metrics | {"temperature": drawn_at}
 
     def theta_step(arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
-        draw, heat = (key, np.int32(2 * n + 1)), temperature(step)
-        logits = arrays.projected.logits
-        learned = learn(arrays, programs.draw(logits, *draw, heat, np.bool_(False))[0], for_theta, n)
-        progress = np.float32((n + 1) / plan.theta_steps)
+        draw, logits = (key, np.int32(2 * n + 1), temperature(step)), arrays.projected.logits
+        learned = learn(arrays, programs.draw(logits, *draw, np.bool_(False))[0], for_theta, n)
         theta, theta_opt, metrics = programs.update_theta(
-            arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw, heat, progress
+            arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw
         )
         projected, of_budgets = programs.project(theta, arrays.projected, problem.limits)
         acted = counted(arrays.acted, of_budgets["skip_guard"], metrics["temperature_floor"])
@@ -184,7 +167,6 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return Arrays(arrays.variables, arrays.weights_opt, theta, theta_opt, projected, acted), metrics | of_budgets
 
     def begin() -> State:
-        """The first projection is from far away."""
         arrays = _start(problem)
         for _ in range(FIRST_PROJECTIONS):
             arrays = arrays._replace(projected=programs.project(arrays.theta, arrays.projected, problem.limits)[0])
@@ -239,20 +221,20 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     def outcome(state: State) -> Outcome:
         if "assignment" not in state.notes:
             state = decide(state)
-        theta, assignment = state.arrays.projected.logits, state.notes["assignment"]
-        derivation = derived(problem, theta)
+        logits, assignment = state.arrays.projected.logits, state.notes["assignment"]
+        derivation = derived(problem, logits)
         last = assessed(assess, problem, state.arrays.variables, one_hot(problem.layout, assignment))
         found = dict(state.notes["accuracies"])
         if plan.settle:
             found |= accuracies([("settled", last)])
-        soft = probabilities(problem.layout, theta)
-        said = summary(problem, theta) | {"remedies": report(state.arrays.acted, plan.warm_up)}
+        soft = probabilities(problem.layout, logits)
+        said = summary(problem, logits) | {"remedies": report(state.arrays.acted, plan.warm_up)}
         said["race"] = race_summary(problem, state.notes)
         expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
         costs = tuple(m.at(assignment) for m in problem.measured)
         return Outcome(
             assignment, costs, last.variables, found, last.images, derivation, tuple(expected), said,
-            unused="the race's winner uses no more", warnings=warnings(problem, theta, assignment),
+            unused="the race's winner uses no more", warnings=warnings(problem, logits, assignment),
         )  # fmt: skip
 
     phases = (
@@ -264,180 +246,15 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     return Strategy(NAME, begin, phases, outcome, lambda state: observe(problem, state.arrays.projected.logits))
 
 
-# Programs -------------------------------------------------------------------------------------------------------------
-
-
-def _draw(problem: Problem):
-    s, layout = problem.settings, problem.layout
-
-    def draw(logits: Theta, key: PRNGKeyArray, number: Array, heat: Temperature, hard: Array) -> tuple[Gates, Array]:
-        temperature, _ = floored(layout, logits, heat, s)
-        gates = gumbel_softmax(layout, logits, jax.random.fold_in(key, number), temperature, noise=s.noise)
-        if s.gates == "straight_through":
-            gates = straight_through(gates)
-        gates = Gates(jnp.where(hard, harden(gates).values, gates.values), layout)
-        return kept(problem, gates), temperature
-
-    return draw
-
-
-def _update_theta(problem: Problem):
-    """One step of theta.
-
-    The supernet enters through its loss and d loss / d gates at the gates drawn: loss + <gradient, gates - drawn> has
-    the same value and the same gradient there. A change of theta moves the projected logits by as much.
-    """
-    s, layout, optimizer, draw = problem.settings, problem.layout, _theta_optimizer(problem), _draw(problem)
-    latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
-
-    def total(logits: Theta, loss, gradient, key, number, temperature, progress):
-        gates, _ = draw(logits, key, number, temperature, jnp.asarray(False))
-        cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
-        spread, result = entropy(layout, logits), cross_entropy
-        if problem.measured:
-            drawn = objective.scaled(problem.expected(gates)[latency], problem.measured[latency].smallest)
-            # Where the mean cost is held at the budget, the projection says what cost is worth.
-            drawn = jax.lax.stop_gradient(drawn) if s.aim > 0 else drawn
-            result = objective.combine(cross_entropy, drawn, s.loss_form, s.alpha, s.beta)
-        return result + s.decide * progress**2 * jnp.sum(spread), jnp.mean(spread)
-
-    def update_theta(theta: Theta, state: optax.OptState, logits: Theta, loss, gradient, *arguments):
-        gradient, spread = jax.grad(total, has_aux=True)(logits, loss, gradient, *arguments)
-        p = probabilities(layout, logits).values
-        natural = (
-            jnp.where(jnp.asarray(layout.real), gradient / jnp.maximum(p, s.least), 0) if s.least < 1 else gradient
-        )
-        updates, state = optimizer.update(natural, state, theta)
-        held = floored(layout, logits, arguments[2], s)[1]
-        return optax.apply_updates(theta, updates), state, {"entropy": spread, "temperature_floor": held}
-
-    return update_theta
-
-
-def _project(problem: Problem):
-    """The budgets and the skip guard, the last constraint, kept by the distribution that gates are drawn from."""
-    s, layout, skips = problem.settings, problem.layout, skip_options(problem)
-    equal = np.array([s.aim > 0] * len(problem.measured) + [False])
-
-    def update(theta: Theta, last: Projected, limits: Array) -> tuple[Projected, Metrics]:
-        def constraints(q: Gates) -> Array:
-            skipped = jnp.sum(q.values * skips, keepdims=True).reshape(1) - s.skip_limit
-            return jnp.concatenate([objective.violations(problem.expected(q), limits), skipped])
-
-        projected, _ = project(layout, theta, last, constraints, equal)
-        q = probabilities(layout, projected.logits)
-        multipliers = projected.multipliers
-        return projected, {
-            "expected": problem.expected(q), "skip_share": jnp.sum(q.values * skips),
-            "multipliers": multipliers[:-1], "skip_guard": multipliers[-1],
-        }  # fmt: skip
-
-    return update
-
-
 def _weights_optimizer(problem: Problem) -> Descent:
     plan = schedule(problem)
     return optimizer(problem.settings, Steps(plan.supernet, plan.settle))
-
-
-def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
-    s = problem.settings
-    decay = [optax.add_decayed_weights(s.theta_decay)] if s.theta_decay else []
-    rule = optax.adam(s.theta_lr, b1=0.5, b2=0.99) if s.theta_rule == "adam" else shared(s.theta_lr)
-    return optax.chain(*decay, rule)
-
-
-class Shared(NamedTuple):
-    """The mean square of the steps so far, and their number."""
-
-    square: Array
-    count: Array
-
-
-def shared(rate: float, memory: float = 0.99) -> optax.GradientTransformation:
-    """Steps over their root mean square, one number for all choices: each moves in proportion to its evidence."""
-
-    def init(theta: Theta) -> Shared:
-        return Shared(jnp.zeros(()), jnp.zeros(()))
-
-    def update(gradient: Theta, state: Shared, theta: Theta | None = None) -> tuple[Theta, Shared]:
-        count = state.count + 1
-        square = memory * state.square + (1 - memory) * jnp.mean(jnp.square(gradient))
-        size = jnp.sqrt(square / (1 - memory**count)) + 1e-12
-        return -rate * gradient / size, Shared(square, count)
-
-    return optax.GradientTransformation(init, update)
 
 
 def _start(problem: Problem) -> Arrays:
     variables, weights_opt = fresh(problem, _weights_optimizer(problem))
     theta = first_theta(problem.layout, problem.start)
     return Arrays(
-        variables, weights_opt, theta, _theta_optimizer(problem).init(theta),
+        variables, weights_opt, theta, theta_optimizer(problem).init(theta),
         unconstrained(theta, len(problem.measured) + 1), none_acted(),
     )  # fmt: skip
-
-
-# What theta says ------------------------------------------------------------------------------------------------------
-
-
-def derived(problem: Problem, theta: Theta) -> Derivation:
-    """The most probable network within the budgets."""
-    soft = probabilities(problem.layout, theta)
-    logits = {name: np.log(np.maximum(p, 1e-300)) for name, p in as_mapping(soft).items()}
-    return derive(
-        problem.space, problem.walked, logits, [m.cost for m in problem.measured],
-        [m.budget.limit for m in problem.measured], fill=problem.settings.floor,
-    )  # fmt: skip
-
-
-def skip_options(problem: Problem) -> Float[np.ndarray, "choices options"]:
-    """Weights with which probabilities add up to the share of blocks skipped, where skipping is an option."""
-    layout = problem.layout
-    weights = np.zeros(layout.shape, np.float32)
-    for row, choice in enumerate(layout.choices):
-        if "skip" in choice.options:
-            weights[row, choice.options.index("skip")] = 1
-    return weights / max(1.0, weights.sum())
-
-
-def largest_probability(layout: Layout, theta: Theta) -> Float[Array, " choices"]:
-    """Each choice's largest probability: 1 when it is decided."""
-    return jnp.max(probabilities(layout, theta).values, axis=-1)
-
-
-def observe(problem: Problem, theta: Theta) -> dict[str, dict[str, list[float]]]:
-    """The probabilities of every choice."""
-    named = as_mapping(probabilities(problem.layout, theta))
-    return {"probabilities": {name: [round(float(v), 4) for v in p] for name, p in named.items()}}
-
-
-def summary(problem: Problem, theta: Theta) -> dict[str, Any]:
-    """How decided theta is."""
-    if not problem.space.choices:
-        return {}
-    return {
-        "mean_largest_probability": round(float(np.mean(largest_probability(problem.layout, theta))), 6),
-        "mean_entropy": round(float(np.mean(entropy(problem.layout, theta))), 6),
-    }
-
-
-def warnings(problem: Problem, theta: Theta, assignment: dict[str, int]) -> list[str]:
-    """Collapse to skips, a flat theta."""
-    notes = []
-    taken = options_taken(problem.space, assignment)
-    blocks = [c.name for c in problem.space.choices if "skip" in c.options]
-    skips = [name for name in blocks if taken[name] == "skip"]
-    if blocks and len(skips) > 0.5 * len(blocks):
-        notes.append(
-            f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, warm up longer or set a "
-            "lower --skip-limit"
-        )
-    decided = float(np.mean(largest_probability(problem.layout, theta))) if problem.space.choices else 1.0
-    even = float(np.mean([1 / len(c) for c in problem.space.choices])) if problem.space.choices else 1.0
-    if decided < even + 0.25 * (1 - even):
-        notes.append(
-            f"theta is nearly flat (mean largest probability {decided:.2f}): the choices were hardly decided by the "
-            "data; search longer or raise --theta-lr"
-        )
-    return notes
