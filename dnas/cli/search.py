@@ -77,7 +77,7 @@ class Arguments:
     """Least share of one budget that the result must use; accuracy decides if not given; 0 asks for no more than the
     limits."""
     skip_limit: float | None = None
-    """Share of the blocks that may be skipped in the mean before a multiplier pushes back (0.4); 1 for no guard."""
+    """Largest share of the blocks that are skipped in the mean while choices are learned (0.4); 1 for no guard."""
     rank_by: Literal["accuracy", "loss"] | None = None
     """With slimming or sandwich: what actions are ranked by; ties are broken by the other."""
     rankings: int | None = None

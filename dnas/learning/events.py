@@ -14,7 +14,7 @@ from dnas.errors import MissingExtra, cannot_write
 PREFIX = {
     "loss": "weights", "accuracy": "weights", "theta_loss": "choices", "theta_accuracy": "choices",
     "entropy": "choices", "temperature": "choices", "skip_share": "choices", "expected": "budgets",
-    "multipliers": "budgets", "push_up": "budgets", "probabilities": "probabilities",
+    "multipliers": "budgets", "probabilities": "probabilities",
 }  # fmt: skip
 """Group under which TensorBoard shows a key; others stand under `other`."""
 

@@ -210,15 +210,13 @@ def _expected(runs: Sequence[Search]) -> Chart:
 
 
 def _multipliers(runs: Sequence[Search]) -> Chart:
-    """The budgets' multipliers; of one run also the push towards using the budget."""
-    chart = _per_budget(
+    """The budgets' multipliers."""
+    return _per_budget(
         runs, "multipliers", "Multipliers of the budgets", "multiplier",
-        "How hard each budget pushes the expected cost down: raised while it is above the budget, lowered below. "
-        "Push up: how hard an unused budget pushes it up.",
+        "How much rarer each budget makes what is expensive, so that the mean cost is the budget; below 0 it makes it "
+        "more frequent.",
         lambda row, n: None if row.multipliers is None else row.multipliers[n],
     )  # fmt: skip
-    ups = tuple(_points(runs[0], lambda row: row.push_up)) if len(runs) == 1 else ()
-    return replace(chart, series=(*chart.series, Series("push up", ups, series(7))) if ups else chart.series)
 
 
 def _per_budget(

@@ -35,7 +35,6 @@ class Row(msgspec.Struct, frozen=True):
     theta_accuracy: float | None = None
     expected: tuple[float, ...] | None = None
     multipliers: tuple[float, ...] | None = None
-    push_up: float | None = None
     entropy: float | None = None
     temperature: float | None = None
     skip_share: float | None = None

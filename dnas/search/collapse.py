@@ -3,8 +3,7 @@
 Each has a name, a rule that says when it acts, and a count of the steps in which it did:
 
 * `weight_warm_up`: in the first `warm_up` share of a run only the weights learn;
-* `skip_guard`: while the mean share of skipped blocks is above `skip_limit`, and until that is made up for, a
-  multiplier pushes back (`dnas.search.projection`);
+* `skip_guard`: the mean share of skipped blocks is kept at most at `skip_limit` (`dnas.search.projection`);
 * `temperature_floor`: while the choices' mean entropy, as a share of the even distribution's, is below `early` times
   the share of the search that is left, the temperature stays at least at `temperature_floor`, so that every option
   goes on being tried.

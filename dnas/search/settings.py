@@ -67,7 +67,7 @@ class Settings:
     early: float = 0.5
     """Choices harden early where their mean entropy is below this times the share of the search that is left."""
     skip_limit: float = 0.4
-    """Share of the blocks that may be skipped in the mean before a multiplier pushes back; 1 for no guard."""
+    """Largest share of the blocks that are skipped in the mean while choices are learned; 1 for no guard."""
     fill: float | None = None
     """Least share of a budget that the result uses. None: the mean cost aims at the budget, and accuracy decides how
     much of it the result uses; 0 asks for upper limits alone."""

@@ -16,7 +16,7 @@ from dnas.search.candidates import CandidateScores
 from dnas.search.problem import make_problem
 from dnas.search.race import Race, pays, summary, winner
 from dnas.search.settings import with_overrides
-from dnas.search.shortlist import Candidate, is_design, rows, shortlist
+from dnas.search.shortlist import LIKE, Candidate, is_design, rows, shortlist
 from dnas.search.start import begun_at, first_theta
 from dnas.solve.many import as_options
 
@@ -40,6 +40,18 @@ def test_a_shortlist_keeps_the_budget_and_holds_no_network_twice(fill):
     assert all((fill or 0) * 150_000 <= cost <= 150_000 for cost in costs)
     assert len({tuple(row) for row in as_options([c.assignment for c in found], problem.space.choices).tolist()}) == 10
     assert [c.origin for c in found] == [c.origin for c in shortlist(problem, skewed, 10)]
+
+
+def test_candidates_but_the_most_probable_are_of_like_cost():
+    """A network of half the cost learns faster, and would win a race of few steps for that alone."""
+    problem = problem_of("tiny", "150kFLOPs")
+    cheap = {c.name: np.array([0.9] + [0.1 / (len(c) - 1)] * (len(c) - 1)) for c in problem.space.choices}
+    first, *rest = shortlist(problem, cheap, 8)
+    assert problem.measured[0].at(first.assignment) < 0.5 * 150_000
+    assert rest and all(problem.measured[0].at(c.assignment) >= LIKE * 150_000 for c in rest)
+    # Where no network uses the budget the most probable ones are compared.
+    generous = shortlist(problem_of("tiny", "1GFLOPs"), cheap, 8)
+    assert len(generous) == 8
 
 
 def test_published_designs_are_candidates_where_the_space_has_their_blocks():
