@@ -40,7 +40,7 @@ class Settings:
     clip: float = 5.0
     """Largest norm of the weights' gradient."""
 
-    theta_lr: float = 0.03
+    theta_lr: float = 0.1
     theta_rule: Literal["natural", "adam"] = "natural"
     """How theta moves: in proportion to evidence (`dnas.search.theta`), or by Adam as published."""
     theta_decay: float = 0.0
