@@ -148,14 +148,14 @@ def in_proportion(rate: float, memory: float = 0.99) -> optax.GradientTransforma
     that matters.
     """
 
-    def init(_: optax.Params) -> optax.OptState:
+    def init(params: optax.Params) -> optax.OptState:
         return Scale(jnp.zeros(()), jnp.zeros(()))
 
     def update(
-        gradient: optax.Updates, state: optax.OptState, _: optax.Params | None = None
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
         assert isinstance(state, Scale)
-        gradient, count = jnp.asarray(gradient), state.count + 1
+        gradient, count = jnp.asarray(updates), state.count + 1
         square = memory * state.square + (1 - memory) * jnp.mean(jnp.square(gradient))
         size = jnp.sqrt(square / (1 - memory**count)) + 1e-12
         return -rate * gradient / size, Scale(square, count)
