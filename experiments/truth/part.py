@@ -19,7 +19,7 @@ import numpy as np
 from dnas.cost import ledger
 from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space
-from dnas.network import shapes
+from dnas.graph import graph_of
 from dnas.solve.many import Constraints, Costs
 from dnas.solve.relevance import canonical, first_of_same
 from dnas.space.quantity import Quantity
@@ -91,7 +91,7 @@ class Members:
 
 def members(space: Space) -> Members:
     """All of a space's networks, in the order of their options."""
-    walked, _ = shapes(space)
+    walked = graph_of(space)
     first, choices = first_of_same(space, walked), space.choices
     rows = np.array(list(itertools.product(*(range(len(c)) for c in choices))), int)
     rows = rows[Constraints(space.constraints, choices)(rows)]

@@ -25,7 +25,7 @@ def code_with(text: str) -> str:
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    for name in ("dnas", "search_spaces", "lut"):
+    for name in ("dnas", "search_spaces", "lut", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -54,6 +54,19 @@ def test_first_block_kind(copy):
     assert "smallest" in run(copy, "-c", code_with('"name": "mine"') + "print(run.architecture.costs)")
     run(copy, "-m", "dnas.cli.schema")
     assert '"bottleneck"' in (copy / "search_spaces/schema.json").read_text()
+
+
+@pytest.mark.slow
+def test_first_operator(copy):
+    (copy / "dnas/ops/square.py").write_text(code_with('@operator("square")'))
+    (line,) = re.findall(r"`(from dnas\.ops\.square import Square as Square)`", PAGE)
+    with (copy / "dnas/ops/__init__.py").open("a") as file:
+        file.write(line + "\n")
+    contract = copy / "tests/ops/test_contract.py"
+    (example,) = re.findall(r"`(\"square\": Example\(.*\),)`", PAGE)
+    change(contract, "    Softmax,\n", "    Softmax,\n    Square,\n")
+    change(contract, "EXAMPLES = {\n", f"EXAMPLES = {{\n    {example}\n")
+    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops", "-k", "square")
 
 
 @pytest.mark.slow
