@@ -201,11 +201,11 @@ class Net(nn.Module):
         rows = {c.name: row for row, c in enumerate(space.choices)}
         stem, *uses, head, _pool, linear = graph_of(space).uses
         self.choices = Choices(space.choices)
-        self.stem = nn.Conv2d(space.channels, stem.out.width, 3, 2, 1)
-        self.stem_norm = MaskedNorm(stem.out.width)
+        first, last = stem.out.channels.max(), head.out.channels.max()
+        self.stem, self.stem_norm = nn.Conv2d(space.channels, first, 3, 2, 1), MaskedNorm(first)
         self.layers = nn.ModuleList(layer(group, rows) for group in _layers(uses))
-        self.head, self.head_norm = _weight(head.out.width, head.channels_in.max(), 1, 1), MaskedNorm(head.out.width)
-        self.linear = nn.Linear(head.out.width, linear.out.width)
+        self.head, self.head_norm = _weight(last, head.channels_in.max(), 1, 1), MaskedNorm(last)
+        self.linear = nn.Linear(last, linear.out.channels.max())
 
     def forward(self, x: Tensor) -> Tensor:
         gates = self.choices()
