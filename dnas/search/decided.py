@@ -27,16 +27,6 @@ def derived(problem: Problem, logits: Theta) -> Derivation:
     )  # fmt: skip
 
 
-def skip_options(problem: Problem) -> Float[np.ndarray, "choices options"]:
-    """Weights with which probabilities add up to the share of blocks skipped, where skipping is an option."""
-    layout = problem.layout
-    weights = np.zeros(layout.shape, np.float32)
-    for row, choice in enumerate(layout.choices):
-        if "skip" in choice.options:
-            weights[row, choice.options.index("skip")] = 1
-    return weights / max(1.0, weights.sum())
-
-
 def largest_probability(layout: Layout, logits: Theta) -> Float[Array, " choices"]:
     """Each choice's largest probability: 1 when it is decided."""
     return jnp.max(probabilities(layout, logits).values, axis=-1)
