@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dnas.errors import UserError
 from dnas.export.onnx_builder import INPUT, Builder
-from dnas.export.onnx_writers import WRITERS, Folded
-from dnas.export.trace import Graph, Op, Value, Weights, folded
+from dnas.export.onnx_writers import WRITERS, Writer, folded
+from dnas.export.trace import Network, Op, Value, Weights
 from dnas.process.extras import need
 
 OUTPUT = "logits"
@@ -21,7 +21,7 @@ OPSET = 17
 
 
 def model(
-    graph: Graph, weights: Weights, *, name: str = "dnas", metadata: Mapping[str, str] | None = None,
+    network: Network, weights: Weights, *, name: str = "dnas", metadata: Mapping[str, str] | None = None,
     full: int | None = None, check: bool = True,
 ) -> Any:  # fmt: skip
     """The `onnx.ModelProto` of a traced network or block, checked by onnx itself unless that would take too long.
@@ -31,18 +31,18 @@ def model(
     """
     onnx = need("onnx", "onnx")
     made = Builder(onnx, weights)
-    given = graph.input if full is None else made.take_grid(graph.input, full)
-    for op, after in folded(graph.ops, graph.output):
-        writer(op, graph)(made, op, after)
-    if not graph.ops:
-        made.node("Identity", [graph.input], graph.output, "identity", to=OUTPUT)
-    made.read(graph.output)
-    made.rename(graph.output, OUTPUT)
+    given = network.input if full is None else made.take_grid(network.input, full)
+    for op, after in folded(network.ops, network.output):
+        writer(op, network).write(made, op, after)
+    if not network.ops:
+        made.node("Identity", [network.input], network.output, "identity", to=OUTPUT)
+    made.read(network.output)
+    made.rename(network.output, OUTPUT)
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     onnx_graph = helper.make_graph(
         made.nodes, name,
         [helper.make_tensor_value_info(INPUT, kind, _shape(given))],
-        [helper.make_tensor_value_info(OUTPUT, kind, _shape(graph.output))],
+        [helper.make_tensor_value_info(OUTPUT, kind, _shape(network.output))],
         list(made.initializers.values()),
     )  # fmt: skip
     opset = max(OPSETS.get(node.op_type, OPSET) for node in made.nodes)
@@ -56,10 +56,10 @@ def model(
     return result
 
 
-def writer(op: Op, graph: Graph) -> Callable[[Builder, Op, Folded], None]:
+def writer(op: Op, network: Network) -> Writer:
     """Raises `UserError` for an operator that ONNX cannot express."""
     if op.kind not in WRITERS:
-        block = next(block.path for block in graph.blocks if op in block.ops)
+        block = next(block.path for block in network.blocks if op in block.ops)
         raise UserError(f"{block}: ONNX cannot express the operator '{op.kind}'")
     return WRITERS[op.kind]
 

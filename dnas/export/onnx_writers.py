@@ -6,27 +6,49 @@ the other only where an operator needs it, so a run of such blocks stays in rows
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from dnas.export.onnx_builder import Builder
-from dnas.export.trace import (
-    AFFINE,
-    Op,
-    conv_weight,
-    convolution,
-    distance_table,
-    head_weights,
-    linear_weight,
-    scale_weight,
-    spread_distances,
-)  # fmt: skip
+from dnas.export.trace import Op, Value, Weights, conv_weight, convolution, reads, spread_distances
 from dnas.ops.norm import EPSILON
 from dnas.ops.tensor import HEADS
 
 Folded = tuple[Op, ...]
 """What comes after an operator and moves into its weights."""
+Affine = tuple[np.ndarray, np.ndarray]
+"""Factor and shift a channel, in float64."""
+
+
+class Writer(NamedTuple):
+    """How ONNX gets an operator."""
+
+    write: Callable[[Builder, Op, Folded], None]
+    takes: bool = False
+    """Whether what is affine after it can move into its weights."""
+    affine: Callable[[Op, Weights], Affine] | None = None
+    """Of what can move so, in evaluation mode."""
+
+
+def folded(ops: Sequence[Op], last: Value) -> list[tuple[Op, Folded]]:
+    """Operators in order, each with what is affine and only its result enters, where its writer takes that."""
+    read = reads(ops, last)
+    pairs: list[tuple[Op, Folded]] = []
+    place: dict[int, int] = {}
+    for op in ops:
+        source, writer = op.inputs[0].index, WRITERS.get(op.kind)
+        if writer and writer.affine and source in place and read[source] == 1:
+            maker, after = pairs[place[source]]
+            pairs[place[source]] = replace(maker, output=op.output), (*after, op)
+            place[op.output.index] = place.pop(source)
+            continue
+        if writer and writer.takes:
+            place[op.output.index] = len(pairs)
+        pairs.append((op, ()))
+    return pairs
 
 
 def _conv(made: Builder, op: Op, after: Folded) -> None:
@@ -42,7 +64,7 @@ def _conv(made: Builder, op: Op, after: Folded) -> None:
 
 
 def _linear(made: Builder, op: Op, after: Folded) -> None:
-    w, b = _with_affine(made, linear_weight(op, made.weights), op, after)
+    w, b = _with_affine(made, op.leaf("weight", made.weights), op, after)
     weight, y = made.constant(f"{op.path}.weight", w), op.output
     bias = [] if b is None else [made.constant(f"{op.path}.bias", b)]
     if y.side is None:
@@ -56,22 +78,35 @@ def _linear(made: Builder, op: Op, after: Folded) -> None:
 
 def _with_affine(made: Builder, w: np.ndarray, op: Op, after: Folded) -> tuple[np.ndarray, np.ndarray | None]:
     """Weight and bias with the factors and shifts of what comes after in them."""
-    b = made.weights(f"{op.path}.bias", (op.output.channels,)) if op.attributes["bias"] else None
+    b = op.leaf("bias", made.weights) if "bias" in op.shapes else None
     for one in after:
-        factor, shift = AFFINE[one.kind](one, made.weights, EPSILON)
+        affine = WRITERS[one.kind].affine
+        assert affine is not None
+        factor, shift = affine(one, made.weights)
         w, b = w * factor, shift if b is None else shift + b * factor
     return w.astype(np.float32), None if b is None else b.astype(np.float32)
 
 
+def _norm_affine(op: Op, weights: Weights) -> Affine:
+    scale, shift, mean, var = (op.leaf(n, weights).astype(np.float64) for n in ("scale", "shift", "mean", "var"))
+    factor = scale / np.sqrt(var + EPSILON)
+    return factor, shift - mean * factor
+
+
+def _scale_affine(op: Op, weights: Weights) -> Affine:
+    scale = op.leaf("scale", weights).astype(np.float64)
+    return scale, np.zeros_like(scale)
+
+
 def _batch_norm(made: Builder, op: Op, after: Folded) -> None:
     parts = ("scale", "shift", "mean", "var")
-    values = [made.constant(f"{op.path}.{n}", made.weights(f"{op.path}.{n}", (op.output.channels,))) for n in parts]
+    values = [made.constant(f"{op.path}.{n}", op.leaf(n, made.weights)) for n in parts]
     made.node("BatchNormalization", [op.inputs[0], *values], op.output, op.path, epsilon=EPSILON)
 
 
 def _layer_norm(made: Builder, op: Op, after: Folded) -> None:
-    c, rows = op.output.channels, op.output.side is not None
-    parts = [made.constant(f"{op.path}.{n}", made.weights(f"{op.path}.{n}", (c,))) for n in ("scale", "shift")]
+    rows = op.output.side is not None
+    parts = [made.constant(f"{op.path}.{n}", op.leaf(n, made.weights)) for n in ("scale", "shift")]
     inputs = [op.inputs[0], *parts]
     made.node("LayerNormalization", inputs, op.output, op.path, rows=rows, axis=-1, epsilon=EPSILON)
 
@@ -79,7 +114,7 @@ def _layer_norm(made: Builder, op: Op, after: Folded) -> None:
 def _layer_scale(made: Builder, op: Op, after: Folded) -> None:
     x, rows = op.inputs[0], made.in_rows(op.inputs[0])
     shape = (-1,) if rows or x.side is None else (-1, 1, 1)
-    factor = made.constant(f"{op.path}.scale", scale_weight(op, made.weights).reshape(shape))
+    factor = made.constant(f"{op.path}.scale", op.leaf("scale", made.weights).reshape(shape))
     made.node("Mul", [x, factor], op.output, op.path, rows=rows)
 
 
@@ -166,14 +201,14 @@ def _attention_scores(made: Builder, op: Op, after: Folded) -> None:
 
 
 def _distance_bias(made: Builder, op: Op, after: Folded) -> None:
-    bias = spread_distances(op, distance_table(op, made.weights))
+    bias = spread_distances(op, op.leaf("table", made.weights))
     made.node("Add", [op.inputs[0], made.constant(f"{op.path}.table", bias)], op.output, op.path)
 
 
 def _mix_heads(made: Builder, op: Op, after: Folded) -> None:
-    w, b = head_weights(op, made.weights)
-    weight = made.constant(f"{op.path}.weight", w.T[:, :, None, None])
-    made.node("Conv", [op.inputs[0], weight, made.constant(f"{op.path}.bias", b)], op.output, op.path)
+    weight = made.constant(f"{op.path}.weight", op.leaf("weight", made.weights).T[:, :, None, None])
+    bias = made.constant(f"{op.path}.bias", op.leaf("bias", made.weights))
+    made.node("Conv", [op.inputs[0], weight, bias], op.output, op.path)
 
 
 def _softmax(made: Builder, op: Op, after: Folded) -> None:
@@ -194,25 +229,25 @@ def _excite(made: Builder, op: Op, after: Folded) -> None:
     made.node("Mul", list(op.inputs), op.output, "")
 
 
-WRITERS: dict[str, Callable[[Builder, Op, Folded], None]] = {
-    "conv": _conv,
-    "depthwise": _conv,
-    "pointwise": _conv,
-    "linear": _linear,
-    "batch_norm": _batch_norm,
-    "layer_norm": _layer_norm,
-    "layer_scale": _layer_scale,
-    "activation": _activation,
-    "global_pool": _global_pool,
-    "average_pool": _average_pool,
-    "upsample": _upsample,
-    "channel_shuffle": _channel_shuffle,
-    "residual": _residual,
-    "weighted_sum": _weighted_sum,
-    "excite": _excite,
-    "attention_scores": _attention_scores,
-    "distance_bias": _distance_bias,
-    "mix_heads": _mix_heads,
-    "softmax": _softmax,
-    "attend": _attend,
+WRITERS: dict[str, Writer] = {
+    "conv": Writer(_conv, takes=True),
+    "depthwise": Writer(_conv, takes=True),
+    "pointwise": Writer(_conv, takes=True),
+    "linear": Writer(_linear, takes=True),
+    "batch_norm": Writer(_batch_norm, affine=_norm_affine),
+    "layer_norm": Writer(_layer_norm),
+    "layer_scale": Writer(_layer_scale, affine=_scale_affine),
+    "activation": Writer(_activation),
+    "global_pool": Writer(_global_pool),
+    "average_pool": Writer(_average_pool),
+    "upsample": Writer(_upsample),
+    "channel_shuffle": Writer(_channel_shuffle),
+    "residual": Writer(_residual),
+    "weighted_sum": Writer(_weighted_sum),
+    "excite": Writer(_excite),
+    "attention_scores": Writer(_attention_scores),
+    "distance_bias": Writer(_distance_bias),
+    "mix_heads": Writer(_mix_heads),
+    "softmax": Writer(_softmax),
+    "attend": Writer(_attend),
 }

@@ -1,13 +1,13 @@
 """What blocks have in common: blocks whose operators differ only in numbers become one class with parameters.
 
-Code generators (`torch_code`, `flax_code`) turn a `Shape` into one class and a block into one call of it. Numbers that
-are equal in all blocks of a shape are written out; the others become parameters, named after the block's own fields
-where they carry the same values.
+Code generators (`torch_code`, `flax_code`) turn a `BlockClass` into one class and a block into one call of it. Numbers
+that are equal in all blocks of a class are written out; the others become parameters, named after the block's own
+fields where they carry the same values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.export.trace import Graph, Op, TracedBlock, Weights, uses
+from dnas.export.trace import Network, NetworkBlock, Op, Weights
 from dnas.ops.tensor import HEADS
 
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
@@ -54,12 +54,12 @@ class Call:
     """Of the operator in the block."""
     inputs: tuple[str, ...]
     numbers: Mapping[str, Any]
-    """`Parameter`s of the class, None for what follows from others, or plain values."""
+    """`Varying` ones, None for what follows from others, or plain values."""
     text: Mapping[str, str]
     """The same as text."""
 
 
-def writer_of(writers: Writers, op: Op, block: TracedBlock, target: str) -> Writer:
+def writer_of(writers: Writers, op: Op, block: NetworkBlock, target: str) -> Writer:
     """Raises `UserError` for an operator that the target cannot express."""
     if op.kind not in writers:
         raise UserError(f"{block.path}: {target} cannot express the operator '{op.kind}'")
@@ -67,7 +67,7 @@ def writer_of(writers: Writers, op: Op, block: TracedBlock, target: str) -> Writ
 
 
 @dataclass(frozen=True)
-class Shape:
+class BlockClass:
     """One class of blocks.
 
     `slots[op index][attribute]` is a literal or the name of a parameter; `arguments[block path]` the parameters'
@@ -76,40 +76,41 @@ class Shape:
 
     name: str
     about: str
-    blocks: tuple[TracedBlock, ...]
+    blocks: tuple[NetworkBlock, ...]
     parameters: tuple[str, ...]
     slots: tuple[dict[str, Any], ...]
     arguments: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Varying:
     """A slot that is a parameter of the class."""
 
     name: str
 
 
-def structure(graph: Graph, writers: Writers, target: str) -> dict[str, Shape]:
-    """Block path -> its shape; blocks without operators (identities) have none.
+def structure(network: Network, writers: Writers, target: str) -> dict[str, BlockClass]:
+    """Block path -> its class; blocks without operators (identities) have none.
 
     Raises `UserError` for an operator without a writer.
     """
-    groups: dict[Any, list[TracedBlock]] = {}
-    for block in graph.blocks:
+    groups: dict[Any, list[NetworkBlock]] = {}
+    for block in network.blocks:
         if block.ops:
-            groups.setdefault(_signature(block), []).append(block)
+            own = [writer_of(writers, op, block, target) for op in block.ops]
+            groups.setdefault(_signature(block, own), []).append(block)
     per_kind: dict[str, int] = {}
     result = {}
     for (kind, *_), blocks in groups.items():
         per_kind[kind] = per_kind.get(kind, 0) + 1
         name = "".join(part.capitalize() for part in kind.split("_"))
         name += str(per_kind[kind]) if per_kind[kind] > 1 else ""
-        shape = _shape(name, blocks, [writer_of(writers, op, blocks[0], target) for op in blocks[0].ops])
-        result.update({block.path: shape for block in blocks})
+        made = _block_class(name, blocks, writers)
+        result.update({block.path: made for block in blocks})
     return result
 
 
-def local(op: Op, block: TracedBlock) -> str:
+def local(op: Op, block: NetworkBlock) -> str:
     """An operator's name inside its block: `se.reduce` of `trunk.3.se.reduce` as `se_reduce`."""
     return op.path[len(block.path) + 1 :].replace(".", "_")
 
@@ -144,43 +145,48 @@ def own(*names: str) -> Numbers:
     return lambda op: {name: op.attributes[name] for name in names}
 
 
-def _signature(block: TracedBlock) -> tuple:
-    """Kind, and operators with their wiring, without numbers. Whether a bias exists belongs to the form."""
+def _signature(block: NetworkBlock, writers: Sequence[Writer]) -> tuple:
+    """Kind, and operators with their wiring; of their numbers flags and lists alone, which belong to the form."""
     place = {block.input.index: 0} | {op.output.index: n + 1 for n, op in enumerate(block.ops)}
-    ops = [
-        (op.kind, local(op, block), tuple(place[v.index] for v in op.inputs), op.attributes.get("bias"),
-         op.attributes.get("keep"), op.attributes.get("factors"), op.output.side is None)
-        for op in block.ops
-    ]  # fmt: skip
+    ops = []
+    for op, writer in zip(block.ops, writers, strict=True):
+        form = tuple((name, v) for name, v in writer.numbers(op).items() if isinstance(v, bool | tuple))
+        ops.append((op.kind, local(op, block), tuple(place[v.index] for v in op.inputs), form, tuple(op.output.sizes)))
     return block.kind, tuple(ops)
 
 
-def _shape(name: str, blocks: Sequence[TracedBlock], writers: Sequence[Writer]) -> Shape:
+def _block_class(name: str, blocks: Sequence[NetworkBlock], writers: Writers) -> BlockClass:
+    """The class of blocks of one signature."""
     known: dict[tuple, str] = {}
     for field in (*ORDER, *blocks[0].fields):
         values = [b.input.channels if field == "inputs" else b.fields.get(field) for b in blocks]
         known.setdefault(_vector(values), field)
     slots: list[dict[str, Any]] = []
     found: dict[str, list[Any]] = {}
-    for index, (op, writer) in enumerate(zip(blocks[0].ops, writers, strict=True)):
-        every = [writer.numbers(block.ops[index]) for block in blocks]
-        slot = {}
-        for attribute, value in every[0].items():
-            values = [one[attribute] for one in every]
-            if len(set(map(repr, values))) == 1:
-                slot[attribute] = value
-                continue
-            if attribute == "padding" and values == [one["kernel"] // 2 for one in every]:
-                slot[attribute] = None  # follows from the kernel
-                continue
-            vector = _vector(values)
-            parameter = known.setdefault(vector, _free(f"{local(op, blocks[0]) or op.kind}_{attribute}", found))
-            found[parameter] = values
-            slot[attribute] = Parameter(parameter)
-        slots.append(slot)
+    for index, op in enumerate(blocks[0].ops):
+        every = [writers[op.kind].numbers(block.ops[index]) for block in blocks]
+        prefix = local(op, blocks[0]) or op.kind
+        slots.append({number: _slot(number, every, prefix, known, found) for number in every[0]})
     order = sorted(found, key=lambda p: ORDER.index(p) if p in ORDER else len(ORDER))
     arguments = {block.path: {p: found[p][n] for p in order} for n, block in enumerate(blocks)}
-    return Shape(name, _about(blocks[0]), tuple(blocks), tuple(order), tuple(slots), arguments)
+    return BlockClass(name, _about(blocks[0]), tuple(blocks), tuple(order), tuple(slots), arguments)
+
+
+def _slot(
+    number: str, every: Sequence[dict[str, Any]], prefix: str, known: dict[tuple, str], found: dict[str, list[Any]]
+) -> Any:
+    """A number of an operator in all blocks of a class: itself, None where it follows from others, or a parameter.
+
+    `known` names the parameter of what blocks have there; `found` gets those that are in use, with their values.
+    """
+    values = [one[number] for one in every]
+    if len(set(map(repr, values))) == 1:
+        return values[0]
+    if number == "padding" and values == [one["kernel"] // 2 for one in every]:
+        return None
+    parameter = known.setdefault(_vector(values), _free(f"{prefix}_{number}", found))
+    found[parameter] = values
+    return Varying(parameter)
 
 
 def _vector(values: Sequence[Any]) -> tuple:
@@ -191,61 +197,7 @@ def _free(name: str, taken: dict[str, Any]) -> str:
     return name if name not in taken else f"{name}{len(taken)}"
 
 
-def _about(block: TracedBlock) -> str:
+def _about(block: NetworkBlock) -> str:
     """`mbconv: expand, depthwise, project, + input`."""
     parts = [local(op, block) if op.word is None else op.word for op in block.ops]
     return "\n    ".join(wrap(f"{block.kind}: {', '.join(part for part in parts if part)}.", 106))
-
-
-def weighted_sum(factors: Any, terms: Sequence[str]) -> str:
-    """`0.5 * a + 0.5 * b`, `a - b`: a statement of its own, as its kind ends one."""
-    signs = ["" if n == 0 and f > 0 else "-" if n == 0 else " + " if f > 0 else " - " for n, f in enumerate(factors)]
-    sizes = ["" if abs(f) == 1 else f"{abs(f)!r} * " for f in factors]
-    return "".join(f"{a}{b}{c}" for a, b, c in zip(signs, sizes, terms, strict=True))
-
-
-Statement = tuple[str, str]
-"""Variable and expression."""
-Render = Callable[[int, Op, list[str]], str]
-"""`(op index, op, input expressions)` to the operator's expression."""
-
-
-def statements(block: TracedBlock, writers: Writers, render: Render) -> Iterator[Statement]:
-    """The statements of a block's forward function; the last one's variable is the result.
-    A result that is read once goes straight into the
-    expression that reads it, unless its writer `ends` a statement.
-    """
-    last = block.output
-    read = uses(block.ops, last)
-    expressions: dict[int, str] = {block.input.index: "x"}
-    within: dict[int, set[int]] = {block.input.index: {block.input.index}}  # variables in an expression, by value
-    left = dict(read)  # how many reads of a variable no statement holds yet
-    holders: dict[str, int] = {"x": block.input.index}
-    for index, op in enumerate(block.ops):
-        expression = render(index, op, [expressions[v.index] for v in op.inputs])
-        inside = [variable for value in op.inputs for variable in within[value.index]]
-        if not writers[op.kind].ends and read[op.output.index] == 1 and op.output.index != last.index:
-            expressions[op.output.index], within[op.output.index] = expression, set(inside)
-            for variable in inside:  # read later, and once however often it stands there
-                left[variable] -= 1
-            for variable in set(inside):
-                left[variable] += 1
-            continue
-        for variable in inside:
-            left[variable] -= 1
-        name = next(n for n in ("y", "s", "z", *(f"v{i}" for i in range(99))) if left.get(holders.get(n, -1), 0) == 0)
-        holders[name] = op.output.index
-        expressions[op.output.index], within[op.output.index] = name, {op.output.index}
-        yield name, expression
-
-
-def call(shape: Shape, block: TracedBlock, render: Any, last: str = "") -> str:
-    """`Mbconv(16, 48, 16, kernel=3)`: the call that makes one block.
-
-    Widths go by position. `last` is a further argument.
-    """
-    parts = [
-        render(value) if parameter in ORDER[:3] else f"{parameter}={render(value)}"
-        for parameter, value in shape.arguments[block.path].items()
-    ]
-    return f"{shape.name}({', '.join([*parts, *([last] if last else [])])})"

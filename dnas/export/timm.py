@@ -15,17 +15,7 @@ import numpy as np
 from dnas.errors import InputError
 from dnas.export.preprocess_code import PLAIN, Head
 from dnas.export.torch_code import script, usage
-from dnas.export.trace import (
-    CONVOLUTIONS,
-    Graph,
-    Op,
-    TracedBlock,
-    Value,
-    Weights,
-    conv_weight,
-    convolution,
-    linear_weight,
-)  # fmt: skip
+from dnas.export.trace import Network, NetworkBlock, Op, Value, Weights, conv_weight, convolution
 from dnas.ops.norm import EPSILON
 
 SHORT = {"relu": "re", "relu6": "r6", "hswish": "hs", "swish": "sw"}
@@ -77,9 +67,9 @@ class Plan:
     names: dict[str, str]
 
 
-def source(graph: Graph, *, title: str, weights_file: str, where: str, head: Head = PLAIN) -> str:
+def source(network: Network, *, title: str, weights_file: str, where: str, head: Head = PLAIN) -> str:
     """The Python file that builds the network with timm; raises `InputError` naming the part that timm lacks."""
-    planned = plan(graph, where)
+    planned = plan(network, where)
     o = planned.options
     mobile = o["model"] == "MobileNetV3"
     rest = [f"head_bias={o['head_bias']},", "se_from_exp=True,"] if mobile else [f"output_stride={o['stride']},"]
@@ -94,38 +84,35 @@ def source(graph: Graph, *, title: str, weights_file: str, where: str, head: Hea
     )  # fmt: skip
 
 
-def tensors(graph: Graph, weights: Weights, where: str) -> dict[str, np.ndarray]:
+def tensors(network: Network, weights: Weights, where: str) -> dict[str, np.ndarray]:
     """The state dict of timm's model. A bias before a norm, which timm has not, moves into the norm's mean."""
-    names, found = plan(graph, where).names, {}
+    names, found = plan(network, where).names, {}
     bias = np.zeros(())
-    for op in graph.ops:
-        name, shape = names.get(op.path, ""), (op.output.channels,)
+    for op in network.ops:
+        name = names.get(op.path, "")
         if op.kind == "batch_norm":
-            found[f"{name}.weight"] = weights(f"{op.path}.scale", shape)
-            found[f"{name}.bias"] = weights(f"{op.path}.shift", shape)
-            found[f"{name}.running_mean"] = weights(f"{op.path}.mean", shape) - bias
-            found[f"{name}.running_var"] = weights(f"{op.path}.var", shape)
+            leaves = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
+            found |= {f"{name}.{theirs}": op.leaf(ours, weights) for theirs, ours in leaves.items()}
+            found[f"{name}.running_mean"] = found[f"{name}.running_mean"] - bias
             bias = np.zeros(())
-        elif op.kind in (*CONVOLUTIONS, "linear"):
-            linear = op.kind == "linear"
-            w = linear_weight(op, weights).T if linear else conv_weight(op, weights).transpose(3, 2, 0, 1)
+        elif op.shapes:
+            linear = _kind(op) == "linear"
+            w = op.leaf("weight", weights).T if linear else conv_weight(op, weights).transpose(3, 2, 0, 1)
             found[f"{name}.weight"] = w if w.ndim == 4 or name == "classifier" else w[:, :, None, None]
-            if op.attributes["bias"]:
-                value = weights(f"{op.path}.bias", shape)
-                if not linear and ".se." not in name:
-                    bias = value
-                else:
-                    found[f"{name}.bias"] = value
+            if "bias" in op.shapes and not linear and ".se." not in name:
+                bias = op.leaf("bias", weights)
+            elif "bias" in op.shapes:
+                found[f"{name}.bias"] = op.leaf("bias", weights)
     return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
 
 
-def plan(graph: Graph, where: str) -> Plan:
+def plan(network: Network, where: str) -> Plan:
     """The network in timm's terms."""
-    ops = list(graph.ops)
+    ops = list(network.ops)
     pooled = next((n for n, op in enumerate(ops) if op.kind == "global_pool" and not op.attributes["keep"]), len(ops))
     tail = ops[pooled + 1 :]
     body = {id(op) for op in ops[:pooled]}
-    units = [(b, unit) for b in graph.blocks if (unit := [op for op in b.ops if id(op) in body])]
+    units = [(b, unit) for b in network.blocks if (unit := [op for op in b.ops if id(op) in body])]
     mobile = _kinds(tail) == ("linear", "activation", "linear")
     if not mobile and _kinds(tail) != ("linear",):
         raise _refused(where, "head", "after the pooling timm has one or two linear layers")
@@ -160,13 +147,13 @@ def plan(graph: Graph, where: str) -> Plan:
     _must(not mobile or total <= 32, where, "trunk", f"a total stride of {total}; timm's MobileNetV3 stops at 32")
     options = {
         "model": "MobileNetV3" if mobile else "EfficientNet", "classes": tail[-1].output.channels,
-        "channels": graph.input.channels, "stem": stem[0].output.channels, "features": features, "act": LONG[act],
+        "channels": network.input.channels, "stem": stem[0].output.channels, "features": features, "act": LONG[act],
         "stride": max(total, 32), "head_bias": bool(tail[0].attributes["bias"]),
     }  # fmt: skip
     return Plan(stages, options, names)
 
 
-def _unit(where: str, block: TracedBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int, dict[str, str]]:
+def _unit(where: str, block: NetworkBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int, dict[str, str]]:
     """Block string without its repeats, stride, and timm's names inside the block."""
     kinds, path = _kinds(unit), block.path
     residual = kinds[-1:] == ("residual",)
@@ -232,8 +219,12 @@ def _act(where: str, path: str, op: Op) -> str:
     return name
 
 
+def _kind(op: Op) -> str:
+    return SAME.get(op.kind, op.kind)
+
+
 def _kinds(ops: Sequence[Op]) -> tuple[str, ...]:
-    return tuple(SAME.get(op.kind, op.kind) for op in ops)
+    return tuple(map(_kind, ops))
 
 
 def _must(condition: bool, where: str, path: str, why: str) -> None:

@@ -1,21 +1,23 @@
-"""An architecture as a list of plain operators: its graph with numbers in the place of quantities.
+"""An architecture as exporters read it: the nodes of its graph with numbers in the place of quantities.
 
-An operator's kind is the name under which `dnas.ops` registers it. Every exporter is a table of writers by that name.
+An operator's kind is the name under which `dnas.ops` registers it. Every exporter is a table of writers by that name;
+what writers share is read from what the operator declares, so nothing here knows one from another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dnas.errors import InputError, UserError
-from dnas.graph import Builder, graph_of
-from dnas.graph.graph import BlockUse, Node
-from dnas.graph.graph import Graph as SpaceGraph
-from dnas.ops.tensor import CHANNELS, HEADS, ROWS, Tensor, on
+from dnas.graph import BlockUse, Builder, graph_of
+from dnas.graph.graph import Graph, Node, nodes_of
+from dnas.ops.tensor import CHANNELS, ROWS, Tensor, on
 from dnas.space.quantity import Quantity
 from dnas.space.space import Block, Space
 
@@ -42,78 +44,109 @@ class Value:
 
 @dataclass(frozen=True)
 class Op:
-    """One operator. `path` names its weights, or is empty where it has none."""
+    """A node that computes something, and the values that it reads and makes."""
 
-    kind: str
-    path: str
+    node: Node
     inputs: tuple[Value, ...]
     output: Value
-    attributes: Mapping[str, Any]
-    word: str | None = None
-    """What a description of the block says for it: None for its own name, nothing for an empty text."""
+
+    @property
+    def kind(self) -> str:
+        return self.node.operator.name
+
+    @property
+    def path(self) -> str:
+        """Names its weights; empty where it has none."""
+        return self.node.path if self.shapes else ""
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return self.node.operator.attributes()
+
+    @property
+    def word(self) -> str | None:
+        """What a description of the block says for it: None for its own name, nothing for an empty text."""
+        return self.node.operator.word
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of its parameters and statistics, by their names within it."""
+        return {name: p.lengths for name, p in self.node.operator.parameters(*self.node.inputs).items()}
+
+    def leaf(self, name: str, weights: Weights) -> np.ndarray:
+        """A parameter or statistic in the shape that the operator declares."""
+        return weights(f"{self.path}.{name}", self.shapes[name])
 
 
 @dataclass(frozen=True)
-class TracedBlock:
+class NetworkBlock:
     """The operators of one block, in order; none for an identity."""
 
-    path: str
-    kind: str
-    fields: Mapping[str, Any]
+    use: BlockUse
     input: Value
     output: Value
     ops: tuple[Op, ...]
 
+    @property
+    def path(self) -> str:
+        return self.use.path
+
+    @property
+    def kind(self) -> str:
+        return self.use.kind
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return {name: q.value for name, q in self.use.fields.items()}
+
 
 @dataclass(frozen=True)
-class Graph:
+class Network:
     """A network without choices, as a chain of blocks."""
 
     input: Value
     output: Value
-    blocks: tuple[TracedBlock, ...]
+    blocks: tuple[NetworkBlock, ...]
 
     @property
     def ops(self) -> tuple[Op, ...]:
         return tuple(op for block in self.blocks for op in block.ops)
 
 
-def trace(space: Space) -> Graph:
-    """The operators of an architecture; raises `UserError` for a space with choices, or one without class scores."""
+def trace(space: Space) -> Network:
+    """An architecture; raises `UserError` for a space with choices, or one without class scores."""
     if not space.is_architecture:
         raise UserError(f"{space.source}: a search space with {len(space.choices)} choices, not an architecture")
-    graph = _traced(graph_of(space))
+    graph = graph_of(space)
     if graph.output.side is not None:
         raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
-    return graph
+    return network_of(graph)
 
 
-def trace_block(block: Block, channels: int, side: int | None) -> Graph:
-    """The operators of one block by itself, on a map (or, where `side` is None, a vector) of the given size."""
+def trace_block(block: Block, channels: int, side: int | None) -> Network:
+    """One block by itself, on a map (or, where `side` is None, a vector) of the given size."""
     builder, x = Builder(), on(None if side is None else Quantity.constant(side), Quantity.constant(channels))
-    return _traced(builder.graph(x, builder.node(block, x)))
+    return network_of(builder.graph(x, builder.node(block, x)))
 
 
-def _traced(graph: SpaceGraph) -> Graph:
+def network_of(graph: Graph) -> Network:
+    """A graph without choices, as those of architectures are, or `graph.fix(assignment)`."""
     values: dict[Tensor, Value] = {graph.input: _value(0, graph.input)}
     blocks = tuple(_block(use, values) for use in graph.uses)
-    return Graph(values[graph.input], values[graph.output], blocks)
+    return Network(values[graph.input], values[graph.output], blocks)
 
 
-def _block(use: BlockUse, values: dict[Tensor, Value]) -> TracedBlock:
-    fields = {name: q.value for name, q in use.fields.items()}
-    ops = tuple(_ops(use, values))
-    return TracedBlock(use.path, use.kind, fields, values[use.input], values[use.out], ops)
+def _block(use: BlockUse, values: dict[Tensor, Value]) -> NetworkBlock:
+    ops = tuple(_op(node, values) for node in nodes_of(use.parts) if not node.idle)
+    return NetworkBlock(use, values[use.input], values[use.out], ops)
 
 
-def _ops(use: BlockUse, values: dict[Tensor, Value]) -> Iterator[Op]:
-    for node in use.parts:
-        assert isinstance(node, Node), "a mixture in a network without choices"
-        if not node.idle:
-            inputs = tuple(values[x] for x in node.inputs)
-            values[node.output] = output = _value(len(values), node.output)
-            path, operator = node.path if node.parameters else "", node.operator
-            yield Op(operator.name, path, inputs, output, operator.attributes(), operator.word)
+def _op(node: Node, values: dict[Tensor, Value]) -> Op:
+    inputs = tuple(values[x] for x in node.inputs)
+    values[node.output] = output = _value(len(values), node.output)
+    return Op(node, inputs, output)
 
 
 def _value(index: int, tensor: Tensor) -> Value:
@@ -130,84 +163,7 @@ def weights_of(variables: Mapping[str, Mapping[str, Any]]) -> Weights:
     return read
 
 
-def convolution(op: Op) -> dict[str, Any]:
-    """Kernel, stride, padding, groups and bias of whatever is a convolution to others."""
-    a = op.attributes
-    match op.kind:
-        case "conv":
-            return {name: a[name] for name in ("kernel", "stride", "padding", "groups", "bias")}
-        case "depthwise":
-            own = {name: a[name] for name in ("kernel", "stride", "padding")}
-            return {**own, "groups": op.output.channels, "bias": a["bias"]}
-        case "pointwise":
-            return {"kernel": 1, "stride": 1, "padding": 0, "groups": 1, "bias": a["bias"]}
-    raise AssertionError(op.kind)
-
-
-CONVOLUTIONS = ("conv", "depthwise", "pointwise")
-
-
-def conv_weight(op: Op, weights: Weights) -> np.ndarray:
-    """[k, k, in / groups, out]; every way in which the network stores a convolution has this order."""
-    a, channels = convolution(op), op.inputs[0].channels
-    return weights(f"{op.path}.weight", (a["kernel"], a["kernel"], channels // a["groups"], op.output.channels))
-
-
-def linear_weight(op: Op, weights: Weights) -> np.ndarray:
-    """[in, out]"""
-    return weights(f"{op.path}.weight", (op.inputs[0].channels, op.output.channels))
-
-
-def scale_weight(op: Op, weights: Weights) -> np.ndarray:
-    """[channels]"""
-    return weights(f"{op.path}.scale", (op.output.channels,))
-
-
-def head_weights(op: Op, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """[in, out] and [out] of talking heads."""
-    heads = op.output.sizes[HEADS]
-    return weights(f"{op.path}.weight", (heads, heads)), weights(f"{op.path}.bias", (heads,))
-
-
-def distance_table(op: Op, weights: Weights) -> np.ndarray:
-    """[heads, side, side]: a number for each distance between query and key."""
-    side = op.attributes["keys"]
-    return weights(f"{op.path}.table", (op.output.sizes[HEADS], side, side))
-
-
-def spread_distances(op: Op, table: np.ndarray) -> np.ndarray:
-    """[heads, queries, keys]: the table's number for every pair."""
-    queries, keys, stride = (op.attributes[name] for name in ("queries", "keys", "stride"))
-    apart = np.abs(stride * np.arange(queries)[:, None] - np.arange(keys)[None, :])
-    spread = table[:, apart[:, None, :, None], apart[None, :, None, :]]
-    return spread.reshape(len(table), queries * queries, keys * keys)
-
-
-Affine = tuple[np.ndarray, np.ndarray]
-"""Factor and shift a channel, in float64."""
-
-
-def _norm_affine(op: Op, weights: Weights, epsilon: float) -> Affine:
-    """Of a norm in evaluation mode."""
-    parts = (weights(f"{op.path}.{name}", (op.output.channels,)) for name in ("scale", "shift", "mean", "var"))
-    scale, shift, mean, var = (part.astype(np.float64) for part in parts)
-    factor = scale / np.sqrt(var + epsilon)
-    return factor, shift - mean * factor
-
-
-def _scale_affine(op: Op, weights: Weights, epsilon: float) -> Affine:
-    return scale_weight(op, weights).astype(np.float64), np.zeros(op.output.channels)
-
-
-AFFINE: dict[str, Callable[[Op, Weights, float], Affine]] = {
-    "batch_norm": _norm_affine,
-    "layer_scale": _scale_affine,
-}
-"""What can move into the weights of the convolution or linear layer before it."""
-TAKES_AFFINE = (*CONVOLUTIONS, "linear")
-
-
-def uses(ops: Sequence[Op], last: Value) -> dict[int, int]:
+def reads(ops: Sequence[Op], last: Value) -> dict[int, int]:
     """Value number -> how often it is read (the network's output counts as one)."""
     count = {last.index: 1}
     for op in ops:
@@ -216,19 +172,26 @@ def uses(ops: Sequence[Op], last: Value) -> dict[int, int]:
     return count
 
 
-def folded(ops: Sequence[Op], last: Value) -> list[tuple[Op, tuple[Op, ...]]]:
-    """Operators in order, each convolution or linear layer with what is affine and only its result enters."""
-    read = uses(ops, last)
-    pairs: list[tuple[Op, tuple[Op, ...]]] = []
-    place: dict[int, int] = {}
-    for op in ops:
-        source = op.inputs[0].index
-        if op.kind in AFFINE and source in place and read[source] == 1:
-            maker, after = pairs[place[source]]
-            pairs[place[source]] = replace(maker, output=op.output), (*after, op)
-            place[op.output.index] = place.pop(source)
-            continue
-        if op.kind in TAKES_AFFINE:
-            place[op.output.index] = len(pairs)
-        pairs.append((op, ()))
-    return pairs
+# What writers share: arrays in the orders that others want ---------------------------------------------------------
+
+
+def convolution(op: Op) -> dict[str, Any]:
+    """Kernel, stride, padding, groups and bias of whatever is a convolution to others, a matrix product among them."""
+    own = {"kernel": 1, "stride": 1, "padding": 0} | op.attributes
+    every = own["kernel"] ** 2 * op.inputs[0].channels * op.output.channels
+    sizes = {name: own[name] for name in ("kernel", "stride", "padding")}
+    return sizes | {"groups": every // math.prod(op.shapes["weight"]), "bias": own["bias"]}
+
+
+def conv_weight(op: Op, weights: Weights) -> np.ndarray:
+    """[k, k, in / groups, out]; every way in which the network stores a convolution has this order."""
+    kernel = convolution(op)["kernel"]
+    return op.leaf("weight", weights).reshape(kernel, kernel, -1, op.output.channels)
+
+
+def spread_distances(op: Op, table: np.ndarray) -> np.ndarray:
+    """[heads, queries, keys]: the table's number for every pair."""
+    queries, keys, stride = (op.attributes[name] for name in ("queries", "keys", "stride"))
+    apart = np.abs(stride * np.arange(queries)[:, None] - np.arange(keys)[None, :])
+    spread = table[:, apart[:, None, :, None], apart[None, :, None, :]]
+    return spread.reshape(len(table), queries * queries, keys * keys)

@@ -22,7 +22,7 @@ from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
 from dnas.export.delivery import Delivery, delivery_of
 from dnas.export.preprocess_code import Head, head
-from dnas.export.trace import Graph, trace, weights_of
+from dnas.export.trace import Network, trace, weights_of
 from dnas.files import to_json, write_together
 from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.learning import weights as weight_files
@@ -53,7 +53,7 @@ def export(
     """
     result = read_result(arch, weights)
     delivery = delivery_of(result)
-    graph = trace(delivery.network)  # refuses what is not an architecture, before any work
+    network = trace(delivery.network)  # refuses what is not an architecture, before any work
     main, processor = _places(out, _name(result.space), to)
     for module, extra, how in NEEDS.get(to, ()):
         need(module, extra, how)
@@ -64,7 +64,7 @@ def export(
         notes = [f"note: no weights given or found, so these are random initial weights (seed {seed}), untrained"]
     else:
         variables, notes = weight_files.load(result.weights, delivery.network), [f"weights of {result.weights}"]
-    made = MAKERS[to](delivery, graph, variables, main)
+    made = MAKERS[to](delivery, network, variables, main)
     files = {main.with_suffix(ending) if ending else main: data for ending, data in made.files.items()}
     config = delivery.processor()
     if config is not None:
@@ -100,10 +100,10 @@ def _next(arch: str, to: str, main: Path, trained: bool) -> list[str]:
     return lines([(command("predict", arch, PICTURE), "what the file must say too")] if trained else [])
 
 
-def _onnx(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+def _onnx(delivery: Delivery, network: Network, variables: Variables, out: Path) -> Made:
     space = delivery.network
     weights, metadata = weights_of(variables), delivery.metadata()
-    model = onnx_export.model(graph, weights, name=space.name, metadata=metadata, full=delivery.full)
+    model = onnx_export.model(network, weights, name=space.name, metadata=metadata, full=delivery.full)
     data = model.SerializeToString()
     counted, own = macs(model), count(space)["macs"]
     if counted != own:
@@ -117,7 +117,7 @@ def _onnx(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> 
     return Made({"": data}, (_checked(delivery, variables, run, "ONNX", "onnxruntime", delivery.full), line))
 
 
-def _stablehlo(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+def _stablehlo(delivery: Delivery, network: Network, variables: Variables, out: Path) -> Made:
     data = stablehlo.serialized(delivery.network, variables, delivery.full)
     runtime = "jax.export on this CPU"
     line = _checked(delivery, variables, lambda x: stablehlo.run(data, x), "StableHLO", runtime, delivery.full)
@@ -125,31 +125,31 @@ def _stablehlo(delivery: Delivery, graph: Graph, variables: Variables, out: Path
     return Made({"": data}, (line, f"{size}; platforms: {', '.join(stablehlo.PLATFORMS)}"))
 
 
-def _litert(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+def _litert(delivery: Delivery, network: Network, variables: Variables, out: Path) -> Made:
     data = litert.converted(delivery.network, variables, full=delivery.full)
     line = _checked(delivery, variables, lambda x: litert.run(data, x), "LiteRT", "its interpreter", delivery.full)
     return Made({"": data}, (line, f"input [1, {delivery.side}, {delivery.side}, {delivery.network.channels}]"))
 
 
-def _torch(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
-    source = torch_code.source(graph, title=delivery.title(), weights_file=_beside(out).name, head=_head(delivery))
-    tensors = torch_code.tensors(graph, weights_of(variables))
+def _torch(delivery: Delivery, network: Network, variables: Variables, out: Path) -> Made:
+    source = torch_code.source(network, title=delivery.title(), weights_file=_beside(out).name, head=_head(delivery))
+    tensors = torch_code.tensors(network, weights_of(variables))
     return _code(delivery, variables, source, tensors, "torch", _run_torch, ("torch",))
 
 
-def _timm(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+def _timm(delivery: Delivery, network: Network, variables: Variables, out: Path) -> Made:
     where = delivery.network.source
     source = timm.source(
-        graph, title=delivery.title(), weights_file=_beside(out).name, where=where, head=_head(delivery)
+        network, title=delivery.title(), weights_file=_beside(out).name, where=where, head=_head(delivery)
     )  # fmt: skip
-    tensors = timm.tensors(graph, weights_of(variables), where)
+    tensors = timm.tensors(network, weights_of(variables), where)
     return _code(delivery, variables, source, tensors, "timm", _run_torch, ("torch", "timm"))
 
 
-def _flax(delivery: Delivery, graph: Graph, variables: Variables, out: Path) -> Made:
+def _flax(delivery: Delivery, network: Network, variables: Variables, out: Path) -> Made:
     made = _head(delivery, "NHWC")
-    source = flax_code.source(graph, title=delivery.title(), weights_file=_beside(out).name, head=made)
-    tensors = flax_code.tensors(graph, weights_of(variables))
+    source = flax_code.source(network, title=delivery.title(), weights_file=_beside(out).name, head=made)
+    tensors = flax_code.tensors(network, weights_of(variables))
     return _code(delivery, variables, source, tensors, "flax", _run_flax, ())
 
 
@@ -222,7 +222,7 @@ def _beside(out: Path) -> Path:
     return out.with_suffix(".safetensors")
 
 
-MAKERS: dict[str, Callable[[Delivery, Graph, Variables, Path], Made]] = {
+MAKERS: dict[str, Callable[[Delivery, Network, Variables, Path], Made]] = {
     "onnx": _onnx, "stablehlo": _stablehlo, "litert": _litert, "timm": _timm, "flax": _flax, "torch": _torch,
 }  # fmt: skip
 NEEDS = {

@@ -1,6 +1,6 @@
 """Runtimes that time one block, or a whole network: onnxruntime, LiteRT, XLA on the present device.
 
-A runtime builds a program from a traced graph or a block and gives back a function without arguments that runs it once.
+A runtime builds a program from a network or a block and gives back a function without arguments that runs it once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from dnas.errors import UserError
 from dnas.export import litert
 from dnas.export import onnx as onnx_export
-from dnas.export.trace import Graph, trace_block
+from dnas.export.trace import Network, trace_block
 from dnas.graph import Builder
 from dnas.measure.blocks import BlockSpec
 from dnas.nn.forward import Forward
@@ -91,14 +91,14 @@ def random_weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return (generator.standard_normal(shape) * (2 / max(1, np.prod(shape[:-1]))) ** 0.5).astype(np.float32)
 
 
-def onnx_program(graph: Graph, threads: int) -> Callable[[], Any]:
-    """A graph in onnxruntime, inputs and outputs bound beforehand."""
-    model = onnx_export.model(graph, random_weights, check=False)
+def onnx_program(network: Network, threads: int) -> Callable[[], Any]:
+    """A network in onnxruntime, inputs and outputs bound beforehand."""
+    model = onnx_export.model(network, random_weights, check=False)
     session = onnx_export.session(model.SerializeToString(), threads)
     ort = need("onnxruntime", "onnx")
     binding = session.io_binding()
-    x = ort.OrtValue.ortvalue_from_numpy(_input(_shape(graph.input.channels, graph.input.side, nchw=True)))
-    y = np.zeros(_shape(graph.output.channels, graph.output.side, nchw=True), np.float32)
+    x = ort.OrtValue.ortvalue_from_numpy(_input(_shape(network.input.channels, network.input.side, nchw=True)))
+    y = np.zeros(_shape(network.output.channels, network.output.side, nchw=True), np.float32)
     binding.bind_ortvalue_input(onnx_export.INPUT, x)
     binding.bind_ortvalue_output(onnx_export.OUTPUT, ort.OrtValue.ortvalue_from_numpy(y))
     return lambda: session.run_with_iobinding(binding)

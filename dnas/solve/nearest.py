@@ -91,7 +91,7 @@ def scaled_designs(
     around, blocks, ranked = Neighbourhood(space, walked), len(list(space.blocks())), []
     for name in published_names():
         design = load_space(name)
-        if {block.kind for block in design.blocks()} <= kinds | {"pool_head"}:
+        if {block.kind for block in design.blocks() if block.path.startswith("trunk")} <= kinds:
             ranked.append((_family(name) != _family(space.name), around.distance(design) / blocks, name, design))
     for _, apart, name, design in sorted(ranked, key=lambda entry: entry[:3]):
         if apart <= ALIKE:

@@ -1,0 +1,205 @@
+"""Operators in flax (linen): a writer for each, by its kind, and the helpers that their texts call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dnas.export.python_code import conv_parts, padding_text, weighted_sum
+from dnas.export.structure import Call, Writer, nothing, out, own
+from dnas.export.trace import Op, Weights, conv_weight, convolution
+from dnas.ops.norm import EPSILON
+
+CONV = '''
+def conv(out, kernel, stride=1, padding=0, groups=1, bias=False, name=None):
+    """Convolution with equal padding on all sides."""
+    pads = [(padding, padding)] * 2
+    sizes = (kernel, kernel), (stride, stride)
+    return nn.Conv(out, *sizes, pads, feature_group_count=groups, use_bias=bias, name=name)
+
+
+def norm(train, name):
+    return nn.BatchNorm(use_running_average=not train, momentum={momentum}, epsilon={epsilon}, name=name)
+
+'''
+GELU = """
+def gelu(x):
+    return nn.gelu(x, approximate=False)
+
+"""
+SHUFFLE = '''
+def shuffle(x, groups):
+    """Channels of the groups interleaved."""
+    *lead, c = x.shape
+    return x.reshape(*lead, groups, c // groups).swapaxes(-1, -2).reshape(*lead, c)
+
+'''
+SCALE = '''
+class Scale(nn.Module):
+    """A factor a channel."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x * self.param("scale", nn.initializers.ones, x.shape[-1:])
+
+'''
+AVERAGE_POOL = '''
+def average_pool(x, kernel, stride, padding):
+    """Means over windows; cells outside the map do not count."""
+    pads = [(padding, padding)] * 2
+    return nn.avg_pool(x, (kernel, kernel), (stride, stride), pads, count_include_pad=False)
+
+'''
+UPSAMPLE = """
+def upsample(x, factor):
+    n, h, w, c = x.shape
+    return jax.image.resize(x, (n, h * factor, w * factor, c), "bilinear")
+
+"""
+DISTANCE_BIAS = '''
+class DistanceBias(nn.Module):
+    """Adds to the scores [N, heads, queries, keys] a number for each distance (abs(dy), abs(dx)); queries stand at
+    every `stride`-th pixel of the keys."""
+
+    queries: int
+    keys: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, scores):
+        heads = scores.shape[1]
+        table = self.param("table", nn.initializers.zeros, (heads, self.keys, self.keys))
+        apart = abs(self.stride * jnp.arange(self.queries)[:, None] - jnp.arange(self.keys))
+        bias = jnp.asarray(table)[:, apart[:, None, :, None], apart[None, :, None, :]]
+        return scores + bias.reshape(heads, *scores.shape[2:])
+
+'''
+MIX_HEADS = '''
+class MixHeads(nn.Module):
+    """A linear layer over the heads of scores [N, heads, queries, keys]."""
+
+    @nn.compact
+    def __call__(self, scores):
+        heads = scores.shape[1]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (heads, heads))
+        bias = self.param("bias", nn.initializers.zeros, (heads,))
+        return jnp.einsum("nhqk,hg->ngqk", scores, kernel) + bias[:, None, None]
+
+'''
+ATTENTION = '''
+def by_head(x, heads):
+    n, h, w, c = x.shape
+    return x.reshape(n, h * w, heads, c // heads)
+
+
+def attention_scores(q, k, heads):
+    """q k^T / sqrt(width of a head): [N, heads, queries, keys]."""
+    q, k = by_head(q, heads), by_head(k, heads)
+    return jnp.einsum("nqhd,nkhd->nhqk", q * q.shape[-1] ** -0.5, k)
+
+
+def attend(scores, v, side):
+    """Values weighted by the scores, as a map."""
+    mixed = jnp.einsum("nhqk,nkhd->nqhd", scores, by_head(v, scores.shape[1]))
+    return mixed.reshape(v.shape[0], side, side, v.shape[-1])
+
+'''
+
+Leaves = dict[tuple[str, str], np.ndarray]
+"""By group and name."""
+
+
+def _conv_numbers(op: Op) -> dict[str, Any]:
+    return convolution(op) | out(op)
+
+
+def _conv(call: Call) -> str:
+    parts = conv_parts(call, ["out"]) + (["bias=True"] if call.numbers["bias"] else [])
+    return f'conv({", ".join(parts)}, name="{call.name}")({call.inputs[0]})'
+
+
+def _conv_leaves(op: Op, weights: Weights) -> Leaves:
+    return {("params", "kernel"): conv_weight(op, weights)} | _bias(op, weights)
+
+
+def _bias(op: Op, weights: Weights) -> Leaves:
+    return {("params", "bias"): op.leaf("bias", weights)} if "bias" in op.shapes else {}
+
+
+def _linear_numbers(op: Op) -> dict[str, Any]:
+    return own("bias")(op) | out(op)
+
+
+def _linear(call: Call) -> str:
+    bias = "" if call.numbers["bias"] else ", use_bias=False"
+    return f'nn.Dense({call.text["out"]}{bias}, name="{call.name}")({call.inputs[0]})'
+
+
+def _linear_leaves(op: Op, weights: Weights) -> Leaves:
+    return {("params", "kernel"): op.leaf("weight", weights)} | _bias(op, weights)
+
+
+def _leaves(statistics: tuple[str, ...] = (), **names: str) -> Callable[[Op, Weights], Leaves]:
+    """Leaves by their names here; `statistics` have one name."""
+
+    def found(op: Op, weights: Weights) -> Leaves:
+        return {("params", name): op.leaf(ours, weights) for name, ours in names.items()} | {
+            ("batch_stats", name): op.leaf(name, weights) for name in statistics
+        }
+
+    return found
+
+
+def _module(text: str) -> Callable[[Call], str]:
+    """A module without numbers: `Scale(name="{name}")({x})`."""
+    return lambda call: text.format(name=call.name, x=call.inputs[0])
+
+
+def _average_pool(call: Call) -> str:
+    return f"average_pool({call.inputs[0]}, {call.text['kernel']}, {call.text['stride']}, {padding_text(call)})"
+
+
+def _distance_bias(call: Call) -> str:
+    numbers = ", ".join(call.text[n] for n in ("queries", "keys", "stride"))
+    return f'DistanceBias({numbers}, name="{call.name}")({call.inputs[0]})'
+
+
+_CONV = Writer(_conv_numbers, _conv, leaves=_conv_leaves, ends=True)
+_LAYER_NORM = f'nn.LayerNorm(epsilon={EPSILON}, use_fast_variance=False, name="{{name}}")({{x}})'
+WRITERS: dict[str, Writer] = {
+    "conv": _CONV,
+    "depthwise": _CONV,
+    "pointwise": _CONV,
+    "linear": Writer(_linear_numbers, _linear, leaves=_linear_leaves),
+    "batch_norm": Writer(
+        nothing, _module('norm(train, "{name}")({x})'), leaves=_leaves(("mean", "var"), scale="scale", bias="shift")
+    ),
+    "layer_norm": Writer(nothing, _module(_LAYER_NORM), leaves=_leaves(scale="scale", bias="shift")),
+    "layer_scale": Writer(nothing, _module('Scale(name="{name}")({x})'), leaves=_leaves(scale="scale"), helper=SCALE),
+    "activation": Writer(own("act"), lambda c: f"{c.text['act']}({c.inputs[0]})", ends=True),
+    "global_pool": Writer(
+        own("keep"), lambda c: f"{c.inputs[0]}.mean((1, 2){', keepdims=True' if c.numbers['keep'] else ''})"
+    ),
+    "average_pool": Writer(own("kernel", "stride", "padding"), _average_pool, helper=AVERAGE_POOL),
+    "upsample": Writer(own("factor"), lambda c: f"upsample({c.inputs[0]}, {c.text['factor']})", helper=UPSAMPLE),
+    "channel_shuffle": Writer(own("groups"), lambda c: f"shuffle({c.inputs[0]}, {c.text['groups']})", helper=SHUFFLE),
+    "residual": Writer(nothing, lambda c: f"{c.inputs[0]} + {c.inputs[1]}", ends=True),
+    "weighted_sum": Writer(own("factors"), weighted_sum, ends=True),
+    "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),
+    "attention_scores": Writer(
+        own("heads"), lambda c: f"attention_scores({c.inputs[0]}, {c.inputs[1]}, {c.text['heads']})", helper=ATTENTION
+    ),
+    "distance_bias": Writer(
+        own("queries", "keys", "stride"), _distance_bias, helper=DISTANCE_BIAS, ends=True,
+        leaves=_leaves(table="table"),
+    ),
+    "mix_heads": Writer(
+        nothing, _module('MixHeads(name="{name}")({x})'), leaves=_leaves(kernel="weight", bias="bias"), helper=MIX_HEADS
+    ),
+    "softmax": Writer(nothing, lambda c: f"nn.softmax({c.inputs[0]})"),
+    "attend": Writer(
+        own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
+    ),
+}  # fmt: skip

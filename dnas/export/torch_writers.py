@@ -1,0 +1,187 @@
+"""Operators in PyTorch: a writer for each, by its kind, and the helpers that their texts call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dnas.export.python_code import conv_parts, padding_text, weighted_sum
+from dnas.export.structure import Call, Varying, Writer, distances, heads, nothing, out, own, sizes
+from dnas.export.trace import Op, Weights, conv_weight, convolution
+from dnas.nn.forward import NORM_MOMENTUM
+from dnas.ops.norm import EPSILON
+
+ACTIVATIONS = {
+    "relu": "F.relu", "relu6": "F.relu6", "hswish": "F.hardswish", "swish": "F.silu", "gelu": "F.gelu",
+    "hsigmoid": "F.hardsigmoid", "sigmoid": "torch.sigmoid",
+}  # fmt: skip
+SHUFFLE = '''
+def shuffle(x, groups):
+    """Channels of the groups interleaved."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+'''
+CHANNEL_NORM = '''
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel."""
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+'''
+SCALE = '''
+class Scale(nn.Module):
+    """A factor a channel."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x):
+        return x * self.weight[:, None, None]
+
+'''
+DISTANCE_BIAS = '''
+class DistanceBias(nn.Module):
+    """Adds to the scores [N, heads, queries, keys] a number for each distance (abs(dy), abs(dx)); queries stand at
+    every `stride`-th pixel of the keys."""
+
+    def __init__(self, heads, queries, keys, stride):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(heads, keys, keys))
+        apart = (stride * torch.arange(queries)[:, None] - torch.arange(keys)).abs()
+        self.register_buffer("apart", apart, persistent=False)
+
+    def forward(self, scores):
+        bias = self.weight[:, self.apart[:, None, :, None], self.apart[None, :, None, :]]
+        return scores + bias.flatten(3).flatten(1, 2)
+
+'''
+ATTENTION = '''
+def attention_scores(q, k, heads):
+    """q k^T / sqrt(width of a head): [N, heads, queries, keys]."""
+    q, k = (x.flatten(2).unflatten(1, (heads, -1)) for x in (q, k))
+    return (q * q.shape[2] ** -0.5).transpose(2, 3) @ k
+
+
+def attend(scores, v, side):
+    """Values weighted by the scores, as a map."""
+    v = v.flatten(2).unflatten(1, (scores.shape[1], -1))
+    return (v @ scores.transpose(2, 3)).flatten(1, 2).unflatten(2, (side, side))
+
+'''
+
+Leaves = dict[str, np.ndarray]
+"""By name in the state dict."""
+
+
+def _held(call: Call) -> str:
+    """A module of the block, called."""
+    return f"self.{call.name}({call.inputs[0]})"
+
+
+def _conv_numbers(op: Op) -> dict[str, Any]:
+    return convolution(op) | sizes(op)
+
+
+def _conv(call: Call) -> str:
+    parts = conv_parts(call, ["inputs", "out"]) + ([] if call.numbers["bias"] else ["bias=False"])
+    return f"nn.Conv2d({', '.join(parts)})"
+
+
+def _conv_leaves(op: Op, weights: Weights) -> Leaves:
+    return {"weight": conv_weight(op, weights).transpose(3, 2, 0, 1)} | _bias(op, weights)
+
+
+def _bias(op: Op, weights: Weights) -> Leaves:
+    return {"bias": op.leaf("bias", weights)} if "bias" in op.shapes else {}
+
+
+def _linear_numbers(op: Op) -> dict[str, Any]:
+    return own("bias")(op) | sizes(op)
+
+
+def _linear(call: Call) -> str:
+    text, bias = call.text, "" if call.numbers["bias"] else ", bias=False"
+    if call.op.output.side is None:
+        return f"nn.Linear({text['inputs']}, {text['out']}{bias})"
+    return f"nn.Conv2d({text['inputs']}, {text['out']}, 1{bias})"
+
+
+def _linear_leaves(op: Op, weights: Weights) -> Leaves:
+    w = op.leaf("weight", weights).T
+    return {"weight": w if op.output.side is None else w[:, :, None, None]} | _bias(op, weights)
+
+
+def _leaves(**names: str) -> Callable[[Op, Weights], Leaves]:
+    """Leaves by their names here."""
+    return lambda op, weights: {name: op.leaf(ours, weights) for name, ours in names.items()}
+
+
+def _batch_norm(call: Call) -> str:
+    return f"nn.BatchNorm2d({call.text['out']}, eps={EPSILON}, momentum={1 - NORM_MOMENTUM:.3g})"
+
+
+def _layer_norm(call: Call) -> str:
+    kind = "nn.LayerNorm" if call.op.output.side is None else "ChannelNorm"
+    return f"{kind}({call.text['out']}, eps={EPSILON})"
+
+
+def _distance_bias(call: Call) -> str:
+    return f"DistanceBias({', '.join(call.text[n] for n in ('heads', 'queries', 'keys', 'stride'))})"
+
+
+def _mix_heads_leaves(op: Op, weights: Weights) -> Leaves:
+    return {"weight": op.leaf("weight", weights).T[:, :, None, None], "bias": op.leaf("bias", weights)}
+
+
+def _activation(call: Call) -> str:
+    name = call.numbers["act"]
+    return f"{call.text['act'] if isinstance(name, Varying) else ACTIVATIONS[name]}({call.inputs[0]})"
+
+
+def _average_pool(call: Call) -> str:
+    window = f"{call.text['kernel']}, {call.text['stride']}, {padding_text(call)}"
+    return f"F.avg_pool2d({call.inputs[0]}, {window}, count_include_pad=False)"
+
+
+_CONV = Writer(_conv_numbers, _held, _conv, _conv_leaves)
+_NORM = _leaves(weight="scale", bias="shift", running_mean="mean", running_var="var")
+WRITERS: dict[str, Writer] = {
+    "conv": _CONV,
+    "depthwise": _CONV,
+    "pointwise": _CONV,
+    "linear": Writer(_linear_numbers, _held, _linear, _linear_leaves),
+    "batch_norm": Writer(out, _held, _batch_norm, _NORM),
+    "layer_norm": Writer(out, _held, _layer_norm, _leaves(weight="scale", bias="shift"), CHANNEL_NORM),
+    "layer_scale": Writer(out, _held, lambda c: f"Scale({c.text['out']})", _leaves(weight="scale"), SCALE),
+    "activation": Writer(own("act"), _activation, ends=True),
+    "global_pool": Writer(
+        own("keep"), lambda c: f"{c.inputs[0]}.mean((2, 3){', keepdim=True' if c.numbers['keep'] else ''})"
+    ),
+    "average_pool": Writer(own("kernel", "stride", "padding"), _average_pool),
+    "upsample": Writer(
+        own("factor"), lambda c: f'F.interpolate({c.inputs[0]}, scale_factor={c.text["factor"]}, mode="bilinear")'
+    ),
+    "channel_shuffle": Writer(
+        own("groups"), lambda c: f"shuffle({c.inputs[0]}, {c.text['groups']})", helper=SHUFFLE
+    ),
+    "residual": Writer(nothing, lambda c: f"{c.inputs[0]} + {c.inputs[1]}", ends=True),
+    "weighted_sum": Writer(own("factors"), weighted_sum, ends=True),
+    "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),
+    "attention_scores": Writer(
+        own("heads"), lambda c: f"attention_scores({c.inputs[0]}, {c.inputs[1]}, {c.text['heads']})", helper=ATTENTION
+    ),
+    "distance_bias": Writer(
+        distances, _held, _distance_bias, _leaves(weight="table"), DISTANCE_BIAS, ends=True
+    ),
+    "mix_heads": Writer(
+        heads, _held, lambda c: f"nn.Conv2d({c.text['inputs']}, {c.text['out']}, 1)", _mix_heads_leaves
+    ),
+    "softmax": Writer(nothing, lambda c: f"{c.inputs[0]}.softmax(-1)"),
+    "attend": Writer(
+        own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
+    ),
+}  # fmt: skip
