@@ -9,7 +9,7 @@ from typing import NoReturn
 from dnas import __version__
 from dnas.cli.commands import COMMANDS, overview
 from dnas.errors import InputError, suggestion
-from dnas.process.restart import with_lasting_memory
+from dnas.process.wing import start
 
 
 def main() -> NoReturn:
@@ -33,7 +33,7 @@ def run_command(name: str, argv: list[str], prog: str) -> NoReturn:
 
     command = COMMANDS[name]
     if command.lasting:
-        with_lasting_memory()
+        start().restart()
     module = import_module(command.module)
     run(module.main, module.Arguments, argv, prog)
 

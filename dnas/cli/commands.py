@@ -11,7 +11,7 @@ class Command(NamedTuple):
     module: str
     about: str
     lasting: bool = False
-    """Whether it takes steps for long enough that `dnas.process.restart` pays."""
+    """Whether it takes steps for long enough that a restart for speed pays (`dnas.process.wing.Start`)."""
 
 
 COMMANDS = {

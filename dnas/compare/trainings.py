@@ -16,12 +16,12 @@ from rich.console import Console
 from dnas.compare.clock import Clock
 from dnas.compare.contenders import Contender, Lineup
 from dnas.compare.subject import Subject, content
-from dnas.cpu import loops
 from dnas.data.dataset import Dataset
 from dnas.data.load import Source
 from dnas.errors import InputError, Stopped
 from dnas.files import read_document
 from dnas.grammar.read import at_input
+from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import told, working
 from dnas.process.provenance import versions
@@ -72,7 +72,7 @@ class Plan:
             "image_size": self.side,
             "recipe": self.recipe.to_json(),
             "seed": self.seed,
-            "kernels": loops.usable(),
+            "kernels": bool(wing().forms),
             "versions": versions(),
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from dnas.cpu import activation_loop, loops, norm_loop
+from dnas.cpu import activation_loop, norm_loop
 from dnas.cpu.activation_loop import LINES
 from dnas.cpu.depthwise_loop import FEW_CHANNELS, depthwise, mixed, stem
 from dnas.maths.norm import normalised
@@ -80,8 +80,3 @@ FORMS: Forms = {
     "batch_norm": Form(_batch_norm),
     "activation": Form(_activation, _activation_memory),
 }
-
-
-def usable_forms() -> Forms:
-    """The forms, where this process can use them."""
-    return FORMS if loops.usable() else {}

@@ -36,6 +36,7 @@ NAMES = (
     "pixel_products", "moments", "norm_sums", "norm_gradient", "scale_gradient", "mixture_gradient", "row_squares",
     "row_descent",
 )  # fmt: skip
+CALLS = tuple(PREFIX + name for name in NAMES)
 PARTS = 8
 """Parts of the batch that are summed apart, so that threads can share the work, however many there are."""
 TRIED = "DNAS_TRIED_LOOPS"

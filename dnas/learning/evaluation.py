@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from dnas.cpu.forms import usable_forms
 from dnas.data.preprocess import Preprocessing, prepare
 from dnas.errors import UserError
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, Variables
+from dnas.nn.wing import wing
 from dnas.space.space import Space
 
 PIXELS = 1 << 21
@@ -52,7 +52,7 @@ Scorer = Callable[[Variables, Any], Float[Array, "B classes"]]
 
 def scores(space: Space, preprocessing: Preprocessing) -> Scorer:
     """`(variables, uint8 images [B, H, W, C]) -> logits` of an architecture, fed as its own side asks."""
-    gates, net = one_hot(Layout(space.choices), {}), Supernet(space, forms=usable_forms())
+    gates, net = one_hot(Layout(space.choices), {}), Supernet(space, forms=wing().forms)
     taken = preprocessing.taken_at(space.resolution.value)
 
     def logits(variables: Variables, images: Array) -> Float[Array, "B classes"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dnas.process import environment, xla_flags
+from dnas.process import environment, wing, xla_flags
 
 
 def configure(cache: Path | None | str = "default", faster_compiles: bool = True) -> None:
@@ -18,7 +18,7 @@ def configure(cache: Path | None | str = "default", faster_compiles: bool = True
     """
     environment.only_what_is_followed()
     folder = _made(cache_folder() if cache == "default" else cache)
-    xla_flags.prepare(xla_flags.CPU_FLAGS if faster_compiles else {}, folder)
+    xla_flags.prepare(wing.start().flags if faster_compiles else {}, folder)
     environment.import_jax()
     environment.check_devices()
     if folder is None:

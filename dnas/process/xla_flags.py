@@ -17,12 +17,6 @@ from dnas.errors import UserError
 from dnas.process import cache
 from dnas.process.provenance import versions
 
-# XLA's newer CPU emitters, which compile every fused loop as a module of its own, take a third more compile time for
-# this kind of program, and unrolled loops a fifth more. Versions that have no other emitters do without the first.
-CPU_FLAGS = {
-    "xla_cpu_use_fusion_emitters": "false",
-    "xla_backend_extra_options": "xla_cpu_disable_loop_unrolling",
-}
 KNOWN = "DNAS_KNOWN_XLA_FLAGS"
 """Holds a mark of the flags of this environment that have been tried, for the processes that a command starts."""
 TRIAL = "import jax; jax.devices('cpu')"

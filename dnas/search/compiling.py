@@ -18,8 +18,7 @@ from typing import Any
 import jax
 from jax import export
 
-from dnas.cpu import loops
-from dnas.heap import close_holes
+from dnas.nn.wing import wing
 from dnas.process.interrupt import COMPILING
 from dnas.search.traces import Traces
 
@@ -63,14 +62,14 @@ class Compiler:
         """Programs that an earlier start has traced."""
         self._programs: list[Program] = []
         self._traces, self._on_cpu = traces, jax.default_backend() == "cpu"
-        self._options = options()
+        self._options = dict(wing().options)
 
     def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = (), gives: Any = None) -> Program:
         """The program of `function` for arguments like these (arrays or their shapes).
 
         `gives`, for a large one: a pytree of the structure of what it returns; its leaves do not matter.
         """
-        with uncollected(), loops.awaited_later():
+        with uncollected(), wing().awaited_later():
             if gives is not None and self._on_cpu:
                 function = self._portable(function, arguments, jax.tree.structure(gives))
             else:
@@ -98,7 +97,7 @@ class Compiler:
 
     def _compile(self, lowered: jax.stages.Lowered, future: Future) -> None:
         try:
-            loops.wait()
+            wing().wait()
             future.set_result(lowered.compile(self._options))
         except BaseException as error:  # raised where the program is first called
             future.set_exception(error)
@@ -115,7 +114,7 @@ class Compiler:
         for program in self._programs:
             if not program.ready(max(0.0, end - time.monotonic())):
                 return False
-        close_holes()
+        wing().close_holes()
         self.seconds = time.monotonic() - self.began
         return True
 
@@ -138,11 +137,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def options() -> dict[str, Any]:
-    """What XLA is told: on CPU, to optimise less, which shortens compiling by a fifth and slows nothing."""
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
-
-
 def _memory(compiled: jax.stages.Compiled) -> int:
     m = compiled.memory_analysis()
     if m is None:
@@ -159,7 +153,7 @@ def _exported(function: Callable, leaves: Sequence[Any], takes: Any, gives: Any)
 
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     # The call into this process needs no promise of stability: what is kept is for the same sources alone.
-    own = [export.DisabledSafetyCheck.custom_call(loops.PREFIX + name) for name in loops.NAMES]
+    own = [export.DisabledSafetyCheck.custom_call(name) for name in wing().calls]
     return bytes(export.export(jax.jit(_renamed(flat, function.__name__)), disabled_checks=own)(*shapes).serialize())
 
 

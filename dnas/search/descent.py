@@ -14,13 +14,12 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from dnas.cpu import loops
-from dnas.cpu.row_descent import descended, squared
 from dnas.data.batches import Batches, steps_per_epoch
 from dnas.learning.course import Metrics
 from dnas.nn.gates import Gates, uniform
 from dnas.nn.packing import BLOCKS, MATRICES, Chosen, Leaves, Packing
 from dnas.nn.supernet import init
+from dnas.nn.wing import RowForms, wing
 from dnas.search.compiling import Compiler, Program
 from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning, packing_of
 from dnas.search.problem import Problem
@@ -105,8 +104,8 @@ def compile_update(
     if not learned.chosen:
         return compiler(updating(rule), *weights, *found, learned.statistics, donate=(0, 1))
     packing, (variables, opt) = packing_of(problem), weights
-    if isinstance(rule, Descent) and loops.usable():
-        return compiler(descending(rule, packing), *weights, *found, learned.statistics, donate=(0, 1))
+    if isinstance(rule, Descent) and (forms := wing().rows) is not None:
+        return compiler(descending(rule, packing, forms), *weights, *found, learned.statistics, donate=(0, 1))
     step = stepping(rule, packing)
     changed = jax.eval_shape(step, variables["params"], opt, *found)
     # Two programs: one that read and wrote the vectors of all blocks would copy them.
@@ -129,8 +128,8 @@ def updating(rule: Descent | optax.GradientTransformation) -> Update:
     return update_weights  # pyright: ignore
 
 
-def descending(rule: Descent, packing: Packing) -> Update:
-    """With a gradient of what takes part, on CPU: the blocks' parameters are changed where they are, by loops."""
+def descending(rule: Descent, packing: Packing, forms: RowForms) -> Update:
+    """With a gradient of what takes part: the blocks' parameters are changed where they are."""
 
     def update_weights(variables: PackedVariables, state: optax.OptState, gradient: Leaves, chosen: Chosen, statistics):
         params, moving = dict(variables["params"]), dict(optax.tree.get(state, "trace"))
@@ -138,7 +137,7 @@ def descending(rule: Descent, packing: Packing) -> Update:
         decay = {name: rule.decay if decays else 0.0 for name, decays in _decayed(params).items()}
         of_rest = {name: leaf for name, leaf in gradient.items() if name in params}
         squares = [jnp.sum(jnp.square(leaf + decay[name] * params[name])) for name, leaf in of_rest.items()]
-        squares += [squared(params[v], table, at, gradient[row], decay[v]) for row, v, table, at in rows]
+        squares += [forms.squared(params[v], table, at, gradient[row], decay[v]) for row, v, table, at in rows]
         norm = jnp.sqrt(functools.reduce(operator.add, squares))
         factor, rate = jnp.where(norm < rule.clip, 1.0, rule.clip / norm), rule.rate(optax.tree.get(state, "count"))
         for name, leaf in of_rest.items():
@@ -146,7 +145,8 @@ def descending(rule: Descent, packing: Packing) -> Update:
             params[name] = params[name] - rate * moving[name]
         for row, name, table, at in rows:
             coefficients = rule.momentum, factor, decay[name], rate
-            params[name], moving[name] = descended(params[name], moving[name], table, at, gradient[row], coefficients)
+            own = params[name], moving[name]
+            params[name], moving[name] = forms.descended(*own, table, at, gradient[row], coefficients)
         state = optax.tree.set(state, trace=moving, count=optax.safe_increment(optax.tree.get(state, "count")))
         return {"params": params, "batch_stats": statistics}, state
 

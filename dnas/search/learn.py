@@ -16,12 +16,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from dnas.cpu.forms import usable_forms
 from dnas.data.preprocess import prepare
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.packing import Chosen, Leaves, Packing
 from dnas.nn.supernet import ROWS_AFTER, Supernet
+from dnas.nn.wing import wing
 from dnas.search.problem import Problem
 from dnas.space.space import Space
 
@@ -82,7 +82,7 @@ def packed_supernet(problem: Problem) -> PackedSupernet:
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
-        paths=s.paths or None, low_memory=s.low_memory, forms=usable_forms(),
+        paths=s.paths or None, low_memory=s.low_memory, forms=wing().forms,
     )  # fmt: skip
 
     def run(used: Leaves, statistics: Leaves, gates: Gates, chosen: Chosen, images: Array, momentum: float | Switch):

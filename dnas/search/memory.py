@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from dnas.cpu.forms import usable_forms
 from dnas.errors import UserError
 from dnas.nn.memory import Mode, backward_floats, forward_floats
+from dnas.nn.wing import wing
 from dnas.process import free_memory
 from dnas.process.memory_amounts import memory_shown
 from dnas.search.learn import packing_of
@@ -46,7 +46,7 @@ def estimate(problem: Problem) -> Memory:
     s, space = problem.settings, problem.proxy
     packing = packing_of(problem)
     (params, used), (statistics, _) = (packing.floats(group) for group in ("params", "batch_stats"))
-    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, usable_forms())
+    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, wing().forms)
     image = problem.dataset.side**2 * problem.dataset.channels
     learn = FLOAT * backward_floats(space, mode, s.batch_size) + s.batch_size * image
     assess = FLOAT * forward_floats(space, mode, s.assess_batch) + s.assess_batch * image

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dnas.cpu import loops
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.errors import Stopped
 from dnas.files import write_atomic, write_json
@@ -26,6 +25,7 @@ from dnas.learning.driver import Watch, kept, leave, or_leave, profiled
 from dnas.learning.journal import HISTORY, Journal
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
+from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
 from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
@@ -137,7 +137,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         **({"family": [m.budget.text for m in problem.family]} if problem.family else {}),
         **({"start": problem.start} if problem.start is not None else {}),
         "settings": problem.settings.to_json(),
-        "kernels": loops.usable(),
+        "kernels": bool(wing().forms),
         "versions": versions(),
     }
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from dnas.cpu.forms import usable_forms
 from dnas.nn.memory import Mode, backward_floats, forward_floats
+from dnas.nn.wing import wing
 from dnas.process import free_memory
 from dnas.train.setup import Setup
 
@@ -19,7 +19,7 @@ COPIES = 6
 
 def estimate(setup: Setup) -> int:
     """Bytes on the device: weights, what the optimiser and the best epoch keep of them, and one step."""
-    batch, mode = setup.recipe.batch_size, Mode(forms=usable_forms())
+    batch, mode = setup.recipe.batch_size, Mode(forms=wing().forms)
     step = FLOAT * backward_floats(setup.network, mode, batch)
     if setup.teacher is not None:
         step += FLOAT * forward_floats(setup.teacher.network, mode, batch) + _bytes(setup.teacher.variables)

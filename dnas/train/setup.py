@@ -10,7 +10,6 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from dnas.cpu import loops
 from dnas.data.batches import steps_per_epoch
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
@@ -21,6 +20,7 @@ from dnas.graph import graph_of
 from dnas.learning import weights
 from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
 from dnas.nn.supernet import Variables, abstract_variables, init
+from dnas.nn.wing import wing
 from dnas.process.provenance import versions
 from dnas.runs.result import Result, preprocessing_of
 from dnas.space.space import Space
@@ -71,7 +71,7 @@ class Setup:
             "recipe": self.recipe.to_json(),
             "seed": self.seed,
             "teacher": None if self.teacher is None else _digest(self.teacher.variables),
-            "kernels": loops.usable(),
+            "kernels": bool(wing().forms),
             "versions": versions(),
         }
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from dnas.cpu.forms import usable_forms
 from dnas.data.augment import augment
 from dnas.data.mix import erase, mix, random_crop
 from dnas.data.preprocess import Preprocessing, prepare
@@ -19,6 +18,7 @@ from dnas.nn.forward import NORM_MOMENTUM
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet, Variables
+from dnas.nn.wing import wing
 from dnas.space.space import Space
 from dnas.train.losses import DISTILLATION, cross_entropy, targets
 from dnas.train.optimizer import optimizer
@@ -74,7 +74,7 @@ def training(
     network: Space, preprocessing: Preprocessing, recipe: Recipe, rate: Schedule, teacher: Teacher | None = None
 ) -> Training:
     """The training of one architecture. `step` takes the teacher's variables as its last argument (None without)."""
-    packing, net = Packing(network), Supernet(network, forms=usable_forms())
+    packing, net = Packing(network), Supernet(network, forms=wing().forms)
     gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate, packing)
 
     def init(variables: Variables) -> TrainState:
@@ -128,7 +128,7 @@ def augmented(images: Any, key: PRNGKeyArray, recipe: Recipe, side: int) -> Floa
 def scores(teacher: Teacher, variables: Variables, images: Array) -> Float[Array, "N classes"]:
     """The teacher's scores of pixel values, at its own preprocessing and size."""
     x = prepare(images, teacher.preprocessing)
-    return Supernet(teacher.network, forms=usable_forms()).apply(variables, x, one_hot(Layout(()), {}))[0]  # type: ignore[index]
+    return Supernet(teacher.network, forms=wing().forms).apply(variables, x, one_hot(Layout(()), {}))[0]  # type: ignore[index]
 
 
 def moving_average(former: Any, now: Any, memory: float, step: Int[Array, ""]) -> Any:

@@ -18,9 +18,9 @@ from dnas.data.batches import Batches, prefetch
 from dnas.data.randaugment import rand_augment
 from dnas.errors import Stopped, UserError
 from dnas.files import json_lines, write_atomic
-from dnas.heap import close_holes
 from dnas.learning.checkpoint import Checkpoints, Pace
 from dnas.learning.evaluation import Tally, batch_size, program, tally
+from dnas.nn.wing import wing
 from dnas.process.progress import Update
 from dnas.runs.folder import PARTIAL
 from dnas.space import units
@@ -142,7 +142,7 @@ class Trainer:
                     return
                 p.state, metrics = self.step(p.state, next(stream), key, self.taught)
                 if step == behind:
-                    close_holes()  # the first step has compiled its program
+                    wing().close_holes()  # the first step has compiled its program
                 step += 1
                 if step % every == 0:
                     show(step, self._line(p, _finite(float(metrics["loss"]), step)))

@@ -28,10 +28,10 @@ import options
 import step
 
 from dnas.cli.entry import run
+from dnas.cpu.restart import huge_pages_are_asked_for
 from dnas.errors import InputError
 from dnas.files import write_atomic, write_json
 from dnas.process.provenance import provenance
-from dnas.process.restart import huge_pages_are_asked_for
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE = ROOT / "experiments" / "results" / "bench.json", ROOT / "docs" / "performance.md"

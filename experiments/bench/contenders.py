@@ -23,8 +23,7 @@ from dnas.data.preprocess import prepare
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input
 from dnas.graph import graph_of
-from dnas.heap import close_holes
-from dnas.search.compiling import options
+from dnas.nn.wing import wing
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import Settings
 from dnas.search.strategies import dmasking
@@ -59,7 +58,7 @@ def search(space: Space, px: int, batch: int, **settings: Any) -> Contender:
         jax.block_until_ready(state.arrays)
 
     steps(WARM_UP)
-    close_holes()  # as `dnas.search.compiling.Compiler` does
+    wing().close_holes()  # as `dnas.search.compiling.Compiler` does
     return Contender(steps, programs.figures() | {"macs": macs(space, px), "batch": batch})
 
 
@@ -83,7 +82,8 @@ class Programs:
         def program(*values: Any) -> Any:
             if not made:
                 began = time.perf_counter()
-                made.append(jax.jit(counted, donate_argnums=tuple(donate)).lower(*arguments).compile(options()))
+                lowered = jax.jit(counted, donate_argnums=tuple(donate)).lower(*arguments)
+                made.append(lowered.compile(dict(wing().options)))
                 self.seconds += time.perf_counter() - began
                 self.compiled.append(made[0])
             return made[0](*values)

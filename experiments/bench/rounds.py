@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dnas.process.restart import memory_tunables
+from dnas.cpu.restart import memory_tunables
 
 TURN_S = 0.3
 """A turn has so many steps that it takes about this long; a slower contender takes one."""

@@ -25,7 +25,7 @@ from typing import Any, Literal
 from rounds import Asked, Worker, interleaved, ratio, told, workers
 
 from dnas.cli.entry import run
-from dnas.process.restart import huge_pages_are_asked_for
+from dnas.cpu.restart import huge_pages_are_asked_for
 
 OVER_PLAIN = {"choices": "", "choices_and_skips": "_and_skips", "six_soft": "_six_soft", "six_sampled": "_six_sampled"}
 TORCH = ("torch_same", "torch_branches")

@@ -17,7 +17,7 @@ from dnas.grammar.read import at_input
 from dnas.graph.architecture import architecture
 from dnas.learning.evaluation import batch_size, program, tally
 from dnas.nn.supernet import init
-from dnas.search.compiling import options
+from dnas.nn.wing import wing
 from dnas.solve.many import as_assignment
 from dnas.space.space import Space
 from dnas.train.recipe import Recipe
@@ -58,7 +58,7 @@ class Trainer:
         self.steps = round(recipe.epochs * per_epoch)
         rate = schedule(recipe, self.steps, per_epoch)
         self.training = training(self.network, preprocessing, recipe, rate)
-        self.step = jax.jit(self.training.step, donate_argnums=0, compiler_options=options())
+        self.step = jax.jit(self.training.step, donate_argnums=0, compiler_options=dict(wing().options))
         self.answer = program(self.network, preprocessing, self.training.packing.unpack)
 
     def accuracy(self, seed: int, test: Images) -> float:

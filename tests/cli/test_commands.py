@@ -14,11 +14,12 @@ from dnas import __main__ as console
 from dnas.cli import help
 from dnas.cli.argument_class import commands, options
 from dnas.cli.commands import COMMANDS, EXAMPLE
+from dnas.process.wing import Start
 
 
 def called(monkeypatch, capsys, *argv: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["dnas", *argv])
-    monkeypatch.setattr(console, "with_lasting_memory", lambda: None)
+    monkeypatch.setattr(console, "start", Start)
     with pytest.raises(SystemExit) as end:
         console.main()
     said = capsys.readouterr()

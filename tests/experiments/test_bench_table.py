@@ -17,6 +17,7 @@ ALL = ROOT / "experiments" / "bench" / "all.py"
 
 @pytest.fixture(scope="module")
 def bench():
+    pytest.importorskip("dnas.cpu.restart", reason="the benches set a process's memory as the CPU wing does")
     sys.path.insert(0, str(ALL.parent))
     import all as module
 

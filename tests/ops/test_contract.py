@@ -16,6 +16,7 @@ from dnas.cost.ledger import at, macs, params
 from dnas.graph import Builder
 from dnas.nn.forms import Forms
 from dnas.nn.gates import Layout, one_hot
+from dnas.nn.wing import wing
 from dnas.ops import (
     OPERATORS,
     Activation,
@@ -107,15 +108,14 @@ EXAMPLES = {
 }  # fmt: skip
 CHOICE = Choice("w", WIDTHS)
 LAYOUT = Layout((CHOICE,))
-FORMS = {"own": None, "loops": "dnas.cpu.forms"}
+FORMS = ("own", "wing")
 
 
-def forms_of(module: str | None) -> Forms | None:
-    """Skips where the process cannot use them."""
-    if module is None:
+def forms_of(kind: str) -> Forms | None:
+    """Skips where this process has no wing."""
+    if kind == "own":
         return None
-    found = pytest.importorskip(module).usable_forms()
-    return found or pytest.skip("this process has no loops")
+    return wing().forms or pytest.skip("this process has no forms for CPUs")
 
 
 def arrays(name: str) -> list[jnp.ndarray]:
@@ -157,7 +157,7 @@ def leading(array: Any, tensor: Tensor) -> Any:
 @pytest.mark.parametrize("option", range(len(WIDTHS)))
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_one_hot_gates_give_the_sliced_operator(name, option, form):
-    forms, given, wide = forms_of(FORMS[form]), arrays(name), Held()
+    forms, given, wide = forms_of(form), arrays(name), Held()
     width, size = Quantity.of(CHOICE), fixed(WIDTHS[option])
     found = run(name, width, given, one_hot(LAYOUT, {"w": option}), wide, forms)
     assert found.array.dtype == given[0].dtype
@@ -184,7 +184,7 @@ def own_of_width(values: dict[str, Any], option: int) -> dict[str, Any]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_gradients_are_finite_and_those_of_the_own_form(name, form):
-    forms, width, given, gates = forms_of(FORMS[form]), Quantity.of(CHOICE), arrays(name), one_hot(LAYOUT, {"w": 0})
+    forms, width, given, gates = forms_of(form), Quantity.of(CHOICE), arrays(name), one_hot(LAYOUT, {"w": 0})
     held = Held()
     run(name, width, given, gates, held)
 

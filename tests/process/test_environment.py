@@ -11,7 +11,6 @@ import pytest
 
 from dnas.errors import UserError
 from dnas.process import environment, xla_flags
-from dnas.process.restart import is_a_command
 
 START = """
 import sys
@@ -95,24 +94,6 @@ def test_a_flag_that_xla_does_not_know_is_left_out(monkeypatch, tmp_path):
     assert os.environ["XLA_FLAGS"] == "--xla_backend_extra_options=theirs " + expected
 
 
-def test_only_a_start_that_can_be_repeated_is():
-    given = ["/lib/dnas/search/__main__.py", "tiny", "--seed", "1"]
-    command = ["python", "-X", "utf8", "-m", "dnas.search", *given[1:]]
-    assert is_a_command(command, given)
-    assert is_a_command([__file__, "-m", "dnas.train"], ["train"])
-    for other in (
-        ["python", "-"], ["python"], ["python", "-", *given[1:]], ["python", "-c", "import dnas", *given[1:]],
-        ["python", __file__, *given[1:]], ["python", "-m", "pytest", *given[1:]], ["jupyter", "-f", "kernel.json"],
-    ):  # fmt: skip
-        assert not is_a_command(other, given), other
-
-
-def test_a_console_script_can_be_started_again(tmp_path):
-    script = tmp_path / "dnas"
-    script.touch()
-    assert is_a_command(["python", str(script), "search", "tiny"], [str(script), "search", "tiny"])
-
-
 def test_a_program_from_standard_input_runs_to_its_end():
     program = (
         "import sys, runpy\nsys.argv = ['x', 'tiny', '--budget', '1FLOPs']\n"
@@ -120,18 +101,3 @@ def test_a_program_from_standard_input_runs_to_its_end():
     )
     done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True)
     assert done.returncode == 2 and "smallest network" in done.stderr, done.stderr
-
-
-def test_a_system_that_refuses_the_restart_is_no_error(monkeypatch):
-    from dnas.process import restart
-
-    def refused(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "execv", refused)
-    monkeypatch.setattr(restart, "_is_glibc", lambda: True)
-    monkeypatch.setattr(restart, "is_a_command", lambda *_: True)
-    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    monkeypatch.delenv("DNAS_LASTING_MEMORY", raising=False)
-    restart.with_lasting_memory()
-    assert "GLIBC_TUNABLES" not in os.environ

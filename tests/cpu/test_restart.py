@@ -1,4 +1,4 @@
-"""Memory that a command keeps from step to step."""
+"""Memory that a command keeps from step to step, and which commands are started anew for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from dnas.process.restart import LASTING_TUNABLES, memory_tunables
+from dnas.cpu import restart
+from dnas.cpu.restart import LASTING_TUNABLES, is_a_command, memory_tunables
 
 STEPS = """
 import resource
@@ -62,3 +63,34 @@ def test_what_the_user_has_set_wins(monkeypatch):
     assert memory_tunables(found) == found, "a command starts itself anew once"
     monkeypatch.setenv("DNAS_LASTING_MEMORY", "0")
     assert memory_tunables(theirs) == theirs
+
+
+def test_only_a_start_that_can_be_repeated_is():
+    given = ["/lib/dnas/search/__main__.py", "tiny", "--seed", "1"]
+    command = ["python", "-X", "utf8", "-m", "dnas.search", *given[1:]]
+    assert is_a_command(command, given)
+    assert is_a_command([__file__, "-m", "dnas.train"], ["train"])
+    for other in (
+        ["python", "-"], ["python"], ["python", "-", *given[1:]], ["python", "-c", "import dnas", *given[1:]],
+        ["python", __file__, *given[1:]], ["python", "-m", "pytest", *given[1:]], ["jupyter", "-f", "kernel.json"],
+    ):  # fmt: skip
+        assert not is_a_command(other, given), other
+
+
+def test_a_console_script_can_be_started_again(tmp_path):
+    script = tmp_path / "dnas"
+    script.touch()
+    assert is_a_command(["python", str(script), "search", "tiny"], [str(script), "search", "tiny"])
+
+
+def test_a_system_that_refuses_the_restart_is_no_error(monkeypatch):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "execv", refused)
+    monkeypatch.setattr(restart, "_is_glibc", lambda: True)
+    monkeypatch.setattr(restart, "is_a_command", lambda *_: True)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.delenv("DNAS_LASTING_MEMORY", raising=False)
+    restart.with_lasting_memory()
+    assert "GLIBC_TUNABLES" not in os.environ

@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from dnas.heap import close_holes, heap
-from dnas.process.restart import memory_tunables
+from dnas.cpu.heap import close_holes, heap
+from dnas.cpu.restart import memory_tunables
 
 pytestmark = pytest.mark.skipif(heap() is None, reason="the heap is not that of glibc 2.33 or newer")
 
 HOLES, MEAN, LARGE = 4_000, 1 << 16, 40 << 20
 PROGRAM = f"""
 import ctypes, json, random
-from dnas.heap import close_holes, heap
+from dnas.cpu.heap import close_holes, heap
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]

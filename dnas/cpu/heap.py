@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dnas.process.restart import has_one_heap
+from dnas.cpu.restart import has_one_heap
 
 LEAST, MOST, LARGEST = 1 << 10, 1 << 18, 1 << 26
 """Bytes. Holes from `LEAST` to `MOST` are closed: smaller ones are found at once; larger ones are few, and used."""
@@ -22,7 +22,7 @@ PARTS = 8
 def close_holes() -> None:
     """Takes the holes for good, so that what steps take and free is alone in the lists. It takes no memory but holes.
 
-    Only where the process has one heap (`dnas.process.restart.with_lasting_memory`).
+    Only where the process has one heap (`dnas.cpu.restart.with_lasting_memory`).
     """
     libc = _glibc()
     if libc is None or not has_one_heap():

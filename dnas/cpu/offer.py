@@ -1,0 +1,26 @@
+"""What the wing offers to programs (`dnas.nn.wing.Wing`): all of it where loops can be used, else what needs none."""
+
+from __future__ import annotations
+
+import jax
+
+from dnas.cpu import loops
+from dnas.cpu.forms import FORMS
+from dnas.cpu.heap import close_holes
+from dnas.cpu.row_descent import descended, squared
+from dnas.nn.wing import RowForms, Wing
+
+OPTIONS = {"xla_backend_optimization_level": 1}
+"""XLA optimises less, which shortens compiling by a fifth and slows nothing."""
+
+
+def offer() -> Wing:
+    if jax.default_backend() != "cpu":
+        return Wing()
+    without_loops = Wing(close_holes=close_holes, options=OPTIONS)
+    if not loops.usable():
+        return without_loops
+    return without_loops._replace(
+        forms=FORMS, rows=RowForms(squared, descended), calls=loops.CALLS, wait=loops.wait,
+        awaited_later=loops.awaited_later,
+    )  # fmt: skip

@@ -1,0 +1,52 @@
+"""What the CPU wing offers to programs, and the plain form of each: the one place that asks for it.
+
+Everybody computes as an offer's fields say, and so needs no word of the wing. `dnas.process.wing` finds it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from jaxtyping import Array
+
+from dnas.nn.forms import Forms
+from dnas.process.wing import offered
+
+
+class RowForms(NamedTuple):
+    """Gradient descent on blocks in the vector that holds them (`dnas.nn.rows`), without a copy of any vector."""
+
+    squared: Callable[..., Array]
+    """`(vector, table, chosen, gradient, decay)`: the sum of squares of gradient + decay * parameter over the blocks
+    that ran, []."""
+    descended: Callable[..., tuple[Array, Array]]
+    """`(vector, momentum, table, chosen, gradient, (b, f, d, r)) -> (vector, momentum)`: momentum = b * momentum
+    + f * (gradient + d * parameter), parameter -= r * momentum."""
+
+
+class Wing(NamedTuple):
+    """An offer; by default everything is plain."""
+
+    forms: Forms = {}
+    """Of operators, by name; those that are not there compute by `dnas.ops.operator.Operator.apply`."""
+    rows: RowForms | None = None
+    """None: `dnas.search.descent` takes rows out of vectors and puts them back."""
+    calls: tuple[str, ...] = ()
+    """Names by which programs call into this process."""
+    wait: Callable[[], None] = lambda: None
+    """Until these can be called: before XLA compiles or loads a program."""
+    awaited_later: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Inside, a trace does not wait: who compiles what is traced will."""
+    close_holes: Callable[[], None] = lambda: None
+    """After compiling: what it has left in the heap no longer stands in the way of steps."""
+    options: Mapping[str, Any] = {}
+    """For XLA's compiler."""
+
+
+@functools.cache
+def wing() -> Wing:
+    """This process's, asked for once."""
+    return offered("offer", Wing())
