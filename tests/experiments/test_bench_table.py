@@ -51,7 +51,7 @@ def test_page_shows_the_figures_of_the_file(bench):
     assert bench.filled(text, bench.table(bench.recorded())) == text
 
 
-def test_an_unknown_part_is_one_line_and_code_2():
+def test_an_unknown_part_is_one_line_and_code_2(bench):
     done = subprocess.run([sys.executable, ALL, "--parts", "nothing"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "nothing" in done.stderr
 
