@@ -38,7 +38,7 @@ def factored(costs: Sequence[Cost]) -> Factored:
                 if factor.is_constant:
                     coefficient *= float(factor.value)
                     continue
-                key = (factor.over, factor.table.dtype.str, factor.table.tobytes())
+                key = factor.identity
                 if key not in known:
                     known[key] = len(factors)
                     factors.append(factor)

@@ -24,15 +24,14 @@ from dnas.space.space import Space
 class Architecture:
     """One network of a space.
 
-    `data` is its file; `network` the same, read back; `sources[path]` the supernet's path of the block at `path`.
-    `switched[path]` is, of the supernet's norm at `path` that has parameters for each width, the width's number and how
-    many there are.
+    `data` is its file; `network` the same, read back; `sources[path]` the path in `space` of the block at `path`.
     """
 
+    space: Space
+    assignment: Assignment
     data: dict[str, Any]
     network: Space
     sources: dict[str, str]
-    switched: dict[str, tuple[int, int]]
 
 
 def architecture(space: Space, assignment: Assignment, *, name: str | None = None) -> Architecture:
@@ -54,12 +53,7 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
         },
         **sections,
     }  # fmt: skip
-    switched = {}
-    for record in walked.ledger:
-        if record.switch is not None:
-            widths = sorted(record.switch.values())
-            switched[record.path] = widths.index(record.switch.at(assignment)), len(widths)
-    return Architecture(data, space_from_data(data, f"<{space.name}>"), sources, switched)
+    return Architecture(space, assignment, data, space_from_data(data, f"<{space.name}>"), sources)
 
 
 def _follow_classes(last: dict[str, dict[str, Any]], classes: int) -> None:

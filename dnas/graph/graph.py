@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from dnas.ops import Operator
+from dnas.errors import UserError
+from dnas.ops import Mask, Operator
 from dnas.ops.operator import Parameter, Work
 from dnas.ops.tensor import Tensor
 from dnas.space.quantity import Assignment, Choice, Product, Quantity
@@ -232,10 +233,17 @@ class Graph:
     def fix(self, assignment: Assignment) -> Graph:
         """The network in which choices take the options of the given indices: sizes are numbers, and branches that are
         not taken are gone."""
-        fixing = _Fixing(assignment)
-        start = fixing.tensor(self.input)
-        parts = fixing.parts(self.parts)
-        return Graph(start, fixing.at[self.output], parts)
+        return _Replay(assignment, {}).graph(self)
+
+    def keeping(self, sizes: Mapping[str, Quantity]) -> Graph:
+        """The network, without choices, in which operators make axes of other sizes, by path: `kept` ones, of which
+        some entries are masked away, or `given` ones (`dnas.space.entries`). `fix({})` then cuts out what is kept.
+
+        Raises `UserError` for a path without an operator, and for an operator that has no width of its own.
+        """
+        for path in sizes.keys() - {node.path for node in self.nodes}:
+            raise UserError(f"no operator at '{path}'")
+        return _Replay({}, sizes).graph(self)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -250,12 +258,26 @@ def placed(path: str, operator: Operator, inputs: tuple[Tensor, ...], conditions
     return Node(path, operator, inputs, operator.output(*inputs) if passed is None else passed, conditions)
 
 
-class _Fixing:
-    """Parts with choices decided, and what each tensor has become."""
+def masking(path: str, operator: Operator, inputs: tuple[Tensor, ...]) -> tuple[Node, ...]:
+    """What masks the inputs of an operator that reads them so; elsewhere they are handed on."""
+    wanted = operator.passes(*inputs) is None and operator.wants_masked(*inputs)
+    mask = f"{path}.mask"
+    return tuple(placed(mask, Mask(), (x,), ()) if wanted else Node(mask, Mask(), (x,), x) for x in inputs)
 
-    def __init__(self, assignment: Assignment):
-        self.assignment = assignment
+
+class _Replay:
+    """Parts with choices decided and some sizes replaced, and what each tensor has become."""
+
+    def __init__(self, assignment: Assignment, sizes: Mapping[str, Quantity]):
+        self.assignment, self.sizes = assignment, sizes
         self.at: dict[Tensor, Tensor] = {}
+        self.masked: dict[Quantity, Quantity] = {}
+        """What sizes have become: what is made as wide as something else follows it."""
+
+    def graph(self, graph: Graph) -> Graph:
+        start = self.tensor(graph.input)
+        parts = self.parts(graph.parts)
+        return Graph(start, self.at[graph.output], parts)
 
     def tensor(self, x: Tensor) -> Tensor:
         """The tensor itself, where nothing computes it."""
@@ -263,18 +285,26 @@ class _Fixing:
             self.at[x] = x.like(**{axis.name: axis.size.fix(self.assignment) for axis in x.axes})
         return self.at[x]
 
+    def size(self, size: Quantity) -> Quantity:
+        return self.masked[size] if size in self.masked else size.fix(self.assignment)
+
     def parts(self, parts: Sequence[Part]) -> tuple[Part, ...]:
         return tuple(found for part in parts for found in self.part(part))
 
     def part(self, part: Part) -> Iterator[Part]:
         match part:
             case Node():
-                operator, inputs = part.operator.fix(self.assignment), tuple(map(self.tensor, part.inputs))
-                node = placed(part.path, operator, inputs, ())
+                operator, inputs = part.operator.changed(self.size), tuple(map(self.tensor, part.inputs))
+                if part.path in self.sizes:
+                    operator = operator.keeping(self.sizes[part.path])
+                masks = masking(part.path, operator, inputs)
+                node = placed(part.path, operator, tuple(mask.output for mask in masks), ())
                 self.at[part.output] = node.output
+                sizes = zip(part.output.axes, node.output.axes, strict=True)
+                self.masked |= {old.size: new.size for old, new in sizes if new.size.masked}
                 exists = all(condition.at(self.assignment) for condition in part.conditions)
-                if exists and node.matters:
-                    yield node
+                if exists:
+                    yield from (found for found in (*masks, node) if found.matters)
             case BlockUse():
                 inner = self.parts(part.parts)
                 fields = {name: q.fix(self.assignment) for name, q in part.fields.items()}

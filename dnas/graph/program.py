@@ -39,7 +39,7 @@ def _plain(part: Any) -> Any:
     """As a hashable value."""
     match part:
         case Quantity():
-            return part.value if part.is_constant else (part.over, part.table.dtype.str, part.table.tobytes())
+            return part.identity if part.over or part.masked else part.value
         case list() | tuple():
             return tuple(map(_plain, part))
     return part

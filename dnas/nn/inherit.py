@@ -1,37 +1,46 @@
-"""Weights of a supernet as the weights of one of its networks.
-
-Every weight of a smaller option is the leading part of the largest one's, so inheriting is slicing. Kernel options
-have weights of their own: the architecture takes the ones of its kernel. What a width adds to the scale and shift of
-switchable norms is added.
-"""
+"""Weights of a supernet as the weights of one of its networks: each parameter has the entries that its sizes keep."""
 
 from __future__ import annotations
 
-import jax
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from dnas.graph import graph_of
 from dnas.graph.architecture import Architecture
-from dnas.nn.supernet import Variables, abstract_variables
-from dnas.ops.norm import OF_WIDTH
+from dnas.graph.graph import Node, Part, nodes_of
+from dnas.nn.supernet import Variables
+from dnas.space.quantity import Assignment
 
 
 def inherit(variables: Variables, architecture: Architecture) -> Variables:
     """Parameters and norm statistics of `architecture`, cut from those of the supernet it was derived from."""
-    wanted = abstract_variables(architecture.network)
-    sources = sorted(architecture.sources.items(), key=lambda item: -len(item[0]))
+    uses = {use.path: use for use in graph_of(architecture.space).uses}
+    found: Variables = {"params": {}, "batch_stats": {}}
+    for path, source in architecture.sources.items():
+        cut = inherited([uses[source]], architecture.assignment, variables)
+        for group, values in cut.items():
+            found[group] |= {path + name.removeprefix(source): value for name, value in values.items()}
+    return found
 
-    def cut(path: str, like: jax.ShapeDtypeStruct, stored: dict[str, jax.Array]) -> jax.Array:
-        block, source = next((b, s) for b, s in sources if path.startswith(b + "."))
-        name = source + path[len(block) :]
-        if name not in stored:
-            name = f"{name}_k{like.shape[0]}"
-        part = stored[name][tuple(slice(n) for n in like.shape)]
-        norm = name.rpartition(".")[0]
-        if norm not in architecture.switched or name + OF_WIDTH not in stored:
-            return part
-        row, rows = architecture.switched[norm]
-        return part + stored[name + OF_WIDTH].reshape(rows, -1)[row, : like.shape[0]]
 
-    return {
-        group: {path: cut(path, like, variables[group]) for path, like in leaves.items()}
-        for group, leaves in wanted.items()
+def inherited(parts: Sequence[Part], assignment: Assignment, variables: Variables) -> Variables:
+    """Of the operators that exist, under their own paths."""
+    found: Variables = {"params": {}, "batch_stats": {}}
+    for node in nodes_of(parts):
+        if all(condition.at(assignment) for condition in node.conditions):
+            for group, path, value in _of_node(node, assignment, variables):
+                found[group][path] = value
+    return found
+
+
+def _of_node(
+    node: Node, assignment: Assignment, variables: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str, Any]]:
+    """(group, path, value)"""
+    groups = {
+        name: "batch_stats" if parameter.statistic else "params"
+        for name, parameter in node.operator.parameters(*node.inputs).items()
     }
+    stored = {name: variables[group][f"{node.path}.{name}"] for name, group in groups.items()}
+    for name, value in node.operator.inherited(stored, assignment, *node.inputs).items():
+        yield groups.get(name, "params"), f"{node.path}.{name}", value

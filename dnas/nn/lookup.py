@@ -9,6 +9,7 @@ each.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,11 +22,8 @@ from dnas.graph import Graph
 from dnas.nn.expected import StackedMeans, picks
 from dnas.nn.gates import Gates, Layout
 from dnas.ops.tensor import Axis
+from dnas.space.entries import Given, Kept
 from dnas.space.quantity import Quantity
-
-
-def _key(quantity: Quantity) -> tuple:
-    return quantity.over, quantity.table.dtype.str, quantity.table.tobytes()
 
 
 class Lookup(Protocol):
@@ -43,17 +41,19 @@ class Requests:
 
     def __init__(self) -> None:
         self.means: dict[tuple, Quantity] = {}
-        self.masks: dict[tuple, tuple[Quantity, int]] = {}
+        self.masks: dict[tuple, Quantity] = {}
+        """Sizes whose masks follow from gates; given ones come with the gates."""
         self.widths: dict[tuple, Quantity] = {}
 
     def mean(self, quantity: Quantity) -> None:
-        self.means[_key(quantity)] = quantity
+        self.means[quantity.identity] = quantity
 
     def mask(self, axis: Axis) -> None:
-        self.masks[_key(axis.size)] = axis.size, axis.length
+        if not isinstance(axis.size, Given):
+            self.masks[axis.size.identity] = axis.size
 
     def shares(self, quantity: Quantity) -> None:
-        self.widths[_key(quantity)] = quantity
+        self.widths[quantity.identity] = quantity
 
 
 def requests(graph: Graph) -> Requests:
@@ -65,19 +65,19 @@ def requests(graph: Graph) -> Requests:
 
 
 class Plan:
-    """Answers requests: `plan(gates)` is a `Lookup`."""
+    """Answers requests: `plan(gates, given)` is a `Lookup`; `given` are masks by name (`dnas.space.entries.Given`)."""
 
     def __init__(self, requests: Requests, layout: Layout):
         self.means = StackedMeans(list(requests.means.values()), layout)
         self.mean_index = {key: n for n, key in enumerate(requests.means)}
         groups: dict[tuple, list[tuple]] = {}
-        for key, (width, size) in requests.masks.items():
-            groups.setdefault((width.table.shape, size), []).append(key)
-        self.mask_groups: list[_MaskGroup] = []
+        for key, size in requests.masks.items():
+            groups.setdefault((type(size), size.table.shape, size.length), []).append(key)
+        self.mask_groups: list[_PrefixMasks | _SetMasks] = []
         self.mask_index: dict[tuple, tuple[int, int]] = {}
-        for number, ((_, size), keys) in enumerate(groups.items()):
-            widths = [requests.masks[key][0] for key in keys]
-            self.mask_groups.append(_MaskGroup(widths, size, layout))
+        for number, ((kind, _, _), keys) in enumerate(groups.items()):
+            sizes = [requests.masks[key] for key in keys]
+            self.mask_groups.append((_SetMasks if kind is Kept else _PrefixMasks)(sizes, layout))
             self.mask_index |= {key: (number, n) for n, key in enumerate(keys)}
         same: dict[tuple, list[tuple]] = {}
         for key, width in requests.widths.items():
@@ -85,35 +85,40 @@ class Plan:
         self.share_groups = [_ShareGroup([requests.widths[key] for key in keys], layout) for keys in same.values()]
         self.share_index = {key: (g, n) for g, keys in enumerate(same.values()) for n, key in enumerate(keys)}
 
-    def __call__(self, gates: Gates) -> Lookup:
+    def __call__(self, gates: Gates, given: Mapping[str, Array] | None = None) -> Lookup:
         masks, shares = ([group(gates) for group in groups] for groups in (self.mask_groups, self.share_groups))
-        return _Answers(self, self.means(gates), masks, shares)
+        return _Answers(self, self.means(gates), masks, shares, dict(given or {}))
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["means", "masks", "widths"], meta_fields=["plan"])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["means", "masks", "widths", "given"], meta_fields=["plan"]
+)
 @dataclass(frozen=True)
 class _Answers:
     plan: Plan
     means: Array
     masks: list[Array]
     widths: list[Array]
+    given: dict[str, Array]
 
     def mean(self, quantity: Quantity) -> Array:
-        return self.means[self.plan.mean_index[_key(quantity)]]
+        return self.means[self.plan.mean_index[quantity.identity]]
 
     def mask(self, axis: Axis) -> Array:
-        group, n = self.plan.mask_index[_key(axis.size)]
+        if isinstance(axis.size, Given):
+            return self.given[axis.size.name]
+        group, n = self.plan.mask_index[axis.size.identity]
         return self.masks[group][n]
 
     def shares(self, width: Quantity) -> Array:
-        group, n = self.plan.share_index[_key(width)]
+        group, n = self.plan.share_index[width.identity]
         return self.widths[group][n]
 
 
 class _JointGates:
     """Probabilities of the joint options of quantities whose tables have one shape."""
 
-    def __init__(self, quantities: list[Quantity], layout: Layout):
+    def __init__(self, quantities: Sequence[Quantity], layout: Layout):
         self.count, self.options = len(quantities), quantities[0].table.shape
         self.picks = picks(quantities, layout)
 
@@ -125,16 +130,26 @@ class _JointGates:
         return p
 
 
-class _MaskGroup:
-    """Masks of one size over tables of one shape: M[c] = probability that channel c is below the width."""
+class _PrefixMasks:
+    """Masks of one length over tables of one shape: M[c] = probability that channel c is below the width."""
 
-    def __init__(self, widths: list[Quantity], size: int, layout: Layout):
-        self.size, self.joint = size, _JointGates(widths, layout)
+    def __init__(self, widths: Sequence[Quantity], layout: Layout):
+        self.size, self.joint = widths[0].length, _JointGates(widths, layout)
         self.tables = np.stack([w.table.reshape(-1).astype(np.int32) for w in widths])
 
     def __call__(self, gates: Gates) -> Float[Array, "widths channels"]:
         kept = jnp.asarray(self.tables)[:, :, None] > jnp.arange(self.size)
         return jnp.sum(jnp.where(kept, self.joint(gates)[:, :, None], 0), axis=1)
+
+
+class _SetMasks:
+    """The same of sets of entries: M[c] = probability that entry c is kept."""
+
+    def __init__(self, sizes: Sequence[Kept], layout: Layout):
+        self.joint, self.members = _JointGates(sizes, layout), np.stack([size.members() for size in sizes])
+
+    def __call__(self, gates: Gates) -> Float[Array, "sizes entries"]:
+        return jnp.einsum("no,noc->nc", self.joint(gates), self.members.astype(np.float32), precision="highest")
 
 
 class _ShareGroup:

@@ -13,6 +13,7 @@ from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import HEADS, KEYS, QUERIES, Axis, Tensor, Value, square
+from dnas.space.entries import agreement
 from dnas.space.quantity import Product, Quantity
 
 
@@ -31,7 +32,7 @@ class AttentionScores(Operator):
     def output(self, q: Tensor, k: Tensor) -> Tensor:
         if q.side is None or k.side is None or not (q.side.is_constant and k.side.is_constant):
             raise UserError("attention needs maps of one size; it cannot be searched over resolutions")
-        if not q.channels.same_as(k.channels) or not width_of_head(q, self.heads).is_constant:
+        if not agreement(q.channels, k.channels).min() or not width_of_head(q, self.heads).is_constant:
             raise UserError("queries and keys need heads of one fixed width")
         heads = Axis(HEADS, self.heads, pending=True)
         return Tensor((heads, Axis(QUERIES, q.side * q.side), Axis(KEYS, k.side * k.side)))

@@ -11,6 +11,7 @@ from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.operator import Env, Held, Operator, Pass, Reads, Segment, operator, taken
 from dnas.ops.tensor import CHANNELS, Axis, Tensor, Value, described
+from dnas.space.entries import agreement
 from dnas.space.quantity import Quantity, union
 
 
@@ -42,7 +43,7 @@ class Residual(Operator):
     word = "+ input"
 
     def agree(self, x: Tensor, y: Tensor) -> Quantity:
-        return Quantity.constant(1) if x.channels is y.channels else x.channels.equals(y.channels)
+        return agreement(x.channels, y.channels)
 
     def wants_masked(self, *x: Tensor) -> bool:
         return True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Self
 
 from dnas import maths
 from dnas.errors import UserError
@@ -13,12 +14,13 @@ from dnas.ops.windows import (
     grids_memory,
     kernels,
     mixed_kernel,
+    of_kernel,
     padding_of,
     program_of,
     read_options,
     side_after,
 )  # fmt: skip
-from dnas.space.quantity import Product, Quantity
+from dnas.space.quantity import Assignment, Product, Quantity
 
 ONE = Quantity.constant(1)
 
@@ -40,7 +42,7 @@ def read_pending(gates: Reads, *x: Tensor) -> None:
 
 def check_groups(channels: Quantity, out: Quantity, groups: int) -> None:
     """Raises `UserError` for widths that groups cannot share."""
-    if not (channels.is_constant and out.is_constant):
+    if channels.masked or out.masked:
         raise UserError("groups need fixed widths: the channels of a group would move with the width")
     if channels.value % groups or out.value % groups:
         raise UserError(f"{channels.value} to {out.value} channels cannot be split into {groups} groups")
@@ -74,14 +76,24 @@ class Conv(Operator):
         side = side_after(x.side, self.kernel, self.stride, self.zeros)
         return x.like(**{ROWS: side, COLUMNS: side, CHANNELS: self.out}).to_mask(True)
 
+    def fan(self, x: Tensor) -> Quantity:
+        """Input channels of a group."""
+        return x.channels if self.groups == 1 else x.channels // self.groups
+
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        return kernels(self.kernel, x.channels // self.groups, self.out) | bias_of(self.out, self.bias)
+        return kernels(self.kernel, self.fan(x), self.out) | bias_of(self.out, self.bias)
+
+    def keeping(self, size: Quantity) -> Self:
+        return replace(self, out=size)
+
+    def inherited(self, stored: Mapping[str, Any], assignment: Assignment, *x: Tensor) -> dict[str, Any]:
+        return of_kernel(self.kernel, assignment, super().inherited(stored, assignment, *x))
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
-        weights = Product(self.kernel, self.kernel, x.channels // self.groups, self.out)
+        weights = Product(self.kernel, self.kernel, self.fan(x), self.out)
         yield Work(
             "conv", macs=weights * y[ROWS].size * y[COLUMNS].size, weights=weights,
-            biases=Product(self.out, int(self.bias)), fan_of_bias=Product(x.channels // self.groups, int(self.bias)),
+            biases=Product(self.out, int(self.bias)), fan_of_bias=Product(self.fan(x), int(self.bias)),
         )  # fmt: skip
 
     def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
@@ -145,6 +157,9 @@ class Depthwise(Operator):
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         return kernels(self.kernel, x.channels) | bias_of(x.channels, self.bias)
 
+    def inherited(self, stored: Mapping[str, Any], assignment: Assignment, *x: Tensor) -> dict[str, Any]:
+        return of_kernel(self.kernel, assignment, super().inherited(stored, assignment, *x))
+
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
         weights = Product(self.kernel, self.kernel, x.channels)
         yield Work(
@@ -187,6 +202,9 @@ class Linear(Operator):
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         return {"weight": Parameter((x.channels, self.out))} | bias_of(self.out, self.bias)
+
+    def keeping(self, size: Quantity) -> Self:
+        return replace(self, out=size)
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
         weights = Product(x.channels, self.out)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dnas import maths
 from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import CHANNELS, Tensor, Value
-from dnas.space.quantity import Product
+from dnas.space.quantity import Assignment, Product
 
 EPSILON = 1e-5
 """Added to variances."""
@@ -32,7 +32,7 @@ class BatchNorm(Operator):
     word = ""
 
     def switched(self, x: Tensor) -> bool:
-        return self.switchable and not x.channels.is_constant
+        return self.switchable and x.channels.nested and not x.channels.is_constant
 
     def output(self, x: Tensor) -> Tensor:
         return x.to_mask(not self.masked)
@@ -49,12 +49,21 @@ class BatchNorm(Operator):
             found |= {name + OF_WIDTH: Parameter(table, 0.0) for name in ("scale", "shift")}
         return found
 
+    def inherited(self, stored: Mapping[str, Any], assignment: Assignment, *x: Tensor) -> dict[str, Any]:
+        found = super().inherited(stored, assignment, *x)
+        if self.switched(x[0]):
+            widths = sorted(x[0].channels.values())
+            row, count = widths.index(x[0].channels.at(assignment)), found["scale"].shape[0]
+            for name in ("scale", "shift"):
+                of_width = found.pop(name + OF_WIDTH)
+                found[name] = found[name] + of_width.reshape(len(widths), -1)[row, :count]
+        return found
+
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
-        switch = x.channels if self.switched(x) else None
-        yield Work("batch_norm", affine=Product(x.channels, 2), inputs=x.elements, switch=switch)
+        yield Work("batch_norm", affine=Product(x.channels, 2), inputs=x.elements)
 
     def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
-        if self.masked and not x.channels.is_constant:
+        if self.masked and x.channels.masked:
             gates.mask(x[CHANNELS])
         if self.switched(x):
             gates.shares(x.channels)
@@ -62,7 +71,7 @@ class BatchNorm(Operator):
     def affine(self, env: Env, held: Held, x: Tensor) -> tuple[Any, Any]:
         """Scale and shift of every channel."""
         parts = held["scale"], held["shift"]
-        if self.masked and not x.channels.is_constant:
+        if self.masked and x.channels.masked:
             mask = env.mask(x[CHANNELS])
             parts = parts[0] * mask, parts[1] * mask
         if self.switched(x):
@@ -95,12 +104,12 @@ class LayerNorm(Operator):
         yield Work("layer_norm", affine=Product(x.channels, 2), inputs=x.elements)
 
     def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
-        if not x.channels.is_constant:
+        if x.channels.masked:
             gates.mask(x[CHANNELS])
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         axis, value = x.tensor[CHANNELS], x.array
-        mask = None if axis.size.is_constant else env.mask(axis)
+        mask = env.mask(axis) if axis.size.masked else None
         value = value * mask if axis.masked else value
         return maths.norm.layer_norm(value, mask, EPSILON) * held["scale"] + held["shift"]
 

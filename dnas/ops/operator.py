@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, dataclass_transform
 
+from dnas.errors import UserError
 from dnas.ops.tensor import Axis, Tensor, Value
 from dnas.space.quantity import Assignment, Product, Quantity
 
@@ -28,13 +29,22 @@ class Parameter(NamedTuple):
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Of the array: the largest of each size."""
-        return tuple(size.max() if isinstance(size, Quantity) else size for size in self.shape)
+        """Of the array, which holds every option of each size."""
+        return tuple(size.length if isinstance(size, Quantity) else size for size in self.shape)
 
     @property
     def length(self) -> int:
         """Numbers of the array."""
         return math.prod(self.lengths)
+
+    def cut(self, array: Any, assignment: Assignment) -> Any:
+        """The entries that an assignment keeps, of an array with those of every option."""
+        for axis, size in enumerate(self.shape):
+            if isinstance(size, Quantity) and size.masked:
+                kept = size.entries_at(assignment)
+                taken = slice(len(kept)) if size.nested else kept
+                array = array[(slice(None),) * axis + (taken,)]
+        return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +71,6 @@ class Work:
     """Input channels of a group of a convolution that has a bias."""
     detail: str = ""
     """Which activation."""
-    switch: Quantity | None = None
-    """The width of which every value has parameters of its own (switchable norms)."""
 
 
 class Segment(NamedTuple):
@@ -172,6 +180,10 @@ class Operator:
         """By name, in the order in which they are kept."""
         return {}
 
+    def inherited(self, stored: Mapping[str, Any], assignment: Assignment, *x: Tensor) -> dict[str, Any]:
+        """Parameters by name of the operator with choices decided, cut from the stored ones of every option."""
+        return {name: p.cut(stored[name], assignment) for name, p in self.parameters(*x).items()}
+
     def work(self, y: Tensor, *x: Tensor) -> Iterator[Work]:
         """Entries of the ledger."""
         yield from ()
@@ -198,10 +210,14 @@ class Operator:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: v.value if isinstance(v, Quantity) else v for name, v in values.items()}
 
-    def fix(self, assignment: Assignment) -> Self:
-        """The operator with choices decided."""
+    def keeping(self, size: Quantity) -> Self:
+        """The operator with another size of the axis that it makes, which may be masked (`dnas.space.entries`)."""
+        raise UserError(f"{self.name}: has no width of its own; its result is as wide as what it reads")
+
+    def changed(self, change: Callable[[Quantity], Quantity]) -> Self:
+        """The operator with other quantities."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{n: v.fix(assignment) for n, v in values.items() if isinstance(v, Quantity)})
+        return replace(self, **{name: change(v) for name, v in values.items() if isinstance(v, Quantity)})
 
 
 _REGISTRY: dict[str, type[Operator]] = {}

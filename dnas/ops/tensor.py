@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from dnas.space.entries import agreement
 from dnas.space.quantity import Product, Quantity
 
 ROWS, COLUMNS, CHANNELS = "rows", "columns", "channels"
@@ -15,7 +16,9 @@ HEADS, QUERIES, KEYS = "heads", "queries", "keys"
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """A named dimension. An array is as long as the largest size; under gates a mask says how much of it is meant.
+    """A named dimension. An array holds the entries of every option; under gates a mask in [0, 1] says how much of each
+    is meant. Where it comes from is the size's to say: a plain quantity keeps the first entries, those of
+    `dnas.space.entries` any others.
 
     `pending` says that the mask is still to be applied: what reads the axis folds it into its weights where that is
     exact.
@@ -28,12 +31,12 @@ class Axis:
     @property
     def length(self) -> int:
         """Of the array."""
-        return self.size.max()
+        return self.size.length
 
     @property
     def masked(self) -> bool:
         """Whether a mask is still to be applied, and is not 1 everywhere."""
-        return self.pending and not self.size.is_constant
+        return self.pending and self.size.masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +85,9 @@ class Tensor:
         return Tensor(tuple(replace(a, pending=pending) if a.name == name else a for a in self.axes))
 
     def same_size(self, other: Tensor) -> bool:
-        """Whether the axes have the same names, and equal sizes for every joint option."""
+        """Whether the axes have the same names, and the same entries for every joint option."""
         return self.names == other.names and all(
-            a.size.same_as(b.size) for a, b in zip(self.axes, other.axes, strict=True)
+            agreement(a.size, b.size).min() for a, b in zip(self.axes, other.axes, strict=True)
         )
 
 

@@ -9,7 +9,7 @@ from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.operator import Env, Held, Parameter, Pass, Reads, Segment, options
 from dnas.ops.tensor import Tensor
-from dnas.space.quantity import Quantity
+from dnas.space.quantity import Assignment, Quantity
 
 
 def padding_of(kernel: Quantity, padding: Quantity | None) -> Quantity:
@@ -40,6 +40,13 @@ def kernels(kernel: Quantity, *channels: Quantity | int) -> dict[str, Parameter]
 def name_of(kernel: Quantity, side: int) -> str:
     """The name of the kernel of that side."""
     return "weight" if len(kernel.values()) == 1 else f"weight_k{side}"
+
+
+def of_kernel(kernel: Quantity, assignment: Assignment, values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of which the kernel that is taken has the plain name, and the others are gone."""
+    names = {name_of(kernel, side) for side in kernel.values()}
+    kept = {name: value for name, value in values.items() if name not in names}
+    return {"weight": values[name_of(kernel, kernel.at(assignment))]} | kept
 
 
 def read_options(gates: Reads, value: Quantity) -> None:

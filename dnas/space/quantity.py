@@ -113,6 +113,30 @@ class Quantity:
         """Every value it can take, as Python objects."""
         return list(dict.fromkeys(self.table.reshape(-1).tolist()))
 
+    @property
+    def length(self) -> int:
+        """As the size of an axis (`dnas.space.entries`): entries of an array that holds every option."""
+        return self.max()
+
+    @property
+    def masked(self) -> bool:
+        """As the size of an axis: whether an option has fewer entries than the array."""
+        return not self.is_constant
+
+    def entries_at(self, assignment: Assignment) -> np.ndarray:
+        """As the size of an axis: indices of the entries that are kept, [kept]."""
+        return np.arange(self.at(assignment))
+
+    @property
+    def nested(self) -> bool:
+        """As the size of an axis: whether each option keeps the first entries, so that larger ones hold smaller."""
+        return True
+
+    @property
+    def identity(self) -> tuple:
+        """Hashable; equal for quantities that are the same table over the same choices."""
+        return self.over, self.table.dtype.str, self.table.tobytes()
+
     def max(self) -> Any:
         return max(self.values())
 
@@ -128,6 +152,8 @@ class Quantity:
         """The quantity with the choices named in `assignment` decided."""
         index = tuple(assignment.get(c.name, slice(None)) for c in self.over)
         left = tuple(c for c in self.over if c.name not in assignment)
+        if not left:
+            return Quantity.constant(self.at(assignment))
         return Quantity(left, np.asarray(self.table[index]))
 
     def mean(self, gates: Gates) -> Any:

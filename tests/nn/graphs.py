@@ -14,8 +14,8 @@ from dnas.ops.tensor import Value
 class Held:
     """Parameters drawn on first use and kept."""
 
-    def __init__(self):
-        self.values, self.updates, self.rng = {}, {}, np.random.default_rng(0)
+    def __init__(self, values=None):
+        self.values, self.updates, self.rng = dict(values or {}), {}, np.random.default_rng(0)
 
     def get(self, path, parameter):
         size = parameter.lengths

@@ -1,5 +1,6 @@
-"""What every operator must do, whatever it is: with one-hot gates equal the sliced operator, in every form; have finite
-gradients; cost what a count by hand says. An operator that is registered is tested once `EXAMPLES` has it.
+"""What every operator must do, whatever it is: with one-hot gates equal the sliced operator, in every form and for any
+entries that are kept; have finite gradients; cost what a count by hand says. An operator that is registered is tested
+once `EXAMPLES` has it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from dnas.cost.ledger import at, macs, params
-from dnas.graph import Builder
+from dnas.graph import Builder, Graph
 from dnas.nn.forms import Forms
 from dnas.nn.gates import Layout, one_hot
+from dnas.nn.inherit import inherited
 from dnas.nn.wing import wing
 from dnas.ops import (
     OPERATORS,
@@ -45,8 +47,9 @@ from dnas.ops import (
     WeightedSum,
 )
 from dnas.ops.tensor import HEADS, KEYS, QUERIES, Axis, Value, square
+from dnas.space.entries import Kept, kept
 from dnas.space.quantity import Choice, Quantity
-from tests.nn.graphs import Held, Sliced, evaluated
+from tests.nn.graphs import Held, evaluated
 
 WIDTHS, WIDE, SIDE = (2, 4), 4, 3
 
@@ -57,6 +60,14 @@ def fixed(value: int) -> Quantity:
 
 def on_map(width: Quantity, side: int = SIDE) -> Tensor:
     return square(fixed(side), width, pending=True)
+
+
+def times(heads: Quantity, width: int) -> Quantity:
+    """Channels of so many heads, which lie together."""
+    if not isinstance(heads, Kept):
+        return heads * width
+    sets = Quantity.combine(lambda kept: tuple(h * width + i for h in kept for i in range(width)), heads.sets)
+    return kept(heads.full * width, sets)
 
 
 def scores(heads: Quantity) -> Tensor:
@@ -77,9 +88,11 @@ PIXELS = SIDE**2
 EXAMPLES = {
     "activation": Example(lambda w: Activation(Quantity.constant("hswish"))),
     "attend": Example(
-        lambda w: Attend(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w), on_map(w * 2)], 2 * WIDE * PIXELS**2
+        lambda w: Attend(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w), on_map(times(w, 2))], 2 * WIDE * PIXELS**2
     ),
-    "attention_scores": Example(AttentionScores, lambda w: [on_map(w * 3), on_map(w * 3)], 3 * WIDE * PIXELS**2),
+    "attention_scores": Example(
+        AttentionScores, lambda w: [on_map(times(w, 3)), on_map(times(w, 3))], 3 * WIDE * PIXELS**2
+    ),
     "average_pool": Example(lambda w: AveragePool(fixed(3))),
     "batch_norm": Example(lambda w: BatchNorm(switchable=True), params=2 * WIDE),
     "channel_shuffle": Example(lambda w: ChannelShuffle(2), lambda w: [on_map(fixed(WIDE))]),
@@ -108,6 +121,10 @@ EXAMPLES = {
 }  # fmt: skip
 CHOICE = Choice("w", WIDTHS)
 LAYOUT = Layout((CHOICE,))
+SETS = np.array([None, None])
+SETS[:] = (1, 3), (0, 1, 2, 3)
+SOURCES = {"first": Quantity.of(CHOICE), "any": kept(WIDE, Quantity((CHOICE,), SETS))}
+"""Sizes that keep the first entries, and others."""
 FORMS = ("own", "wing")
 
 
@@ -122,6 +139,12 @@ def arrays(name: str) -> list[jnp.ndarray]:
     rng = np.random.default_rng(0)
     sizes = ([axis.length for axis in x.axes] for x in EXAMPLES[name].inputs(fixed(WIDE)))
     return [jnp.asarray(rng.normal(size=(2, *size)), jnp.float32) for size in sizes]
+
+
+def graph_of(name: str, width: Quantity) -> Graph:
+    """The operator alone."""
+    builder, x = Builder(), EXAMPLES[name].inputs(width)
+    return builder.graph(x[0], builder.add("op", EXAMPLES[name].make(width), *x))
 
 
 def run(name: str, width: Quantity, given: list[Any], gates: Any, held: Any, forms: Forms | None = None) -> Value:
@@ -149,36 +172,29 @@ def test_every_operator_has_an_example():
         assert operator.name == name and operator.about
 
 
-def leading(array: Any, tensor: Tensor) -> Any:
-    return array[(slice(None), *(slice(axis.length) for axis in tensor.axes))]
+def entries(array: Any, tensor: Tensor, option: int) -> Any:
+    """Those that an option keeps, of every axis."""
+    for n, axis in enumerate(tensor.axes):
+        array = array[(slice(None),) * (n + 1) + (axis.size.entries_at({"w": option}),)]
+    return array
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("option", range(len(WIDTHS)))
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
-def test_one_hot_gates_give_the_sliced_operator(name, option, form):
-    forms, given, wide = forms_of(form), arrays(name), Held()
-    width, size = Quantity.of(CHOICE), fixed(WIDTHS[option])
+def test_one_hot_gates_give_the_sliced_operator(name, source, option, form):
+    forms, given, wide, width = forms_of(form), arrays(name), Held(), SOURCES[source]
     found = run(name, width, given, one_hot(LAYOUT, {"w": option}), wide, forms)
     assert found.array.dtype == given[0].dtype
-    sliced, tensors = Sliced(), EXAMPLES[name].inputs(size)
-    sliced.values = own_of_width(wide.values, option)
-    small = [leading(array, tensor) for array, tensor in zip(given, tensors, strict=True)]
-    expected = run(name, size, small, one_hot(Layout(()), {}), sliced)
-    inside = leading(found.array, expected.tensor)
+    cut = inherited(graph_of(name, width).parts, {"w": option}, {"params": wide.values, "batch_stats": wide.values})
+    small = [entries(array, x, option) for array, x in zip(given, EXAMPLES[name].inputs(width), strict=True)]
+    sliced = Held(cut["params"] | cut["batch_stats"])
+    expected = run(name, fixed(WIDTHS[option]), small, one_hot(Layout(()), {}), sliced)
+    inside = entries(found.array, found.tensor, option)
     np.testing.assert_allclose(inside, expected.array, rtol=1e-4, atol=1e-5)
     if not found.tensor.pending:
         assert float(jnp.abs(found.array).sum()) == pytest.approx(float(jnp.abs(inside).sum()), rel=1e-5)
-
-
-def own_of_width(values: dict[str, Any], option: int) -> dict[str, Any]:
-    """Parameters of which each width has its own part added."""
-    found = dict(values)
-    for path, table in values.items():
-        if path.endswith("_of_width"):
-            shared = path.removesuffix("_of_width")
-            found[shared] = values[shared] + table.reshape(len(WIDTHS), -1)[option]
-    return found
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -189,8 +205,7 @@ def test_gradients_are_finite_and_those_of_the_own_form(name, form):
     run(name, width, given, gates, held)
 
     def total(given: Any, weights: dict[str, Any], forms: Forms | None) -> Any:
-        own = Held()
-        own.values = weights
+        own = Held(weights)
         y = run(name, width, given, gates, own, forms).array
         return jnp.sum(y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
 
@@ -205,14 +220,15 @@ def test_gradients_are_finite_and_those_of_the_own_form(name, form):
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_costs_are_counted_by_hand(name):
-    example, builder = EXAMPLES[name], Builder()
-    x = example.inputs(Quantity.of(CHOICE))
-    y = builder.add("op", example.make(Quantity.of(CHOICE)), *x)
-    ledger = builder.graph(x[0], y).ledger
+    example, ledger = EXAMPLES[name], graph_of(name, SOURCES["first"]).ledger
     assert at(macs(ledger), {"w": 1}) == example.macs
     assert at(params(ledger), {"w": 1}) == example.params
     smaller = at(macs(ledger), {"w": 0})
     assert smaller < example.macs or not example.macs
+    others = graph_of(name, SOURCES["any"]).ledger
+    for option in range(len(WIDTHS)):
+        for cost in (macs, params):
+            assert at(cost(others), {"w": option}) == at(cost(ledger), {"w": option})
 
 
 def test_exporters_write_operators_that_exist():
