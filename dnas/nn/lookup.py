@@ -22,7 +22,7 @@ from dnas.graph import Graph
 from dnas.nn.expected import StackedMeans, picks
 from dnas.nn.gates import Gates, Layout
 from dnas.ops.tensor import Axis
-from dnas.space.entries import Given, Kept
+from dnas.space.entries import Given
 from dnas.space.quantity import Quantity
 
 
@@ -72,12 +72,12 @@ class Plan:
         self.mean_index = {key: n for n, key in enumerate(requests.means)}
         groups: dict[tuple, list[tuple]] = {}
         for key, size in requests.masks.items():
-            groups.setdefault((type(size), size.table.shape, size.length), []).append(key)
+            groups.setdefault((size.nested, size.table.shape, size.length), []).append(key)
         self.mask_groups: list[_PrefixMasks | _SetMasks] = []
         self.mask_index: dict[tuple, tuple[int, int]] = {}
-        for number, ((kind, _, _), keys) in enumerate(groups.items()):
+        for number, ((nested, _, _), keys) in enumerate(groups.items()):
             sizes = [requests.masks[key] for key in keys]
-            self.mask_groups.append((_SetMasks if kind is Kept else _PrefixMasks)(sizes, layout))
+            self.mask_groups.append((_PrefixMasks if nested else _SetMasks)(sizes, layout))
             self.mask_index |= {key: (number, n) for n, key in enumerate(keys)}
         same: dict[tuple, list[tuple]] = {}
         for key, width in requests.widths.items():
@@ -145,7 +145,7 @@ class _PrefixMasks:
 class _SetMasks:
     """The same of sets of entries: M[c] = probability that entry c is kept."""
 
-    def __init__(self, sizes: Sequence[Kept], layout: Layout):
+    def __init__(self, sizes: Sequence[Quantity], layout: Layout):
         self.joint, self.members = _JointGates(sizes, layout), np.stack([size.members() for size in sizes])
 
     def __call__(self, gates: Gates) -> Float[Array, "sizes entries"]:

@@ -127,6 +127,10 @@ class Quantity:
         """As the size of an axis: indices of the entries that are kept, [kept]."""
         return np.arange(self.at(assignment))
 
+    def members(self) -> np.ndarray:
+        """As the size of an axis: whether an entry is kept, [joint options, length]."""
+        return self.table.reshape(-1, 1) > np.arange(self.length)
+
     @property
     def nested(self) -> bool:
         """As the size of an axis: whether each option keeps the first entries, so that larger ones hold smaller."""
