@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnas.api.guard import guarded
 from dnas.api.results import Place, SearchResult, opened
@@ -13,6 +13,9 @@ from dnas.api.spaces import SpaceLike, load
 from dnas.api.values import plain_values, texts
 from dnas.data.load import Data
 from dnas.search.request import requested, search
+
+if TYPE_CHECKING:
+    from dnas.learning.terms import Term
 
 GO_ON = "the same call with resume=True goes on"
 LOST = "nothing of it is kept, as no folder was named (out)"
@@ -24,7 +27,8 @@ def run_search(
     preset: str = "quick", seed: int = 0, image_size: int | None = None, classes: int | None = None,
     skip_bad: bool = False, max_memory: str | None = None, out: str | os.PathLike[str] | None = None,
     overwrite: bool = False, resume: bool = False, force: bool = False, checkpoint_every: float | None = None,
-    profile: str | os.PathLike[str] | None = None, tensorboard: bool = False, quiet: bool = False, **settings: Any,
+    profile: str | os.PathLike[str] | None = None, tensorboard: bool = False, quiet: bool = False,
+    terms: Sequence[Term] = (), **settings: Any,
 ) -> SearchResult:  # fmt: skip
     """Searches a space for the best network within every budget, as `python -m dnas.search` does.
 
@@ -51,6 +55,8 @@ def run_search(
         profile: folder for a trace of a few steps.
         tensorboard: also write TensorBoard event files into `out`.
         quiet: print nothing.
+        terms: of the loss, beside cross-entropy: `dnas.learning.terms.Term`, which may read the gates and values inside
+            the supernet.
         **settings: fields of `dnas.search.settings.Settings` in place of the preset's, such as `epochs=2`.
 
     Returns:
@@ -67,7 +73,7 @@ def run_search(
             load(space, classes=classes), data=data, budgets=texts("budgets", budgets),
             family=None if family is None else ",".join(texts("family", family)), strategy=strategy,
             start=None if start is None else load(start), preset=preset, seed=seed, skip_bad=skip_bad,
-            max_memory=max_memory, settings=plain_values(settings | {"side": image_size}),
+            max_memory=max_memory, settings=plain_values(settings | {"side": image_size}), terms=terms,
         )  # fmt: skip
         from dnas.search.console import Console
         from dnas.search.run import Options

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from dnas.api.guard import guarded
 from dnas.api.results import Place, RunResult, TrainingResult, opened
@@ -14,6 +15,9 @@ from dnas.data.load import Data
 from dnas.process.console import console
 from dnas.runs.folder import Terms
 
+if TYPE_CHECKING:
+    from dnas.learning.terms import Term
+
 
 def run_training(
     architecture: SpaceLike | RunResult, *, data: Data | None = None, recipe: str | os.PathLike[str] = "quick",
@@ -21,7 +25,7 @@ def run_training(
     teacher: SpaceLike | RunResult | None = None, teacher_weights: str | os.PathLike[str] | None = None,
     image_size: int | None = None, new_classes: bool = False, seed: int = 0, skip_bad: bool = False,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False, force: bool = False,
-    checkpoint_every: float | None = None, quiet: bool = False, **values: Any,
+    checkpoint_every: float | None = None, quiet: bool = False, terms: Sequence[Term] = (), **values: Any,
 ) -> TrainingResult:  # fmt: skip
     """Trains an architecture and keeps its best epoch, as `python -m dnas.train` does.
 
@@ -43,6 +47,8 @@ def run_training(
         force: with `resume`, go on although options, data or versions have changed.
         checkpoint_every: seconds between checkpoints.
         quiet: print nothing.
+        terms: of the loss, beside the recipe's: `dnas.learning.terms.Term`, which may read values inside the network
+            and the teacher.
         **values: fields of the recipe in place of its own, such as `epochs=2`, `lr=0.05`, `batch_size=64`.
 
     Returns:
@@ -61,12 +67,12 @@ def run_training(
         request = requested(
             source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=init,
             image_size=image_size, seed=seed, teacher=None if teacher is None else result_for(teacher, teacher_weights),
-            new_classes=new_classes, skip_bad=skip_bad,
+            new_classes=new_classes, skip_bad=skip_bad, terms=terms,
         )  # fmt: skip
-        terms = Terms(resume=resume, overwrite=overwrite)
         train(
-            request, place.path, console(quiet), terms, force=force, checkpoint_seconds=checkpoint_every, commands=False
-        )
+            request, place.path, console(quiet), Terms(resume=resume, overwrite=overwrite), force=force,
+            checkpoint_seconds=checkpoint_every, commands=False,
+        )  # fmt: skip
     return opened(place, data)
 
 

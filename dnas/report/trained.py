@@ -22,6 +22,7 @@ def epochs(runs: Sequence[Training]) -> list[Chart]:
             runs, "train-loss", "Loss by epoch", "loss", {"": lambda e: e.loss},
             "Mean loss of the training batches of each epoch, with the recipe's augmentation and smoothing.",
         ),
+        *_terms(runs),
         *_accuracies(runs),
         _chart(
             runs, "lr", "Learning rate", "learning rate", {"": lambda e: e.lr},
@@ -29,6 +30,19 @@ def epochs(runs: Sequence[Training]) -> list[Chart]:
         ),
     ]  # fmt: skip
     return [chart for chart in made if any(s.points for s in chart.series)]
+
+
+def _terms(runs: Sequence[Training]) -> list[Chart]:
+    """The terms of the losses that have several: in one chart for one run, in a chart each for several."""
+    names = list(dict.fromkeys(name for run in runs for epoch in run.epochs for name in epoch.terms))
+    values: dict[str, Value] = {name: (lambda e, name=name: e.terms.get(name)) for name in names}
+    about = "Means over the training batches of each epoch, without the terms' weights."
+    if len(runs) == 1:
+        return [_chart(runs, "train-terms", "Terms of the loss", "value", values, about)]
+    return [
+        _chart(runs, f"train-term-{n}", f"Loss: {name.replace('_', ' ')}", "value", {"": value}, about)
+        for n, (name, value) in enumerate(values.items())
+    ]
 
 
 def _accuracies(runs: Sequence[Training]) -> list[Chart]:

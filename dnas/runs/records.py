@@ -57,6 +57,8 @@ class Epoch(msgspec.Struct, frozen=True):
     train_accuracy: Share | None = None
     validation_accuracy: Share | None = None
     lr: float | None = None
+    terms: dict[str, float] = {}
+    """Of the loss, without their weights, where there are several."""
 
 
 class BudgetResult(msgspec.Struct, frozen=True):

@@ -244,7 +244,7 @@ class Learner:
     def step(self, weights: Weights, gates: Gates, n: int) -> tuple[Weights, Metrics]:
         """One step of descent on batch `n` under gates."""
         learned = self.gradient(weights, gates, n)
-        return self.descend(weights, learned), {"loss": learned.loss, "accuracy": learned.accuracy}
+        return self.descend(weights, learned), learned.metrics
 
     def descend(self, weights: Weights, learned: Learned) -> Weights:
         """The weights after a step along a gradient, and the norms' statistics."""

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from dnas.data.preprocess import prepare
+from dnas.learning.course import Metrics
+from dnas.learning.terms import Outputs, Pass, outputs, taps_of, total
 from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.packing import Chosen, Leaves, Packing
@@ -33,7 +34,7 @@ class Learned(NamedTuple):
     """What one batch tells."""
 
     loss: Float[Array, ""]
-    """Cross-entropy, the mean over the batch."""
+    """The weighted sum of the problem's terms."""
     accuracy: Float[Array, ""]
     logits: Float[Array, "N classes"]
     statistics: Leaves
@@ -44,6 +45,14 @@ class Learned(NamedTuple):
     """d loss / d gates."""
     chosen: Chosen
     """The blocks that took part, of those of which a few are run."""
+    terms: dict[str, Float[Array, ""]]
+    """Of the loss, without their weights."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of a row of the history: with the terms, where there are several."""
+        several = self.terms if len(self.terms) > 1 else {}
+        return {"loss": self.loss, "accuracy": self.accuracy} | {f"loss {name}": v for name, v in several.items()}
 
 
 def packing_of(problem: Problem) -> Packing:
@@ -69,8 +78,8 @@ class PackedSupernet(NamedTuple):
     """The problem's supernet on packed variables."""
 
     packing: Packing
-    run: Callable[..., tuple[Array, Leaves]]
-    """`(used, statistics, gates, chosen, images uint8, momentum) -> (logits, statistics)`"""
+    run: Callable[..., tuple[Outputs, Leaves]]
+    """`(used, statistics, gates, chosen, images uint8, momentum) -> (outputs, statistics)`"""
 
     def chosen(self, problem: Problem, gates: Gates) -> tuple[Gates, Chosen]:
         """The gates of what is evaluated, and the blocks that run under them."""
@@ -78,7 +87,7 @@ class PackedSupernet(NamedTuple):
         return gates, self.packing.chosen(gates)
 
 
-def packed_supernet(problem: Problem) -> PackedSupernet:
+def packed_supernet(problem: Problem, taps: tuple[str, ...] = ()) -> PackedSupernet:
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
@@ -88,13 +97,14 @@ def packed_supernet(problem: Problem) -> PackedSupernet:
     def run(used: Leaves, statistics: Leaves, gates: Gates, chosen: Chosen, images: Array, momentum: float | Switch):
         # The moments of this batch come out as they are and join the running ones packed, in one operation for all.
         keep = momentum.keep if isinstance(momentum, Switch) else momentum
-        (logits, _), updated = net.apply(
+        (logits, values), updated = net.apply(
             packing.opened(used, statistics, chosen), prepare(images, problem.preprocessing), gates,
             momentum=momentum._replace(keep=0.0) if isinstance(momentum, Switch) else 0.0,
-            mutable=["batch_stats", ROWS_AFTER],
+            taps=taps, mutable=["batch_stats", ROWS_AFTER],
         )  # fmt: skip
         moments = packing.closed(statistics, updated, chosen)
-        return logits, jax.tree.map(lambda old, new: blend(old, new, keep), statistics, moments)
+        after = jax.tree.map(lambda old, new: blend(old, new, keep), statistics, moments)
+        return outputs(problem.proxy, logits, values, taps), after
 
     return PackedSupernet(packing, run)
 
@@ -106,7 +116,8 @@ def forward(problem: Problem) -> Callable[..., tuple[Array, Leaves]]:
     def run(variables: PackedVariables, gates: Gates, images: Array, momentum: float | Switch):
         gates, chosen = net.chosen(problem, gates)
         used = net.packing.used(variables["params"], chosen)
-        return net.run(used, variables["batch_stats"], gates, chosen, images, momentum)
+        found, statistics = net.run(used, variables["batch_stats"], gates, chosen, images, momentum)
+        return found.logits, statistics
 
     return run
 
@@ -119,7 +130,8 @@ def learning(
     `whole`: with gradients for all parameters, zeros for blocks that did not run, so that those of several networks
     can be added up.
     """
-    net = packed_supernet(problem)
+    terms = problem.terms
+    net = packed_supernet(problem, taps_of(terms).student)
     packing = net.packing
 
     def learn(variables: PackedVariables, gates: Gates, images: Array, targets: Array) -> Learned:
@@ -128,14 +140,15 @@ def learning(
         def loss_of(params: Leaves, values: Array):
             at = kept(problem, Gates(values, gates.layout))
             used = packing.used(params, chosen) if whole else params
-            logits, statistics = net.run(used, variables["batch_stats"], at, chosen, images, NORM_MOMENTUM)
-            return optax.softmax_cross_entropy(logits, targets).mean(), (logits, statistics)
+            found, statistics = net.run(used, variables["batch_stats"], at, chosen, images, NORM_MOMENTUM)
+            loss, of_terms = total(terms, Pass(targets, found, at))
+            return loss, (found.logits, statistics, of_terms)
 
         params = variables["params"] if whole else packing.used(variables["params"], chosen)
         gradient = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-        (loss, (logits, statistics)), (params, values) = gradient(params, gates.values)
-        right = jnp.argmax(logits, -1) == jnp.argmax(targets, -1)
-        return Learned(loss, jnp.mean(right), logits, statistics, params, values, {} if whole else chosen)
+        (loss, (logits, statistics, of_terms)), (params, values) = gradient(params, gates.values)
+        right = jnp.mean(jnp.argmax(logits, -1) == jnp.argmax(targets, -1))
+        return Learned(loss, right, logits, statistics, params, values, {} if whole else chosen, of_terms)
 
     return learn
 
@@ -149,7 +162,8 @@ def learned_like(problem: Problem, variables: PackedVariables, gates: Gates, who
         return packing.used(params, chosen), chosen
 
     params, chosen = (variables["params"], {}) if whole else jax.eval_shape(used, variables["params"], gates)
-    return Learned(0, 0, 0, variables["batch_stats"], params, gates.values, chosen)  # pyright: ignore
+    terms = dict.fromkeys((term.name for term in problem.terms), 0)
+    return Learned(0, 0, 0, variables["batch_stats"], params, gates.values, chosen, terms)  # pyright: ignore
 
 
 def as_targets(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -21,6 +21,8 @@ from dnas.errors import InputError
 from dnas.grammar.read import at_input
 from dnas.graph import Graph, graph_of
 from dnas.learning.image_size import proxy_side
+from dnas.learning.losses import of_labels
+from dnas.learning.terms import Term
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout
 from dnas.search.budget import BudgetedCost, check, measure
@@ -51,6 +53,13 @@ class Problem:
     """Settings that are not those asked for, to keep within a limit of memory."""
     start: dict[str, int] | None = None
     """The architecture at which the choices begin (`dnas.search.start`); None where all options begin alike."""
+    more_terms: tuple[Term, ...] = ()
+    """Of the loss, beside cross-entropy."""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Of the loss of weights and choices."""
+        return (of_labels(), *self.more_terms)
 
     @property
     def limits(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -18,6 +18,7 @@ from dnas.search.settings import PresetName, Settings, with_overrides
 from dnas.space.space import Space
 
 if TYPE_CHECKING:
+    from dnas.learning.terms import Term
     from dnas.search.console import Console
     from dnas.search.run import Options
 
@@ -38,17 +39,20 @@ class Request:
     skip_bad: bool
     most_memory: int | None
     """Bytes."""
+    terms: tuple[Term, ...] = ()
+    """Of the loss, beside cross-entropy."""
 
 
 def requested(
     space: Space, *, data: Data | None = None, budgets: Sequence[str] = (), family: str | None = None,
     strategy: str | None = None, start: Space | None = None, preset: str = "quick", seed: int = 0,
-    skip_bad: bool = False, max_memory: str | None = None, settings: Mapping[str, Any],
+    skip_bad: bool = False, max_memory: str | None = None, settings: Mapping[str, Any], terms: Sequence[Term] = (),
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.search` of the same names do.
 
     Args:
         settings: fields of `Settings` in place of the preset's; those that are None are the preset's.
+        terms: of the loss, beside cross-entropy.
 
     Raises:
         InputError: a value that is not accepted, an architecture in place of a space.
@@ -60,7 +64,7 @@ def requested(
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
     name = strategies.of(space) if strategy is None else _known("--strategy", strategy, strategies.NAMES)
-    return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit)
+    return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms))
 
 
 def search(request: Request, out: Path, console: Console, options: Options) -> None:
@@ -76,12 +80,15 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
     with told(console.out, "decoding images") as progress:
         dataset = source.load(side, why=why, progress=progress)
 
+    from dnas.learning.terms import check
     from dnas.search.memory import must_fit, within
     from dnas.search.problem import make_problem
     from dnas.search.run import run_search
     from dnas.search.start import begun_at
 
     problem = make_problem(request.space, request.budgets, dataset, request.settings, request.seed, request.family)
+    problem = replace(problem, more_terms=request.terms)
+    check(problem.terms, taught=False)
     problem = begun_at(problem, request.design) if request.design is not None else problem
     problem = within(problem, request.most_memory) if request.most_memory is not None else problem
     must_fit(problem)

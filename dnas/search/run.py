@@ -137,15 +137,19 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         **({"family": [m.budget.text for m in problem.family]} if problem.family else {}),
         **({"start": problem.start} if problem.start is not None else {}),
         "settings": problem.settings.to_json(),
+        **({"terms": [term.to_json() for term in problem.more_terms]} if problem.more_terms else {}),
         "kernels": bool(wing().forms),
         "versions": versions(),
     }
 
 
 def compiler_for(problem: Problem, strategy: str) -> Compiler:
-    """The compiler of a search, which finds what another of the same, but for its seed, has traced."""
+    """The compiler of a search, which finds what another of the same, but for its seed, has traced.
+
+    Nothing tells when the function of a term changes, so with terms of one's own nothing that was traced is read.
+    """
     search = {name: value for name, value in identity(problem, strategy).items() if name != "seed"}
-    return Compiler(traces(search))
+    return Compiler(None if problem.more_terms else traces(search))
 
 
 def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], int] = lambda: 0) -> Strategy:

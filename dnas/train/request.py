@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +10,7 @@ from typing import Any, get_args
 from dnas.data.load import Data, Source
 from dnas.errors import InputError, UserError
 from dnas.learning.image_size import check_side
+from dnas.learning.terms import Term
 from dnas.process.progress import told
 from dnas.runs.folder import Terms
 from dnas.runs.recall import source_for
@@ -33,18 +34,21 @@ class Request:
     seed: int
     teacher: Result | None
     new_classes: bool
+    terms: tuple[Term, ...] = ()
+    """Of the loss, beside the recipe's."""
 
 
 def requested(
     source: Result, *, data: Data | None = None, recipe: str | Path = "quick", values: Mapping[str, Any],
     start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
-    new_classes: bool = False, skip_bad: bool = False,
+    new_classes: bool = False, skip_bad: bool = False, terms: Sequence[Term] = (),
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.train` of the same names do.
 
     Args:
         start: what the command calls `--init`.
         values: fields of the recipe in place of its own; those that are None are its own.
+        terms: of the loss, beside the recipe's.
 
     Raises:
         InputError: a value that is not accepted, data that cannot be read or do not fit.
@@ -54,7 +58,7 @@ def requested(
         raise InputError("--init", "unknown", found=start, accepted=", ".join(get_args(Start)))
     chosen = with_values(read_recipe(recipe).fixed(), values)
     found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
-    return Request(source, found, chosen, start, image_size, seed, teacher, new_classes)
+    return Request(source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms))
 
 
 def train(
@@ -78,7 +82,7 @@ def train(
         dataset = request.data.load(side, source.image_channels, why, progress)
     setup = make_setup(
         source, dataset, request.recipe, start=request.start, side=side, seed=request.seed, teacher=request.teacher,
-        new_classes=request.new_classes,
+        new_classes=request.new_classes, terms=request.terms,
     )  # fmt: skip
     must_fit(setup)
     run_training(setup, out, console, terms, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,13 +19,14 @@ from dnas.grammar.read import at_input
 from dnas.graph import graph_of
 from dnas.learning import weights
 from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
+from dnas.learning.terms import Term, check
 from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.nn.wing import wing
 from dnas.process.provenance import versions
 from dnas.runs.result import Result, preprocessing_of
 from dnas.space.space import Space
 from dnas.train.recipe import Recipe
-from dnas.train.step import Teacher
+from dnas.train.step import Teacher, terms_of
 
 Start = Literal["inherited", "scratch"]
 
@@ -49,6 +50,13 @@ class Setup:
     seed: int
     teacher: Teacher | None
     teacher_name: str | None
+    more_terms: tuple[Term, ...] = ()
+    """Of the loss, beside the recipe's."""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Of the loss."""
+        return (*terms_of(self.recipe, self.teacher is not None), *self.more_terms)
 
     @property
     def per_epoch(self) -> int:
@@ -71,6 +79,7 @@ class Setup:
             "recipe": self.recipe.to_json(),
             "seed": self.seed,
             "teacher": None if self.teacher is None else _digest(self.teacher.variables),
+            **({"terms": [term.to_json() for term in self.more_terms]} if self.more_terms else {}),
             "kernels": bool(wing().forms),
             "versions": versions(),
         }
@@ -95,7 +104,7 @@ def _start(source: Result, start: Start | None) -> Start:
 
 def make_setup(
     source: Result, dataset: Dataset, recipe: Recipe, *, start: Start | None = None, side: int | None = None,
-    seed: int = 0, teacher: Result | None = None, new_classes: bool = False,
+    seed: int = 0, teacher: Result | None = None, new_classes: bool = False, terms: Sequence[Term] = (),
 ) -> Setup:  # fmt: skip
     """Puts a training together.
 
@@ -104,10 +113,11 @@ def make_setup(
         side: of the images given to the network; by `training_side` if not given.
         new_classes: where the classes are others than the architecture's, inherited weights are kept but for the
             classifier, which begins anew.
+        terms: of the loss, beside the recipe's.
 
     Raises:
         InputError: weights that are missing or of another network; classes or channels that do not fit them; a
-            teacher without weights or of other classes; too few images for a validation split.
+            teacher without weights or of other classes; too few images for a validation split; terms of one name.
     """
     start = _start(source, start)
     side = training_side(source, dataset.side, start, side)[0]
@@ -124,10 +134,13 @@ def make_setup(
     rest, held = dataset.given_split() or drawn
     if not len(held):
         raise InputError(f"data {dataset.name}", "no class has two training images: none is left to validate on")
-    return Setup(
+    setup = Setup(
         source, network, preprocessing, variables, start, anew, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,
+        tuple(terms),
     )  # fmt: skip
+    check(setup.terms, teacher is not None)
+    return setup
 
 
 def _other_classes(source: Result, dataset: Dataset) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dnas.data.augment import augment
 from dnas.data.mix import erase, mix, random_crop
 from dnas.data.preprocess import Preprocessing, prepare
+from dnas.learning.losses import of_labels, of_teacher, targets
+from dnas.learning.terms import Outputs, Pass, Term, outputs, taps_of, total
 from dnas.nn.drops import Drops, places
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.nn.gates import Layout, one_hot
@@ -20,7 +22,6 @@ from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet, Variables
 from dnas.nn.wing import wing
 from dnas.space.space import Space
-from dnas.train.losses import DISTILLATION, cross_entropy, targets
 from dnas.train.optimizer import optimizer
 from dnas.train.recipe import Recipe
 from dnas.train.schedule import Schedule
@@ -34,12 +35,16 @@ class Sums(NamedTuple):
     """What an epoch adds up; kept in the state, so that a continued run reports the same means."""
 
     loss: Float[Array, ""]
+    terms: dict[str, Float[Array, ""]]
+    """Of the loss, by name, without their weights."""
     right: Int[Array, ""]
     images: Int[Array, ""]
 
 
-def no_sums() -> Sums:
-    return Sums(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+def no_sums(terms: Iterable[str]) -> Sums:
+    """Of terms with these names."""
+    zero = jnp.zeros((), jnp.int32)
+    return Sums(jnp.zeros(()), {name: jnp.zeros(()) for name in terms}, zero, jnp.copy(zero))
 
 
 class TrainState(NamedTuple):
@@ -70,50 +75,70 @@ class Training(NamedTuple):
     packing: Packing
 
 
+def terms_of(recipe: Recipe, taught: bool) -> tuple[Term, ...]:
+    """The recipe's loss: cross-entropy, which shares the loss with distillation where there is a teacher."""
+    if not taught:
+        return (of_labels(),)
+    share = recipe.distillation_weight
+    return of_labels(1 - share), of_teacher(recipe.distillation, share, recipe.distillation_temperature)
+
+
 def training(
-    network: Space, preprocessing: Preprocessing, recipe: Recipe, rate: Schedule, teacher: Teacher | None = None
-) -> Training:
-    """The training of one architecture. `step` takes the teacher's variables as its last argument (None without)."""
+    network: Space, preprocessing: Preprocessing, recipe: Recipe, rate: Schedule, teacher: Teacher | None = None,
+    terms: Sequence[Term] | None = None,
+) -> Training:  # fmt: skip
+    """The training of one architecture on the sum of `terms`, the recipe's own if not given.
+
+    `step` takes the teacher's variables as its last argument (None without).
+    """
     packing, net = Packing(network), Supernet(network, forms=wing().forms)
     gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate, packing)
+    terms = terms_of(recipe, teacher is not None) if terms is None else terms
+    names, taps = [term.name for term in terms], taps_of(terms)
 
     def init(variables: Variables) -> TrainState:
         # Copies: the state is donated to each step, and no buffer may be in it twice.
         packed = jax.tree.map(jnp.copy, packing.pack(variables))
         averaged = jax.tree.map(jnp.copy, packed) if recipe.ema else {}
-        return TrainState(packed, rule.init(packed["params"]), averaged, jnp.zeros((), jnp.int32), no_sums())
+        return TrainState(packed, rule.init(packed["params"]), averaged, jnp.zeros((), jnp.int32), no_sums(names))
 
-    def loss_of(params: Leaves, stats: Leaves, images: Array, target: Array, extra: Array | None, key: PRNGKeyArray):
+    def loss_of(
+        params: Leaves, stats: Leaves, images: Array, target: Array, taught: Outputs | None, key: PRNGKeyArray
+    ):  # fmt: skip
         drops = Drops(key, places(network), recipe.drop_path, recipe.dropout)
         variables = packing.unpack({"params": params, "batch_stats": stats})
         out: Any = net.apply(
-            variables, prepare(images, preprocessing), gates, momentum=NORM_MOMENTUM, drops=drops,
+            variables, prepare(images, preprocessing), gates, momentum=NORM_MOMENTUM, drops=drops, taps=taps.student,
             mutable=["batch_stats"],
         )  # fmt: skip
-        (logits, _), updated = out
-        loss = cross_entropy(logits, target)
-        if extra is not None:
-            term = DISTILLATION[recipe.distillation](logits, extra, recipe.distillation_temperature)
-            loss = (1 - recipe.distillation_weight) * loss + recipe.distillation_weight * term
-        return loss, (packing.pack(updated)["batch_stats"], logits)
+        (logits, values), updated = out
+        student = outputs(network, logits, values, taps.student)
+        loss, of_terms = total(terms, Pass(target, student, gates, taught))
+        return loss, (packing.pack(updated)["batch_stats"], logits, of_terms)
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, taught: Any = None):
         of_images, of_mix, of_drops = jax.random.split(jax.random.fold_in(key, state.step), 3)
         images = augmented(batch[0], of_images, recipe, preprocessing.side)
         images, share = mix(images, of_mix, recipe.mixup, recipe.cutmix, recipe.mix_probability, recipe.mix_switch)
         target = targets(batch[1], network.classes, recipe.label_smoothing, share)
-        extra = None if teacher is None else jax.lax.stop_gradient(scores(teacher, taught, images))
+        seen = None if teacher is None else jax.lax.stop_gradient(answers(teacher, taught, images, taps.teacher))
         params, stats = state.variables["params"], state.variables["batch_stats"]
         grad = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (stats, logits)), gradient = grad(params, stats, images, target, extra, of_drops)
+        (loss, (stats, logits, of_terms)), gradient = grad(params, stats, images, target, seen, of_drops)
         updates, opt = rule.update(gradient, state.opt, params)
         variables = {"params": optax.apply_updates(params, updates), "batch_stats": stats}
-        right, count = jnp.sum(jnp.argmax(logits, -1) == batch[1]), len(batch[1])
-        sums = Sums(state.sums.loss + loss * count, state.sums.right + right, state.sums.images + count)
+        sums = _added(state.sums, loss, of_terms, jnp.sum(jnp.argmax(logits, -1) == batch[1]), len(batch[1]))
         averaged = moving_average(state.averaged, variables, recipe.ema, state.step) if recipe.ema else {}
-        return TrainState(variables, opt, averaged, state.step + 1, sums), {"loss": loss, "lr": rate(state.step)}
+        after = TrainState(variables, opt, averaged, state.step + 1, sums)
+        return after, {"loss": loss, "lr": rate(state.step), "terms": of_terms}
 
     return Training(init, step, rate, packing)
+
+
+def _added(sums: Sums, loss: Array, terms: dict[str, Array], right: Array, count: int) -> Sums:
+    """The sums after a batch of `count` images."""
+    added = {name: so_far + terms[name] * count for name, so_far in sums.terms.items()}
+    return Sums(sums.loss + loss * count, added, sums.right + right, sums.images + count)
 
 
 def augmented(images: Any, key: PRNGKeyArray, recipe: Recipe, side: int) -> Float[Array, "N S S C"]:
@@ -125,10 +150,11 @@ def augmented(images: Any, key: PRNGKeyArray, recipe: Recipe, side: int) -> Floa
     return erase(x, of_cover, recipe.erase)
 
 
-def scores(teacher: Teacher, variables: Variables, images: Array) -> Float[Array, "N classes"]:
-    """The teacher's scores of pixel values, at its own preprocessing and size."""
-    x = prepare(images, teacher.preprocessing)
-    return Supernet(teacher.network, forms=wing().forms).apply(variables, x, one_hot(Layout(()), {}))[0]  # type: ignore[index]
+def answers(teacher: Teacher, variables: Variables, images: Array, taps: tuple[str, ...] = ()) -> Outputs:
+    """What the teacher makes of pixel values, at its own preprocessing and size."""
+    net, x = Supernet(teacher.network, forms=wing().forms), prepare(images, teacher.preprocessing)
+    out: Any = net.apply(variables, x, one_hot(Layout(()), {}), taps=taps)
+    return outputs(teacher.network, out[0], out[1], taps)
 
 
 def moving_average(former: Any, now: Any, memory: float, step: Int[Array, ""]) -> Any:

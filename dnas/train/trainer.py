@@ -98,7 +98,7 @@ class Trainer:
         s, recipe = setup, setup.recipe
         self.per_epoch, self.steps = s.per_epoch, s.steps
         self.training = training(
-            s.network, s.preprocessing, recipe, schedule(recipe, self.steps, self.per_epoch), s.teacher
+            s.network, s.preprocessing, recipe, schedule(recipe, self.steps, self.per_epoch), s.teacher, s.terms
         )
         self.stream = Stream(
             Batches(s.dataset.train_images, s.dataset.train_labels, s.train_index, recipe.batch_size, s.seed), recipe
@@ -204,12 +204,14 @@ class Trainer:
             "validation_accuracy": round(counts.accuracy, 6),
             "lr": round(float(self.training.rate(jnp.asarray(step - 1))), 9),
         }
+        if len(sums.terms) > 1:
+            line["terms"] = {name: round(float(value) / seen, 6) for name, value in sums.terms.items()}
         p.history.append(line)
         p.evaluated = step
         if counts.accuracy > p.best_accuracy:
             p.best_step, p.best_accuracy = step, counts.accuracy
             p.best = jax.tree.map(jnp.copy, variables)  # the state is donated to the next step
-        p.state = p.state._replace(sums=no_sums())
+        p.state = p.state._replace(sums=no_sums(sums.terms))
         write_atomic(self.out / PARTIAL, json_lines(p.history))
         show(step, self._line(p, line["loss"]))
 

@@ -25,14 +25,14 @@ from dnas.data.preprocess import prepare
 from dnas.errors import UserError
 from dnas.grammar.read import at_input, read_space
 from dnas.learning import weights
+from dnas.learning.losses import cross_entropy, soft_distillation, targets
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
 from dnas.runs.result import read_result
-from dnas.train.losses import cross_entropy, soft_distillation, targets
 from dnas.train.recipe import read_recipe
 from dnas.train.schedule import schedule
 from dnas.train.setup import make_setup
-from dnas.train.step import augmented, moving_average, scores, training
+from dnas.train.step import answers, augmented, moving_average, training
 from dnas.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -295,7 +295,8 @@ def test_the_loss_with_a_teacher_is_the_stated_mix(home, kind, weight):
     x, gates = prepare(images, setup.preprocessing), one_hot(Layout(()), {})
     student = Supernet(setup.network).apply(setup.variables, x, gates, momentum=0.9, mutable=["batch_stats"])[0][0]
     taught = Supernet(setup.network).apply(setup.teacher.variables, x, gates)[0]
-    np.testing.assert_allclose(scores(setup.teacher, setup.teacher.variables, jnp.asarray(images)), taught, rtol=1e-5)
+    found = answers(setup.teacher, setup.teacher.variables, jnp.asarray(images))
+    np.testing.assert_allclose(found.logits, taught, rtol=1e-5)
     p, logp = jax.nn.softmax(taught / 2), jax.nn.log_softmax(student / 2)
     term = 4 * np.mean(np.sum(p * (np.log(p) - logp), 1))
     if kind == "hard":

@@ -146,8 +146,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         variables, weights_opt = programs.update_weights(
             arrays.variables, arrays.weights_opt, learned.params, learned.chosen, learned.statistics
         )
-        metrics = {"loss": learned.loss, "accuracy": learned.accuracy}
-        return arrays._replace(variables=variables, weights_opt=weights_opt), metrics
+        return arrays._replace(variables=variables, weights_opt=weights_opt), learned.metrics
 
     def weights_step(arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
         hard = np.bool_(step - plan.warm_up >= s.one_hot_from * plan.search)

@@ -61,11 +61,8 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         targets = np.asarray(jax.nn.softmax(first.logits)) if s.distill else None
         others = [learner.gradient(state.arrays, one_hot(problem.layout, a), n, targets) for a in networks]
         weights = learner.descend(state.arrays, first._replace(params=summed([r.params for r in (first, *others)])))
-        metrics = {
-            "loss": first.loss, "accuracy": first.accuracy, "smallest_loss": others[0].loss,
-            "smallest_accuracy": others[0].accuracy,
-        }  # fmt: skip
-        return state._replace(arrays=weights), metrics
+        smallest_network = {"smallest_loss": others[0].loss, "smallest_accuracy": others[0].accuracy}
+        return state._replace(arrays=weights), first.metrics | smallest_network
 
     def gain(before: Sequence[float], after: Sequence[float]) -> float:
         """Gain in efficiency: with the plus sign the score grows with size, so that less of it is the gain."""

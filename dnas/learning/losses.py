@@ -1,10 +1,12 @@
-"""Losses of a training: cross-entropy against soft targets, and what a teacher adds."""
+"""Losses of a network that learns: cross-entropy against soft targets, and what a teacher adds."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from dnas.learning.terms import Pass, Taps, Term
 
 
 def targets(
@@ -40,3 +42,18 @@ def hard_distillation(
 
 
 DISTILLATION = {"soft": soft_distillation, "hard": hard_distillation}
+
+
+def of_labels(weight: float = 1.0) -> Term:
+    """Cross-entropy against the targets."""
+    return Term("cross_entropy", weight, Taps(), lambda p: cross_entropy(p.student.logits, p.targets))
+
+
+def of_teacher(kind: str, weight: float, temperature: float) -> Term:
+    """What a teacher's scores ask for; `kind` is one of `DISTILLATION`."""
+
+    def distillation(p: Pass) -> Float[Array, ""]:
+        assert p.teacher is not None
+        return DISTILLATION[kind](p.student.logits, p.teacher.logits, temperature)
+
+    return Term(f"{kind}_distillation", weight, Taps(), distillation)

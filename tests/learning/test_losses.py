@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnas.train.losses import cross_entropy, hard_distillation, soft_distillation, targets
+from dnas.learning.losses import cross_entropy, hard_distillation, soft_distillation, targets
 
 GENERATOR = np.random.default_rng(0)
 LOGITS, TEACHER = (GENERATOR.normal(0, 3, (6, 4)).astype(np.float32) for _ in range(2))
