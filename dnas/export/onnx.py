@@ -75,4 +75,6 @@ def session(model_bytes: bytes, threads: int = 1) -> Any:
 
 
 def _shape(value: Value) -> list[Any]:
-    return ["N", value.channels] if value.side is None else ["N", value.channels, value.side, value.side]
+    """A map has its channels first."""
+    sizes = value.sizes.values() if value.side is None else (value.channels, value.side, value.side)
+    return ["N", *sizes]
