@@ -106,6 +106,17 @@ def attend(scores, v, side):
     return mixed.reshape(v.shape[0], side, side, v.shape[-1])
 
 '''
+CLASS_TOKEN = '''
+class ClassToken(nn.Module):
+    """A token before those of x; a map gives its pixels, row after row."""
+
+    @nn.compact
+    def __call__(self, x):
+        n, *_, c = x.shape
+        token = self.param("token", nn.initializers.zeros, (c,))
+        return jnp.concatenate([jnp.broadcast_to(token, (n, 1, c)), x.reshape(n, -1, c)], 1)
+
+'''
 
 Leaves = dict[tuple[str, str], np.ndarray]
 """By group and name."""
@@ -201,5 +212,8 @@ WRITERS: dict[str, Writer] = {
     "softmax": Writer(nothing, lambda c: f"nn.softmax({c.inputs[0]})"),
     "attend": Writer(
         own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
+    ),
+    "class_token": Writer(
+        nothing, _module('ClassToken(name="{name}")({x})'), leaves=_leaves(token="token"), helper=CLASS_TOKEN, ends=True
     ),
 }  # fmt: skip

@@ -229,6 +229,16 @@ def _excite(made: Builder, op: Op, after: Folded) -> None:
     made.node("Mul", list(op.inputs), op.output, "")
 
 
+def _class_token(made: Builder, op: Op, after: Folded) -> None:
+    """Zeros before the tokens, to which the token is added: whatever the batch is, its size stands nowhere."""
+    x, y = op.inputs[0], op.output
+    room = made.constant("room_for_token", np.array([0, 1, 0, 0, 0, 0], np.int64))
+    padded = made.node("Pad", [made.read(x, x.side is not None), room], y, "", to=f"room_{y.index}")
+    token = np.zeros((1, *y.sizes.values()), np.float32)
+    token[:, 0] = op.leaf("token", made.weights)
+    made.node("Add", [padded, made.constant(f"{op.path}.token", token)], y, op.path)
+
+
 WRITERS: dict[str, Writer] = {
     "conv": Writer(_conv, takes=True),
     "depthwise": Writer(_conv, takes=True),
@@ -250,4 +260,5 @@ WRITERS: dict[str, Writer] = {
     "mix_heads": Writer(_mix_heads),
     "softmax": Writer(_softmax),
     "attend": Writer(_attend),
+    "class_token": Writer(_class_token),
 }

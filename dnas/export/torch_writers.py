@@ -72,6 +72,19 @@ def attend(scores, v, side):
     return (v @ scores.transpose(2, 3)).flatten(1, 2).unflatten(2, (side, side))
 
 '''
+CLASS_TOKEN = '''
+class ClassToken(nn.Module):
+    """A token before those of x; a map [N, C, H, W] gives its pixels, row after row."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x):
+        x = x.flatten(2).transpose(1, 2) if x.dim() == 4 else x
+        return torch.cat([self.weight.expand(len(x), 1, -1), x], 1)
+
+'''
 
 Leaves = dict[str, np.ndarray]
 """By name in the state dict."""
@@ -183,5 +196,8 @@ WRITERS: dict[str, Writer] = {
     "softmax": Writer(nothing, lambda c: f"{c.inputs[0]}.softmax(-1)"),
     "attend": Writer(
         own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
+    ),
+    "class_token": Writer(
+        out, _held, lambda c: f"ClassToken({c.text['out']})", _leaves(weight="token"), CLASS_TOKEN, ends=True
     ),
 }  # fmt: skip

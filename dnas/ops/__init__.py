@@ -26,3 +26,4 @@ from dnas.ops.pool import AveragePool as AveragePool
 from dnas.ops.pool import GlobalPool as GlobalPool
 from dnas.ops.pool import Upsample as Upsample
 from dnas.ops.tensor import Tensor as Tensor
+from dnas.ops.tokens import ClassToken as ClassToken

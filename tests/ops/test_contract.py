@@ -27,6 +27,7 @@ from dnas.ops import (
     AveragePool,
     BatchNorm,
     ChannelShuffle,
+    ClassToken,
     Conv,
     Depthwise,
     DistanceBias,
@@ -96,6 +97,7 @@ EXAMPLES = {
     "average_pool": Example(lambda w: AveragePool(fixed(3))),
     "batch_norm": Example(lambda w: BatchNorm(switchable=True), params=2 * WIDE),
     "channel_shuffle": Example(lambda w: ChannelShuffle(2), lambda w: [on_map(fixed(WIDE))]),
+    "class_token": Example(lambda w: ClassToken(), params=WIDE),
     "conv": Example(
         lambda w: Conv(w, fixed(3), stride=2, bias=True), macs=9 * WIDE * WIDE * 2 * 2, params=9 * WIDE * WIDE + WIDE
     ),
