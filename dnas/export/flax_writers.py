@@ -117,6 +117,14 @@ class ClassToken(nn.Module):
         return jnp.concatenate([jnp.broadcast_to(token, (n, 1, c)), x.reshape(n, -1, c)], 1)
 
 '''
+WINDOWS = '''
+def windows(x, side):
+    """A map as [N, windows, pixels, C], both row after row."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // side, side, w // side, side, c).swapaxes(2, 3)
+    return x.reshape(n, -1, side * side, c)
+
+'''
 
 Leaves = dict[tuple[str, str], np.ndarray]
 """By group and name."""
@@ -215,5 +223,8 @@ WRITERS: dict[str, Writer] = {
     ),
     "class_token": Writer(
         nothing, _module('ClassToken(name="{name}")({x})'), leaves=_leaves(token="token"), helper=CLASS_TOKEN, ends=True
+    ),
+    "window_partition": Writer(
+        own("side"), lambda c: f"windows({c.inputs[0]}, {c.text['side']})", helper=WINDOWS, ends=True
     ),
 }  # fmt: skip

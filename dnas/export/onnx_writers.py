@@ -239,6 +239,15 @@ def _class_token(made: Builder, op: Op, after: Folded) -> None:
     made.node("Add", [padded, made.constant(f"{op.path}.token", token)], y, op.path)
 
 
+def _window_partition(made: Builder, op: Op, after: Folded) -> None:
+    x, y, w = op.inputs[0], op.output, op.attributes["side"]
+    assert x.side is not None
+    across = x.side // w
+    cut = made.node("Reshape", [x, made.shape(0, x.channels, across, w, across, w)], y, "", to=f"cut_{y.index}")
+    turned = made.node("Transpose", [cut], y, "", to=f"windows_{y.index}", perm=[0, 2, 4, 3, 5, 1])
+    made.node("Reshape", [turned, made.shape(0, *y.sizes.values())], y, "")
+
+
 WRITERS: dict[str, Writer] = {
     "conv": Writer(_conv, takes=True),
     "depthwise": Writer(_conv, takes=True),
@@ -261,4 +270,5 @@ WRITERS: dict[str, Writer] = {
     "softmax": Writer(_softmax),
     "attend": Writer(_attend),
     "class_token": Writer(_class_token),
+    "window_partition": Writer(_window_partition),
 }

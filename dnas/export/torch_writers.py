@@ -85,6 +85,13 @@ class ClassToken(nn.Module):
         return torch.cat([self.weight.expand(len(x), 1, -1), x], 1)
 
 '''
+WINDOWS = '''
+def windows(x, side):
+    """A map [N, C, H, W] as [N, windows, pixels, C], both row after row."""
+    x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 3, 5, 1)
+    return x.flatten(3, 4).flatten(1, 2)
+
+'''
 
 Leaves = dict[str, np.ndarray]
 """By name in the state dict."""
@@ -199,5 +206,8 @@ WRITERS: dict[str, Writer] = {
     ),
     "class_token": Writer(
         out, _held, lambda c: f"ClassToken({c.text['out']})", _leaves(weight="token"), CLASS_TOKEN, ends=True
+    ),
+    "window_partition": Writer(
+        own("side"), lambda c: f"windows({c.inputs[0]}, {c.text['side']})", helper=WINDOWS, ends=True
     ),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from dnas.ops.operator import Operator as Operator
 from dnas.ops.operator import operator as operator
 from dnas.ops.order import ChannelShuffle as ChannelShuffle
 from dnas.ops.order import Mask as Mask
+from dnas.ops.partition import WindowPartition as WindowPartition
 from dnas.ops.pool import AveragePool as AveragePool
 from dnas.ops.pool import GlobalPool as GlobalPool
 from dnas.ops.pool import Upsample as Upsample

@@ -46,6 +46,7 @@ from dnas.ops import (
     Tensor,
     Upsample,
     WeightedSum,
+    WindowPartition,
 )
 from dnas.ops.tensor import HEADS, KEYS, QUERIES, Axis, Value, square
 from dnas.space.entries import Kept, kept
@@ -120,6 +121,7 @@ EXAMPLES = {
     "softmax": Example(lambda w: Softmax(), lambda w: [scores(w)]),
     "upsample": Example(lambda w: Upsample(2)),
     "weighted_sum": Example(lambda w: WeightedSum((1, -0.5)), lambda w: [on_map(w), on_map(w)]),
+    "window_partition": Example(lambda w: WindowPartition(2), lambda w: [on_map(w, 4)]),
 }  # fmt: skip
 CHOICE = Choice("w", WIDTHS)
 LAYOUT = Layout((CHOICE,))
