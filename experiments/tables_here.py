@@ -15,7 +15,7 @@ from pathlib import Path
 from dnas.cli.entry import run
 from dnas.cli.measure import progress_bar
 from dnas.errors import UserError
-from dnas.measure.record import partial_path
+from dnas.measure.measurement import partial_path
 from dnas.measure.run import measure
 
 

@@ -71,7 +71,7 @@ def main(args: Arguments) -> None:
     from dnas.compare.contenders import contenders
     from dnas.compare.run import run_comparison
     from dnas.compare.subject import read_subject
-    from dnas.compare.trainings import Plan
+    from dnas.compare.trainings import Premises
     from dnas.errors import InputError
     from dnas.learning.image_size import check_side
     from dnas.process.progress import working
@@ -92,7 +92,7 @@ def main(args: Arguments) -> None:
             subject, side, drawn=args.random, scaled=args.published, against=args.against, seed=args.seed,
             class_names=data.class_names, new_classes=args.new_classes,
         )  # fmt: skip
-    plan = Plan(subject, lineup, data, side, recipe, args.seed, args.seeds)
+    given = Premises(subject, lineup, data, side, recipe, args.seed, args.seeds)
     out = args.out or Path("runs") / f"{subject.label}-compared"
     terms = Terms(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
-    run_comparison(plan, out, console(), terms)
+    run_comparison(given, out, console(), terms)

@@ -92,7 +92,7 @@ def _files(paths: Iterable[str]) -> list[Path]:
     Raises:
         InputError: a folder without pictures.
     """
-    from dnas.data.layout import SUFFIXES
+    from dnas.data.class_folders import SUFFIXES
     from dnas.data.names import counted
     from dnas.errors import InputError
     from dnas.files import text_of

@@ -16,7 +16,7 @@ from typing import Any
 
 from dnas.compare import verdict
 from dnas.compare.contenders import Contender
-from dnas.compare.trainings import Plan, Training, macs_as_trained, train_all, trainings, unused
+from dnas.compare.trainings import Premises, Training, macs_as_trained, train_all, trainings, unused
 from dnas.files import write_atomic, write_json
 from dnas.learning import chance
 from dnas.process.extras import unusable
@@ -35,7 +35,7 @@ RESULT = (COMPARISON, MARKDOWN, PICTURE)
 ADVICE = "Train longer (--epochs): a comparison at chance says nothing."
 
 
-def run_comparison(plan: Plan, out: Path, console: Any, terms: Terms) -> None:
+def run_comparison(given: Premises, out: Path, console: Any, terms: Terms) -> None:
     """Trains what is left, and writes the comparison.
 
     Raises:
@@ -46,11 +46,11 @@ def run_comparison(plan: Plan, out: Path, console: Any, terms: Terms) -> None:
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    with claimed(out, Owner("compare", plan.identity(console)), terms, say) as claim:
-        for line in opening(plan):
+    with claimed(out, Owner("compare", given.identity(console)), terms, say) as claim:
+        for line in opening(given):
             say(line)
-        records = train_all(plan, claim.folder, console, say, terms.overwrite)
-        _write(plan, claim, compared(plan, records, console), console, terms.overwrite)
+        records = train_all(given, claim.folder, console, say, terms.overwrite)
+        _write(given, claim, compared(given, records, console), console, terms.overwrite)
         found = read_compared(claim.folder)
         console.print(table.rich_table(found))
         for line in (found.standard_errors, *found.notes, *(f"warning: {text}" for text in found.warnings)):
@@ -61,18 +61,18 @@ def run_comparison(plan: Plan, out: Path, console: Any, terms: Terms) -> None:
             say(line)
 
 
-def opening(plan: Plan) -> list[str]:
+def opening(given: Premises) -> list[str]:
     """What is going to be compared, in a few lines."""
-    several = plan.lineup.contenders
+    several = given.lineup.contenders
     count = {origin: sum(c.origin == origin for c in several) for origin in ("drawn", "scaled", "against")}
     words = {"drawn": "drawn at its cost", "scaled": "published and scaled to it", "against": "as named"}
     others = ", ".join(f"{number} {words[origin]}" for origin, number in count.items() if number)
-    recipe = plan.recipe
+    recipe = given.recipe
     return [
-        f"{plan.subject.label} of space {plan.subject.space.name}" + (f"; against it {others}" if others else ""),
-        f"each from scratch with {plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}, recipe {recipe.name} of "
-        f"{recipe.epochs:g} epochs, images of {_sides(several)} px of {plan.source.name}",
-        *plan.lineup.notes,
+        f"{given.subject.label} of space {given.subject.space.name}" + (f"; against it {others}" if others else ""),
+        f"each from scratch with {given.seeds} {'seed' if given.seeds == 1 else 'seeds'}, recipe {recipe.name} of "
+        f"{recipe.epochs:g} epochs, images of {_sides(several)} px of {given.source.name}",
+        *given.lineup.notes,
     ]
 
 
@@ -81,15 +81,15 @@ def _sides(several: tuple[Contender, ...]) -> str:
     return str(sides[0]) if len(sides) == 1 else f"{sides[0]} to {sides[-1]}"
 
 
-def compared(plan: Plan, records: Mapping[str, Mapping[str, Any]], console: Any) -> dict[str, Any]:
+def compared(given: Premises, records: Mapping[str, Mapping[str, Any]], console: Any) -> dict[str, Any]:
     """The comparison as plain data, from what the trainings recorded; equal trainings give equal bytes."""
-    dataset = plan.dataset(plan.side, console)
-    several, lineup = trainings(plan, console), plan.lineup.contenders
+    dataset = given.dataset(given.side, console)
+    several, lineup = trainings(given, console), given.lineup.contenders
     images = len(dataset.test_labels)
     rows = {c.name: [t for t in several if t.contender is c] for c in lineup}
     tests = {name: [float(records[t.folder]["accuracy"]["test"]) for t in own] for name, own in rows.items()}
     figures = {name: verdict.of_network(values, images) for name, values in tests.items()}
-    least = verdict.scatter(list(tests.values())) / plan.seeds**0.5
+    least = verdict.scatter(list(tests.values())) / given.seeds**0.5
     found, drawn = lineup[0], [c for c in lineup if c.origin == "drawn"]
     verdicts, group = [], None
     if drawn:
@@ -101,27 +101,27 @@ def compared(plan: Plan, records: Mapping[str, Mapping[str, Any]], console: Any)
             verdicts.append(verdict.verdict(c.name, figures[found.name], figures[c.name], least))
     level = chance.chance_level(dataset.test_labels, dataset.classes)
     return {
-        "space": plan.subject.space.name,
+        "space": given.subject.space.name,
         "found": found.name,
-        "budgets": [b.text for b in plan.subject.budgets],
-        "recipe": plan.recipe.to_json(),
-        "data": data_record(dataset, plan.subject.data_seed(plan.seed)),
-        "image_size": plan.side,
-        "seeds": list(range(plan.seed, plan.seed + plan.seeds)),
+        "budgets": [b.text for b in given.subject.budgets],
+        "recipe": given.recipe.to_json(),
+        "data": data_record(dataset, given.subject.data_seed(given.seed)),
+        "image_size": given.side,
+        "seeds": list(range(given.seed, given.seed + given.seeds)),
         "test_images": images,
         "chance": round(level, 6),
         "networks": [
-            _row(plan, c, rows[c.name], tests[c.name], figures[c.name], console) for c in lineup
+            _row(given, c, rows[c.name], tests[c.name], figures[c.name], console) for c in lineup
         ],
         "drawn": None if group is None else _figure(group),
-        "seed_scatter": round(least * plan.seeds**0.5, 6),
+        "seed_scatter": round(least * given.seeds**0.5, 6),
         "verdicts": [
             {"against": v.name, "verdict": v.word, "gap": round(v.gap, 6), "standard_error": round(v.error, 6)}
             for v in verdicts
         ],
-        "sentence": verdict.sentence(found.name, figures[found.name], verdicts, plan.seeds, images),
-        "standard_errors": verdict.legend(plan.seeds, len(drawn)),
-        "notes": [*plan.lineup.notes, *dataset.notes],
+        "sentence": verdict.sentence(found.name, figures[found.name], verdicts, given.seeds, images),
+        "standard_errors": verdict.legend(given.seeds, len(drawn)),
+        "notes": [*given.lineup.notes, *dataset.notes],
         "warnings": chance.warning(figures[found.name].mean, images, level, ADVICE),
     }  # fmt: skip
 
@@ -132,7 +132,7 @@ def check(folder: Path) -> None:
 
 
 def _row(
-    plan: Plan, c: Contender, own: list[Training], tests: list[float], figure: verdict.Figure, console: Any
+    given: Premises, c: Contender, own: list[Training], tests: list[float], figure: verdict.Figure, console: Any
 ) -> dict[str, Any]:
     return {
         "name": c.name,
@@ -142,7 +142,7 @@ def _row(
         "counted_at": c.network.resolution.value,
         "costs": list(c.costs),
         "image_size": c.side,
-        "macs_as_trained": macs_as_trained(plan, c, console),
+        "macs_as_trained": macs_as_trained(given, c, console),
         "accuracy": {**_figure(figure), "by_seed": tests},
         "trainings": [t.folder for t in own],
     }
@@ -152,7 +152,7 @@ def _figure(figure: verdict.Figure) -> dict[str, Any]:
     return {"mean": round(figure.mean, 6), "standard_error": round(figure.error, 6), "over": figure.over}
 
 
-def _write(plan: Plan, claim: Claim, document: dict[str, Any], console: Any, overwrite: bool) -> None:
+def _write(given: Premises, claim: Claim, document: dict[str, Any], console: Any, overwrite: bool) -> None:
     with claim.result(check) as staged:
         write_json(staged / COMPARISON, document)
         found = read_compared(staged)
@@ -161,5 +161,5 @@ def _write(plan: Plan, claim: Claim, document: dict[str, Any], console: Any, ove
             write_atomic(staged / PICTURE, png(draw(picture(found))))
         write_json(staged / PROVENANCE, provenance() | claim.record(staged))
     if overwrite:
-        for folder in unused(trainings(plan, console), claim.folder):
+        for folder in unused(trainings(given, console), claim.folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -36,7 +36,7 @@ from dnas.train.setup import Setup, make_setup
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Premises:
     """Everything that a comparison follows from."""
 
     subject: Subject
@@ -90,16 +90,16 @@ class Training(NamedTuple):
         return f"{self.contender.name}, seed {self.seed}"
 
 
-def trainings(plan: Plan, console: Any) -> list[Training]:
+def trainings(given: Premises, console: Any) -> list[Training]:
     """All of them, seed by seed, so that one stopped early has told something of every network.
 
     Networks that are the same share a folder.
     """
-    data = plan.dataset(plan.side, console).fingerprint
-    common = [plan.recipe.to_json(), data, plan.subject.data_seed(plan.seed)]
+    data = given.dataset(given.side, console).fingerprint
+    common = [given.recipe.to_json(), data, given.subject.data_seed(given.seed)]
     found = []
-    for seed in range(plan.seed, plan.seed + plan.seeds):
-        for contender in plan.lineup.contenders:
+    for seed in range(given.seed, given.seed + given.seeds):
+        for contender in given.lineup.contenders:
             blocks = json.loads(content(contender.network))
             name = _digest(json.dumps([blocks["trunk"], blocks["head"], contender.side, *common]))[:12]
             found.append(Training(contender, seed, f"{PARTS}/{name}-{seed}"))
@@ -107,7 +107,7 @@ def trainings(plan: Plan, console: Any) -> list[Training]:
 
 
 def train_all(
-    plan: Plan, out: Path, console: Any, say: Callable[[str], None], overwrite: bool
+    given: Premises, out: Path, console: Any, say: Callable[[str], None], overwrite: bool
 ) -> dict[str, Mapping[str, Any]]:
     """Runs what has not ended; folder -> what the training says of itself (`training` of its architecture's file).
 
@@ -115,12 +115,12 @@ def train_all(
         Stopped: asked to leave by a signal; everything is kept.
         UserError: see `dnas.train.run.run_training`.
     """
-    several = list({t.folder: t for t in trainings(plan, console)}.values())
+    several = list({t.folder: t for t in trainings(given, console)}.values())
     left = [t for t in several if overwrite or not has_ended(out / t.folder)]
     behind = len(several) - len(left)
     say(f"{len(several)} trainings" + (f", {behind} of them already there" if behind else ""))
     with asked_to_stop() as asked:
-        _run(plan, left, out, console, (behind, len(several)), overwrite, asked)
+        _run(given, left, out, console, (behind, len(several)), overwrite, asked)
     return {t.folder: recorded(out / t.folder) for t in several}
 
 
@@ -142,17 +142,17 @@ def recorded(folder: Path) -> Mapping[str, Any]:
 
 
 def _run(
-    plan: Plan, left: list[Training], out: Path, console: Any, numbers: tuple[int, int], overwrite: bool,
+    given: Premises, left: list[Training], out: Path, console: Any, numbers: tuple[int, int], overwrite: bool,
     asked: Callable[[], int],
 ) -> None:  # fmt: skip
     behind, count = numbers
-    clock = Clock([macs_as_trained(plan, t.contender, console) for t in left])
+    clock = Clock([macs_as_trained(given, t.contender, console) for t in left])
     with working(console, "training", clock.standing):
         for n, training in enumerate(left):
             place = f"{behind + n + 1} of {count}"
             clock.begin(f"{training.name} ({place})")
             try:
-                _train(plan, training, out, console, overwrite, clock, asked)
+                _train(given, training, out, console, overwrite, clock, asked)
             except Stopped as stop:
                 message = f"stopped in training {place} ({training.name}); the same command goes on"
                 raise Stopped(message, stop.exit_code - 128) from stop
@@ -163,14 +163,15 @@ def _run(
 
 
 def _train(
-    plan: Plan, training: Training, out: Path, console: Any, overwrite: bool, clock: Clock, asked: Callable[[], int]
+    given: Premises, training: Training, out: Path, console: Any, overwrite: bool, clock: Clock,
+    asked: Callable[[], int],
 ) -> None:  # fmt: skip
     def stop() -> None:
         if asked():
             raise Stopped("", asked())
 
     stop()
-    setup = _setup(plan, training, console)
+    setup = _setup(given, training, console)
     must_fit(setup)
     stop()
     run_training(
@@ -185,17 +186,17 @@ def _said(training: Training, told: Mapping[str, Any]) -> str:
     return f"{training.name}: test {accuracy} at {training.contender.side} px"
 
 
-def _setup(plan: Plan, training: Training, console: Any) -> Setup:
-    contender, dataset = training.contender, plan.dataset(training.contender.side, console)
-    record = {"seed": plan.subject.data_seed(plan.seed)}
+def _setup(given: Premises, training: Training, console: Any) -> Setup:
+    contender, dataset = training.contender, given.dataset(training.contender.side, console)
+    record = {"seed": given.subject.data_seed(given.seed)}
     network = contender.network
     source = Result(network, network, None, None, (), record)
-    return make_setup(source, dataset, plan.recipe, start="scratch", side=contender.side, seed=training.seed)
+    return make_setup(source, dataset, given.recipe, start="scratch", side=contender.side, seed=training.seed)
 
 
-def macs_as_trained(plan: Plan, contender: Contender, console: Any) -> int:
+def macs_as_trained(given: Premises, contender: Contender, console: Any) -> int:
     """Multiply-adds of the network on the images that it was trained on."""
-    dataset = plan.dataset(contender.side, console)
+    dataset = given.dataset(contender.side, console)
     network = at_input(contender.network, channels=dataset.channels, classes=dataset.classes, side=contender.side)
     return counted_at(network).macs
 

@@ -10,14 +10,15 @@ A table may spell a key otherwise (defaults written out, another order); it is r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from dnas.blocks import KINDS, Fields
+from dnas.blocks import KINDS
 from dnas.errors import InputError, UserError, suggestion
-from dnas.graph import BlockUse, Builder, Record, evaluated_fields
+from dnas.graph import BlockUse, Builder, Record
+from dnas.graph.graph import nodes_of
 from dnas.ops.tensor import on
 from dnas.space.expr import parse
 from dnas.space.fields import REQUIRED, Field, Formula
@@ -79,10 +80,13 @@ class Walked:
 
 
 def walk(use: BlockUse) -> Walked:
-    """The block of a space by itself."""
-    builder = Builder()
-    y = KINDS[use.kind].build(builder, use.input, Fields(use.fields))
-    return Walked(use, builder.graph(use.input, y).ledger)
+    """The block of a space by itself, with paths that begin in it."""
+    around = len(use.conditions)
+    nodes = (
+        replace(node, path=node.path.removeprefix(use.path), conditions=node.conditions[around:])
+        for node in nodes_of(use.parts)
+    )
+    return Walked(use, tuple(record for node in nodes for record in node.records))
 
 
 def walked_keys(keys: Sequence[str], where: str) -> Iterator[tuple[np.ndarray, Walked]]:
@@ -120,14 +124,9 @@ def _walk_batch(kind: str, names: Sequence[str], rows: list[dict[str, Any]], whe
         same = len(set(values)) == 1
         columns[name] = Quantity.constant(values[0]) if same else Quantity(over, _column(values))
     side, channels = columns.pop("side", None), columns.pop("in")
-    x = on(side, channels)
-    try:
-        fields = evaluated_fields(Block("", kind, columns, {}, where), x)
-        return walk(BlockUse("", kind, fields, x, x))
-    except InputError:
-        raise
-    except UserError as error:
-        raise InputError(where, str(error)) from error
+    builder, x = Builder(), on(side, channels)
+    y = builder.node(Block("", kind, columns, {}, where), x)
+    return walk(builder.graph(x, y).uses[0])
 
 
 def _column(values: list[Any]) -> np.ndarray:

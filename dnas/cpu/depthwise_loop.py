@@ -22,12 +22,12 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from dnas.cpu import loops
 from dnas.maths import mixing as maths
-from dnas.maths.conv import Map
+from dnas.maths.axes import Map, OtherMap
 from dnas.maths.grids import grid_index
 from dnas.maths.mixing import Sides
 from dnas.maths.norm import batch_sum
 
-Mixing = Callable[..., Map]
+Mixing = Callable[..., OtherMap]
 """`depthwise` or `stem`."""
 
 
@@ -91,7 +91,7 @@ class Grids(NamedTuple):
 
 def mixed(
     form: Mixing, x: Map, w: Float[Array, "k k ..."], stride: int, padding: int, grids: maths.Grids | None
-) -> Map:
+) -> OtherMap:
     """The form on each resolution option's own grid, or on the whole map where there is one."""
     if grids is None:
         side = (x.shape[1] + 2 * padding - w.shape[0]) // stride + 1
@@ -103,7 +103,7 @@ def mixed(
 def depthwise(
     x: Map, ws: Float[Array, "P k k C"], sides: Sequence[Sides], stride: int, padding: int,
     chosen: Array | None = None, scale: Float[Array, "B B"] | None = None,
-) -> Map:  # fmt: skip
+) -> OtherMap:  # fmt: skip
     """One k x k kernel a channel: the sum over options, with sides (a, b) of input and output; or over those `chosen`,
     which `ws` belong to. `scale` multiplies its pixels."""
     grids = Grids.of(sides, x.shape[3], ws.shape[1], stride, padding)
@@ -119,10 +119,10 @@ FEW_CHANNELS = 4
 def stem(
     x: Map, ws: Float[Array, "P k k I O"], sides: Sequence[Sides], stride: int, padding: int,
     chosen: Array | None = None, scale: Float[Array, "B B"] | None = None,
-) -> Map:  # fmt: skip
+) -> OtherMap:  # fmt: skip
     """Convolution of up to `FEW_CHANNELS` channels: one `depthwise` of each, repeated for all of the result."""
 
-    def channel(i: int) -> Map:
+    def channel(i: int) -> OtherMap:
         repeated = jnp.broadcast_to(x[..., i, None], (*x.shape[:3], ws.shape[-1]))
         return depthwise(repeated, ws[..., i, :], sides, stride, padding, chosen)
 
@@ -141,7 +141,7 @@ class Static(NamedTuple):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def on_grids(
     x: Map, w: Float[Array, "P k k C"], scale: Float[Array, "B B"] | None, chosen: Int[ArrayLike, " P"], static: Static
-) -> Map:
+) -> OtherMap:
     """The sum over the chosen options of the convolution on each one's grid, times `scale`; zero where none lives."""
     shape = (x.shape[0], static.out_side, static.out_side, x.shape[3])
     return _sums(shape, x, w, chosen, static.grids.of_y, static, scale)

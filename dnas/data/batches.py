@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class Batches:
         return self.images[chosen], self.labels[chosen]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Batches by their number."""
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnas.data.class_folders import ClassFolders, class_folders
 from dnas.data.dataset import MAX_BYTES, Dataset, Origin, Pair, SplitName, build
-from dnas.data.layout import Layout, find_layout
 from dnas.data.names import counted, listed
 from dnas.data.picture import Unreadable, pillow, read_picture, read_size
 from dnas.errors import InputError
@@ -50,7 +50,7 @@ class FolderSource:
 
     name: str
     path: Path
-    layout: Layout
+    folders: ClassFolders
     seed: int
     skip_bad: bool
     fixed: bool = False
@@ -58,7 +58,7 @@ class FolderSource:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(map(text_of, self.layout.classes))
+        return tuple(map(text_of, self.folders.classes))
 
     @property
     def native_side(self) -> int:
@@ -67,7 +67,7 @@ class FolderSource:
 
     @cached_property
     def _median(self) -> int:
-        files = [file for _, file in self.layout.files("train")]
+        files = [file for _, file in self.folders.files("train")]
         places = np.linspace(0, len(files) - 1, min(MEASURED, len(files))).astype(int)
         sizes = [size for place in places if (size := read_size(files[place])) is not None]
         return int(statistics.median_low([min(size) for size in sizes])) if sizes else SIDE
@@ -89,11 +89,11 @@ class FolderSource:
         if not 1 <= side <= MAX_SIDE:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
-        where, files = str(self.path), [file for split in self.layout.splits for _, file in self.layout.files(split)]
+        where, files = str(self.path), [file for split in self.folders.splits for _, file in self.folders.files(split)]
         _check_bytes(where, len(files), side, channels)
         images, looks = decode(files, side, channels, progress)
         bad = {f: look.reason for f, look in zip(files, looks, strict=True) if look.reason is not None}
-        skipped = [text_of(self.layout.relative(file)) for file in bad]
+        skipped = [text_of(self.folders.relative(file)) for file in bad]
         if bad and not self.skip_bad:
             shown = listed([f"{file} ({reason})" for file, reason in zip(skipped, bad.values(), strict=True)])
             raise InputError(
@@ -103,12 +103,12 @@ class FolderSource:
         pairs, read = self._parted(images, bad)
         if not read["train"]:
             raise InputError(where, "none of the training images can be read")
-        notes = [self._decoded(side, channels, why), *self.layout.notes, *_notes(looks, skipped)]
+        notes = [self._decoded(side, channels, why), *self.folders.notes, *_notes(looks, skipped)]
         return build(
             where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
-            class_names=self.layout.classes, seed=self.seed, skipped=skipped, notes=notes,
+            class_names=self.folders.classes, seed=self.seed, skipped=skipped, notes=notes,
             origin=Origin("folder", self.path, self._digest(files, looks)),
-            image_name=lambda split, number: text_of(self.layout.relative(read[split][number])),
+            image_name=lambda split, number: text_of(self.folders.relative(read[split][number])),
         )  # fmt: skip
 
     def _parted(
@@ -118,8 +118,8 @@ class FolderSource:
         pairs: dict[SplitName, Pair] = {}
         read: dict[SplitName, list[Path]] = {}
         start = 0
-        for split in self.layout.splits:
-            found = list(self.layout.files(split))
+        for split in self.folders.splits:
+            found = list(self.folders.files(split))
             good = [n for n, (_, file) in enumerate(found) if file not in bad]
             own = images[start : start + len(found)]
             labels = np.array([found[n][0] for n in good], dtype=np.int32)
@@ -138,15 +138,15 @@ class FolderSource:
     def _digest(self, files: Sequence[Path], looks: Sequence[_Look]) -> str:
         """sha256 over names and contents of the images: the same whatever the side, and on every machine."""
         digest = hashlib.sha256()
-        names = (os.fsencode(self.layout.relative(file)) for file in files)
+        names = (os.fsencode(self.folders.relative(file)) for file in files)
         for name, look in sorted(zip(names, looks, strict=True)):
             digest.update(name + b"\0" + look.digest)
         return digest.hexdigest()
 
 
 def scan_folder(root: Path, name: str, seed: int, *, skip_bad: bool = False) -> FolderSource:
-    """Finds the images of a folder (`dnas.data.layout`) and opens none of them."""
-    return FolderSource(name, root, find_layout(root), seed, skip_bad)
+    """Finds the images of a folder (`dnas.data.class_folders`) and opens none of them."""
+    return FolderSource(name, root, class_folders(root), seed, skip_bad)
 
 
 def decode(

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dnas.data.arrays import Arrays, from_arrays
 from dnas.data.dataset import Dataset, Origin
@@ -26,6 +26,7 @@ Data = str | os.PathLike[str] | Arrays | Dataset
 ACCEPTED = f"'{EMBEDDED}', an .npz file, a folder of IDX files, or an image folder"
 
 
+@runtime_checkable
 class Source(Protocol):
     """Data that were found, and can be loaded at a side."""
 

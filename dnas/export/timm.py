@@ -59,7 +59,7 @@ def network():
 
 
 @dataclass(frozen=True)
-class Plan:
+class TimmNetwork:
     """A network in timm's terms: block strings by stage, options of the model, and timm's name of each weighted op."""
 
     stages: list[list[str]]
@@ -69,11 +69,11 @@ class Plan:
 
 def source(network: Network, *, title: str, weights_file: str, where: str, head: Head = PLAIN) -> str:
     """The Python file that builds the network with timm; raises `InputError` naming the part that timm lacks."""
-    planned = plan(network, where)
-    o = planned.options
+    made = translated(network, where)
+    o = made.options
     mobile = o["model"] == "MobileNetV3"
     rest = [f"head_bias={o['head_bias']},", "se_from_exp=True,"] if mobile else [f"output_stride={o['stride']},"]
-    stages = [[f"{key[: key.index('_')]}_r{n}{key[key.index('_') :]}" for key, n in _runs(s)] for s in planned.stages]
+    stages = [[f"{key[: key.index('_')]}_r{n}{key[key.index('_') :]}" for key, n in _runs(s)] for s in made.stages]
     return TEMPLATE.format(
         title=title, usage="\n".join(usage(head, weights_file)), torch="import torch\n" if head.pictures else "",
         head=head.text + "\n" * head.pictures, script=script(head, weights_file), model=o["model"],
@@ -86,7 +86,7 @@ def source(network: Network, *, title: str, weights_file: str, where: str, head:
 
 def tensors(network: Network, weights: Weights, where: str) -> dict[str, np.ndarray]:
     """The state dict of timm's model. A bias before a norm, which timm has not, moves into the norm's mean."""
-    names, found = plan(network, where).names, {}
+    names, found = translated(network, where).names, {}
     bias = np.zeros(())
     for op in network.ops:
         name = names.get(op.path, "")
@@ -106,7 +106,7 @@ def tensors(network: Network, weights: Weights, where: str) -> dict[str, np.ndar
     return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
 
 
-def plan(network: Network, where: str) -> Plan:
+def translated(network: Network, where: str) -> TimmNetwork:
     """The network in timm's terms."""
     ops = list(network.ops)
     pooled = next((n for n, op in enumerate(ops) if op.kind == "global_pool" and not op.attributes["keep"]), len(ops))
@@ -150,7 +150,7 @@ def plan(network: Network, where: str) -> Plan:
         "channels": network.input.channels, "stem": stem[0].output.channels, "features": features, "act": LONG[act],
         "stride": max(total, 32), "head_bias": bool(tail[0].attributes["bias"]),
     }  # fmt: skip
-    return Plan(stages, options, names)
+    return TimmNetwork(stages, options, names)
 
 
 def _unit(where: str, block: NetworkBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int, dict[str, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 Metrics = dict[str, Any]
 """Arrays on the device; read only where a row of the history is written."""
@@ -39,6 +39,7 @@ class Phase:
     done: Callable[[State], bool] = lambda state: False
 
 
+@runtime_checkable
 class Course(Protocol):
     """A run as the driver sees it."""
 

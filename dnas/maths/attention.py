@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.maths.conv import Map
+from dnas.maths.axes import Map, OtherMap
 
 
-def scores(q: Map, k: Map, heads: int) -> Float[Array, "N heads Q K"]:
+def scores(q: Map, k: OtherMap, heads: int) -> Float[Array, "N heads Q K"]:
     """q k^T / sqrt(width of a head); channels are [heads, width]."""
     q, k = (_by_head(x, heads) for x in (q, k))
     return jnp.einsum("nqhd,nkhd->nhqk", q * q.shape[-1] ** -0.5, k)
 
 
-def attend(scores: Float[Array, "N heads Q K"], v: Map, side: int) -> Map:
+def attend(scores: Float[Array, "N heads Q K"], v: Map, side: int) -> OtherMap:
     """Values weighted by scores, as a map of side `side`."""
     mixed = jnp.einsum("nhqk,nkhd->nqhd", scores, _by_head(v, scores.shape[1]))
     return mixed.reshape(v.shape[0], side, side, v.shape[-1])

@@ -5,6 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Map = Float[Array, "N H W C"]
+OtherMap = Float[Array, "N _ _ _"]
+"""Of the same images, with sides and channels of its own."""
+
 
 def resized(x: Float[Array, "*batch C"], width: int) -> Float[Array, "*batch D"]:
     """x with its channels padded with zeros, or cut, to `width`."""

@@ -11,24 +11,23 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from dnas.maths.axes import Map, OtherMap
 from dnas.maths.backends import by_backend
 from dnas.maths.depthwise import shifted
-
-Map = Float[Array, "N H W C"]
 
 
 @dataclass(frozen=True)
 class Spatial:
     """An operator on a map and weights with all else given; equal ones share one trace (`dnas.maths.mixing`)."""
 
-    form: Callable[..., Map]
+    form: Callable[..., OtherMap]
     arguments: tuple[int, ...]
 
-    def __init__(self, form: Callable[..., Map], *arguments: int):
+    def __init__(self, form: Callable[..., OtherMap], *arguments: int):
         object.__setattr__(self, "form", form)
         object.__setattr__(self, "arguments", arguments)
 
-    def __call__(self, x: Map, w: Array) -> Map:
+    def __call__(self, x: Map, w: Array) -> OtherMap:
         return self.form(x, w, *self.arguments)
 
 
@@ -77,7 +76,7 @@ def _masked_backward(saved: tuple[Array, Array, Array], ct: Array):
 _masked_product.defvjp(_masked_forward, _masked_backward)
 
 
-def conv(x: Map, w: Float[Array, "k k I O"], stride: int, padding: int, groups: int = 1) -> Map:
+def conv(x: Map, w: Float[Array, "k k _ O"], stride: int, padding: int, groups: int = 1) -> OtherMap:
     """Convolution with equal padding on all sides."""
     if w.shape[0] == 1 and padding == 0 and groups <= FEW_GROUPS:
         x = x[:, ::stride, ::stride] if stride > 1 else x
@@ -90,7 +89,7 @@ def conv(x: Map, w: Float[Array, "k k I O"], stride: int, padding: int, groups: 
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Map:
+def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> OtherMap:
     """One k x k kernel a channel."""
     return by_backend(
         functools.partial(shifted, stride=stride, padding=padding),
@@ -99,7 +98,7 @@ def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Ma
     )  # fmt: skip
 
 
-def mixed_kernels(kernels: Sequence[Float[Array, "k k ..."]], gates: Sequence[Array]) -> Float[Array, "K K ..."]:
+def mixed_kernels(kernels: Sequence[Float[Array, "_ _ ..."]], gates: Sequence[Array]) -> Float[Array, "K K ..."]:
     """sum_i g_i pad(w_i), zeros around smaller kernels."""
     largest, total = max(len(w) for w in kernels), jnp.zeros(())
     for w, gate in zip(kernels, gates, strict=True):

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-Map = Float[Array, "N H W C"]
+from dnas.maths.axes import Map, OtherMap
 
 
-def shifted(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Map:
+def shifted(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> OtherMap:
     """One k x k kernel a channel."""
     edge = _unseen(x.shape[1:3], w.shape[0], stride, padding)
     if edge:
@@ -38,7 +38,7 @@ def _unseen(sides: Sequence[int], k: int, stride: int, padding: int) -> int:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _shifted(x: Map, w: Array, stride: int, padding: int) -> Map:
+def _shifted(x: Map, w: Array, stride: int, padding: int) -> OtherMap:
     k = w.shape[0]
     height, width = ((side + 2 * padding - k) // stride + 1 for side in x.shape[1:3])
     padded = _padded(x, (padding, padding), (padding, padding))
@@ -49,7 +49,7 @@ def _forward(x: Map, w: Array, stride: int, padding: int):
     return _shifted(x, w, stride, padding), (x, w)
 
 
-def _backward(stride: int, padding: int, saved: tuple[Map, Array], ct: Map):
+def _backward(stride: int, padding: int, saved: tuple[Map, Array], ct: OtherMap):
     x, w = saved
     return input_gradient(ct, w, stride, padding, x.shape), kernel_gradient(x, ct, w.shape[0], stride, padding)
 
@@ -57,7 +57,7 @@ def _backward(stride: int, padding: int, saved: tuple[Map, Array], ct: Map):
 _shifted.defvjp(_forward, _backward)
 
 
-def input_gradient(ct: Map, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Map:
+def input_gradient(ct: Map, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> OtherMap:
     """Each phase of the strided input is a sum of shifted cotangents; phases are interleaved at the end.
 
     The cotangent is padded once: padded for each shift, every pixel of every product would be a comparison.
@@ -76,7 +76,7 @@ def input_gradient(ct: Map, w: Array, stride: int, padding: int, shape: tuple[in
         ahead = phase + padding
         return [(i, (ahead - i) // stride + before) for i in range(k) if not (ahead - i) % stride]
 
-    def phase(a: int, b: int) -> Map:
+    def phase(a: int, b: int) -> OtherMap:
         terms = [_picked(padded, (up, left), size, 1) * w[i, j] for i, up in taps(a) for j, left in taps(b)]
         return _add(terms) if terms else jnp.zeros((n, *size, c), ct.dtype)
 
@@ -86,7 +86,7 @@ def input_gradient(ct: Map, w: Array, stride: int, padding: int, shape: tuple[in
     return phases.reshape(n, size[0] * stride, size[1] * stride, c)[:, :height, :width]
 
 
-def kernel_gradient(x: Map, ct: Map, k: int, stride: int, padding: int) -> Float[Array, "k k C"]:
+def kernel_gradient(x: Map, ct: Float[Array, "N _ _ C"], k: int, stride: int, padding: int) -> Float[Array, "k k C"]:
     """d loss / d w[i, j, c] = sum over pixels of tap (i, j) of the input times the cotangent.
 
     A loop over the images, each of which fits the cache; in it one reduction with k*k results, which reads its operands
@@ -110,14 +110,14 @@ def _add_each(a: list[Array], b: list[Array]) -> list[Array]:
     return [x + y for x, y in zip(a, b, strict=True)]
 
 
-def _picked(x: Map, first: tuple[int, int], size: tuple[int, int], stride: int) -> Map:
+def _picked(x: Map, first: tuple[int, int], size: tuple[int, int], stride: int) -> OtherMap:
     """`size` pixels, `stride` apart, from `first` on."""
     (top, left), (rows, cols), (n, _, _, c) = first, size, x.shape
     stop = (n, top + (rows - 1) * stride + 1, left + (cols - 1) * stride + 1, c)
     return lax.slice(x, (0, top, left, 0), stop, (1, stride, stride, 1))
 
 
-def _padded(x: Map, rows: tuple[int, int], cols: tuple[int, int]) -> Map:
+def _padded(x: Map, rows: tuple[int, int], cols: tuple[int, int]) -> OtherMap:
     """Zeros around the map; a negative number cuts."""
     if not any((*rows, *cols)):
         return x

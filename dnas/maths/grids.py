@@ -7,7 +7,7 @@ with side n lives on the pixels floor(i * H / n) of a map of side H.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from dnas.space.quantity import Quantity
 
 
+@runtime_checkable
 class Gates(Protocol):
     """By the name of a choice."""
 

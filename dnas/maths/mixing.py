@@ -20,11 +20,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from dnas.maths.axes import Map, OtherMap
 from dnas.maths.backends import by_backend
-from dnas.maths.conv import Map
 from dnas.maths.grids import pixel_index, pixel_source
 
-Operator = Callable[[Map, Array], Map]
+Operator = Callable[[Map, Array], OtherMap]
 """F(x, w), linear in either. Layers whose operators are equal, and maps of one shape, are traced once."""
 Sides = tuple[int, int]
 """An option's side of the input and of the output."""
@@ -78,7 +78,7 @@ def mix_of(grids: Grids) -> Mix:
     return Mix(pairs, kept, chosen, inverse)
 
 
-def on_grids(apply: Operator, x: Map, w: Array, grids: Grids | None) -> Map:
+def on_grids(apply: Operator, x: Map, w: Array, grids: Grids | None) -> OtherMap:
     """sum_r g_r U_r(F(S_r(x), w)) / q, or F(x, w) where there is one resolution."""
     if grids is None:
         return apply(x, w)
@@ -101,15 +101,17 @@ def _inverse_gradient(y: Map, inverse: Array, ct: Map) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _mixed(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array) -> Map:
+def _mixed(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array) -> OtherMap:
     return _sum_over_grids(apply, pairs, x, ws, inverse)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _sum_over_grids(apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array) -> Map:
+def _sum_over_grids(
+    apply: Operator, pairs: tuple[Sides, ...], x: Map, ws: tuple[Array, ...], inverse: Array
+) -> OtherMap:
     out_full = inverse.shape[0]
 
-    def add(total: Map, a: int, x: Map, w: Array, inverse: Array) -> Map:
+    def add(total: Map, a: int, x: OtherMap, w: Array, inverse: Array) -> Map:
         return total + _place(apart(apply, _take(x, a), w), out_full) * inverse[:, :, None]
 
     total = jnp.zeros((x.shape[0], out_full, out_full, jax.eval_shape(apply, x, ws[0]).shape[-1]), x.dtype)
@@ -128,10 +130,10 @@ def _grids_backward(apply: Operator, pairs: tuple[Sides, ...], saved: tuple, ct:
     d_inverse = _inverse_gradient(y, inverse, ct)
     ct = ct * inverse[:, :, None]
 
-    def pull(x: Map, w: Array, ct: Map) -> tuple[Map, Array]:
+    def pull(x: Map, w: Array, ct: OtherMap) -> tuple[Map, Array]:
         return jax.vjp(apply, x, w)[1](ct)
 
-    def add(dx: Map, a: int, b: int, x: Map, w: Array, ct: Map) -> tuple[Map, Array]:
+    def add(dx: Map, a: int, b: int, x: Map, w: Array, ct: OtherMap) -> tuple[Map, Array]:
         d_small, dw = apart(pull, _take(x, a), w, _take(ct, b))
         return dx + _place(d_small, x.shape[1]), dw
 
@@ -163,19 +165,19 @@ def apart(function: Callable[..., Any], *operands: Any) -> Any:
     return by_backend(branch, function, *operands)
 
 
-def _take(x: Map, side: int) -> Map:
+def _take(x: Map, side: int) -> OtherMap:
     """The pixels of the grid of side `side`."""
     full = x.shape[1]
     return x if side == full else regrid(x, jnp.asarray(pixel_index(side, full, side)), side)
 
 
-def _place(x: Map, full: int) -> Map:
+def _place(x: Map, full: int) -> OtherMap:
     """The map of side `full` that holds x on its grid and zeros elsewhere."""
     side = x.shape[1]
     return x if side == full else regrid(x, jnp.asarray(pixel_source(side, full, side)), full)
 
 
-def regrid(x: Map, source: Int[Array, " pixels"], side: int) -> Map:
+def regrid(x: Map, source: Int[Array, " pixels"], side: int) -> OtherMap:
     """The map of side `side` whose pixels are those of x at the flat positions `source`, zero past x's end."""
     n, h, w, c = x.shape
     return jnp.take(x.reshape(n, h * w, c), source, axis=1, mode="fill", fill_value=0).reshape(n, side, side, c)
@@ -201,12 +203,12 @@ class _Moves(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _sampled(apply: Operator, x: Map, ws: Float[Array, "paths ..."], inverse: Array, moves: _Moves) -> Map:
+def _sampled(apply: Operator, x: Map, ws: Float[Array, "paths ..."], inverse: Array, moves: _Moves) -> OtherMap:
     return _sum_over_paths(apply, x, ws, inverse, moves)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _sum_over_paths(apply: Operator, x: Map, ws: Float[Array, "paths ..."], inverse: Array, moves: _Moves) -> Map:
+def _sum_over_paths(apply: Operator, x: Map, ws: Float[Array, "paths ..."], inverse: Array, moves: _Moves) -> OtherMap:
     """The same sum over options that are known at run time only: a loop whose body is compiled once."""
     out_side = inverse.shape[0]
 

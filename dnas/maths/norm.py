@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from dnas.maths.conv import Map
+from dnas.maths.axes import Map
 
 
 def layer_norm(x: Float[Array, "*batch C"], mask: Float[Array, " C"] | None, epsilon: float) -> Array:
@@ -82,9 +82,11 @@ _weighted_moments.defvjp(_moments_forward, _moments_backward)
 
 
 def of_width(
-    table: Float[Array, " widths*C"], shares: Float[Array, " widths"], widths: Sequence[int], masked: bool
+    table: Float[Array, " entries"], shares: Float[Array, " widths"], widths: Sequence[int], masked: bool
 ) -> Float[Array, " C"]:
     """What each width adds to a parameter that all share: sum_w P(w) d_w, masked for w where the norm masks.
+
+    `table` holds a row of channels for each width, flat.
 
     The parameter of width w is shared + d_w, which is as free as one of its own; but a width that is drawn rarely
     begins from what the others have learned. Statistics need no such table: they are estimated again for every network

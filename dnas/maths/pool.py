@@ -10,10 +10,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from dnas.maths.conv import Map
+from dnas.maths.axes import Map, OtherMap
 
 
-def average_pool(x: Map, kernel: int, stride: int, padding: int) -> Map:
+def average_pool(x: Map, kernel: int, stride: int, padding: int) -> OtherMap:
     """Mean of the cells of each window that lie inside the map."""
     if kernel == 1 and padding == 0:
         return x[:, ::stride, ::stride]
@@ -21,12 +21,12 @@ def average_pool(x: Map, kernel: int, stride: int, padding: int) -> Map:
     return _window_sums(x, kernel, stride, padding) / _window_sums(jnp.asarray(inside), kernel, stride, padding)
 
 
-def scaled_pool(x: Map, w: Float[Array, ""], kernel: int, stride: int, padding: int) -> Map:
+def scaled_pool(x: Map, w: Float[Array, ""], kernel: int, stride: int, padding: int) -> OtherMap:
     """w times the average pool: linear in either, as a mixture over grids needs it."""
     return w * average_pool(x, kernel, stride, padding)
 
 
-def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> Map:
+def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> OtherMap:
     for axis in (1, 2):
         edges = [(padding, padding) if a == axis else (0, 0) for a in range(4)]
         padded = jnp.pad(x, edges)
@@ -36,13 +36,13 @@ def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> Map:
     return x
 
 
-def upsample(x: Map, factor: int) -> Map:
+def upsample(x: Map, factor: int) -> OtherMap:
     """Bilinear interpolation to `factor` times the side, pixels as areas; beyond the centres of edge pixels, theirs."""
     weights = jnp.asarray(interpolation(x.shape[1], factor))
     return jnp.einsum("nhwc,Hh,Ww->nHWc", x, weights, weights, precision="highest")
 
 
-def scaled_upsample(x: Map, w: Float[Array, ""], factor: int) -> Map:
+def scaled_upsample(x: Map, w: Float[Array, ""], factor: int) -> OtherMap:
     """w times the enlarged map: linear in either."""
     return w * upsample(x, factor)
 

@@ -19,7 +19,7 @@ from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import Entry, LatencyTable, Measured, write_table
 from dnas.errors import InputError, Stopped, UserError
 from dnas.grammar.catalogue import load_space
-from dnas.measure import record as records
+from dnas.measure import measurement as measurements
 from dnas.measure.blocks import BlockSpec, distinct_blocks
 from dnas.measure.plan import Plan, duration, make_plan
 from dnas.measure.protocol import Protocol, measured
@@ -44,17 +44,17 @@ def measure(
     space = load_space(name)
     made = runtime(runtime_name, threads)
     out = Path(f"{space.name}_{runtime_name}.json") if out is None else out
-    partial = records.partial_path(out)
+    partial = measurements.partial_path(out)
     _check_files(out, partial, resume, plan_only)
     conditions = {
-        "space": space.name, "space_hash": records.space_hash(space), "runtime": runtime_name,
+        "space": space.name, "space_hash": measurements.space_hash(space), "runtime": runtime_name,
         "device": device(runtime_name), "threads": threads, "versions": made.about,
     }  # fmt: skip
     with working(beside(), "listing the space's blocks"):
         blocks = distinct_blocks(space)
     if resume:
-        record = records.load(partial, conditions)
-        say(f"going on with {partial}: {len(record.results):,} of {len(record.plan):,} blocks measured")
+        so_far = measurements.load(partial, conditions)
+        say(f"going on with {partial}: {len(so_far.results):,} of {len(so_far.plan):,} blocks measured")
     else:
         with working(beside(), "timing a few blocks for the plan"):
             plan = plan_for(blocks, made, minutes, protocol)
@@ -62,15 +62,15 @@ def measure(
         if plan_only:
             return None
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = records.Record(conditions, started, [b.key for b in plan.blocks], {})
-        records.save(partial, record)
+        so_far = measurements.Measurement(conditions, started, [b.key for b in plan.blocks], {})
+        measurements.save(partial, so_far)
     by_key = {b.key: b for b in blocks}
-    _measure(made, record, [by_key[key] for key in record.plan], partial, protocol, minutes * 60, say, progress)
+    _measure(made, so_far, [by_key[key] for key in so_far.plan], partial, protocol, minutes * 60, say, progress)
     with working(beside(), "checking how well blocks between the measured ones are estimated"):
-        table = table_of(record, out.stem, protocol)
+        table = table_of(so_far, out.stem, protocol)
     write_table(out, table)
     partial.unlink(missing_ok=True)
-    for line in report(table, record, protocol):
+    for line in report(table, so_far, protocol):
         say(line)
     say(f"wrote {out}")
     for line in lines(_following(name, space, table, out)):
@@ -117,10 +117,10 @@ def plan_for(blocks: list[BlockSpec], made: Runtime, minutes: float, protocol: P
 
 
 def _measure(
-    made: Runtime, record: records.Record, planned: list[BlockSpec], partial: Path, protocol: Protocol, bound_s: float,
-    say: Callable[[str], None], progress: Callable[..., Any] | None,
+    made: Runtime, so_far: measurements.Measurement, planned: list[BlockSpec], partial: Path, protocol: Protocol,
+    bound_s: float, say: Callable[[str], None], progress: Callable[..., Any] | None,
 ) -> None:  # fmt: skip
-    left = [block for block in planned if block.key not in record.results]
+    left = [block for block in planned if block.key not in so_far.results]
     chunks = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
     bar = progress(len(planned), len(planned) - len(left)) if progress is not None else _silent()
     saved = time.perf_counter()
@@ -130,40 +130,40 @@ def _measure(
                 start = time.perf_counter()
                 timings = measured([made.build(block) for block in chunk], protocol)
                 for block, timing in zip(chunk, timings, strict=True):
-                    record.add(block.key, timing)
+                    so_far.add(block.key, timing)
                 now = time.perf_counter()
-                record.elapsed_s += now - start
-                record.load = max(record.load, os.getloadavg()[0])
+                so_far.elapsed_s += now - start
+                so_far.load = max(so_far.load, os.getloadavg()[0])
                 if now - saved > SAVE_EVERY_S:
-                    records.save(partial, record)
+                    measurements.save(partial, so_far)
                     saved = now
                 advance(len(chunk))
-                if record.elapsed_s > bound_s and len(record.results) < len(planned):
-                    say(f"time is up: {len(record.results):,} of {len(planned):,} planned blocks measured")
+                if so_far.elapsed_s > bound_s and len(so_far.results) < len(planned):
+                    say(f"time is up: {len(so_far.results):,} of {len(planned):,} planned blocks measured")
                     return
     except Asked as asked:
-        done = f"{len(record.results):,} of {len(planned):,} blocks measured"
-        raise Stopped(f"stopped with {done}; the same command with --resume goes on", asked.number) from None
+        told = f"{len(so_far.results):,} of {len(planned):,} blocks measured"
+        raise Stopped(f"stopped with {told}; the same command with --resume goes on", asked.number) from None
     finally:
-        records.save(partial, record)
+        measurements.save(partial, so_far)
 
 
-def table_of(record: records.Record, name: str, protocol: Protocol) -> LatencyTable:
+def table_of(so_far: measurements.Measurement, name: str, protocol: Protocol) -> LatencyTable:
     """The table of what was measured, with the cross-validated error of interpolating it."""
     entries: dict[str, float | Entry] = {}
-    for key in sorted(record.results):
-        t = record.timing(key)
+    for key in sorted(so_far.results):
+        t = so_far.timing(key)
         entries[key] = Entry(_ms(t.median), _ms(t.p90 - t.p10), t.repeats)
-    timings = [record.timing(key) for key in record.results]
-    c = record.conditions
+    timings = [so_far.timing(key) for key in so_far.results]
+    c = so_far.conditions
     again = sum(t.tries > 1 for t in timings)
     unsettled = sum(t.disagreement > protocol.disagree for t in timings)
     details = Measured(
         warm_up=protocol.warm_up, repeats=protocol.repeats, statistic="median", spread="p90 - p10",
         threads=c["threads"], precision="float32", batch=1, versions=c["versions"], host=platform.platform(),
-        load=round(record.load, 2), date=record.started, duration_s=round(record.elapsed_s, 1),
+        load=round(so_far.load, 2), date=so_far.started, duration_s=round(so_far.elapsed_s, 1),
         extra={
-            "planned": len(record.plan), "passes": 2, "disagreement_allowed": protocol.disagree,
+            "planned": len(so_far.plan), "passes": 2, "disagreement_allowed": protocol.disagree,
             "measured_again": again, "still_disagreeing": unsettled, "cores": os.cpu_count(),
             "median_of_least_over_median": round(float(np.median([t.least / t.median for t in timings])), 4),
         },
@@ -178,15 +178,15 @@ def table_of(record: records.Record, name: str, protocol: Protocol) -> LatencyTa
     return msgspec.structs.replace(table, interpolation=crossed)
 
 
-def report(table: LatencyTable, record: records.Record, protocol: Protocol) -> Iterator[str]:
+def report(table: LatencyTable, so_far: measurements.Measurement, protocol: Protocol) -> Iterator[str]:
     """What a user should know of a finished table."""
     extra = table.measured.extra
     yield (
-        f"{len(table.entries):,} blocks in {duration(record.elapsed_s)}; {extra['measured_again']} measured again, "
+        f"{len(table.entries):,} blocks in {duration(so_far.elapsed_s)}; {extra['measured_again']} measured again, "
         f"{extra['still_disagreeing']} still differ by more than {protocol.disagree:.0%} between passes; "
-        f"load average at most {record.load:.1f}"
+        f"load average at most {so_far.load:.1f}"
     )
-    if record.load > 1 + (table.measured.threads or 1):
+    if so_far.load > 1 + (table.measured.threads or 1):
         yield "note: other programs were running; a quiet machine gives a better table"
     for kind, crossed in table.interpolation.items():
         if crossed.median_error is not None and crossed.p90_error is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from dnas.space.entries import Given
 from dnas.space.quantity import Quantity
 
 
+@runtime_checkable
 class Lookup(Protocol):
     """Means and masks under the gates of one forward pass."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -14,6 +14,7 @@ from dnas.nn.rows import MATRICES, STATISTICS, VECTORS, Rows, Shapes, Table, of_
 from dnas.ops.operator import Parameter
 
 
+@runtime_checkable
 class Parameters(Protocol):
     """Of a whole network, or of one block."""
 
@@ -30,6 +31,7 @@ class Parameters(Protocol):
         ...
 
 
+@runtime_checkable
 class Blocks(Protocol):
     """Parameters of the blocks of a run of layers."""
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
 from dnas.errors import UserError
 from dnas.ops.tensor import Axis, Tensor, Value
@@ -84,6 +84,7 @@ class Segment(NamedTuple):
     """Kept as well, however many images there are: weights with a mask in them."""
 
 
+@runtime_checkable
 class Pass(Protocol):
     """What a memory estimate is of."""
 
@@ -98,6 +99,7 @@ class Pass(Protocol):
         ...
 
 
+@runtime_checkable
 class Reads(Protocol):
     """Notes what a forward pass will read from its gates."""
 
@@ -106,6 +108,7 @@ class Reads(Protocol):
     def shares(self, quantity: Quantity) -> None: ...
 
 
+@runtime_checkable
 class Env(Protocol):
     """What operators read under the gates of one forward pass, beside their inputs and parameters."""
 
@@ -210,11 +213,11 @@ class Operator:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: v.value if isinstance(v, Quantity) else v for name, v in values.items()}
 
-    def keeping(self, size: Quantity) -> Self:
+    def keeping(self, size: Quantity) -> Operator:
         """The operator with another size of the axis that it makes, which may be masked (`dnas.space.entries`)."""
         raise UserError(f"{self.name}: has no width of its own; its result is as wide as what it reads")
 
-    def changed(self, change: Callable[[Quantity], Quantity]) -> Self:
+    def changed(self, change: Callable[[Quantity], Quantity]) -> Operator:
         """The operator with other quantities."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: change(v) for name, v in values.items() if isinstance(v, Quantity)})

@@ -48,7 +48,7 @@ def network_scene(name: str, run: NetworkFacts, width: float, key: str = "networ
         for m, layer in enumerate(layers):
             items += _block(layer, run, 4 + m * slot, top + n * row_height, slot, scale, tall)
     c = run.counted
-    size = f"{c.input}, {c.macs:,} multiply-adds, {c.params:,} parameters"
+    size = f"{c.images}, {c.macs:,} multiply-adds, {c.params:,} parameters"
     blocks = "; ".join(_sentence(layer) for layer in run.layers[:60])
     about = f"{len(run.layers)} blocks from left to right, {size}. {blocks}"
     return Scene(key, f"The network of {name}", about, width, top + len(rows) * row_height - 6, tuple(items))

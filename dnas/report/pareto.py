@@ -81,7 +81,7 @@ def _inputs(runs: Sequence[Run], which: str) -> str:
 
 def _input(network: NetworkFacts, which: str) -> str:
     counted = network.counted if which == "counted" else network.delivered
-    return "an input not stated" if counted is None else counted.input
+    return "an input not stated" if counted is None else counted.images
 
 
 def _shown(unit: str, cost: float) -> str:

@@ -63,7 +63,7 @@ def _tiles(run: Run) -> str:
     measured, network = accuracy(run), run.network
     if measured is not None:
         chance = "" if measured.chance is None else f"; chance is {100 * measured.chance:.3g}%"
-        at = "" if network is None or network.delivered is None else f" at {network.delivered.input}"
+        at = "" if network is None or network.delivered is None else f" at {network.delivered.images}"
         more = f"{measured.name}; {measured.split}{at}{chance}"
         tiles.append(_tile("accuracy", f"{measured.value:.1%}", more, level=level_of(measured)))
     if network is not None:
@@ -82,10 +82,10 @@ def _costs(network: NetworkFacts) -> list[str]:
     tiles = []
     for name, shown, key in (("multiply-adds", amounts.macs, "macs"), ("parameters", amounts.params, "params")):
         value = getattr(network.counted, key)
-        more = f"{value:,}, counted at {network.counted.input}"
+        more = f"{value:,}, counted at {network.counted.images}"
         if network.by_proxy and network.delivered is not None:
             own = getattr(network.delivered, key)
-            more += f"; {shown(own)} as trained and exported at {network.delivered.input}"
+            more += f"; {shown(own)} as trained and exported at {network.delivered.images}"
         tiles.append(_tile(name, shown(value), more))
     return tiles
 
@@ -108,7 +108,7 @@ def _budget_tile(budget: BudgetResult, cost: float, run: Search) -> str:
     share = cost / budget.limit
     kept = "within" if share <= 1 else "over"
     meter = f'<div class="meter {kept}"><span style="width:{100 * min(share, 1):.2f}%"></span></div>'
-    counted = "" if run.network is None or "@" in budget.budget else f", counted at {run.network.counted.input}"
+    counted = "" if run.network is None or "@" in budget.budget else f", counted at {run.network.counted.images}"
     why = f"; {budget.unused_because}" if budget.unused_because else ""
     more = f"{percent(share, 2)} of the budget{counted}{why}"
     return _tile(f"budget {budget.budget}", amounts.budgeted(budget.budget, cost), more, meter)
@@ -144,7 +144,7 @@ def _cells(run: Run, several: bool) -> list[tuple[str, str]]:
         chance = f"{100 * measured.chance:.3g}%"
     if network is None:
         return [(text, "") for text in (kind(run), found, chance, *["–"] * 5)]
-    inputs = "not stated" if network.delivered is None else network.delivered.input
+    inputs = "not stated" if network.delivered is None else network.delivered.images
     counted = network.counted
     costs = (amounts.macs(counted.macs), amounts.params(counted.params))
     texts = (
@@ -153,7 +153,7 @@ def _cells(run: Run, several: bool) -> list[tuple[str, str]]:
         chance,
         f"{inputs}, {data_name(run)}" if several else inputs,
         *costs,
-        counted.input,
+        counted.images,
         shares,
     )
     return [(text, level if n == 1 else "") for n, text in enumerate(texts)]

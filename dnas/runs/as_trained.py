@@ -17,7 +17,7 @@ from dnas.space.space import Space
 
 
 class Counted(NamedTuple):
-    """An architecture at one input."""
+    """The exact costs of an architecture at one input."""
 
     side: int
     channels: int
@@ -26,10 +26,14 @@ class Counted(NamedTuple):
     params: int
 
     @property
+    def images(self) -> str:
+        """`64 px x 3 channels`"""
+        return f"{self.side} px x {self.channels} channel{'' if self.channels == 1 else 's'}"
+
+    @property
     def input(self) -> str:
         """`64 px x 3 channels, 10 classes`"""
-        channels = f"{self.channels} channel{'' if self.channels == 1 else 's'}"
-        return f"{self.side} px x {channels}, {self.classes} classes"
+        return f"{self.images}, {self.classes} classes"
 
     @property
     def costs(self) -> str:

@@ -17,6 +17,7 @@ from dnas.files import MAX_JSON, parse_json, read_bytes
 from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph import graph_of
+from dnas.runs.as_trained import Counted
 from dnas.runs.folder import BEGUN, PARTIAL
 from dnas.runs.names import Names, names_of
 from dnas.runs.records import (
@@ -27,14 +28,14 @@ from dnas.runs.records import (
     ChainStep,
     Epoch,
     MemberFacts,
-    Record,
     Row,
     SearchFacts,
+    Struct,
     TrainingFacts,
     converted,
 )
 from dnas.runs.result import Result, read_result
-from dnas.runs.run import Counted, Layer, Member, NetworkFacts, Run, Search, Training
+from dnas.runs.run import Layer, Member, NetworkFacts, Run, Search, Training
 from dnas.space.space import Space
 
 MAX_HISTORY = 64 << 20
@@ -198,7 +199,7 @@ def read_epochs(path: Path) -> Iterator[Epoch]:
     yield from (epoch for _, epoch in _records(path, Epoch))
 
 
-def _records(path: Path, kind: type[Record]) -> Iterator[tuple[str, Any]]:
+def _records(path: Path, kind: type[Struct]) -> Iterator[tuple[str, Any]]:
     """Each line as a record, with `file:line`; steps must grow."""
     last = -1
     for where, data in _lines(path):

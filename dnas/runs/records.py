@@ -22,7 +22,7 @@ Probability = Annotated[float, msgspec.Meta(ge=-1e-3, le=1.001)]
 Cost = Annotated[float, msgspec.Meta(ge=0)]
 Limit = Annotated[float, msgspec.Meta(gt=0)]
 Option = bool | int | float | str
-Record = TypeVar("Record", bound=msgspec.Struct)
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -233,7 +233,7 @@ class TrainingFacts(msgspec.Struct, frozen=True):
     found: FoundFacts | None = None
 
 
-def converted(data: Any, kind: type[Record], where: str) -> Record:
+def converted(data: Any, kind: type[Struct], where: str) -> Struct:
     """Plain data as a record, every number in it finite; raises `InputError` naming the place and the value."""
     try:
         value = msgspec.convert(data, kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dnas.runs.as_trained import Counted
 from dnas.runs.records import Chain, ChainStep, Epoch, Row, SearchFacts, TrainingFacts
 
 
@@ -25,22 +26,6 @@ class Layer:
     params: int
     source: str = ""
     """Path of the block in the search space; empty where that is not known."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """The exact costs of a network at one input."""
-
-    side: int
-    channels: int
-    classes: int
-    macs: int
-    params: int
-
-    @property
-    def input(self) -> str:
-        """`64 px x 1 channel`"""
-        return f"{self.side} px x {self.channels} channel{'s' * (self.channels != 1)}"
 
 
 @dataclass(frozen=True)

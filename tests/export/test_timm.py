@@ -18,7 +18,7 @@ FILES = {"timm_fbnetc_100": "fbnetc_100", "timm_fbnetv3_b": "fbnetv3_b", "timm_f
 
 
 def test_block_strings():
-    planned = timm.plan(trace(load_space("timm_fbnetv3_b")), "b")
+    planned = timm.translated(trace(load_space("timm_fbnetv3_b")), "b")
     assert planned.stages[0] == ["ds_k3_s1_c16_nhs"] * 2
     assert planned.stages[1][0] == "ir_k5_s2_e4_c24_nhs"
     assert planned.options["model"] == "MobileNetV3" and planned.options["features"] == 1984
@@ -31,9 +31,9 @@ def test_block_strings():
 )
 def test_what_timm_lacks_is_named(name, part):
     with pytest.raises(UserError, match=f"{part}"):
-        timm.plan(trace(load_space(name)), name)
+        timm.translated(trace(load_space(name)), name)
     with pytest.raises(UserError, match="timm cannot express"):
-        timm.plan(trace(grouped()), "grouped")
+        timm.translated(trace(grouped()), "grouped")
 
 
 @pytest.mark.parametrize("name", ("fbnet_96@64",))

@@ -24,8 +24,8 @@ from dnas.export.write import export
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import find_table
 from dnas.learning.weights import write_tensors
-from dnas.measure.record import Record
-from dnas.measure.record import save as save_record
+from dnas.measure.measurement import Measurement
+from dnas.measure.measurement import save as save_measurement
 from dnas.report.write import write_report
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def table(path: Path) -> None:
 
 def record(path: Path) -> None:
     results = {f"conv side=8 in=8 out={n} kernel=3": {"ms": 1.0, "repeats": 5} for n in range(BIG // 40)}
-    save_record(path, Record({"runtime": "x"}, "now", [], results))
+    save_measurement(path, Measurement({"runtime": "x"}, "now", [], results))
 
 
 def page(path: Path) -> None:

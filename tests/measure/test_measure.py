@@ -17,7 +17,7 @@ from dnas.errors import Stopped, UserError
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
-from dnas.measure import record as records
+from dnas.measure import measurement as measurements
 from dnas.measure import run as runs
 from dnas.measure.blocks import blocks_of, distinct_blocks
 from dnas.measure.plan import make_plan
@@ -158,7 +158,7 @@ def test_table(few, tmp_path, monkeypatch):
     assert (details.batch, details.precision, details.statistic, details.threads) == (1, "float32", "median", 1)
     assert details.versions == {"none": "1"} and details.load is not None and details.date and table.device
     assert latency_cost(space, table).coverage.count("interpolated") == 0
-    assert f"{len(blocks)} distinct blocks" in said[0] and not records.partial_path(out).exists()
+    assert f"{len(blocks)} distinct blocks" in said[0] and not measurements.partial_path(out).exists()
 
 
 def test_a_stopped_measurement_goes_on(few, tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_stopped_measurement_goes_on(few, tmp_path, monkeypatch):
     clock = Clock(monkeypatch, stop_after=runs.PROBES + 9)
     with pytest.raises(KeyboardInterrupt):
         runs.measure(few, "onnxruntime", out=out, protocol=QUICK, say=lambda line: None)
-    assert not out.exists() and len(records.load(records.partial_path(out), {}).results) == 8
+    assert not out.exists() and len(measurements.load(measurements.partial_path(out), {}).results) == 8
     with pytest.raises(UserError, match="--resume to go on"):
         runs.measure(few, "onnxruntime", out=out, protocol=QUICK)
     with pytest.raises(UserError, match="another runtime"):
@@ -262,7 +262,7 @@ def test_a_signal_saves_and_says_how_to_go_on(few, tmp_path, capsys, monkeypatch
     with pytest.raises(Stopped, match="stopped with 4 of .* --resume goes on") as stop:
         runs.measure(few, "onnxruntime", out=out, protocol=QUICK, say=lambda line: None)
     assert stop.value.exit_code == 128 + signal.SIGTERM
-    assert not out.exists() and len(records.load(records.partial_path(out), {}).results) == 4
+    assert not out.exists() and len(measurements.load(measurements.partial_path(out), {}).results) == 4
     Clock(monkeypatch)
     runs.measure(few, "onnxruntime", out=out, protocol=QUICK, resume=True, say=lambda line: None)
     assert out.exists()

@@ -27,12 +27,15 @@ class Held:
     def update(self, path, value):
         self.updates[path] = value
 
+    def blocks(self, run):
+        raise AssertionError("operators by themselves have no blocks")
+
 
 class Sliced(Held):
     """The leading part of parameters that are held already."""
 
     def get(self, path, parameter):
-        return self.values[path][tuple(slice(n) for n in parameter.lengths)]
+        return jnp.asarray(self.values[path][tuple(slice(n) for n in parameter.lengths)])
 
 
 def evaluated(build, inputs, gates, parameters, momentum=None, forms=None):

@@ -85,7 +85,7 @@ def test_costs_counted_and_delivered_name_their_inputs():
     assert run.network is not None and run.network.delivered is not None and run.network.by_proxy
     page = summary([run])
     for counted in (run.network.counted, run.network.delivered):
-        assert counted.input in page
+        assert counted.images in page
     assert "as trained and exported at" in page
 
 

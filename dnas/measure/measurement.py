@@ -18,7 +18,7 @@ from dnas.space.space import Space
 SCHEMA = "dnas-measuring-1"
 
 
-class Record(msgspec.Struct, forbid_unknown_fields=True):
+class Measurement(msgspec.Struct, forbid_unknown_fields=True):
     """A measurement under way. `conditions` must be the same when it goes on."""
 
     conditions: dict[str, Any]
@@ -43,26 +43,26 @@ def partial_path(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def save(path: Path, record: Record) -> None:
-    write_atomic(path, msgspec.json.encode(record))
+def save(path: Path, so_far: Measurement) -> None:
+    write_atomic(path, msgspec.json.encode(so_far))
 
 
-def load(path: Path, conditions: dict[str, Any]) -> Record:
-    """The record of a stopped measurement; raises `InputError` where it was made under other conditions."""
+def load(path: Path, conditions: dict[str, Any]) -> Measurement:
+    """A stopped measurement; raises `InputError` where it was made under other conditions."""
     data = parse_json(read_bytes(path, MAX_JSON).decode("utf-8", "replace"), str(path))
     try:
-        record = msgspec.convert(data, Record)
-        for key in record.results:
-            record.timing(key)
+        so_far = msgspec.convert(data, Measurement)
+        for key in so_far.results:
+            so_far.timing(key)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise InputError(str(path), f"not a stopped measurement: {error}") from error
     for name, value in conditions.items():
-        if record.conditions.get(name) != value:
+        if so_far.conditions.get(name) != value:
             raise InputError(
-                str(path), f"was measured under another {name}", found=record.conditions.get(name),
+                str(path), f"was measured under another {name}", found=so_far.conditions.get(name),
                 accepted=f"{value!r}, or start anew without --resume after removing the file",
             )  # fmt: skip
-    return record
+    return so_far
 
 
 def space_hash(space: Space) -> str:

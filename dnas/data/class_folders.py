@@ -1,7 +1,7 @@
 """Which files of an image folder are images of which class and split, and which are none.
 
 A folder is `train/<class>/*` with, if there, `test/<class>/*` and `val/<class>/*` (any usual name of a split, in any
-case), or `<class>/*` alone. Nothing is opened here. Whatever is passed over is counted and named in `Layout.notes`.
+case), or `<class>/*` alone. Nothing is opened here. What is passed over is counted and named in `ClassFolders.notes`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Classes = Mapping[str, list[Path]]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class ClassFolders:
     """The images of a folder; classes are folder names in sorted order, and so are files: no file system decides."""
 
     root: Path
@@ -78,7 +78,7 @@ class _LeftOut:
         )
 
 
-def find_layout(root: Path) -> Layout:
+def class_folders(root: Path) -> ClassFolders:
     """Sorts the entries of an image folder.
 
     Raises:
@@ -93,7 +93,7 @@ def find_layout(root: Path) -> Layout:
         if split is not None and _has_folders(folder):
             named.setdefault(split, []).append(folder)
     if not named:
-        return Layout(root, {"train": _classes(root, folders, left, required=True)}, left.notes())
+        return ClassFolders(root, {"train": _classes(root, folders, left, required=True)}, left.notes())
     for split, found in named.items():
         if len(found) > 1:
             raise InputError(str(root), f"two folders for {split}", found=" and ".join(f.name for f in found))
@@ -111,7 +111,7 @@ def find_layout(root: Path) -> Layout:
     for split, classes in splits.items():
         if unknown := sorted(set(classes) - set(splits["train"])):
             raise InputError(str(roots[split]), "classes that train does not have", found=", ".join(unknown))
-    return Layout(root, splits, left.notes())
+    return ClassFolders(root, splits, left.notes())
 
 
 def _classes(parent: Path, folders: list[Path], left: _LeftOut, required: bool) -> Classes:
