@@ -66,8 +66,10 @@ class Arguments:
 
 def main(args: Arguments) -> None:
     from dnas.process.backend import configure
+    from dnas.process.wing import start
 
     configure()
+    start().begin()
     from dnas.compare.contenders import contenders
     from dnas.compare.run import run_comparison
     from dnas.compare.subject import read_subject

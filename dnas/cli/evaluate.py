@@ -43,8 +43,10 @@ class Arguments:
 def main(args: Arguments) -> None:
     """Prints the accuracy of a network on one split of images."""
     from dnas.process.backend import configure
+    from dnas.process.wing import start
 
     configure()
+    start().begin()
     from dnas.learning.evaluate import evaluate
     from dnas.runs.result import read_result
 

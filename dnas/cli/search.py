@@ -132,8 +132,10 @@ def main(args: Arguments) -> None:
         settings=settings | {"side": args.image_size},
     )  # fmt: skip
     from dnas.process.backend import configure
+    from dnas.process.wing import start
 
     configure()
+    start().begin()
     from dnas.search.console import Console
     from dnas.search.run import Options
 

@@ -73,8 +73,10 @@ class Arguments:
 def main(args: Arguments) -> None:
     """Reads architecture, recipe and data, then trains."""
     from dnas.process.backend import configure
+    from dnas.process.wing import start
 
     configure()
+    start().begin()
     from dnas.runs.folder import Terms
     from dnas.runs.result import read_result
     from dnas.train.request import requested, train

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax
 
-from dnas.cpu import loops
+from dnas.cpu.built import usable
 from dnas.cpu.forms import FORMS
 from dnas.cpu.heap import close_holes
+from dnas.cpu.loops import CALLS
 from dnas.cpu.row_descent import descended, squared
 from dnas.nn.wing import RowForms, Wing
 
@@ -18,9 +19,6 @@ def offer() -> Wing:
     if jax.default_backend() != "cpu":
         return Wing()
     without_loops = Wing(close_holes=close_holes, options=OPTIONS)
-    if not loops.usable():
+    if not usable():
         return without_loops
-    return without_loops._replace(
-        forms=FORMS, rows=RowForms(squared, descended), calls=loops.CALLS, wait=loops.wait,
-        awaited_later=loops.awaited_later,
-    )  # fmt: skip
+    return without_loops._replace(forms=FORMS, rows=RowForms(squared, descended), calls=CALLS)

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dnas.cpu import versions
+from dnas.process.wing import say_off
+
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 HUGE_PAGES_TUNABLE = {"glibc.malloc.hugetlb": "1"}
 # One heap, nothing mapped apart from it, and no end of it given back: with any two of the three a step's block of
@@ -31,7 +34,10 @@ def with_lasting_memory() -> None:
     """
     before = os.environ.get("GLIBC_TUNABLES")
     tunables = memory_tunables(before or "")
-    if tunables == (before or "") or not _is_glibc() or not is_a_command(sys.orig_argv, sys.argv):
+    if tunables == (before or "") or not versions.glibc() or not is_a_command(sys.orig_argv, sys.argv):
+        return
+    if unknown := versions.unknown_glibc():
+        say_off(unknown)
         return
     os.environ["GLIBC_TUNABLES"] = tunables
     with contextlib.suppress(OSError):
@@ -80,12 +86,4 @@ def huge_pages_are_asked_for() -> bool:
     try:
         return sys.platform == "linux" and "[madvise]" in HUGE_PAGES.read_text()
     except OSError:
-        return False
-
-
-def _is_glibc() -> bool:
-    """Whether the C library is glibc: no other reads the settings."""
-    try:
-        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
-    except (AttributeError, ValueError, OSError):
         return False

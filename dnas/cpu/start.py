@@ -1,4 +1,4 @@
-"""What the wing offers to a command before jax is imported (`dnas.process.wing.Start`)."""
+"""What the wing offers to a command when it starts (`dnas.process.wing.Start`); jax is not imported yet."""
 
 from __future__ import annotations
 
@@ -14,4 +14,10 @@ FLAGS = {
 
 
 def offer() -> Start:
-    return Start(FLAGS, with_lasting_memory)
+    return Start(FLAGS, with_lasting_memory, _begin)
+
+
+def _begin() -> None:
+    from dnas.cpu import built
+
+    built.begin()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from jaxtyping import Array
@@ -36,10 +35,6 @@ class Wing(NamedTuple):
     """None: `dnas.search.descent` takes rows out of vectors and puts them back."""
     calls: tuple[str, ...] = ()
     """Names by which programs call into this process."""
-    wait: Callable[[], None] = lambda: None
-    """Until these can be called: before XLA compiles or loads a program."""
-    awaited_later: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Inside, a trace does not wait: who compiles what is traced will."""
     close_holes: Callable[[], None] = lambda: None
     """After compiling: what it has left in the heap no longer stands in the way of steps."""
     options: Mapping[str, Any] = {}

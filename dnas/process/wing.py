@@ -16,12 +16,14 @@ Offer = TypeVar("Offer")
 
 
 class Start(NamedTuple):
-    """What a command does before jax is imported."""
+    """What a command does before it traces its first program; jax need not be imported yet."""
 
     flags: Mapping[str, str] = {}
     """For XLA (`dnas.process.xla_flags`), name -> value."""
     restart: Callable[[], None] = lambda: None
     """Starts a command that takes many steps anew, with settings that a process can only be born with."""
+    begin: Callable[[], None] = lambda: None
+    """Begins, once JAX is configured, what programs will have to wait for."""
 
 
 def start() -> Start:
@@ -43,6 +45,5 @@ def offered(module: str, plain: Offer) -> Offer:
 
 
 def say_off(reason: str) -> None:
-    """One line on stderr: why the wing, which is there, is not used."""
-    line = " ".join(reason.split())
-    print(f"note: the faster forms for CPUs are off, and steps take longer: {line}", file=sys.stderr)
+    """One line on stderr: why a part of the wing, which is there, is not used."""
+    print(f"note: steps take longer than they could on this CPU: {' '.join(reason.split())}", file=sys.stderr)

@@ -69,7 +69,7 @@ class Compiler:
 
         `gives`, for a large one: a pytree of the structure of what it returns; its leaves do not matter.
         """
-        with uncollected(), wing().awaited_later():
+        with uncollected():
             if gives is not None and self._on_cpu:
                 function = self._portable(function, arguments, jax.tree.structure(gives))
             else:
@@ -97,7 +97,6 @@ class Compiler:
 
     def _compile(self, lowered: jax.stages.Lowered, future: Future) -> None:
         try:
-            wing().wait()
             future.set_result(lowered.compile(self._options))
         except BaseException as error:  # raised where the program is first called
             future.set_exception(error)

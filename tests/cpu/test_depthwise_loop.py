@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +11,9 @@ from hypothesis import strategies as st
 from jax import lax
 
 from dnas import maths
+from dnas.cpu.built import usable
 from dnas.cpu.depthwise_loop import depthwise, mixed
 from dnas.cpu.forms import FORMS
-from dnas.cpu.loops import usable
 from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import Layout, uniform
 from dnas.nn.supernet import Supernet, init
@@ -124,12 +120,3 @@ def test_multiply_adds_stand_in_the_program():
     """3 images, 4 channels, a 3 x 3 kernel on 5 x 5 pixels: 13 pairs of a row and a tap within the map."""
     text = jax.jit(lambda x, w: loop(x, w, 1, 1)).lower(jnp.ones((3, 5, 5, 4)), jnp.ones((3, 3, 4))).as_text()
     assert f"macs = {3 * 4 * 13**2} : i64" in text
-
-
-def test_it_can_be_switched_off():
-    code = "from dnas.cpu.loops import usable; print(usable())"
-    for value, expected in (("0", "False"), ("1", "True")):
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | {"DNAS_KERNELS": value}, capture_output=True, text=True
-        )
-        assert done.stdout.strip() == expected, done.stderr

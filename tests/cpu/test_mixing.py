@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dnas.cpu.built import usable
 from dnas.cpu.depthwise_loop import depthwise, mixed, stem
-from dnas.cpu.loops import usable
 from dnas.maths.mixing import Grids
 from tests.nn.test_mixing import compared_with_naive
 

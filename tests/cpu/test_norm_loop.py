@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dnas import maths
-from dnas.cpu import activation_loop, loops, norm_loop
+from dnas.cpu import activation_loop, norm_loop
 from dnas.cpu.activation_loop import LINES
+from dnas.cpu.built import usable
 from dnas.cpu.forms import FORMS
 from dnas.nn.gates import Layout, uniform
 from dnas.ops import Activation
@@ -19,7 +20,7 @@ from dnas.ops.tensor import Value, square
 from dnas.space.quantity import Choice, Quantity
 from tests.nn.graphs import evaluated
 
-pytestmark = pytest.mark.skipif(not loops.usable(), reason="numba is not installed, or this is no CPU")
+pytestmark = pytest.mark.skipif(not usable(), reason="numba is not installed, or this is no CPU")
 EPSILON = 1e-5
 
 

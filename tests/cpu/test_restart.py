@@ -88,9 +88,20 @@ def test_a_system_that_refuses_the_restart_is_no_error(monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "execv", refused)
-    monkeypatch.setattr(restart, "_is_glibc", lambda: True)
+    monkeypatch.setattr(restart.versions, "glibc", lambda: "2.36")
     monkeypatch.setattr(restart, "is_a_command", lambda *_: True)
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.delenv("DNAS_LASTING_MEMORY", raising=False)
     restart.with_lasting_memory()
     assert "GLIBC_TUNABLES" not in os.environ
+
+
+def test_an_unknown_c_library_is_left_alone_and_said(monkeypatch, capsys):
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started anew"))
+    monkeypatch.setattr(restart, "is_a_command", lambda *_: True)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    for version, says in (("3.1", "glibc 3.1"), ("", "")):
+        monkeypatch.setattr(restart.versions, "glibc", lambda version=version: version)
+        restart.with_lasting_memory()
+        said = capsys.readouterr().err
+        assert says in said and said.count("\n") == bool(says)

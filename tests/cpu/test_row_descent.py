@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dnas.cpu import loops
+from dnas.cpu.built import usable
 from dnas.nn.gates import one_hot
 from dnas.nn.wing import wing
 from dnas.search.descent import descending, descent, fresh, stepping, writing
 from dnas.search.learn import packing_of
 from tests.nn.test_rows import problem
 
-pytestmark = pytest.mark.skipif(not loops.usable(), reason="numba is not installed, or this is no CPU")
+pytestmark = pytest.mark.skipif(not usable(), reason="numba is not installed, or this is no CPU")
 
 
 @pytest.mark.parametrize("clip", [0.5, 1e6])

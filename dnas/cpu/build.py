@@ -1,6 +1,7 @@
-"""`python -m dnas.cpu.write_loops`: compiles all loops and writes them as one JSON object, for `dnas.cpu.loops`.
+"""`python -m dnas.cpu.build [prove]`: compiles all loops and writes them as one JSON object, for `dnas.cpu.built`.
 
-A process of its own: numba is Python for the most part, and would take turns with a start's tracing.
+A process of its own: numba is Python for the most part and would take turns with what a start does, and a loop that is
+wrong may end whoever calls it. With `prove` all forms are compared with the plain ones first (`dnas.cpu.prove`).
 """
 
 from __future__ import annotations
@@ -30,4 +31,10 @@ def written(kernels: Mapping[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     gc.disable()  # a tenth of the time, and nothing here lives long
-    json.dump(written(ALL), sys.stdout)
+    made = written(ALL)
+    if sys.argv[1:] == ["prove"]:
+        from dnas.cpu import loops, prove
+
+        loops.register(made)
+        prove.check()
+    json.dump(made, sys.stdout)
