@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import jax.numpy as jnp
@@ -30,7 +31,8 @@ def _conv(op: Conv, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
     if not _few(op, x.tensor):
         return Conv.apply(op, env, held, y, x)
     w, grids = op.masked_kernel(env, held, x.tensor), env.grids(x.tensor, y)
-    return biased(held, mixed(stem, x.array, w, op.stride, op.zeros.max(), grids))
+    form = functools.partial(mixed, stem, stride=op.stride, padding=op.zeros.max(), grids=grids)
+    return biased(held, env.product(held, form, x.array, w))
 
 
 def _conv_memory(op: Conv, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
@@ -44,7 +46,8 @@ def _conv_memory(op: Conv, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
 
 def _depthwise(op: Depthwise, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
     w, grids = mixed_kernel(env, held, op.kernel), env.grids(x.tensor, y)
-    return biased(held, mixed(depthwise, x.array, w, op.stride, op.zeros.max(), grids))
+    form = functools.partial(mixed, depthwise, stride=op.stride, padding=op.zeros.max(), grids=grids)
+    return biased(held, env.product(held, form, x.array, w))
 
 
 def _depthwise_memory(op: Depthwise, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:

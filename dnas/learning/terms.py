@@ -25,7 +25,7 @@ from dnas.space.space import Space
 
 
 class Taps(NamedTuple):
-    """Paths of blocks whose values a term reads."""
+    """Paths of blocks and operators whose values a term reads."""
 
     student: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
@@ -85,8 +85,9 @@ def outputs(of: Space, logits: Array, values: Mapping[str, Array], wanted: Seque
     """What a network gave; raises `InputError` for a path that is wanted and not among the values."""
     for path in wanted:
         if path not in values:
-            near = suggestion(path, [use.path for use in graph_of(of).uses])
-            raise InputError(f"tap '{path}'", f"{of.source} has no block of that path{near}", accepted="a block's path")
+            near = suggestion(path, [part.path for part in (*graph_of(of).uses, *graph_of(of).nodes)])
+            accepted = "the path of a block or an operator that every step evaluates"
+            raise InputError(f"tap '{path}'", f"{of.source} has nothing to tap there{near}", accepted=accepted)
     return Outputs(logits, values)
 
 

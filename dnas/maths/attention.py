@@ -40,12 +40,11 @@ def distance_bias(table: Float[Array, "heads R R"], queries: int, stride: int) -
 
 
 def mix_heads(
-    scores: Float[Array, "N heads Q K"], w: Float[Array, "heads G"], bias: Float[Array, " G"],
-    mask: Float[Array, " heads"] | None,
-) -> Float[Array, "N G Q K"]:  # fmt: skip
-    """A linear layer over the heads, of scores times a mask over them."""
+    scores: Float[Array, "N heads Q K"], w: Float[Array, "heads G"], mask: Float[Array, " heads"] | None
+) -> Float[Array, "N G Q K"]:
+    """A matrix product over the heads, of scores times a mask over them."""
     w = w if mask is None else w * mask[:, None]
-    return jnp.einsum("nhqk,hg->ngqk", scores, w) + bias[:, None, None]
+    return jnp.einsum("nhqk,hg->ngqk", scores, w)
 
 
 def softmax(scores: Float[Array, "N heads Q K"]) -> Float[Array, "N heads Q K"]:

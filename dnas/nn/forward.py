@@ -33,6 +33,10 @@ from dnas.space.quantity import Quantity
 NORM_MOMENTUM = 0.9
 
 
+Products = Callable[[str, Callable[[Array, Array], Array], Array, Array], Array]
+"""`(path, form, x, w) -> form(x, w)`, or of what stands in their place; `form` is linear in both."""
+
+
 class Switch(NamedTuple):
     """Norms whose mode is decided at run time, so that one program evaluates and estimates statistics.
 
@@ -53,18 +57,20 @@ class Forward:
     without which uniform gates starve the pixels that only large grids hold. `resolution_paths` evaluates only that
     many resolutions, those of the largest gates.
     `forms` are what a backend has in the place of operators' own mathematics, by the operators' names.
-    `taps` are paths of blocks whose results are kept. `drops` leaves parts out at random.
+    `taps` are paths of operators and blocks whose results are kept. `drops` leaves parts out at random. `products` has
+    the place of every product of two arrays.
     """
 
     def __init__(
         self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
         paper_resolution: bool = False, resolution_paths: int | None = None, forms: Forms | None = None,
-        taps: Sequence[str] = (), drops: Drops | None = None,
+        taps: Sequence[str] = (), drops: Drops | None = None, products: Products | None = None,
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
         self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
         self.forms: Forms = forms or {}
         self.wanted, self.taps, self.drops = frozenset(taps), dict[str, Array](), drops
+        self.products = products
         self.values: dict[Tensor, Array] = {}
         self._weights_of: dict[tuple, Array] = {}
 
@@ -86,8 +92,8 @@ class Forward:
             case BlockUse() | Branches():
                 for inner in inside(part):
                     self.part(inner)
-        if isinstance(part, BlockUse) and part.path in self.wanted:
-            self.taps[part.path] = self.values[part.out]
+        if not isinstance(part, Run) and part.path in self.wanted:
+            self.taps[part.path] = self.values[part.output]
 
     def _node(self, node: Node) -> None:
         if node.idle:
@@ -100,7 +106,8 @@ class Forward:
             {
                 path.removeprefix(f"{node.path}."): self.parameters.get(path, parameter)
                 for path, parameter in node.parameters.items()
-            }
+            },
+            node.path,
         )
         form = self.forms.get(operator.name)
         apply = type(operator).apply if form is None else form.apply
@@ -143,6 +150,7 @@ class Forward:
         return Forward(
             own, gates, lookup, inputs.fixed if isinstance(self.momentum, Switch) else self.momentum,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, forms=self.forms,
+            products=self.products,
         )  # fmt: skip
 
     def noted(self, statistics: dict[str, Array]) -> None:
@@ -177,6 +185,9 @@ class Forward:
         sides = zip(x.side.table.reshape(-1).tolist(), out_side.table.reshape(-1).tolist(), strict=True)
         share = None if self.paper_resolution else self._pixel_sums(coverage, out_side)
         return Grids(joint_probability(x.side, self.gates), tuple(sides), share, self.resolution_paths)
+
+    def product(self, held: Held, form: Callable[[Array, Array], Array], x: Array, w: Array) -> Array:
+        return form(x, w) if self.products is None else self.products(held.path, form, x, w)
 
     @property
     def trains(self) -> bool:

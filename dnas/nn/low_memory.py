@@ -12,7 +12,8 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-from dnas.graph.graph import BlockUse, Branches, Part, blocks_of
+from dnas.graph.graph import BlockUse, Branches, Part, every
+from dnas.graph.graph import Run as SampledRun
 from dnas.maths.mixing import apart
 from dnas.nn.branches import Arrays, Inputs, Run
 from dnas.nn.forward import Forward
@@ -33,7 +34,7 @@ class LowMemory(Forward):
 
     def _is_kept(self, part: BlockUse | Branches) -> bool:
         """Whether a part is run again from its input."""
-        tapped = self.wanted.intersection(block.path for block in blocks_of([part]))
+        tapped = self.wanted.intersection(inner.path for inner in every([part]) if not isinstance(inner, SampledRun))
         return part.input is not None and not tapped
 
     def _again(self, part: BlockUse | Branches) -> None:

@@ -23,7 +23,7 @@ from dnas.graph.graph import Run
 from dnas.graph.sampled import sampled
 from dnas.nn.drops import Drops
 from dnas.nn.forms import Forms
-from dnas.nn.forward import Forward, Switch
+from dnas.nn.forward import Forward, Products, Switch
 from dnas.nn.gates import Gates, Layout
 from dnas.nn.lookup import Plan, requests
 from dnas.nn.low_memory import LowMemory
@@ -50,6 +50,7 @@ class Supernet(nn.Module):
         inside such a choice cannot be tapped.
       low_memory: keep of each block its input alone for the backward pass, which runs it again.
       forms: what takes the place of operators' own mathematics, by their names; not for programs that are exported.
+      products: what takes the place of every product of two arrays - convolutions, linear layers, attention.
     """
 
     space: Space
@@ -58,6 +59,7 @@ class Supernet(nn.Module):
     paths: int | None = None
     low_memory: bool = False
     forms: Forms | None = None
+    products: Products | None = None
 
     @nn.compact
     def __call__(
@@ -69,7 +71,7 @@ class Supernet(nn.Module):
         taps: tuple[str, ...] = (),
         drops: Drops | None = None,
     ) -> tuple[Float[Array, "N classes"], dict[str, Array]]:
-        """Logits, and the values at the block paths named in `taps`.
+        """Logits, and the values at the paths of blocks and operators named in `taps`.
 
         `momentum` None is evaluation mode; a number is training mode, with that weight on former norm statistics.
         `drops` leaves parts out at random (training alone).
@@ -78,7 +80,7 @@ class Supernet(nn.Module):
         values = forward(
             _FlaxParameters(self), gates, plan_of(self.space)(gates), momentum, taps=taps,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths,
-            forms=self.forms, drops=drops,
+            forms=self.forms, drops=drops, products=self.products,
         )  # fmt: skip
         y = graph.output
         if y.side is not None or not y.channels.is_constant:

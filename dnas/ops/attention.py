@@ -6,6 +6,7 @@ Widths of heads are fixed, so a mask on queries, keys and values is a mask over 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,8 @@ class AttentionScores(Operator):
         yield Work("matmul", macs=Product(q.channels, y[QUERIES].size, y[KEYS].size))
 
     def apply(self, env: Env, held: Held, y: Tensor, q: Value, k: Value) -> Any:
-        return maths.attention.scores(q.array, k.array, y[HEADS].length)
+        form = functools.partial(maths.attention.scores, heads=y[HEADS].length)
+        return env.product(held, form, q.array, k.array)
 
     def memory(self, of: Pass, y: Tensor, q: Tensor, k: Tensor) -> Iterator[Segment]:
         yield Segment(y.length, y.length + q.length + k.length)
@@ -94,7 +96,8 @@ class MixHeads(Operator):
             gates.mask(s[HEADS])
 
     def apply(self, env: Env, held: Held, y: Tensor, s: Value) -> Any:
-        return maths.attention.mix_heads(s.array, held["weight"], held["bias"], env.pending(s.tensor[HEADS]))
+        form = functools.partial(maths.attention.mix_heads, mask=env.pending(s.tensor[HEADS]))
+        return env.product(held, form, s.array, held["weight"]) + held["bias"][:, None, None]
 
 
 @operator("softmax")
@@ -125,7 +128,8 @@ class Attend(Operator):
         yield Work("matmul", macs=Product(v.channels, s[QUERIES].size, s[KEYS].size))
 
     def apply(self, env: Env, held: Held, y: Tensor, s: Value, v: Value) -> Any:
-        return maths.attention.attend(s.array, v.array, self.queries.max())
+        form = functools.partial(maths.attention.attend, side=self.queries.max())
+        return env.product(held, form, s.array, v.array)
 
     def memory(self, of: Pass, y: Tensor, s: Tensor, v: Tensor) -> Iterator[Segment]:
         yield Segment(y.length, y.length + v.length + s.length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -31,6 +32,17 @@ def bias_of(out: Quantity, has: bool) -> dict[str, Parameter]:
 
 def biased(held: Held, y: Any) -> Any:
     return y + held["bias"] if "bias" in held else y
+
+
+def pointwise(env: Env, held: Held, x: Value, weight: Any) -> Any:
+    """A matrix product at every position, of x with its mask, and the bias."""
+    form = functools.partial(maths.conv.pointwise, mask=env.pending(x.tensor[CHANNELS]))
+    return biased(held, env.product(held, form, x.array, weight))
+
+
+def on_grids(env: Env, held: Held, form: maths.conv.Spatial, x: Value, weight: Any, grids: Any) -> Any:
+    """A convolution on the grids of every resolution, and the bias."""
+    return biased(held, env.product(held, lambda x, w: maths.mixing.on_grids(form, x, w, grids), x.array, weight))
 
 
 def read_pending(gates: Reads, *x: Tensor) -> None:
@@ -103,12 +115,10 @@ class Conv(Operator):
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         padding = self.zeros.max()
         if self.pixelwise and self.groups == 1 and not padding:
-            w, mask = mixed_kernel(env, held, self.kernel), env.pending(x.tensor[CHANNELS])
-            return biased(held, maths.conv.pointwise(x.array, w[0, 0], mask))
+            return pointwise(env, held, x, mixed_kernel(env, held, self.kernel)[0, 0])
         w = self.masked_kernel(env, held, x.tensor)
         form = maths.conv.Spatial(maths.conv.conv, self.stride, padding, self.groups)
-        grids = None if self.pixelwise else env.grids(x.tensor, y)
-        return biased(held, maths.mixing.on_grids(form, x.array, w, grids))
+        return on_grids(env, held, form, x, w, None if self.pixelwise else env.grids(x.tensor, y))
 
     def masked_kernel(self, env: Env, held: Held, x: Tensor) -> Any:
         """The kernels mixed, with the mask of the input's channels in them."""
@@ -173,7 +183,7 @@ class Depthwise(Operator):
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         w = mixed_kernel(env, held, self.kernel)
         form = maths.conv.Spatial(maths.conv.depthwise, self.stride, self.zeros.max())
-        return biased(held, maths.mixing.on_grids(form, x.array, w, env.grids(x.tensor, y)))
+        return on_grids(env, held, form, x, w, env.grids(x.tensor, y))
 
     def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
         yield from grids_memory(of, y, x)
@@ -216,7 +226,7 @@ class Linear(Operator):
         read_pending(gates, x)
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
-        return biased(held, maths.conv.pointwise(x.array, held["weight"], env.pending(x.tensor[CHANNELS])))
+        return pointwise(env, held, x, held["weight"])
 
 
 @operator("pointwise")

@@ -136,16 +136,22 @@ class Env(Protocol):
         """The grids of resolutions (`dnas.maths.mixing.Grids`) on which an operator from x to y acts; None for one."""
         ...
 
+    def product(self, held: Held, form: Callable[[Any, Any], Any], x: Any, w: Any) -> Any:
+        """form(x, w), which is linear in both: every convolution, linear layer and product of attention goes through
+        here, so that a pass may act on its factors (quantisation) or see them (statistics)."""
+        ...
+
     def moments(self, held: Held, of_batch: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
         """Mean and variance with which a norm normalises: the batch's, or the running ones; leaves new running ones."""
         ...
 
 
 class Held(dict[str, Any]):
-    """An operator's parameters and statistics by name; it leaves new statistics in `after`."""
+    """The parameters and statistics of the operator at `path`, by name; it leaves new statistics in `after`."""
 
-    def __init__(self, values: Mapping[str, Any]):
+    def __init__(self, values: Mapping[str, Any], path: str = ""):
         super().__init__(values)
+        self.path = path
         self.after: dict[str, Any] = {}
 
 

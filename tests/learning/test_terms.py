@@ -122,7 +122,7 @@ def test_mistakes_in_terms_are_named(setup):
         setup((MANIFOLD,), taught=False)
     for taps in (Taps(("trunk.9",)), Taps((), ("trunk.9",))):
         s = setup((Term("far", 1.0, taps, lambda p: 0.0),))
-        with pytest.raises(InputError, match="tap 'trunk.9'.* has no block of that path"):
+        with pytest.raises(InputError, match="tap 'trunk.9'.* has nothing to tap there"):
             stepped(s, s.terms)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta
 from dnas.nn.supernet import Supernet
 from tests.nn.test_branches import CHAIN, QUICK
@@ -63,9 +64,12 @@ def test_gradients_and_statistics_are_those_of_the_default(name, paths):
         jax.tree.map(lambda a, b, m=largest: np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-5 * m), group, other)
 
 
-def test_block_outputs_can_still_be_tapped():
+def test_blocks_and_operators_can_still_be_tapped():
     space = prepared("small")[0]
-    path = next(block.path for block in space.blocks())
-    (_, tapped, _), _ = learned("small", None, True, (path,))
-    (_, wanted, _), _ = learned("small", None, False, (path,))
-    np.testing.assert_allclose(tapped[path], wanted[path], rtol=1e-6, atol=1e-6)
+    block = next(block.path for block in space.blocks())
+    inside = next(node.path for node in graph_of(space).nodes if node.path.startswith(f"{block}.") and node.parameters)
+    (_, tapped, _), _ = learned("small", None, True, (block, inside))
+    (_, wanted, _), _ = learned("small", None, False, (block, inside))
+    assert set(wanted) == {block, inside}
+    for path, value in wanted.items():
+        np.testing.assert_allclose(tapped[path], value, rtol=1e-6, atol=1e-6)

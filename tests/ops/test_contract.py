@@ -235,6 +235,30 @@ def test_costs_are_counted_by_hand(name):
             assert at(cost(others), {"w": option}) == at(cost(ledger), {"w": option})
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_every_product_can_be_replaced(name, form):
+    """What multiplies, and nothing else, goes through the one place for products; the result is linear in each."""
+    forms, example, held, seen = forms_of(form), EXAMPLES[name], Held(), []
+    width = fixed(WIDE)
+    values = [Value(x, array) for x, array in zip(example.inputs(width), arrays(name), strict=True)]
+
+    def built(net: Builder, *x: Tensor) -> tuple[Tensor]:
+        return (net.add("op", example.make(width), *x),)
+
+    def doubled(path: str, product: Any, x: Any, w: Any) -> Any:
+        seen.append(path)
+        return 2 * product(x, w)
+
+    gates = one_hot(Layout(()), {})
+    evaluated(built, values, gates, held, 0.9, forms)
+    held.values = {path: value * (not path.endswith("bias")) for path, value in held.values.items()}
+    plain = evaluated(built, values, gates, held, 0.9, forms)[0].array
+    found = evaluated(built, values, gates, held, 0.9, forms, doubled)[0].array
+    assert seen == [".op"] * bool(example.macs)
+    np.testing.assert_allclose(found, 2 * plain if example.macs else plain, rtol=1e-5, atol=1e-5)
+
+
 def test_exporters_write_operators_that_exist():
     from dnas.export import flax_code, onnx_writers, torch_code
 
