@@ -15,7 +15,6 @@ from dnas.space.quantity import Quantity
 
 if TYPE_CHECKING:
     from dnas.graph import Builder
-    from dnas.ops import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Kind:
 
     name: str
     fields: dict[str, Field]
-    build: Callable[[Builder, Tensor, Fields], Tensor]
+    build: Callable[[Builder, Any, Fields], Any]
+    """`(net, x, fields) -> y` for features x and y (`dnas.ops.tensor.Feature`)."""
     about: str
 
 

@@ -56,8 +56,8 @@ def _breakdown(records: Sequence[Record]) -> dict[str, int]:
 
 
 def _layer(use: BlockUse, records: Sequence[Record], convention: str) -> dict[str, Any]:
-    side = None if use.out.side is None else use.out.side.value
-    channels = use.out.channels.value
+    side = None if use.main.side is None else use.main.side.value
+    channels = use.main.channels.value
     return {
         "path": use.path,
         "kind": use.kind,

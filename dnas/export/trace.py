@@ -17,7 +17,7 @@ import numpy as np
 from dnas.errors import InputError, UserError
 from dnas.graph import BlockUse, Builder, graph_of
 from dnas.graph.graph import Graph, Node, nodes_of
-from dnas.ops.tensor import CHANNELS, ROWS, Tensor, on
+from dnas.ops.tensor import CHANNELS, ROWS, Tensor, leaves, on
 from dnas.space.quantity import Quantity
 from dnas.space.space import Block, Space
 
@@ -140,7 +140,7 @@ def network_of(graph: Graph) -> Network:
 
 def _block(use: BlockUse, values: dict[Tensor, Value]) -> NetworkBlock:
     ops = tuple(_op(node, values) for node in nodes_of(use.parts) if not node.idle)
-    return NetworkBlock(use, values[use.input], values[use.out], ops)
+    return NetworkBlock(use, values[leaves(use.input)[0]], values[use.main], ops)
 
 
 def _op(node: Node, values: dict[Tensor, Value]) -> Op:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from dnas.blocks import KINDS, Fields
 from dnas.errors import InputError, UserError
 from dnas.graph.fields import evaluated_fields
 from dnas.graph.graph import BlockUse, Branch, Branches, Graph, Part, placed
 from dnas.ops import Mask, Mixture, Operator
-from dnas.ops.tensor import Tensor, square
+from dnas.ops.tensor import Feature, Tensor, leaves, mapped, square
 from dnas.space.quantity import Choice, Quantity, indicator
 from dnas.space.space import Block, Node, OneOf, Space, Stage
+
+T = TypeVar("T", bound=Feature)
 
 
 class _Option(NamedTuple):
@@ -22,7 +24,7 @@ class _Option(NamedTuple):
 
     condition: Quantity
     """1 where it is taken."""
-    build: Callable[[], Tensor]
+    build: Callable[[], Feature]
     """Adds its operators, and gives the result."""
     path: str = ""
 
@@ -31,7 +33,10 @@ class _Option(NamedTuple):
 def graph_of(space: Space) -> Graph:
     """The graph of a space, at its own input and classes."""
     builder, x = Builder(), square(space.resolution, Quantity.constant(space.channels))
-    return builder.graph(x, builder.walk(space.nodes, x))
+    y = builder.walk(space.nodes, x)
+    if not isinstance(y, Tensor):
+        raise InputError(space.source, "the last block gives several tensors", accepted="one that gives class scores")
+    return builder.graph(x, y)
 
 
 class Builder:
@@ -48,6 +53,8 @@ class Builder:
 
     def add(self, name: str, operator: Operator, *x: Tensor) -> Tensor:
         """The result of an operator at `name` within the block."""
+        if any(not isinstance(tensor, Tensor) for tensor in x):
+            raise UserError(f"{operator.name} takes tensors one by one, and the block before gives several together")
         if operator.passes(*x) is None and operator.wants_masked(*x):
             x = tuple(self.masked(tensor) for tensor in x)
         node = placed(f"{self._path}.{name}", operator, x, self._conditions)
@@ -55,9 +62,9 @@ class Builder:
             self._parts.append(node)
         return node.output
 
-    def masked(self, x: Tensor) -> Tensor:
-        """The tensor with its masks applied, where they are not already."""
-        return self.add("mask", Mask(), x)
+    def masked(self, x: T) -> T:
+        """The tensor, or each of several, with its masks applied, where they are not already."""
+        return mapped(lambda tensor: self.add("mask", Mask(), tensor), x)
 
     # Conditions -----------------------------------------------------------------------------------------------------
 
@@ -70,22 +77,25 @@ class Builder:
         finally:
             self._conditions = outer
 
-    def mixture(self, *options: tuple[Quantity, Callable[[], Tensor]]) -> Tensor:
+    def mixture(self, *options: tuple[Quantity, Callable[[], T]]) -> T:
         """sum_i condition_i * option_i for conditions of which exactly one is 1; impossible options are not built."""
         return self._mixed([_Option(*option) for option in options])
 
-    def _mixed(self, options: Sequence[_Option], choice: Choice | None = None, x: Tensor | None = None) -> Tensor:
+    def _mixed(self, options: Sequence[_Option], choice: Choice | None = None, x: Feature | None = None) -> Any:
         """`choice` and `x`: see `Branches`."""
         possible = [option for option in options if option.condition.max()]
         if len(possible) == 1:
             with self.given(possible[0].condition):
                 return possible[0].build()
         branches = tuple(map(self._branch, possible))
+        if len({mapped(lambda _: None, branch.output) for branch in branches}) > 1:
+            raise UserError("the options differ in kind: they give different numbers of tensors")
         mix = Mixture(tuple(branch.condition for branch in branches))
-        outputs = tuple(branch.output for branch in branches)
-        node = placed(f"{self._path}.mix", mix, outputs, self._conditions)
-        self._parts.append(Branches(branches, node, choice, x))
-        return node.output
+        outputs = zip(*(leaves(branch.output) for branch in branches), strict=True)
+        nodes = tuple(placed(f"{self._path}.mix", mix, tensors, self._conditions) for tensors in outputs)
+        mixed = Branches(branches, nodes, choice, x)
+        self._parts.append(mixed)
+        return mixed.output
 
     def _branch(self, option: _Option) -> Branch:
         with self.given(option.condition), self._apart() as parts:
@@ -103,13 +113,13 @@ class Builder:
 
     # Nodes of a space -----------------------------------------------------------------------------------------------
 
-    def walk(self, nodes: Sequence[Node], x: Tensor) -> Tensor:
+    def walk(self, nodes: Sequence[Node], x: Feature) -> Any:
         """The result of the nodes of a space, one after another."""
         for node in nodes:
             x = self.node(node, x)
         return x
 
-    def node(self, node: Node, x: Tensor) -> Tensor:
+    def node(self, node: Node, x: Feature) -> Any:
         """The result of one node."""
         with self._met_at(node):
             match node:
@@ -121,22 +131,22 @@ class Builder:
                     return self._stage(node, x)
         raise AssertionError(node)
 
-    def _one_of(self, node: OneOf, x: Tensor) -> Tensor:
+    def _one_of(self, node: OneOf, x: Feature) -> Feature:
         options = [
             _Option(indicator(node.choice, lambda i, n=n: i == n), functools.partial(self.node, branch, x), branch.path)
             for n, branch in enumerate(node.branches)
         ]
         return self._mixed(options, node.choice, x)
 
-    def _stage(self, node: Stage, x: Tensor) -> Tensor:
+    def _stage(self, node: Stage, x: Feature) -> Feature:
         for position, block in enumerate(node.blocks):
             present = Quantity.combine(lambda d, p=position: int(d > p), node.depth)
             taken, left = functools.partial(self.node, block, x), functools.partial(lambda before: before, x)
             x = self.mixture((present, taken), (1 - present, left))
         return x
 
-    def _block(self, node: Block, x: Tensor) -> Tensor:
-        fields = evaluated_fields(node, x)
+    def _block(self, node: Block, x: Feature) -> Feature:
+        fields = evaluated_fields(node, leaves(x)[0])
         with self._apart() as parts:
             y = KINDS[node.kind].build(self, x, Fields(fields))
         self._parts.append(BlockUse(node.path, node.kind, fields, x, y, tuple(parts), self._conditions))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dnas.errors import UserError
 from dnas.ops import Mask, Operator
 from dnas.ops.operator import Parameter, Work
-from dnas.ops.tensor import Tensor
+from dnas.ops.tensor import Feature, Tensor, leaves, mapped
 from dnas.space.quantity import Assignment, Choice, Product, Quantity
 
 
@@ -70,8 +70,8 @@ class BlockUse:
     path: str
     kind: str
     fields: dict[str, Quantity]
-    input: Tensor
-    out: Tensor
+    input: Feature
+    out: Feature
     parts: tuple[Part, ...] = ()
     conditions: tuple[Quantity, ...] = ()
 
@@ -81,16 +81,21 @@ class BlockUse:
         return Product(*self.conditions).joint()
 
     @property
-    def output(self) -> Tensor:
+    def output(self) -> Feature:
         return self.out
 
     @property
     def channels_in(self) -> Quantity:
-        return self.input.channels
+        return leaves(self.input)[0].channels
 
     @property
     def side_in(self) -> Quantity | None:
-        return self.input.side
+        return leaves(self.input)[0].side
+
+    @property
+    def main(self) -> Tensor:
+        """The result that costs speak of."""
+        return leaves(self.out)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,30 +104,31 @@ class Branch:
 
     condition: Quantity
     parts: tuple[Part, ...]
-    output: Tensor
+    output: Feature
     path: str = ""
     """Begins the paths of whatever is in it, where it is the whole block of a choice."""
 
 
 @dataclass(frozen=True, eq=False)
 class Branches:
-    """Options of which one is taken, and the node that mixes what they give.
+    """Options of which one is taken, and the nodes that mix what they give: one for each tensor of the result.
 
     Where they are the whole blocks of a choice, `choice` is that, and `input` all that they read.
     """
 
     branches: tuple[Branch, ...]
-    node: Node
+    nodes: tuple[Node, ...]
     choice: Choice | None = None
-    input: Tensor | None = None
+    input: Feature | None = None
 
     @property
-    def output(self) -> Tensor:
-        return self.node.output
+    def output(self) -> Feature:
+        mixed = iter(self.nodes)
+        return mapped(lambda _: next(mixed).output, self.branches[0].output)
 
     @property
     def path(self) -> str:
-        return self.node.path
+        return self.nodes[0].path
 
 
 class Program(NamedTuple):
@@ -163,13 +169,15 @@ class Run:
     def input(self) -> Tensor:
         """Of the first layer."""
         found = self.layers[0].input
-        assert found is not None
+        assert isinstance(found, Tensor)
         return found
 
     @property
     def output(self) -> Tensor:
         """Of the last layer."""
-        return self.layers[-1].output
+        found = self.layers[-1].output
+        assert isinstance(found, Tensor)
+        return found
 
 
 Part = Node | BlockUse | Branches | Run
@@ -181,7 +189,7 @@ def inside(part: Part) -> tuple[Part, ...]:
         case BlockUse():
             return part.parts
         case Branches():
-            return (*(p for branch in part.branches for p in branch.parts), part.node)
+            return (*(p for branch in part.branches for p in branch.parts), *part.nodes)
         case Run():
             return part.layers
     return ()
@@ -308,11 +316,13 @@ class _Replay:
             case BlockUse():
                 inner = self.parts(part.parts)
                 fields = {name: q.fix(self.assignment) for name, q in part.fields.items()}
-                yield BlockUse(part.path, part.kind, fields, self.tensor(part.input), self.tensor(part.out), inner)
+                ends = (mapped(self.tensor, feature) for feature in (part.input, part.out))
+                yield BlockUse(part.path, part.kind, fields, *ends, inner)
             case Branches():
                 branch = next(b for b in part.branches if b.condition.at(self.assignment))
                 yield from self.parts(branch.parts)
-                self.at[part.output] = self.tensor(branch.output)
+                results = zip(leaves(part.output), leaves(branch.output), strict=True)
+                self.at |= {mixed: self.tensor(taken) for mixed, taken in results}
             case Run():
                 yield from self.parts(part.layers)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from dnas.graph.graph import Branches, Graph, Part, Program, Run
 from dnas.graph.program import program_of
+from dnas.ops.tensor import Tensor, leaves
 
 
 @functools.lru_cache(maxsize=64)
@@ -32,17 +33,24 @@ def _sampled(parts: Sequence[Part], paths: int) -> tuple[Part, ...]:
     open_run: list[Branches] = []
     programs: tuple[Program, ...] = ()
     for part in parts:
-        if not isinstance(part, Branches) or part.input is None or len(part.branches) <= paths:
+        if not isinstance(part, Branches) or not _is_sampled(part, paths):
             found += [*_closed(open_run, programs, paths), _inside(part, paths)]
             open_run = []
             continue
-        own = tuple(program_of(branch.parts, part.input, branch.output) for branch in part.branches)
+        assert isinstance(part.input, Tensor)
+        own = tuple(program_of(branch.parts, part.input, leaves(branch.output)[0]) for branch in part.branches)
         if open_run and own != programs:
             found += _closed(open_run, programs, paths)
             open_run = []
         open_run.append(_with_branches(part, paths))
         programs = own
     return (*found, *_closed(open_run, programs, paths))
+
+
+def _is_sampled(part: Branches, paths: int) -> bool:
+    """Whole blocks, more than are evaluated; of those that pass several tensors all are."""
+    single = isinstance(part.input, Tensor) and isinstance(part.output, Tensor)
+    return single and len(part.branches) > paths
 
 
 def _closed(layers: Sequence[Branches], programs: tuple[Program, ...], paths: int) -> list[Part]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from dnas.nn.lookup import Lookup
 from dnas.nn.parameters import Own, Parameters, shapes_of
 from dnas.nn.rows import largest
 from dnas.ops.operator import Held
-from dnas.ops.tensor import CHANNELS, Axis, Tensor, Value
+from dnas.ops.tensor import CHANNELS, Axis, Tensor, Value, leaves, mapped
 from dnas.space.quantity import Quantity
 
 NORM_MOMENTUM = 0.9
@@ -69,7 +69,7 @@ class Forward:
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
         self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
         self.forms: Forms = forms or {}
-        self.wanted, self.taps, self.drops = frozenset(taps), dict[str, Array](), drops
+        self.wanted, self.taps, self.drops = frozenset(taps), dict[str, Any](), drops
         self.products = products
         self.values: dict[Tensor, Array] = {}
         self._weights_of: dict[tuple, Array] = {}
@@ -93,7 +93,7 @@ class Forward:
                 for inner in inside(part):
                     self.part(inner)
         if not isinstance(part, Run) and part.path in self.wanted:
-            self.taps[part.path] = self.values[part.output]
+            self.taps[part.path] = mapped(self.values.__getitem__, part.output)
 
     def _node(self, node: Node) -> None:
         if node.idle:
@@ -136,7 +136,7 @@ class Forward:
     ) -> tuple[Array, dict[str, Array]]:
         """One block on its own parameters, and its statistics after."""
         inner = self.inside(Own(weights, statistics), inputs)
-        y = inner.run(branch.parts, Value(run.input, inputs.x), branch.output)
+        y = inner.run(branch.parts, Value(run.input, inputs.x), leaves(branch.output)[0])
         return resized(y, run.output[CHANNELS].length), statistics
 
     def inputs(self, x: Array) -> Inputs:

@@ -18,7 +18,7 @@ from dnas.maths.mixing import apart
 from dnas.nn.branches import Arrays, Inputs, Run
 from dnas.nn.forward import Forward
 from dnas.nn.parameters import Own, own_of
-from dnas.ops.tensor import Value
+from dnas.ops.tensor import Tensor, Value
 
 
 class LowMemory(Forward):
@@ -35,11 +35,12 @@ class LowMemory(Forward):
     def _is_kept(self, part: BlockUse | Branches) -> bool:
         """Whether a part is run again from its input."""
         tapped = self.wanted.intersection(inner.path for inner in every([part]) if not isinstance(inner, SampledRun))
-        return part.input is not None and not tapped
+        single = isinstance(part.input, Tensor) and isinstance(part.output, Tensor)
+        return single and not tapped
 
     def _again(self, part: BlockUse | Branches) -> None:
         x, y = part.input, part.output
-        assert x is not None
+        assert isinstance(x, Tensor) and isinstance(y, Tensor)
 
         def run(inputs: Inputs, weights: dict[str, Array], statistics: dict[str, Array]):
             return self.inside(Own(weights, statistics), inputs).run([part], Value(x, inputs.x), y), statistics

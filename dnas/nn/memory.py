@@ -86,7 +86,7 @@ class _Held:
             case Run():
                 for layer in part.layers:
                     self._again(layer, [branch.parts for branch in layer.branches])
-            case BlockUse() | Branches() if self.mode.low_memory and (isinstance(part, BlockUse) or part.choice):
+            case BlockUse() | Branches() if self.mode.low_memory and isinstance(part.input, Tensor):
                 self._again(part, [[part]])
             case _:
                 for inner in inside(part):
@@ -115,7 +115,7 @@ class _Held:
         """Parts that are run again in the backward pass: their input is kept, and the largest's inside is there while
         its gradient is computed."""
         mode, x, y = self.mode, part.input, part.output
-        assert x is not None
+        assert isinstance(x, Tensor) and isinstance(y, Tensor)
         mode, known = replace(mode, low_memory=False), self.resident & {x}
         within = [_held(parts, mode, self.images, set(known)) for parts in alone]
         again = WEIGHTS_AGAIN if mode.backward else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -90,6 +90,20 @@ class Tensor:
         return self.names == other.names and all(
             agreement(a.size, b.size).min() for a, b in zip(self.axes, other.axes, strict=True)
         )
+
+
+Feature = Tensor | tuple["Feature", ...]
+"""What flows between blocks: one tensor, or several of which the first is the one that formulas and costs speak of."""
+
+
+def leaves(feature: Feature) -> tuple[Tensor, ...]:
+    """The tensors of a feature, in their order."""
+    return (feature,) if isinstance(feature, Tensor) else tuple(x for part in feature for x in leaves(part))
+
+
+def mapped(function: Callable[[Tensor], Any], feature: Feature) -> Any:
+    """The feature with something in the place of each tensor."""
+    return function(feature) if isinstance(feature, Tensor) else tuple(mapped(function, part) for part in feature)
 
 
 class Value(NamedTuple):

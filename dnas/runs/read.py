@@ -169,10 +169,10 @@ def _counted(counted: dict[str, Any]) -> Counted:
 
 def _layers(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> Iterator[Layer]:
     for use, layer in zip(graph_of(space).uses, counted["layers"], strict=True):
-        side = None if use.out.side is None else use.out.side.value
+        side = None if use.main.side is None else use.main.side.value
         yield Layer(
             use.path, use.kind, {name: q.value for name, q in use.fields.items()}, use.channels_in.value,
-            use.out.channels.value, side, layer["macs"], layer["params"], sources.get(use.path, ""),
+            use.main.channels.value, side, layer["macs"], layer["params"], sources.get(use.path, ""),
         )  # fmt: skip
 
 
