@@ -316,8 +316,8 @@ class _Replay:
             case BlockUse():
                 inner = self.parts(part.parts)
                 fields = {name: q.fix(self.assignment) for name, q in part.fields.items()}
-                ends = (mapped(self.tensor, feature) for feature in (part.input, part.out))
-                yield BlockUse(part.path, part.kind, fields, *ends, inner)
+                x, y = (mapped(self.tensor, feature) for feature in (part.input, part.out))
+                yield BlockUse(part.path, part.kind, fields, x, y, inner)
             case Branches():
                 branch = next(b for b in part.branches if b.condition.at(self.assignment))
                 yield from self.parts(branch.parts)
