@@ -14,14 +14,16 @@ from dnas.export import parity
 from dnas.export.trace import trace, weights_of
 from dnas.grammar.read import space_from_data
 from dnas.graph import Graph, graph_of
+from dnas.maths.masks import channel_mask
 from dnas.nn.forward import Forward
-from dnas.nn.gates import Layout, one_hot
+from dnas.nn.gates import Layout, as_mapping, gumbel_softmax, init_theta, one_hot
 from dnas.nn.inherit import inherited
-from dnas.nn.lookup import Plan, requests
+from dnas.nn.lookup import Plan, Requests, requests
 from dnas.nn.parameters import Own
 from dnas.nn.supernet import Supernet, init
-from dnas.ops.tensor import Value
+from dnas.ops.tensor import Axis, Value
 from dnas.space.entries import given, kept
+from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Space
 
 STEM, INNER = (0, 3, 4), (1, 2, 5, 6, 11)
@@ -127,6 +129,23 @@ def test_masks_that_are_given_have_gradients_and_serve_any_entries(case):
         one = jnp.zeros_like(masks[name]).at[entry].set(step)
         up, down = total(masks | {name: masks[name] + one}), total(masks | {name: masks[name] - one})
         assert float(slopes[name][entry]) == pytest.approx(float((up - down) / (2 * step)), rel=2e-2, abs=1e-3)
+
+
+def test_masks_of_all_axes_at_once_are_the_plain_ones():
+    """Of sizes that keep the first entries and others, of one choice and of two."""
+    choices = Choice("a", (1, 2)), Choice("b", (2, 3, 4))
+    layout, (a, b) = Layout(choices), map(Quantity.of, choices)
+    sets = Quantity.combine(lambda n, m: tuple(range(m - n, m)), a, b)
+    sizes = [a, b, a * b, kept(4, sets)]
+    gates = gumbel_softmax(layout, init_theta(layout), jax.random.key(0), 1.0)
+    wanted = Requests()
+    for size in sizes:
+        wanted.mask(Axis("channels", size))
+    lookup = Plan(wanted, layout)(gates)
+    for size in sizes:
+        found = lookup.mask(Axis("channels", size))
+        np.testing.assert_allclose(found, channel_mask(size, gates), rtol=1e-6, atol=1e-7)
+        assert float(found.sum()) == pytest.approx(float(size.mean(as_mapping(gates))), rel=1e-6)
 
 
 def test_what_cannot_be_kept_is_refused():
