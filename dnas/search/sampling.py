@@ -9,6 +9,7 @@ matter (inside a block that is skipped) do not make theirs more probable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,8 @@ STEEPNESS = 150.0
 SWEEPS = 40
 """Redraws of each choice, in the mean."""
 FORBIDDEN = 1e4
+COUNTED = 200_000
+"""Joint options of a space whose architectures are counted one by one."""
 ATTEMPTS = 3
 """Rounds of chains to make up for those that met or did not arrive."""
 
@@ -34,11 +37,14 @@ ATTEMPTS = 3
 class Sampler:
     """Draws architectures of a space with every cost within its limit and one at least `fill` of it.
 
-    `note` says so where the space has none that fills a budget; draws are then within the limits alone. Raises
+    `note` says so where the space has none that fills a budget; draws are then within the limits alone. Where fewer
+    than `enough` fill one, which a small space alone can have, the fill is lowered until so many do. Raises
     `UserError` where the limits cannot be met.
     """
 
-    def __init__(self, space: Space, walked: Graph, costs: Sequence[Cost], limits: Sequence[float], fill: float):
+    def __init__(
+        self, space: Space, walked: Graph, costs: Sequence[Cost], limits: Sequence[float], fill: float, enough: int = 1
+    ):
         self.choices = space.choices
         self.sizes = np.array([len(c) for c in space.choices])
         self.limits = np.array(limits, np.float64)
@@ -50,6 +56,22 @@ class Sampler:
         self.allowed = Constraints(space.constraints, space.choices)
         self.first = first_of_same(space, walked)
         self.spellings = Costs([tuple(_spellings(first) for first in self.first.values())], space.choices)
+        if fill and enough > 1 and math.prod(self.sizes.tolist()) <= COUNTED:
+            self._lower(fill, enough)
+
+    def _lower(self, asked: float, enough: int) -> None:
+        """Lowers the fill from what was asked for until so many architectures of the space use it, or all that fit."""
+        options = np.indices(self.sizes).reshape(len(self.sizes), -1).T
+        shares = (self.costs(options) / self.limits).max(axis=1)
+        allowed = self.allowed(options) & (shares <= 1)
+        order = np.argsort(-shares[allowed], kind="stable")
+        different = np.cumsum(np.exp(-self.spellings(options[allowed])[order, 0]))
+        last = min(int(np.searchsorted(different, enough - 0.5)), len(order) - 1)
+        self.fill = min(asked, float(shares[allowed][order[last]]) * (1 - 1e-12))  # the last one is within
+        if self.fill < asked and not self.note:
+            there = int(np.searchsorted(-shares[allowed][order], -asked, side="right"))
+            have = round(float(different[there - 1]))
+            self.note = f"{have} networks of the space use {asked:.0%} of a budget: draws use {self.fill:.0%} and more"
 
     def within(self, options: Int[np.ndarray, "n choices"]) -> np.ndarray:
         """[n]: whether each keeps the limits, the fill and the constraints."""

@@ -63,10 +63,11 @@ class Paths:
         return as_assignment(rows[0], self.choices)
 
 
-def sampler(problem: Problem) -> Sampler:
-    """Draws evenly within the problem's budgets."""
+def sampler(problem: Problem, count: int) -> Sampler:
+    """Draws evenly within the problem's budgets, from at least `count` networks where no fill was asked for."""
     costs, limits = [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
-    return Sampler(problem.space, problem.walked, costs, limits, problem.settings.aim)
+    enough = count if problem.settings.fill is None else 1
+    return Sampler(problem.space, problem.walked, costs, limits, problem.settings.aim, enough)
 
 
 def assignments(problem: Problem, rows: Sequence[Sequence[int]]) -> list[dict[str, int]]:

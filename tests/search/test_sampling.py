@@ -100,6 +100,24 @@ def test_different_networks_within_the_budget_and_the_same_again(small):
     assert all(160_000 <= ledger.at(cost, a) <= 200_000 for a in drawn)
 
 
+@pytest.mark.parametrize("limit", [150_000, 250_000])
+@pytest.mark.parametrize("enough", [5, 40])
+def test_a_small_space_is_drawn_from_as_far_below_as_there_are_enough(small, limit, enough):
+    space, walked = small
+    cost = ledger.macs(walked.ledger)
+    sampler = Sampler(space, walked, [cost], [limit], 0.97, enough)
+    shares = {str(architecture(space, a).data): ledger.at(cost, a) / limit for a in everything(space)}
+    within = sorted((share for share in shares.values() if share <= 1), reverse=True)
+    if sum(share >= 0.97 for share in within) >= enough:
+        assert sampler.fill == 0.97 and not sampler.note
+        return
+    assert sampler.fill == pytest.approx(within[min(enough, len(within)) - 1])
+    have = sum(share >= 0.97 for share in within)
+    assert (f"{have} networks of the space use 97%" if have else "uses") in sampler.note
+    drawn = sampler.draw(5, [0])
+    assert len(drawn) > 2 and sampler.within(as_options(drawn, space.choices)).all()
+
+
 def test_a_budget_that_nothing_fills_is_drawn_below_and_said(small):
     space, walked = small
     sampler = Sampler(space, walked, [ledger.macs(walked.ledger)], [1e9], 0.97)

@@ -47,7 +47,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
 def strategy(problem: Problem, programs: Programs) -> Strategy:
     """The strategy on a problem; `programs` may be those of another problem that differs in data and seed alone."""
     plan, learner, s = planned(problem), Learner(problem, programs.learning), problem.settings
-    sampler = singlepath.sampler(problem)
+    sampler = singlepath.sampler(problem, s.population)
 
     def evolve(state: State, n: int) -> tuple[State, Metrics]:
         seen, scores = state.notes.get("seen", []), state.notes.get("scores", [])

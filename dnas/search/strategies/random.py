@@ -45,7 +45,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def draw(state: State) -> State:
         """All networks that are to be compared."""
-        sampler = singlepath.sampler(problem)
+        sampler = singlepath.sampler(problem, samples)
         drawn = sampler.draw(samples, [problem.seed, singlepath.SAMPLES])
         rows = [list(a.values()) for a in drawn]
         return state._replace(notes={**state.notes, "drawn": rows, "scores": [], "note": sampler.note})
