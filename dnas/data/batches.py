@@ -74,6 +74,30 @@ class Source(Protocol):
     def at(self, step: int) -> Batch: ...
 
 
+class Ahead:
+    """Batches that are read in order, the next ones prepared by a thread (`prefetch`); reading elsewhere begins anew.
+
+    Args:
+        stop: the step that is never read.
+    """
+
+    def __init__(self, batches: Source, stop: int):
+        self.batches, self.stop, self._next = batches, stop, 0
+        self._reader = prefetch(batches, 0, stop)
+
+    def at(self, step: int) -> Batch:
+        """The batch of step number `step`."""
+        if step != self._next:
+            self.close()
+            self._reader = prefetch(self.batches, step, self.stop)
+        self._next = step + 1
+        return next(self._reader)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._reader.close()
+
+
 def prefetch(batches: Source, start: int, stop: int, depth: int = 2) -> Generator[Batch, None, None]:
     """`batches.at(step)` for step in range(start, stop), up to `depth` of them prepared ahead by one thread.
 

@@ -27,16 +27,19 @@ class Phase:
     """A stretch of steps of one kind.
 
     `begin` runs once before the first step. `step(state, n)` takes step `n` of this phase, from 0. A phase whose
-    number of steps is not known before ends early where `done` says so.
+    number of steps is not known before ends early where `done` says so. `begin` and `review` leave the state that they
+    are given as it is: a run that is interrupted in them repeats them.
     """
 
     name: str
     steps: int
     step: Callable[[State, int], tuple[State, Metrics]]
     begin: Callable[[State], State] = lambda state: state
-    every_row: bool = False
-    """Each step is a row of the history, where others are written about a hundred times a run."""
     done: Callable[[State], bool] = lambda state: False
+    rows_every: int | None = None
+    """Steps from one row of the history to the next; None: about a hundred rows a run. The last step has one too."""
+    review: Callable[[State, int], tuple[State, Metrics]] = lambda state, step: (state, {})
+    """What a row waits for, such as an evaluation: the state after it, and more for the row."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from dnas.errors import Stopped, UserError
-from dnas.learning.course import Course, Metrics, State
+from dnas.learning.course import Course, Metrics, Phase, State
 from dnas.learning.journal import Journal
 from dnas.learning.recent import Recent, without
 from dnas.process.interrupt import Asked, stopping_at_once
@@ -35,8 +35,8 @@ class Watch:
 
     progress: Callable[[int, int], AbstractContextManager[Show]]
     """Of the number of steps, and of those that a former run took."""
-    continued: Callable[[int, int], None] = lambda behind, steps: None
-    """The run goes on from a checkpoint."""
+    say: Callable[[str], object] = lambda line: None
+    """A line for people: where a run goes on."""
     before: Callable[[int], None] = lambda step: None
     """Called before each step, with its number from 0."""
 
@@ -54,36 +54,84 @@ def advance(
         UserError: a metric is not finite, or a checkpoint cannot be read or written.
         Stopped: after a signal; everything is saved.
     """
-    state, behind, metrics = journal.begin(course, resume, force)
-    recent, metrics = Recent(batch_size, metrics), without(metrics)
-    every, done = max(1, course.steps // ROWS), 0
-    if behind:
-        watch.continued(behind, course.steps)
+    state, behind, measured = journal.begin(course, resume, force)
+    if resume:
+        going_on = f"continued after step {behind} of {course.steps}"
+        watch.say(going_on if behind else "nothing to continue from: beginning at the first step")
     with watch.progress(course.steps, behind) as show:
+        run, done = _Run(course, journal, batch_size, measured, show, asked), 0
         for phase in course.phases:
-            if done + phase.steps <= behind:
-                done += phase.steps
-                continue
+            if done < behind <= done + phase.steps and run.due(phase, behind - done, behind) and journal.lacks(behind):
+                state = run.row(phase, state, behind)
             for n in range(max(0, behind - done), phase.steps):
                 if n == 0:
-                    recent.begin()
-                    state = or_leave(lambda p=phase, s=state: p.begin(s), journal, state, done, metrics)
+                    state = run.begun(phase, state, done)
                 if phase.done(state):
                     break
                 watch.before(done + n)
-                state, measured = phase.step(state, n)
-                metrics = metrics | measured
-                recent.add(measured)
-                step = done + n + 1
-                if phase.every_row or step % every == 0 or n + 1 == phase.steps:
-                    row = {"step": step, "phase": phase.name, **metrics, **recent.row(), **course.observe(state)}
-                    show(step, journal.note(row))
-                if asked():
-                    leave(journal, state, step, metrics | recent.kept(), asked())
-                journal.save(state, step, metrics | recent.kept())
+                state = run.step(phase, state, n, done + n + 1)
             done += phase.steps
-    journal.save(state, done, metrics)
+    journal.save(state, done, run.metrics)
     return state
+
+
+class _Run:
+    """A course on its way: what its steps measured, and the rows that are written of them."""
+
+    def __init__(
+        self, course: Course, journal: Journal, batch_size: int, measured: Metrics, show: Show, asked: Callable[[], int]
+    ):  # fmt: skip
+        self.course, self.journal, self.show, self.asked = course, journal, show, asked
+        self.recent, self.metrics = Recent(batch_size, measured), without(measured)
+        self.every = max(1, course.steps // ROWS)
+
+    def begun(self, phase: Phase, state: State, done: int) -> State:
+        """The state at the first step of a phase."""
+        self.recent.begin()
+        return or_leave(lambda: phase.begin(state), self.journal, state, done, self.metrics)
+
+    def step(self, phase: Phase, state: State, n: int, step: int) -> State:
+        """The state after step `n` of the phase, which is number `step` of the run, and all that follows a step."""
+        state, measured = phase.step(state, n)
+        self.metrics = self.metrics | measured
+        self.recent.add(measured)
+        if self.asked():
+            leave(self.journal, state, step, self.kept, self.asked())
+        if self.due(phase, n + 1, step):
+            state = self.row(phase, state, step)
+        elif step % self.every == 0:
+            self.show(step, self.measured(phase, state, step))
+        self.journal.save(state, step, self.kept)
+        return state
+
+    def due(self, phase: Phase, taken: int, step: int) -> bool:
+        """Whether a row is written after `taken` steps of a phase, `step` of the run."""
+        past = step % self.every if phase.rows_every is None else taken % phase.rows_every
+        return past == 0 or taken == phase.steps
+
+    def row(self, phase: Phase, state: State, step: int) -> State:
+        """The state after the phase's review; the row is written and shown."""
+        row = self.measured(phase, state, step)
+        state, more = or_leave(lambda: phase.review(state, step), self.journal, state, step, self.kept)
+        self.show(step, self.journal.note(row | more))
+        return state
+
+    def measured(self, phase: Phase, state: State, step: int) -> dict[str, Any]:
+        """A row but for the review, as plain numbers; raises `UserError` where one is not finite."""
+        known = {"step": step, "phase": phase.name, **self.metrics, **self.recent.row(), **self.course.observe(state)}
+        return self.journal.plain(known)
+
+    @property
+    def kept(self) -> Metrics:
+        """What a checkpoint must hold of the metrics."""
+        return self.metrics | self.recent.kept()
+
+
+def concluded(work: Callable[[], T], course: Course, journal: Journal, state: State, asked: Callable[[], int]) -> T:
+    """What `work` makes of the last state; a signal before or in it leaves the run at its last step."""
+    if asked():
+        leave(journal, state, course.steps, {}, asked())
+    return or_leave(work, journal, state, course.steps, {})
 
 
 def leave(journal: Journal, state: State, step: int, metrics: Metrics, signal: int) -> NoReturn:

@@ -31,10 +31,10 @@ class Journal:
 
     def __init__(
         self, out: Path | None, identity: Mapping[str, Any], every_s: float | None = None, tensorboard: bool = False,
-        advice: str = "Try a smaller learning rate",
+        advice: str = "Try a smaller learning rate", digits: int = 6,
     ):  # fmt: skip
-        """`advice` is what to try where a metric is not finite."""
-        self.out, self.identity, self.pace, self.advice = out, identity, Pace(every_s), advice
+        """`advice` is what to try where a metric is not finite; numbers have `digits` after the point."""
+        self.out, self.identity, self.pace, self.advice, self.digits = out, identity, Pace(every_s), advice, digits
         self._events = EventWriter(out / "events") if tensorboard and out is not None else None
         self.rows: list[str] = []
         self._checkpoints: Checkpoints | None = None
@@ -63,10 +63,19 @@ class Journal:
             self._checkpoints = Checkpoints(self._folder(out), self.identity)
         return self._checkpoints
 
-    def note(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Adds a row; returns it as plain numbers. Raises `UserError` where one is not finite."""
-        plain = {name: _rounded(value) for name, value in jax.device_get(row).items()}
+    def plain(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row as plain numbers; raises `UserError` where one is not finite."""
+        plain = {name: _rounded(value, self.digits) for name, value in jax.device_get(row).items()}
         _refuse_nan(plain, self.advice)
+        return plain
+
+    def lacks(self, step: int) -> bool:
+        """Whether the row of a step is still to be written."""
+        return not self.rows or json.loads(self.rows[-1])["step"] < step
+
+    def note(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Adds a row; returns it as `plain` does."""
+        plain = self.plain(row)
         self.rows.append(json.dumps(plain))
         if self._events is not None:
             self._events.write(plain)
@@ -109,12 +118,12 @@ class Journal:
             shutil.rmtree(self._folder(self.out), ignore_errors=True)
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, digits: int) -> Any:
     """A value as its row holds it: the same before a checkpoint (arrays) and after it (plain values)."""
     if isinstance(value, str | dict):
         return value
     array = np.asarray(value)
-    return (array.astype(np.float64).round(6) if array.dtype.kind == "f" else array).tolist()
+    return (array.astype(np.float64).round(digits) if array.dtype.kind == "f" else array).tolist()
 
 
 def _refuse_nan(row: dict[str, Any], advice: str) -> None:

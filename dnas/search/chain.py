@@ -57,12 +57,12 @@ class Slimming:
         """One action a ranking."""
 
     def phase(self) -> Phase:
-        return Phase("slim", max(1, self.rankings), self._step, self._begin, every_row=True, done=self._done)
+        return Phase("slim", max(1, self.rankings), self._step, self._begin, rows_every=1, done=self._done)
 
     def filling(self) -> Phase:
         """The phase after it (`dnas.search.filling`)."""
         most = len(self.problem.space.choices) if self.problem.settings.aim > 0 else 0
-        return Phase("fill", most, self._fill, every_row=True, done=self._filled)
+        return Phase("fill", most, self._fill, rows_every=1, done=self._filled)
 
     def found(self, state: State) -> dict[str, int]:
         """The last network of the chain, which keeps all budgets."""

@@ -92,9 +92,6 @@ class Console:
         kept = f"; {read} more as an earlier start traced them" if read else ""
         self.out.print(f"compiled in {compiler.seconds:.1f} s ({traced} programs, each traced once{kept})")
 
-    def continued(self, step: int, steps: int) -> None:
-        self.out.print(f"continued after step {step} of {steps}")
-
     def note(self, line: str) -> None:
         self.out.print(line, markup=False)
 

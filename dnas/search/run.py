@@ -21,7 +21,7 @@ from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph.architecture import Architecture, architecture
 from dnas.learning import driver, weights
 from dnas.learning.course import State
-from dnas.learning.driver import Watch, kept, leave, or_leave, profiled
+from dnas.learning.driver import Watch, concluded, kept, profiled
 from dnas.learning.journal import HISTORY, Journal
 from dnas.nn.inherit import inherit
 from dnas.nn.supernet import Variables
@@ -111,10 +111,8 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
         clock.mark("compile_s")
         state = advance(made, journal, options, console, problem, asked)
         clock.mark("search_s")
-        if asked():
-            leave(journal, state, made.steps, {}, asked())
         with console.waiting("estimating batch norms and accuracies"):
-            outcome = or_leave(lambda: made.outcome(state), journal, state, made.steps, {})
+            outcome = concluded(lambda: made.outcome(state), made, journal, state, asked)
         found = finished(problem, made.name, outcome)
         clock.mark("finish_s")
         if claim is not None:
@@ -171,7 +169,7 @@ def advance(
 ) -> State:  # fmt: skip
     """The state after all phases, from the beginning or from the newest checkpoint (`dnas.learning.driver`)."""
     with profiled(options.profile, console.profiled) as before:
-        watch = Watch(partial(console.progress, problem), console.continued, before)
+        watch = Watch(partial(console.progress, problem), console.note, before)
         return driver.advance(
             strategy, journal, watch, problem.settings.batch_size, resume=options.resume, force=options.force,
             asked=asked,

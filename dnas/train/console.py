@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import jax
 from rich.markup import escape
 
@@ -11,48 +14,48 @@ from dnas.runs.following import lines
 from dnas.runs.result import ARCHITECTURE, WEIGHTS
 from dnas.space import units
 from dnas.train import verdict
-from dnas.train.trainer import Progress, Trainer
+from dnas.train.setup import Setup
+from dnas.train.trainer import Epochs
 
 
-def opening(trainer: Trainer) -> None:
+def opening(s: Setup, console: Any) -> None:
     """The network, the data and the recipe."""
-    s, recipe = trainer.setup, trainer.setup.recipe
+    recipe = s.recipe
     device = jax.devices()[0]
     network = s.network
     side = network.resolution.value
-    trainer.console.print(
+    console.print(
         f"[bold]{network.name}[/] at {side}x{side}x{network.channels}, {network.classes} classes, "
         f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {device.platform} ({device.device_kind})"
     )
-    trainer.console.print(
+    console.print(
         f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
         f"{len(s.dataset.test_labels)} for test"
     )
     for note in (*repeats(len(s.train_index), recipe.batch_size), *s.dataset.notes):
-        trainer.console.print(f"  {note}", markup=False)
-    trainer.console.print(
+        console.print(f"  {note}", markup=False)
+    console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
-        f"{recipe.batch_size}, {trainer.steps} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
+        f"{recipe.batch_size}, {s.steps} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
     )
 
 
-def closing(trainer: Trainer, p: Progress, counts: Tally) -> None:
-    """Accuracies, warnings, files, and which commands come next."""
-    s, out = trainer.setup, trainer.console
+def closing(s: Setup, epochs: Epochs, counts: Tally, out: Any, folder: Path | None) -> None:
+    """Accuracies and warnings; of a `folder` that the user knows, its files, and which commands come next."""
     five = f", top-5 {counts.top5 / counts.images:.2%}" if s.dataset.classes > 5 else ""
-    validation = units.accuracy(p.best_accuracy, len(s.validation_index))
+    validation = units.accuracy(epochs.best, len(s.validation_index))
     out.print(
-        f"best after epoch {p.best_step / trainer.per_epoch:g}: validation {validation}; "
+        f"best after epoch {epochs.best_step / s.per_epoch:g}: validation {validation}; "
         f"[bold]test top-1 {counts.accuracy:.2%}{five}[/] on {counts.images:,} images"
     )
     for line in verdict.apart(s):
         out.print(line, soft_wrap=True)
-    for line in verdict.warnings(s, counts, p.began, p.later):
+    for line in verdict.warnings(s, counts, epochs.began, epochs.later):
         out.print("[yellow]warning[/]:", escape(line), soft_wrap=True)
-    last, following = [verdict.good(s, counts, p.began, p.best_accuracy)], []
-    if trainer.commands:
+    last, following = [verdict.good(s, counts, epochs.began, epochs.best)], []
+    if folder is not None:
         written = f"{ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json"
-        last = [f"written to {trainer.out}: {written}", *last]
-        following = lines(verdict.following_commands(trainer.out))
+        last = [f"written to {folder}: {written}", *last]
+        following = lines(verdict.following_commands(folder))
     for line in (*last, *following):
         out.print(line, markup=False, soft_wrap=True)

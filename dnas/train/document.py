@@ -9,15 +9,15 @@ from dnas.graph.architecture import architecture
 from dnas.learning.evaluation import Tally
 from dnas.runs.recall import data_record
 from dnas.train import verdict
-from dnas.train.trainer import Progress, Trainer
+from dnas.train.setup import Setup
+from dnas.train.trainer import Epochs
 
 
-def trained_document(trainer: Trainer, p: Progress, counts: Tally) -> dict[str, Any]:
+def trained_document(s: Setup, epochs: Epochs, counts: Tally) -> dict[str, Any]:
     """The architecture as trained: its own input, costs, preprocessing, accuracies.
 
     Holds no clock and no host, and no path but that of the data.
     """
-    s = trainer.setup
     counted = count(s.network)
     found = (s.source.space.extra or {}).get("search")
     kept = ("space", "strategy", "seed", "budgets", "inherited_accuracy", "blocks")
@@ -31,16 +31,16 @@ def trained_document(trainer: Trainer, p: Progress, counts: Tally) -> dict[str, 
             "start": s.start,
             **({"classifier": "begun anew"} if s.new_classifier else {}),
             "seed": s.seed,
-            "steps": trainer.steps,
+            "steps": s.steps,
             "data": data_record(s.dataset, s.source.data_seed(s.seed)),
             "images": {"train": len(s.train_index), "validation": len(s.validation_index), "test": counts.images},
             "teacher": s.teacher_name,
-            "best_epoch": round(p.best_step / trainer.per_epoch, 4),
+            "best_epoch": round(epochs.best_step / s.per_epoch, 4),
             "chance": round(verdict.level(s), 6),
-            "warnings": verdict.warnings(s, counts, p.began, p.later),
+            "warnings": verdict.warnings(s, counts, epochs.began, epochs.later),
             "accuracy": {
-                **({} if p.began is None else {"validation_before": round(p.began, 6)}),
-                "validation": round(p.best_accuracy, 6),
+                **({} if epochs.began is None else {"validation_before": round(epochs.began, 6)}),
+                "validation": round(epochs.best, 6),
                 "test": round(counts.accuracy, 6),
                 "test_top5": round(counts.top5 / counts.images, 6) if s.dataset.classes > 5 else None,
             },

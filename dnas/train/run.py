@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing as closed_at_end
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dnas.data.hugging_face import PROCESSOR, processor_beside
-from dnas.errors import UserError
-from dnas.files import json_lines, write_atomic, write_json
+from dnas.files import write_atomic, write_json
 from dnas.graph.architecture import architecture
 from dnas.learning import weights
-from dnas.learning.checkpoint import Checkpoints
-from dnas.learning.driver import kept
+from dnas.learning.course import State
+from dnas.learning.driver import Show, Watch, advance, concluded, kept
+from dnas.learning.evaluation import Tally
+from dnas.learning.journal import HISTORY, Journal
 from dnas.nn.inherit import inherit
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import Update, progress
 from dnas.process.provenance import provenance
-from dnas.runs.folder import CHECKPOINTS, PROVENANCE, Claim, Owner, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
+from dnas.space import units
 from dnas.train.console import closing, opening
 from dnas.train.document import trained_document
 from dnas.train.recipe import read_recipe
 from dnas.train.setup import Setup
-from dnas.train.trainer import Progress, Trainer
+from dnas.train.trainer import Epochs, Trainer
 
-HISTORY, RECIPE = "history.jsonl", "recipe.yaml"
+RECIPE = "recipe.yaml"
+ADVICE = "Try a smaller --lr or a longer warm-up"
+"""Where a training diverges."""
+DIGITS = 9
+"""Of learning rates, which become small."""
 
 
 def run_training(
@@ -51,65 +59,66 @@ def run_training(
 
     with claimed(out, Owner("train", setup.identity), terms, say) as claim:
         if claim.finished:
-            say(f"{claim.folder}: this training has ended already")
-        else:
-            trainer = Trainer(setup, claim.folder, console, checkpoint_seconds, commands)
-            _trained(trainer, claim, terms.resume, force, watch)
+            return say(f"{claim.folder}: this training has ended already")
+        opening(setup, console)
+        journal = Journal(claim.folder, setup.identity, checkpoint_seconds, advice=ADVICE, digits=DIGITS)
+        shown = partial(_shown, setup, console, watch)
+        epochs, counts = _trained(Trainer(setup), claim, journal, Watch(shown, say), terms.resume, force)
+        closing(setup, epochs, counts, console, claim.folder if commands else None)
 
 
-def _trained(trainer: Trainer, claim: Claim, resume: bool, force: bool, watch: Update) -> None:
-    began, setup, console = time.monotonic(), trainer.setup, trainer.console
-    opening(trainer)
-    with asked_to_stop() as asked, Checkpoints(trainer.out / CHECKPOINTS, setup.identity) as checkpoints:
-        if resume and checkpoints.latest() is not None:
-            p = trainer.restored(checkpoints, force)
-            console.print(f"continuing after step {int(p.state.step)} of {trainer.steps}")
-        else:
-            if resume:
-                console.print(f"no checkpoint in {checkpoints.folder}: beginning at the first step")
-            checkpoints.clear()
-            p = trainer.beginning()
-        with progress(console, trainer.steps, "training", int(p.state.step)) as show:
-
-            def tell(step: int, line: str) -> None:
-                show(step, line)
-                watch(step, line)
-
-            trainer.loop(p, checkpoints, asked, tell)
-        counts = trainer.result(p, asked, checkpoints)
-        with _kept(trainer, checkpoints, p):
-            _write(trainer, p, claim, trained_document(trainer, p, counts), time.monotonic() - began)
-    closing(trainer, p, counts)
+def _trained(
+    trainer: Trainer, claim: Claim, journal: Journal, watch: Watch, resume: bool, force: bool
+) -> tuple[Epochs, Tally]:  # fmt: skip
+    """Trains, and writes what the best epoch is worth on the test images."""
+    began, setup = time.monotonic(), trainer.setup
+    with asked_to_stop() as asked, closed_at_end(trainer.batches):
+        state = advance(trainer, journal, watch, setup.recipe.batch_size, resume=resume, force=force, asked=asked)
+        counts = concluded(
+            lambda: trainer.count_right(state.arrays.best, "test"), trainer, journal, state, asked
+        )  # fmt: skip
+        with kept(lambda: journal.save(state, trainer.steps, {}, now=True)):
+            _write(trainer, state, claim, counts, journal, time.monotonic() - began)
+    return Epochs(**state.notes), counts
 
 
 @contextmanager
-def _kept(trainer: Trainer, checkpoints: Checkpoints, p: Progress) -> Iterator[None]:
-    """Inside, a result that cannot be written is not lost (`dnas.learning.driver.kept`)."""
+def _shown(setup: Setup, console: Any, watch: Update, steps: int, done: int) -> Iterator[Show]:
+    """Shows steps and their rows as they are made; `done` steps were made by a former run."""
+    with progress(console, steps, "training", done) as update:
 
-    def save() -> None:
-        trainer.save(checkpoints, p)
-        checkpoints.wait()
+        def say(step: int, line: str) -> None:
+            update(step, line)
+            watch(step, line)
 
-    with suppress(UserError):  # the result is better than any checkpoint
-        checkpoints.wait()
-    with kept(save):
-        yield
+        def show(step: int, row: dict[str, Any]) -> None:
+            known = row.get("validation_accuracy")
+            shown = "" if known is None else f"  val {units.accuracy(known, len(setup.validation_index))}"
+            say(step, f"loss {row['loss']:.3f}{shown}")
+
+        first = "evaluating the inherited weights, " * (setup.start == "inherited" and not done)
+        say(done, f"{first}compiling the step")
+        yield show
 
 
-def _write(trainer: Trainer, p: Progress, claim: Claim, document: dict[str, Any], seconds: float) -> None:
+def _write(trainer: Trainer, state: State, claim: Claim, counts: Tally, journal: Journal, seconds: float) -> None:
     """The files of the result, read back and put in place as a set."""
+    setup = trainer.setup
     # The file writes repeated blocks out one by one, and its weights go by those names.
-    written = architecture(trainer.setup.network, {})
+    written = architecture(setup.network, {})
     origin = {
-        "architecture_file": trainer.setup.source.space.source, "seconds": round(seconds, 3),
-        "checkpoints_s": round(trainer.pace.seconds, 3),
+        "architecture_file": setup.source.space.source, "seconds": round(seconds, 3),
+        "checkpoints_s": round(journal.pace.seconds, 3),
     }  # fmt: skip
+    journal.end()
     with claim.result(check) as staged:
-        weights.save(staged / WEIGHTS, written.network, inherit(trainer.training.packing.unpack(p.best), written))
+        document = trained_document(setup, Epochs(**state.notes), counts)
+        best = trainer.training.packing.unpack(state.arrays.best)
+        weights.save(staged / WEIGHTS, written.network, inherit(best, written))
         write_json(staged / ARCHITECTURE, document)
         write_json(staged / PROCESSOR, processor_beside(document))
-        write_atomic(staged / RECIPE, trainer.setup.recipe.to_yaml())
-        write_atomic(staged / HISTORY, json_lines(p.history))
+        write_atomic(staged / RECIPE, setup.recipe.to_yaml())
+        write_atomic(staged / HISTORY, journal.history())
         write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))
 
 

@@ -25,6 +25,7 @@ from dnas.data.preprocess import prepare
 from dnas.errors import UserError
 from dnas.grammar.read import at_input, read_space
 from dnas.learning import weights
+from dnas.learning.journal import Journal
 from dnas.learning.losses import cross_entropy, soft_distillation, targets
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
@@ -356,11 +357,11 @@ def test_one_compiled_step_serves_the_whole_run(home):
     import chex
 
     setup, made, _ = one_training(home, plain_recipe(ema=0.9))
-    run = Trainer(setup, home / "out", None, 60.0)
+    run = Trainer(setup)
     step = jax.jit(chex.assert_max_traces(n=1)(made.step), donate_argnums=0)
     state = made.init(setup.variables)
     for number in range(4):
-        state, _ = step(state, run.stream.at(number), jax.random.key(0), None)
+        state, _ = step(state, run.batches.at(number), jax.random.key(0), None)
     assert int(state.step) == 4
 
 
@@ -483,14 +484,14 @@ def same_bytes(home: Path, a: str, b: str) -> None:
 def test_continuing_after_a_signal_gives_the_same_bytes(home, capsys, monkeypatch):
     """SIGTERM in mid-run: saved, one line how to continue, exit code 143; then as if nothing had happened."""
     assert train(*arguments(home, "whole")) == 0
-    stepped = Trainer.save
+    stepped = Journal.save
 
-    def save(self, checkpoints, p):
-        stepped(self, checkpoints, p)
-        if int(p.state.step) == 5:
+    def save(self, state, step, measured, *, now=False):
+        if step == 5 and not now:
             os.kill(os.getpid(), signal.SIGTERM)
+        return stepped(self, state, step, measured, now=now)
 
-    monkeypatch.setattr(Trainer, "save", save)
+    monkeypatch.setattr(Journal, "save", save)
     capsys.readouterr()
     assert train(*arguments(home, "parts", "--checkpoint-every", "0")) == 143
     said = capsys.readouterr().err
@@ -498,7 +499,7 @@ def test_continuing_after_a_signal_gives_the_same_bytes(home, capsys, monkeypatc
     assert not (home / "parts" / "architecture.json").exists()
     monkeypatch.undo()
     assert train(*arguments(home, "parts", "--resume")) == 0
-    assert "continuing after step" in capsys.readouterr().out
+    assert "continued after step" in capsys.readouterr().out
     same_bytes(home, "whole", "parts")
 
 
@@ -543,7 +544,7 @@ def test_a_kill_at_any_moment_costs_no_bit(home):
         assert not (home / "parts" / "provenance.json").exists()
     process = launched(home, "parts", "--resume")
     out, _ = process.communicate()
-    assert process.returncode == 0 and "continuing after step" in out
+    assert process.returncode == 0 and "continued after step" in out
     same_bytes(home, "whole", "parts")
 
 
@@ -554,6 +555,6 @@ def test_a_signal_from_outside_saves_and_says_how_to_continue(home, number, code
     wait_for(process, home / "out", 3)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == code and "continue with the same command and --resume" in error
+    assert process.returncode == code and "the same command with --resume goes on" in error
     step = int(error.split("after step ")[1].split()[0])
     assert steps_saved(home / "out")[-1] == step

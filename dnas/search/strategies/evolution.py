@@ -73,7 +73,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     phases = (
         singlepath.training(problem, learner),
-        Phase("evolve", s.generations, evolve, every_row=True),
+        Phase("evolve", s.generations, evolve, rows_every=1),
         ending.phase(),
     )
     return Strategy(NAME, lambda: State(singlepath.start(problem), {}), phases, outcome)

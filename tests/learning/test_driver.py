@@ -1,0 +1,126 @@
+"""The driver on a course of additions: what it writes, and that a run left anywhere ends as one that was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from dnas.data.batches import Ahead
+from dnas.errors import Stopped, UserError
+from dnas.learning.course import Phase, State
+from dnas.learning.driver import Watch, advance, concluded
+from dnas.learning.journal import Journal
+from dnas.process.interrupt import asked_to_stop
+
+STEPS = 6
+
+
+@dataclasses.dataclass
+class Additions:
+    """Adds 0, 1, 2, ... and reviews the sum after every third step; `at` names a moment at which a signal comes."""
+
+    at: tuple[str, int] = ("", 0)
+    reviews: list[int] = dataclasses.field(default_factory=list)
+    steps: int = 1 + STEPS
+
+    def start(self) -> State:
+        return State({"sum": jnp.zeros(())}, {"reviewed": 0})
+
+    def observe(self, state: State) -> dict[str, int]:
+        return {"reviewed": state.notes["reviewed"]}
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("first", 1, lambda state, n: (state, {"loss": 0.5})),
+            Phase("add", STEPS, self.step, self.begin, rows_every=3, review=self.review),
+        )
+
+    def signalled(self, where: str, n: int) -> None:
+        if self.at == (where, n):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def begin(self, state: State) -> State:
+        self.signalled("begin", 0)
+        return state._replace(notes={**state.notes, "begun": True})
+
+    def step(self, state: State, n: int) -> tuple[State, dict]:
+        self.signalled("step", n)
+        total = state.arrays["sum"] + n
+        return state._replace(arrays={"sum": total}), {"loss": total}
+
+    def review(self, state: State, step: int) -> tuple[State, dict]:
+        self.signalled("review", step)
+        self.reviews.append(step)
+        return state._replace(notes={**state.notes, "reviewed": step}), {"double": 2 * float(state.arrays["sum"])}
+
+
+def run(course: Additions, folder: Path, said: list[str] | None = None, **more) -> tuple[State, Journal]:
+    @contextmanager
+    def progress(steps, done):
+        yield lambda step, row: None
+
+    journal = Journal(folder, {"run": "additions"}, **{"every_s": 1e9, **more.pop("journal", {})})
+    watch = Watch(progress, (said if said is not None else []).append)
+    with asked_to_stop() as asked:
+        state = advance(course, journal, watch, 4, asked=asked, **more)
+        return concluded(lambda: state, course, journal, state, asked), journal
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[State, str]:
+    state, journal = run(Additions(), tmp_path_factory.mktemp("whole"))
+    return state, journal.history()
+
+
+def test_rows_are_written_where_the_phase_asks(whole):
+    import json
+
+    rows = [json.loads(line) for line in whole[1].splitlines()]
+    assert [(row["step"], row["phase"]) for row in rows] == [(1, "first"), (4, "add"), (7, "add")]
+    assert [row.get("double") for row in rows] == [None, 6.0, 30.0] and rows[2]["reviewed"] == 4
+    assert whole[0].notes == {"reviewed": 7, "begun": True}
+
+
+@pytest.mark.parametrize("at", [("begin", 0), ("step", 1), ("step", 2), ("review", 4), ("step", 5), ("review", 7)])
+def test_a_run_left_anywhere_ends_as_one_that_was_not(at, whole, tmp_path):
+    """A signal in a review, which may be a long evaluation, does not wait for it; no row is missed or written twice."""
+    said: list[str] = []
+    with pytest.raises(Stopped, match="the same command with --resume goes on"):
+        run(Additions(at), tmp_path)
+    left = Additions()
+    state, journal = run(left, tmp_path, said, resume=True)
+    assert journal.history() == whole[1] and state == whole[0]
+    assert said == ["continued after step " + {"begin": "1", "step": str(at[1] + 2), "review": str(at[1])}[at[0]]
+                    + " of 7"]  # fmt: skip
+    assert left.reviews == [step for step in (4, 7) if step > (at[1] + 1 if at[0] == "step" else at[1] - 1)]
+
+
+def test_a_resume_without_a_checkpoint_says_so(tmp_path, whole):
+    said: list[str] = []
+    assert run(Additions(), tmp_path, said, resume=True)[1].history() == whole[1]
+    assert said == ["nothing to continue from: beginning at the first step"]
+
+
+def test_a_metric_that_is_not_finite_ends_the_run_before_a_review(tmp_path):
+    course = Additions()
+    course.step = lambda state, n: (state, {"loss": jnp.inf if n == 2 else 0.0})  # pyright: ignore
+    with pytest.raises(UserError, match="diverged at step 4: loss not finite.*Try less"):
+        run(course, tmp_path, journal={"advice": "Try less"})
+    assert course.reviews == []
+
+
+def test_batches_ahead_are_those_of_their_steps():
+    class Numbers:
+        def at(self, step):
+            return step, -step
+
+    ahead = Ahead(Numbers(), 9)  # pyright: ignore
+    assert [ahead.at(n) for n in (0, 1, 5, 6, 2, 3)] == [(n, -n) for n in (0, 1, 5, 6, 2, 3)]
+    ahead.close()
