@@ -100,6 +100,9 @@ class Arguments:
     """Learning rate of the choices' logits; the preset's if not given."""
     loss_form: Literal["log_of_power", "power_of_log", "additive"] | None = None
     """How cross-entropy and cost combine: CE*alpha*log(LAT^beta), CE*alpha*log(LAT)^beta, or their sum."""
+    costs: Literal["exact", "paper"] | None = None
+    """With dmasking: what the choices take for the mean cost: exact, or the paper's product of effective sizes. The
+    network found keeps its budgets by exact costs either way."""
     alpha: float | None = None
     """Weight of the cost in the loss of the choices (0.2)."""
     beta: float | None = None
@@ -111,8 +114,9 @@ class Arguments:
 
 
 SETTINGS = (
-    "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "alpha", "beta", "resolution_paths", "paths",
-    "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "samples", "population", "generations",
+    "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "costs", "alpha", "beta",
+    "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "samples", "population",
+    "generations",
 )  # fmt: skip
 """Options that are fields of `dnas.search.settings.Settings` under their own names."""
 FLAGS = ("distill", "low_memory")

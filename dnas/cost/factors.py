@@ -24,8 +24,8 @@ class Factored(NamedTuple):
     """Positions of a product's factors; `len(factors)`, for a factor that is always 1, fills up short products."""
 
 
-def factored(costs: Sequence[Cost]) -> Factored:
-    """The products of all costs."""
+def factored(costs: Sequence[Cost], by_sizes: bool = False) -> Factored:
+    """The products of all costs; `by_sizes`: with each size as a factor, though several depend on one choice."""
     known: dict[tuple, int] = {}
     factors: list[Quantity] = []
     rows: list[list[int]] = []
@@ -34,7 +34,7 @@ def factored(costs: Sequence[Cost]) -> Factored:
     for owner, cost in enumerate(costs):
         for product in cost:
             coefficient, row = 1.0, []
-            for factor in product.factors:
+            for factor in product.parts if by_sizes else product.factors:
                 if factor.is_constant:
                     coefficient *= float(factor.value)
                     continue

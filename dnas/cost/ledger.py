@@ -52,7 +52,7 @@ def mean(cost: Cost, gates: Gates) -> Any:
 
 
 def mean_of_sizes(cost: Cost, gates: Gates) -> Any:
-    """The product of effective sizes, as FBNetV2 prints it; biased where one choice enters a product twice."""
+    """The product of effective sizes (Wan et al. 2020, eq. 5 to 10); no mean where one choice decides two sizes."""
     return sum(product.mean_of_sizes(gates) for product in cost)
 
 

@@ -1,7 +1,7 @@
 """Expected costs inside a compiled step: a ledger's products, stacked by shape into a few array operations.
 
 A space has hundreds of small products; contracted one by one they would be thousands of tiny kernels to compile.
-Numbers are the same as `dnas.cost.ledger.mean`.
+Numbers are the same as `dnas.cost.ledger.mean` or, as FBNetV2 has it, `dnas.cost.ledger.mean_of_sizes`.
 """
 
 from __future__ import annotations
@@ -61,10 +61,13 @@ def picks(quantities: Sequence[Quantity], layout: Layout) -> list[Float[np.ndarr
 
 
 class ExpectedCosts:
-    """`expected(gates)` is the mean of each cost, [costs], under independent gates."""
+    """`expected(gates)` is the mean of each cost, [costs], under independent gates.
 
-    def __init__(self, costs: Sequence[Cost], layout: Layout):
-        factors, self.coefficients, owner, self.terms = factored(costs)
+    `by_sizes`: the product of effective sizes in its place (Wan et al. 2020, eq. 5 to 10).
+    """
+
+    def __init__(self, costs: Sequence[Cost], layout: Layout, by_sizes: bool = False):
+        factors, self.coefficients, owner, self.terms = factored(costs, by_sizes)
         self.means = StackedMeans(factors, layout)
         self.sums = np.zeros((len(costs), len(owner)), np.float32)
         self.sums[owner, np.arange(len(owner))] = 1

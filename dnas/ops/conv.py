@@ -102,7 +102,7 @@ class Conv(Operator):
         return of_kernel(self.kernel, assignment, super().inherited(stored, assignment, *x))
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
-        weights = Product(self.kernel, self.kernel, self.fan(x), self.out)
+        weights = Product(self.kernel * self.kernel, self.fan(x), self.out)
         yield Work(
             "conv", macs=weights * y[ROWS].size * y[COLUMNS].size, weights=weights,
             biases=Product(self.out, int(self.bias)), fan_of_bias=Product(self.fan(x), int(self.bias)),
@@ -171,7 +171,7 @@ class Depthwise(Operator):
         return of_kernel(self.kernel, assignment, super().inherited(stored, assignment, *x))
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
-        weights = Product(self.kernel, self.kernel, x.channels)
+        weights = Product(self.kernel * self.kernel, x.channels)
         yield Work(
             "conv", macs=weights * y[ROWS].size * y[COLUMNS].size, weights=weights,
             biases=Product(x.channels, int(self.bias)), fan_of_bias=Product(int(self.bias)),

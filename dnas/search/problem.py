@@ -84,9 +84,10 @@ def make_problem(
     layout = Layout(space.choices)
     side = settings.side or proxy_side(space, walked, dataset.side)
     preprocessing = preprocessing_for(dataset, side=side)
+    expected = ExpectedCosts([m.cost for m in measured], layout, by_sizes=settings.costs == "paper")
     proxy = at_input(space, channels=preprocessing.channels, classes=dataset.classes, side=side)
     return Problem(
-        space, walked, proxy, layout, measured, ExpectedCosts([m.cost for m in measured], layout), dataset,
+        space, walked, proxy, layout, measured, expected, dataset,
         search_split(dataset, seed), preprocessing, settings, seed, tuple(measure(b, walked, space) for b in family),
     )  # fmt: skip
 

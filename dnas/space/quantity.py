@@ -255,7 +255,7 @@ class Product:
         return math.prod(q.mean(gates) for q in self.factors)
 
     def mean_of_sizes(self, gates: Gates) -> Any:
-        """Product of the mean of each part: the effective-size form of FBNetV2 (Wan et al. 2020, section 3.3)."""
+        """Product of the mean of each part: effective sizes, as FBNetV2 has them (Wan et al. 2020, eq. 5 to 10)."""
         return math.prod(q.mean(gates) for q in self.parts)
 
     def at(self, assignment: Assignment) -> Any:

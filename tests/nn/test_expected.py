@@ -6,16 +6,22 @@ import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dnas.cost import ledger
+from dnas.cost.budget import parse_budget
+from dnas.data import synthetic
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
 from dnas.nn.expected import ExpectedCosts
-from dnas.nn.gates import Layout, as_mapping, one_hot, probabilities
+from dnas.nn.gates import Gates, Layout, as_mapping, one_hot, probabilities
+from dnas.search.problem import make_problem
+from dnas.search.settings import with_overrides
+from tests.search import planted
 
 SMALL = {
     "name": "small",
@@ -107,8 +113,6 @@ def test_gradient_is_finite_differences_and_zero_only_where_options_cost_the_sam
     values = np.zeros(layout.shape, np.float32)
     for row, c in enumerate(space.choices):
         values[row, : len(c)] = p[c.name]
-    from dnas.nn.gates import Gates
-
     program = ExpectedCosts([cost], layout)
     gradient = np.asarray(jax.grad(lambda v: program(Gates(v, layout))[0])(jax.numpy.asarray(values)))
     scale = ledger.mean(cost, p)
@@ -134,3 +138,74 @@ def test_costs_that_do_not_feel_a_choice():
         size = len(uniform[name])
         at = [ledger.mean(costs[kind], uniform | {name: np.eye(size)[n]}) for n in range(size)]
         assert max(at) == pytest.approx(min(at), rel=1e-12)
+
+
+# The paper's form -----------------------------------------------------------------------------------------------------
+
+TIED = {
+    "name": "tied",
+    "choices": {"w": {"choices": [8, 16]}},
+    "input": {"channels": 3, "classes": 4, "resolution": {"choices": [8, 16]}},
+    "trunk": [
+        {"conv": {"out": "$w", "kernel": {"choices": [3, 5]}, "stride": 2}},
+        {"mbconv": {"out": "$w", "expand": 2, "kernel": 3}},
+    ],
+    "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+}
+GATES = {"w": [0.5, 0.5], "trunk.0.kernel": [0.25, 0.75], "resolution": [0.5, 0.5]}
+
+
+def both_forms(space, gates, kind="MACs"):
+    """The exact mean and the product of effective sizes, each by the compiled program and by the ledger."""
+    layout = Layout(space.choices)
+    values = np.zeros(layout.shape, np.float32)
+    for name, row in layout.rows.items():
+        values[row, : len(gates[name])] = gates[name]
+    cost = ledger.COSTS[kind](graph_of(space).ledger)
+    compiled = [
+        float(ExpectedCosts([cost], layout, by_sizes)(Gates(jnp.asarray(values), layout))[0])
+        for by_sizes in (False, True)
+    ]
+    gates = {name: np.array(row) for name, row in gates.items()}
+    assert compiled == pytest.approx([ledger.mean(cost, gates), ledger.mean_of_sizes(cost, gates)], rel=1e-6)
+    return compiled
+
+
+def test_the_product_of_effective_sizes_is_that_of_the_paper():
+    """By hand (Wan et al. 2020, eq. 5 to 10): w = 12, 24 hidden, h = 6 after the stride, k^2 = 21 in the mean."""
+    w, hidden, h, k2 = 12, 24, 6, 0.25 * 9 + 0.75 * 25
+    paper = h * h * (k2 * 3 * w + w * hidden + 9 * hidden + hidden * w) + w * 4
+    h2, w2 = (4**2 + 8**2) / 2, (8**2 + 16**2) / 2
+    exact = h2 * (k2 * 3 * w + 2 * w2 + 9 * hidden + 2 * w2) + w * 4
+    space = space_from_data(TIED, "tied")
+    assert both_forms(space, GATES) == pytest.approx([exact, paper], rel=1e-6)
+    assert paper < exact  # the variance of what stands twice is left out
+
+
+def test_both_forms_are_one_at_corners_and_where_no_choice_decides_two_sizes():
+    for assignment in itertools.product(range(2), repeat=3):
+        gates = {name: np.eye(2)[n] for name, n in zip(GATES, assignment, strict=True)}
+        exact, paper = both_forms(space_from_data(TIED, "tied"), gates)
+        assert exact == paper
+    trunk = [
+        {"conv": {"out": {"choices": [4, 8, 12]}, "kernel": {"choices": [3, 5]}}},
+        {"one_of": [{"conv": {"out": 8, "kernel": {"choices": [1, 3]}}}, {"conv": {"out": 8, "kernel": 5}}]},
+        {"conv": {"out": {"choices": [8, 16]}}},
+    ]
+    apart = space_from_data(TIED | {"trunk": trunk, "input": {"channels": 3, "classes": 4, "resolution": 8}}, "apart")
+    gates = {c.name: np.random.default_rng(4).dirichlet(np.ones(len(c))) for c in apart.choices}
+    for kind in ledger.COSTS:
+        exact, paper = both_forms(apart, gates, kind)
+        assert exact == pytest.approx(paper, rel=1e-6)
+
+
+def test_a_preset_says_which_form_a_search_takes():
+    assert with_overrides("quick").costs == "exact" and with_overrides("paper").costs == "paper"
+    dataset = synthetic.needs_large_kernel(0)
+    space = planted.space({"kernel": {"choices": [3, 5]}, "out": {"range": [4, 24, 4]}}, side={"choices": [8, 16]})
+    found = []
+    for costs in ("exact", "paper"):
+        made = make_problem(space, [parse_budget("0.1MFLOPs")], dataset, with_overrides("smoke", costs=costs), 0)
+        found.append(float(made.expected(probabilities(made.layout, jnp.zeros(made.layout.shape)))[0]))
+        assert float(made.measured[0].uniform) == pytest.approx(found[0], rel=1e-5)
+    assert found[1] < found[0]
