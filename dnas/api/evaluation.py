@@ -38,7 +38,7 @@ def run_evaluation(
         UserError: no weights, data that cannot be read or do not fit the network.
     """
     with guarded():
-        from dnas.learning.evaluate import evaluate
+        from dnas.learning.evaluation_report import evaluate
 
         result, name = result_for(architecture, weights), load(architecture).source
         return evaluate(

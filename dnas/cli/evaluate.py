@@ -47,7 +47,7 @@ def main(args: Arguments) -> None:
 
     configure()
     start().begin()
-    from dnas.learning.evaluate import evaluate
+    from dnas.learning.evaluation_report import evaluate
     from dnas.runs.result import read_result
 
     result = read_result(args.arch, args.weights)

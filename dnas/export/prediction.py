@@ -16,7 +16,7 @@ from dnas.errors import InputError
 from dnas.export import onnx as onnx_export
 from dnas.export.delivery import INPUT, LABELS, PREPROCESSING
 from dnas.files import parse_json, read_bytes, text_of
-from dnas.learning.evaluation import batch_size, scores
+from dnas.learning.evaluator import batch_size, scores
 from dnas.runs.result import Result
 
 MAX_ONNX = 4 << 30

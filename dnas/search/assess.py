@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dnas.data.batches import batch_indices
+from dnas.learning.evaluator import filled
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
 from dnas.search.learn import PackedVariables, forward
@@ -48,7 +48,7 @@ def assessment(problem: Problem) -> Callable:
 def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
     """Arguments of the shapes with which the program is always called."""
     data = problem.dataset
-    images, labels = batch(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
+    images, labels = filled(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
     return variables, gates, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
@@ -66,7 +66,7 @@ def accuracy(program: Callable, problem: Problem, variables: PackedVariables, ga
     count = min(len(labels), problem.settings.check_images or len(labels))
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     parts = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
-    right = sum(int(program(variables, gates, *batch(images, labels, part, size), switch)[1]) for part in parts)
+    right = sum(int(program(variables, gates, *filled(images, labels, part, size), switch)[1]) for part in parts)
     return right / count, count
 
 
@@ -76,7 +76,7 @@ def estimate_norms(program: Callable, problem: Problem, variables: PackedVariabl
     for step in range(problem.settings.norm_batches):
         chosen = batch_indices(index, min(size, len(index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1)))
-        fixed = batch(data.train_images, data.train_labels, np.resize(chosen, size), size)
+        fixed = filled(data.train_images, data.train_labels, np.resize(chosen, size), size)
         variables = {**variables, "batch_stats": program(variables, gates, *fixed, switch)[0]}
     return variables
 
@@ -84,10 +84,3 @@ def estimate_norms(program: Callable, problem: Problem, variables: PackedVariabl
 def accuracies(named: Iterable[tuple[str, Assessed]]) -> dict[str, float]:
     """`NAME` and `NAME_before` of each."""
     return {key: value for name, a in named for key, value in ((name, a.accuracy), (f"{name}_before", a.before))}
-
-
-def batch(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
-    """A batch of exactly `size` images, filled up with repetitions that do not count."""
-    filled = np.resize(chosen, size)
-    marked = np.where(np.arange(size) < len(chosen), labels[filled], -1)
-    return jnp.asarray(images[filled]), jnp.asarray(marked)

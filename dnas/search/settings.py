@@ -170,8 +170,8 @@ PRESETS: dict[PresetName, Settings] = {
         epochs=90, batch_size=192, theta_every=4.0, warm_up=10 / 90, weights_lr=0.1, theta_lr=0.01, theta_rule="adam",
         fill=0, theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0,
         paths=0, paper_resolution=True, costs="paper", one_hot_from=1.0, finalists=1, race=0.0, settle=0.0,
-        norm_batches=64, rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50, generations=20,
-        parents=10, mutation=0.2,
+        norm_batches=64, rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50,
+        generations=20, parents=10, mutation=0.2,
     ),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ import jax
 from rich.markup import escape
 
 from dnas.data.batches import repeats
-from dnas.learning.evaluation import Tally
+from dnas.learning.evaluator import Tally
 from dnas.runs.following import lines
 from dnas.runs.result import ARCHITECTURE, WEIGHTS
 from dnas.space import units

@@ -6,7 +6,7 @@ from typing import Any
 
 from dnas.cost.count import count
 from dnas.graph.architecture import architecture
-from dnas.learning.evaluation import Tally
+from dnas.learning.evaluator import Tally
 from dnas.runs.recall import data_record
 from dnas.train import verdict
 from dnas.train.setup import Setup

@@ -16,7 +16,7 @@ from dnas.graph.architecture import architecture
 from dnas.learning import weights
 from dnas.learning.course import State
 from dnas.learning.driver import Show, Watch, advance, concluded, kept
-from dnas.learning.evaluation import Tally
+from dnas.learning.evaluator import Tally
 from dnas.learning.journal import HISTORY, Journal
 from dnas.nn.inherit import inherit
 from dnas.process.interrupt import asked_to_stop

@@ -15,7 +15,7 @@ import numpy as np
 from dnas.data.batches import Ahead, Batches
 from dnas.data.randaugment import rand_augment
 from dnas.learning.course import Metrics, Phase, State
-from dnas.learning.evaluation import Tally, batch_size, program, tally
+from dnas.learning.evaluator import Tally, batch_size, program, tally
 from dnas.nn.wing import wing
 from dnas.train.recipe import Recipe
 from dnas.train.schedule import schedule

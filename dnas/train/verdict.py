@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dnas.learning import chance
-from dnas.learning.evaluation import Tally
+from dnas.learning.evaluator import Tally
 from dnas.runs import following
 from dnas.runs.as_trained import counted_at, told_apart
 from dnas.space import units

@@ -15,7 +15,7 @@ from dnas.data.preprocess import preprocessing_for
 from dnas.errors import InputError
 from dnas.grammar.read import at_input
 from dnas.graph.architecture import architecture
-from dnas.learning.evaluation import batch_size, program, tally
+from dnas.learning.evaluator import batch_size, program, tally
 from dnas.nn.supernet import init
 from dnas.nn.wing import wing
 from dnas.solve.many import as_assignment

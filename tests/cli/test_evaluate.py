@@ -16,7 +16,7 @@ from dnas.data.load import load
 from dnas.errors import UserError
 from dnas.grammar.read import read_space
 from dnas.learning import weights
-from dnas.learning.evaluation import Answers, program, tally
+from dnas.learning.evaluator import Answers, program, tally
 from dnas.nn.supernet import init
 from dnas.runs.result import read_result
 

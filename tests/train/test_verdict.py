@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dnas.learning.evaluation import Tally
+from dnas.learning.evaluator import Tally
 from dnas.train import verdict
 
 

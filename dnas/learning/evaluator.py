@@ -1,4 +1,4 @@
-"""Accuracy of a plain network: one compiled program, batches filled up to its size."""
+"""Evaluates a plain network: one compiled program, batches filled up to its size, counts over all images."""
 
 from __future__ import annotations
 
@@ -87,6 +87,13 @@ def batch_size(side: int) -> int:
     return max(1, min(MAX_BATCH, PIXELS // side**2))
 
 
+def filled(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
+    """A batch of exactly `size` images, filled up with repetitions, whose labels are -1: they do not count."""
+    places = np.resize(chosen, size)
+    marked = np.where(np.arange(size) < len(chosen), labels[places], -1)
+    return jnp.asarray(images[places]), jnp.asarray(marked)
+
+
 def tally(
     answer: Evaluator, variables: Variables, images: np.ndarray, labels: np.ndarray, classes: int, batch: int,
     progress: Callable[[int], None] = lambda done: None,
@@ -100,8 +107,7 @@ def tally(
     confusion = np.zeros((classes, classes), np.int64)
     for start in range(0, len(labels), batch):
         chosen = np.arange(start, min(start + batch, len(labels)))
-        filled = np.resize(chosen, batch)
-        found = jax.device_get(answer(variables, jnp.asarray(images[filled]), jnp.asarray(labels[filled])))
+        found = jax.device_get(answer(variables, *filled(images, labels, chosen, batch)))
         predicted, rank, finite = (part[: len(chosen)] for part in found)
         if not finite.all():
             raise UserError(f"the network's scores of image {start + int(np.argmin(finite))} are not finite numbers")

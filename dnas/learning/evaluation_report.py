@@ -10,7 +10,7 @@ from dnas.data.load import Data
 from dnas.data.preprocess import Preprocessing
 from dnas.errors import InputError
 from dnas.learning import chance, weights
-from dnas.learning.evaluation import batch_size, program, tally
+from dnas.learning.evaluator import batch_size, program, tally
 from dnas.nn.supernet import Variables
 from dnas.process.progress import told
 from dnas.runs.as_trained import counted_at, told_apart
