@@ -23,7 +23,7 @@ from dnas.files import read_document, text_of, write_atomic
 from dnas.files.read import read_bytes
 from dnas.files.sets import names
 from dnas.grammar.catalogue import ARCHITECTURE
-from dnas.runs.folder import PROVENANCE, Owner, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claiming, Owner, claimed
 from dnas.runs.read import HISTORY, MAX_HISTORY, read_run
 
 MAX_FILE = 4 << 30
@@ -124,7 +124,7 @@ class RunResult(os.PathLike[str]):
                 return target
             listed = self.provenance.get("files", names(self.folder))
             run = Owner(self.provenance["run"], self.provenance["identity"])
-            with claimed(target, run, Terms(overwrite=overwrite), lambda line: None) as claim:
+            with claimed(target, run, Claiming(overwrite=overwrite), lambda line: None) as claim:
                 with claim.result(lambda staged: None) as staged:
                     for name in listed:
                         write_atomic(staged / name, read_bytes(self.folder / name, MAX_FILE))

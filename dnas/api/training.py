@@ -13,7 +13,7 @@ from dnas.api.spaces import SpaceLike, result_for
 from dnas.api.values import plain_values
 from dnas.data.load import Data
 from dnas.process.console import console
-from dnas.runs.folder import Terms
+from dnas.runs.folder import Claiming
 
 if TYPE_CHECKING:
     from dnas.learning.terms import Term
@@ -70,7 +70,7 @@ def run_training(
             new_classes=new_classes, skip_bad=skip_bad, terms=terms,
         )  # fmt: skip
         train(
-            request, place.path, console(quiet), Terms(resume=resume, overwrite=overwrite), force=force,
+            request, place.path, console(quiet), Claiming(resume=resume, overwrite=overwrite), force=force,
             checkpoint_seconds=checkpoint_every, commands=False,
         )  # fmt: skip
     return opened(place, data)

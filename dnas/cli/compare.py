@@ -77,7 +77,7 @@ def main(args: Arguments) -> None:
     from dnas.errors import InputError
     from dnas.learning.image_size import check_side
     from dnas.process.progress import working
-    from dnas.runs.folder import Terms
+    from dnas.runs.folder import Claiming
     from dnas.train.recipe import read_recipe, with_values
 
     check_side(args.image_size)
@@ -96,5 +96,5 @@ def main(args: Arguments) -> None:
         )  # fmt: skip
     given = Premises(subject, lineup, data, side, recipe, args.seed, args.seeds)
     out = args.out or Path("runs") / f"{subject.label}-compared"
-    terms = Terms(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
-    run_comparison(given, out, console(), terms)
+    claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
+    run_comparison(given, out, console(), claiming)

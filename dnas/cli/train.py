@@ -77,7 +77,7 @@ def main(args: Arguments) -> None:
 
     configure()
     start().begin()
-    from dnas.runs.folder import Terms
+    from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
     from dnas.train.request import requested, train
 
@@ -90,5 +90,5 @@ def main(args: Arguments) -> None:
         skip_bad=args.skip_bad,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
-    terms = Terms(args.out is None and not args.overwrite, args.resume, args.overwrite)
-    train(request, out, console(), terms, force=args.force, checkpoint_seconds=args.checkpoint_every)
+    claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)
+    train(request, out, console(), claiming, force=args.force, checkpoint_seconds=args.checkpoint_every)

@@ -27,7 +27,7 @@ from dnas.report.comparison_chart import picture
 from dnas.report.png import png
 from dnas.runs import following
 from dnas.runs.comparison import COMPARISON, read_compared
-from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.recall import data_record
 
 MARKDOWN, PICTURE = "comparison.md", "comparison.png"
@@ -35,7 +35,7 @@ RESULT = (COMPARISON, MARKDOWN, PICTURE)
 ADVICE = "Train longer (--epochs): a comparison at chance says nothing."
 
 
-def run_comparison(given: Premises, out: Path, console: Any, terms: Terms) -> None:
+def run_comparison(given: Premises, out: Path, console: Any, claiming: Claiming) -> None:
     """Trains what is left, and writes the comparison.
 
     Raises:
@@ -46,11 +46,11 @@ def run_comparison(given: Premises, out: Path, console: Any, terms: Terms) -> No
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    with claimed(out, Owner("compare", given.identity(console)), terms, say) as claim:
+    with claimed(out, Owner("compare", given.identity(console)), claiming, say) as claim:
         for line in opening(given):
             say(line)
-        records = train_all(given, claim.folder, console, say, terms.overwrite)
-        _write(given, claim, compared(given, records, console), console, terms.overwrite)
+        records = train_all(given, claim.folder, console, say, claiming.overwrite)
+        _write(given, claim, compared(given, records, console), console, claiming.overwrite)
         found = read_compared(claim.folder)
         console.print(table.rich_table(found))
         for line in (found.standard_errors, *found.notes, *(f"warning: {text}" for text in found.warnings)):

@@ -26,7 +26,7 @@ from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import told, working
 from dnas.process.provenance import versions
 from dnas.runs.as_trained import counted_at
-from dnas.runs.folder import PARTS, Terms, holding
+from dnas.runs.folder import PARTS, Claiming, holding
 from dnas.runs.result import Result
 from dnas.space import units
 from dnas.train.memory import must_fit
@@ -175,7 +175,7 @@ def _train(
     must_fit(setup)
     stop()
     run_training(
-        setup, out / training.folder, Console(quiet=True), Terms(resume=not overwrite, overwrite=overwrite),
+        setup, out / training.folder, Console(quiet=True), Claiming(resume=not overwrite, overwrite=overwrite),
         watch=lambda step, line: clock.note(step, setup.steps, line),
     )  # fmt: skip
 

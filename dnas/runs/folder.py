@@ -1,6 +1,6 @@
 """Whose a result's folder is: one run's at a time, and no other's result is replaced without being asked to.
 
-    with claimed(out, Owner("search", identity), Terms(numbered=True, resume=True), say) as claim:
+    with claimed(out, Owner("search", identity), Claiming(numbered=True, resume=True), say) as claim:
         if claim.finished:
             return
         ...
@@ -63,7 +63,7 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class Terms:
+class Claiming:
     """How a folder is claimed."""
 
     numbered: bool = False
@@ -123,7 +123,7 @@ class Claim:
 
 
 @contextmanager
-def claimed(out: Path, run: Owner, terms: Terms, say: Callable[[str], None]) -> Iterator[Claim]:
+def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None]) -> Iterator[Claim]:
     """The folder as this run's own, until the block ends; `say` is told where it is another one than `out`.
 
     Raises:
@@ -136,8 +136,8 @@ def claimed(out: Path, run: Owner, terms: Terms, say: Callable[[str], None]) -> 
         accepted = "a folder whose whole path is; checkpoints need it"
         raise InputError(f"--out {text_of(str(out.absolute()))}", "not UTF-8 text", accepted=accepted) from error
     with ExitStack() as stack:
-        for folder in _numbered(out, run, terms) if terms.numbered else [out]:
-            claim = _taken(folder, run, terms, stack)
+        for folder in _numbered(out, run, claiming) if claiming.numbered else [out]:
+            claim = _taken(folder, run, claiming, stack)
             if claim is not None:
                 break
         else:
@@ -155,7 +155,7 @@ def holding(folder: Path) -> Holding:
     return Holding(begun, result, there, any((folder / CHECKPOINTS).glob("*")))
 
 
-def _numbered(out: Path, run: Owner, terms: Terms) -> Iterator[Path]:
+def _numbered(out: Path, run: Owner, claiming: Claiming) -> Iterator[Path]:
     """The folders to try: this run's own, then those that hold nothing, then new ones."""
     number = re.compile(re.escape(out.name) + r"-([2-9]|[1-9]\d+)")
     there = {1: out} if out.exists() else {}
@@ -170,11 +170,11 @@ def _numbered(out: Path, run: Owner, terms: Terms) -> Iterator[Path]:
             yield there.get(n, out if n == 1 else out.with_name(f"{out.name}-{n}"))
 
 
-def _taken(folder: Path, run: Owner, terms: Terms, stack: ExitStack) -> Claim | None:
+def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Claim | None:
     """The claim, its release left to `stack`; None where another process has the folder."""
     try:
-        if not terms.numbered:
-            _check(folder, run, terms, holding(folder))  # before anything is written into a folder of others
+        if not claiming.numbered:
+            _check(folder, run, claiming, holding(folder))  # before anything is written into a folder of others
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = taken(folder)
@@ -184,11 +184,11 @@ def _taken(folder: Path, run: Owner, terms: Terms, stack: ExitStack) -> Claim | 
             undo.callback(lock.release)
             sets.finish(folder)
             held = holding(folder)
-            if not terms.numbered:
-                _check(folder, run, terms, held)
+            if not claiming.numbered:
+                _check(folder, run, claiming, held)
             elif not (held.nothing or held.belongs_to(run)):
                 return None  # taken between the look and the lock
-            finished = terms.resume and held.belongs_to(run) and run.is_that_of(held.result)
+            finished = claiming.resume and held.belongs_to(run) and run.is_that_of(held.result)
             undo.callback(_left, folder, made)
             if finished:
                 _tidy(folder)
@@ -200,10 +200,10 @@ def _taken(folder: Path, run: Owner, terms: Terms, stack: ExitStack) -> Claim | 
         raise cannot_write(f"--out {folder}", error) from error
 
 
-def _check(folder: Path, run: Owner, terms: Terms, held: Holding) -> None:
+def _check(folder: Path, run: Owner, claiming: Claiming, held: Holding) -> None:
     """Raises `UserError` where the folder holds what this run may not replace."""
-    continued = terms.resume and held.checkpoints and held.result is None
-    if terms.overwrite or held.nothing or held.belongs_to(run) or continued:
+    continued = claiming.resume and held.checkpoints and held.result is None
+    if claiming.overwrite or held.nothing or held.belongs_to(run) or continued:
         return
     other = held.begun or held.result
     if other is None:

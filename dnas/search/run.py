@@ -28,7 +28,7 @@ from dnas.nn.supernet import Variables
 from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
-from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import WEIGHTS, read_result
 from dnas.search import strategies
@@ -94,8 +94,8 @@ def run_search(
     strategies.load(strategy).check(problem)
     if out is None:
         return _searched(problem, None, console, options, strategy)
-    terms = Terms(options.numbered, options.resume, options.overwrite)
-    with claimed(out, Owner("search", identity(problem, strategy)), terms, console.note) as claim:
+    claiming = Claiming(options.numbered, options.resume, options.overwrite)
+    with claimed(out, Owner("search", identity(problem, strategy)), claiming, console.note) as claim:
         if claim.finished:
             console.already(claim.folder)
             return None

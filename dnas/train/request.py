@@ -12,7 +12,7 @@ from dnas.errors import InputError, UserError
 from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
 from dnas.process.progress import told
-from dnas.runs.folder import Terms
+from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result
 from dnas.train.memory import must_fit
@@ -62,7 +62,7 @@ def requested(
 
 
 def train(
-    request: Request, out: Path, console: Any, terms: Terms, *, force: bool = False,
+    request: Request, out: Path, console: Any, claiming: Claiming, *, force: bool = False,
     checkpoint_seconds: float | None = None, commands: bool = True,
 ) -> None:  # fmt: skip
     """Trains, keeps the best epoch and writes the result's files into `out`; `console` is a rich one.
@@ -85,4 +85,4 @@ def train(
         new_classes=request.new_classes, terms=request.terms,
     )  # fmt: skip
     must_fit(setup)
-    run_training(setup, out, console, terms, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)
+    run_training(setup, out, console, claiming, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)

@@ -22,7 +22,7 @@ from dnas.nn.inherit import inherit
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import Update, progress
 from dnas.process.provenance import provenance
-from dnas.runs.folder import PROVENANCE, Claim, Owner, Terms, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
 from dnas.space import units
@@ -40,7 +40,7 @@ DIGITS = 9
 
 
 def run_training(
-    setup: Setup, out: Path, console: Any, terms: Terms, *, force: bool = False,
+    setup: Setup, out: Path, console: Any, claiming: Claiming, *, force: bool = False,
     checkpoint_seconds: float | None = None, watch: Update = lambda step, line: None, commands: bool = True,
 ) -> None:  # fmt: skip
     """Trains, keeps the best epoch and writes the result folder, unless it is there and the run was to be continued.
@@ -57,13 +57,13 @@ def run_training(
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with claimed(out, Owner("train", setup.identity), terms, say) as claim:
+    with claimed(out, Owner("train", setup.identity), claiming, say) as claim:
         if claim.finished:
             return say(f"{claim.folder}: this training has ended already")
         opening(setup, console)
         journal = Journal(claim.folder, setup.identity, checkpoint_seconds, advice=ADVICE, digits=DIGITS)
         shown = partial(_shown, setup, console, watch)
-        epochs, counts = _trained(Trainer(setup), claim, journal, Watch(shown, say), terms.resume, force)
+        epochs, counts = _trained(Trainer(setup), claim, journal, Watch(shown, say), claiming.resume, force)
         closing(setup, epochs, counts, console, claim.folder if commands else None)
 
 

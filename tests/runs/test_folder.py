@@ -14,7 +14,7 @@ import pytest
 from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
 from dnas.files.lock import taken
-from dnas.runs.folder import BEGUN, Claim, Owner, Terms, claimed
+from dnas.runs.folder import BEGUN, Claim, Claiming, Owner, claimed
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = {
@@ -44,7 +44,7 @@ def ended(claim: Claim, text: str = "whole") -> None:
 
 @contextmanager
 def claims(folder: Path, who: Owner, said: list[str] | None = None, **terms) -> Iterator[Claim]:
-    with claimed(folder, who, Terms(**terms), (said if said is not None else []).append) as claim:
+    with claimed(folder, who, Claiming(**terms), (said if said is not None else []).append) as claim:
         yield claim
 
 
