@@ -556,5 +556,5 @@ def test_a_signal_from_outside_saves_and_says_how_to_continue(home, number, code
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == code and "the same command with --resume goes on" in error
-    step = int(error.split("after step ")[1].split()[0])
+    step = int(error.split("after step ")[1].split(";")[0])
     assert steps_saved(home / "out")[-1] == step
