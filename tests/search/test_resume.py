@@ -27,7 +27,7 @@ trunk:
   - mbconv: {out: {range: [8, 16, 4]}, hidden: 16, kernel: {choices: [3, 5]}}
 head: [{pool: {}}, {linear: {out: $classes}}]
 """
-RESULT = ("architecture.json", "weights.safetensors", "history.jsonl")
+RESULT = ("architecture.json", "weights.safetensors", "history.jsonl", "preprocessor_config.json")
 
 
 def command(space: Path, out: Path, *more: str) -> list[str]:
