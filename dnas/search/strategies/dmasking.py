@@ -19,7 +19,7 @@ from dnas.data.batches import Batches, steps_per_epoch
 from dnas.errors import UserError
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
-from dnas.search.assess import accuracies, assessed
+from dnas.search.assess import Assessed, accuracies, assessed
 from dnas.search.candidates import as_assessment, compare, compile_comparison
 from dnas.search.collapse import Acted, Temperature, counted, none_acted, report
 from dnas.search.compiling import Compiler, Program
@@ -128,121 +128,146 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:
     """The strategy on a problem; `programs` may be those of another that differs in data, seed and limits alone."""
-    plan, key = schedule(problem), jax.random.key(problem.seed)
-    for_weights, for_theta = streams(problem)
-    classes, s = problem.dataset.classes, problem.settings
-    assess = as_assessment(programs.compare)
+    learning = InTurn(problem, programs)
+    plan, ending = learning.plan, Deciding(learning)
+    phases = (
+        Phase("warm-up", plan.warm_up, learning.warm_up),
+        Phase("search", plan.search, learning.search),
+        ending.race.phase(ending.soft_accuracy),
+        Phase("settle", plan.settle, ending.settle, begin=ending.decide),
+    )
+    return Strategy(NAME, learning.begin, phases, ending.outcome, lambda state: observe(problem, logits_of(state)))
 
-    def learn(arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
-        images, labels = batches.at(n)
-        return programs.learn(arrays.variables, gates, images, as_targets(labels, classes))
 
-    def temperature(step: int) -> Temperature:
-        scheduled = s.temperature * (s.temperature_end / s.temperature) ** (step / max(1, plan.steps))
-        left = 1 - max(0, step - plan.warm_up) / plan.search
-        return Temperature(np.float32(scheduled), np.float32(left))
+def logits_of(state: State) -> Theta:
+    """Of the distribution that gates are drawn from."""
+    return state.arrays.projected.logits
 
-    def update(arrays: Arrays, learned: Learned) -> tuple[Arrays, Metrics]:
-        variables, weights_opt = programs.update_weights(
+
+class InTurn:
+    """The steps of weights and theta."""
+
+    def __init__(self, problem: Problem, programs: Programs):
+        self.problem, self.programs, self.plan = problem, programs, schedule(problem)
+        self.key = jax.random.key(problem.seed)
+        self.for_weights, self.for_theta = streams(problem)
+
+    def begin(self) -> State:
+        """The state before the first step, with even probabilities moved within the budgets."""
+        arrays, project = _start(self.problem), self.programs.project
+        for _ in range(FIRST_PROJECTIONS):
+            arrays = arrays._replace(projected=project(arrays.theta, arrays.projected, self.problem.limits)[0])
+        return State(arrays, {})
+
+    def warm_up(self, state: State, n: int) -> tuple[State, Metrics]:
+        """A step of the weights."""
+        arrays, metrics = self._weights_step(state.arrays, n)
+        return state._replace(arrays=arrays), metrics
+
+    def search(self, state: State, n: int) -> tuple[State, Metrics]:
+        """A step of the weights, then the steps of theta that are due."""
+        step = self.plan.warm_up + n
+        arrays, metrics = self._weights_step(state.arrays, step)
+        for number in self.plan.theta_due(n):
+            arrays, more = self._theta_step(arrays, number, step)
+            metrics |= more
+        return state._replace(arrays=arrays), metrics
+
+    def step_under(self, arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
+        """A step of the weights on batch `n`, under these gates."""
+        learned = self._learned(arrays, gates, self.for_weights, n)
+        variables, weights_opt = self.programs.update_weights(
             arrays.variables, arrays.weights_opt, learned.params, learned.chosen, learned.statistics
         )
         return arrays._replace(variables=variables, weights_opt=weights_opt), learned.metrics
 
-    def weights_step(arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
-        hard = np.bool_(step - plan.warm_up >= s.one_hot_from * plan.search)
-        gates, drawn_at = programs.draw(arrays.projected.logits, key, np.int32(2 * step), temperature(step), hard)
-        arrays, metrics = update(arrays, learn(arrays, gates, for_weights, step))
+    def _learned(self, arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
+        images, labels = batches.at(n)
+        return self.programs.learn(arrays.variables, gates, images, as_targets(labels, self.problem.dataset.classes))
+
+    def _temperature(self, step: int) -> Temperature:
+        s, plan = self.problem.settings, self.plan
+        scheduled = s.temperature * (s.temperature_end / s.temperature) ** (step / max(1, plan.steps))
+        left = 1 - max(0, step - plan.warm_up) / plan.search
+        return Temperature(np.float32(scheduled), np.float32(left))
+
+    def _weights_step(self, arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
+        hard = np.bool_(step - self.plan.warm_up >= self.problem.settings.one_hot_from * self.plan.search)
+        draw = self.key, np.int32(2 * step), self._temperature(step)
+        gates, drawn_at = self.programs.draw(arrays.projected.logits, *draw, hard)
+        arrays, metrics = self.step_under(arrays, gates, step)
         return arrays, metrics | {"temperature": drawn_at}
 
-    def theta_step(arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
-        draw, logits = (key, np.int32(2 * n + 1), temperature(step)), arrays.projected.logits
-        learned = learn(arrays, programs.draw(logits, *draw, np.bool_(False))[0], for_theta, n)
-        theta, theta_opt, metrics = programs.update_theta(
+    def _theta_step(self, arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
+        draw, logits = (self.key, np.int32(2 * n + 1), self._temperature(step)), arrays.projected.logits
+        gates, _ = self.programs.draw(logits, *draw, np.bool_(False))
+        learned = self._learned(arrays, gates, self.for_theta, n)
+        theta, theta_opt, metrics = self.programs.update_theta(
             arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw
         )
-        projected, of_budgets = programs.project(theta, arrays.projected, problem.limits)
+        projected, of_budgets = self.programs.project(theta, arrays.projected, self.problem.limits)
         acted = counted(arrays.acted, of_budgets["skip_guard"], metrics["temperature_floor"])
         metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
         return Arrays(arrays.variables, arrays.weights_opt, theta, theta_opt, projected, acted), metrics | of_budgets
 
-    def begin() -> State:
-        arrays = _start(problem)
-        for _ in range(FIRST_PROJECTIONS):
-            arrays = arrays._replace(projected=programs.project(arrays.theta, arrays.projected, problem.limits)[0])
-        return State(arrays, {})
 
-    def warm_up(state: State, n: int) -> tuple[State, Metrics]:
-        arrays, metrics = weights_step(state.arrays, n)
-        return state._replace(arrays=arrays), metrics
+class Deciding:
+    """From theta to one network: the race, its winner, and the weights that settle for it."""
 
-    def search(state: State, n: int) -> tuple[State, Metrics]:
-        step = plan.warm_up + n
-        arrays, metrics = weights_step(state.arrays, step)
-        for number in plan.theta_due(n):
-            arrays, more = theta_step(arrays, number, step)
-            metrics |= more
-        return state._replace(arrays=arrays), metrics
+    def __init__(self, learning: InTurn):
+        self.problem, self.plan, self.learning = learning.problem, learning.plan, learning
+        self.assess, program = as_assessment(learning.programs.compare), learning.programs.compare
+        before = self.plan.warm_up + self.plan.search
+        self.race = Race(
+            self.problem, self.plan.race, self._candidates,
+            learn=lambda arrays, gates, n: learning.step_under(arrays, gates, before + n),
+            compare=lambda arrays, assignments: compare(program, self.problem, arrays.variables, assignments),
+        )  # fmt: skip
 
-    def candidates(state: State) -> list[Candidate]:
-        named = as_mapping(probabilities(problem.layout, state.arrays.projected.logits))
-        return shortlist(problem, {name: np.asarray(p, np.float64) for name, p in named.items()}, s.finalists)
-
-    def learn_under(arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
-        return update(arrays, learn(arrays, gates, for_weights, n))
-
-    race = Race(
-        problem, plan.race, candidates,
-        learn=lambda arrays, gates, n: learn_under(arrays, gates, plan.warm_up + plan.search + n),
-        compare=lambda arrays, assignments: compare(programs.compare, problem, arrays.variables, assignments),
-    )  # fmt: skip
-
-    def soft_accuracy(state: State) -> State:
+    def soft_accuracy(self, state: State) -> State:
         """The supernet is assessed as the search leaves it."""
-        soft = assessed(
-            assess, problem, state.arrays.variables, probabilities(problem.layout, state.arrays.projected.logits)
-        )
+        soft = self._assessed(state, probabilities(self.problem.layout, logits_of(state)))
         return state._replace(notes={**state.notes, "accuracies": accuracies([("soft", soft)])})
 
-    def decide(state: State) -> State:
+    def decide(self, state: State) -> State:
         """The winner of the race, assessed before the weights settle."""
         if "race" not in state.notes:
-            state = race.begin(soft_accuracy(state))
-        assignment = winner(problem, state.notes)
-        found = assessed(assess, problem, state.arrays.variables, one_hot(problem.layout, assignment))
+            state = self.race.begin(self.soft_accuracy(state))
+        assignment = winner(self.problem, state.notes)
+        found = self._assessed(state, one_hot(self.problem.layout, assignment))
         named = {**state.notes["accuracies"], **accuracies([("derived", found)])}
         return state._replace(notes={**state.notes, "assignment": assignment, "accuracies": named})
 
-    def settle(state: State, n: int) -> tuple[State, Metrics]:
-        gates = one_hot(problem.layout, state.notes["assignment"])
-        arrays, metrics = learn_under(state.arrays, gates, plan.supernet + n)
+    def settle(self, state: State, n: int) -> tuple[State, Metrics]:
+        """A step of the weights under the network found."""
+        gates = one_hot(self.problem.layout, state.notes["assignment"])
+        arrays, metrics = self.learning.step_under(state.arrays, gates, self.plan.supernet + n)
         return state._replace(arrays=arrays), metrics
 
-    def outcome(state: State) -> Outcome:
+    def outcome(self, state: State) -> Outcome:
+        """What the search ends with."""
         if "assignment" not in state.notes:
-            state = decide(state)
-        logits, assignment = state.arrays.projected.logits, state.notes["assignment"]
-        derivation = derived(problem, logits)
-        last = assessed(assess, problem, state.arrays.variables, one_hot(problem.layout, assignment))
-        found = dict(state.notes["accuracies"])
-        if plan.settle:
-            found |= accuracies([("settled", last)])
+            state = self.decide(state)
+        problem, logits, assignment = self.problem, logits_of(state), state.notes["assignment"]
+        last = self._assessed(state, one_hot(problem.layout, assignment))
+        found = state.notes["accuracies"] | (accuracies([("settled", last)]) if self.plan.settle else {})
         soft = probabilities(problem.layout, logits)
-        said = summary(problem, logits) | {"remedies": report(state.arrays.acted, plan.warm_up)}
+        said = summary(problem, logits) | {"remedies": report(state.arrays.acted, self.plan.warm_up)}
         said["race"] = race_summary(problem, state.notes)
         expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
         costs = tuple(m.at(assignment) for m in problem.measured)
         return Outcome(
-            assignment, costs, last.variables, found, last.images, derivation, tuple(expected), said,
+            assignment, costs, last.variables, found, last.images, derived(problem, logits), tuple(expected), said,
             unused="the race's winner uses no more", warnings=warnings(problem, logits, assignment),
         )  # fmt: skip
 
-    phases = (
-        Phase("warm-up", plan.warm_up, warm_up),
-        Phase("search", plan.search, search),
-        race.phase(soft_accuracy),
-        Phase("settle", plan.settle, settle, begin=decide),
-    )
-    return Strategy(NAME, begin, phases, outcome, lambda state: observe(problem, state.arrays.projected.logits))
+    def _candidates(self, state: State) -> list[Candidate]:
+        named = as_mapping(probabilities(self.problem.layout, logits_of(state)))
+        probable = {name: np.asarray(p, np.float64) for name, p in named.items()}
+        return shortlist(self.problem, probable, self.problem.settings.finalists)
+
+    def _assessed(self, state: State, gates: Gates) -> Assessed:
+        return assessed(self.assess, self.problem, state.arrays.variables, gates)
 
 
 def _weights_optimizer(problem: Problem) -> Descent:
