@@ -77,60 +77,75 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:
     """The strategy on a problem; `programs` may be those of another problem that differs in data and seed alone."""
-    s, plan, key = problem.settings, planned(problem), jax.random.key(problem.seed)
-    learner, for_theta = Learner(problem, programs.learning), streams(problem)[1]
-    warm_up = int(s.warm_up * (plan.supernet + plan.settle))
-    searched = max(1, plan.supernet - warm_up)
-    theta_steps = max(1, int(searched / s.theta_every))
-
-    def temperature(n: int) -> np.float32:
-        return np.float32(s.temperature * (s.temperature_end / s.temperature) ** (n / max(1, plan.supernet)))
-
-    def search(state: State, n: int) -> tuple[State, Metrics]:
-        arrays: Arrays = state.arrays
-        gates = programs.draw(arrays.theta, key, np.int32(2 * n), temperature(n))
-        weights, metrics = learner.step(arrays.weights, gates, n)
-        arrays = arrays._replace(weights=weights)
-        done = max(0, n - warm_up)
-        if n >= warm_up:
-            for number in range(theta_steps * done // searched, theta_steps * (done + 1) // searched):
-                arrays, more = theta_step(arrays, number, n)
-                metrics |= more
-        return state._replace(arrays=arrays), metrics | {"temperature": temperature(n)}
-
-    def theta_step(arrays: Arrays, number: int, n: int) -> tuple[Arrays, Metrics]:
-        draw = key, np.int32(2 * number + 1), temperature(n)
-        images, labels = for_theta.at(number)
-        learned = programs.learning.learn(
-            arrays.weights.variables, programs.draw(arrays.theta, *draw), images,
-            as_targets(labels, problem.dataset.classes),
-        )  # fmt: skip
-        theta, theta_opt = programs.update_theta(arrays.theta, arrays.theta_opt, learned.gates, *draw)
-        metrics = {"theta_step": number + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
-        return arrays._replace(theta=theta, theta_opt=theta_opt), metrics
-
-    def start(state: State) -> dict[str, int]:
-        scores = _probabilities(problem, state.arrays.theta)
-        return extreme(problem, "max", {name: int(np.argmax(p)) for name, p in scores.items()})
-
+    scores = PathScores(problem, programs)
     slimming = Slimming(
-        problem, programs.compare, lambda before, after: _saved(problem, before, after), start,
+        problem, programs.compare, lambda before, after: _saved(problem, before, after), scores.largest,
         lambda state: state.arrays.weights.variables, shortlist_of(problem),
     )  # fmt: skip
     ending = Ending(
-        problem, plan, learner, programs.compare, slimming.found, lambda arrays: arrays.weights,
+        problem, scores.plan, scores.learner, programs.compare, slimming.found, lambda arrays: arrays.weights,
         lambda arrays, weights: arrays._replace(weights=weights),
     )  # fmt: skip
 
     def outcome(state: State) -> Outcome:
         return ending.outcome(state, **slimming.told(state))
 
-    def observe(state: State) -> dict[str, dict[str, list[float]]]:
-        named = _probabilities(problem, state.arrays.theta)
+    phases = (
+        Phase("search", scores.plan.supernet, scores.search), slimming.phase(), slimming.filling(), ending.phase()
+    )  # fmt: skip
+    return Strategy(NAME, lambda: State(_start(problem), {}), phases, outcome, scores.observe)
+
+
+class PathScores:
+    """The steps in which the weights and theta, whose probabilities are the paths' scores, learn in turn."""
+
+    def __init__(self, problem: Problem, programs: Programs):
+        self.problem, self.programs, self.plan = problem, programs, planned(problem)
+        self.learner, self.for_theta = Learner(problem, programs.learning), streams(problem)[1]
+        self.key = jax.random.key(problem.seed)
+        self.warm_up = int(problem.settings.warm_up * (self.plan.supernet + self.plan.settle))
+        self.searched = max(1, self.plan.supernet - self.warm_up)
+        self.theta_steps = max(1, int(self.searched / problem.settings.theta_every))
+
+    def search(self, state: State, n: int) -> tuple[State, Metrics]:
+        """A step of the weights and, after the warm-up, the steps of theta that are due."""
+        arrays: Arrays = state.arrays
+        gates = self.programs.draw(arrays.theta, self.key, np.int32(2 * n), self._temperature(n))
+        weights, metrics = self.learner.step(arrays.weights, gates, n)
+        arrays = arrays._replace(weights=weights)
+        for number in self._due(n - self.warm_up) if n >= self.warm_up else ():
+            arrays, more = self._theta_step(arrays, number, n)
+            metrics |= more
+        return state._replace(arrays=arrays), metrics | {"temperature": self._temperature(n)}
+
+    def largest(self, state: State) -> dict[str, int]:
+        """The network at which slimming begins: the paths of the largest scores, all sizes at their largest."""
+        scores = _probabilities(self.problem, state.arrays.theta)
+        return extreme(self.problem, "max", {name: int(np.argmax(p)) for name, p in scores.items()})
+
+    def observe(self, state: State) -> dict[str, dict[str, list[float]]]:
+        """The scores, for a row of the history."""
+        named = _probabilities(self.problem, state.arrays.theta)
         return {"probabilities": {name: [round(float(v), 4) for v in p] for name, p in named.items()}}
 
-    phases = (Phase("search", plan.supernet, search), slimming.phase(), slimming.filling(), ending.phase())
-    return Strategy(NAME, lambda: State(_start(problem), {}), phases, outcome, observe)
+    def _due(self, n: int) -> range:
+        """Numbers of the theta steps after step `n` behind the warm-up: spread evenly."""
+        return range(self.theta_steps * n // self.searched, self.theta_steps * (n + 1) // self.searched)
+
+    def _temperature(self, n: int) -> np.float32:
+        s = self.problem.settings
+        return np.float32(s.temperature * (s.temperature_end / s.temperature) ** (n / max(1, self.plan.supernet)))
+
+    def _theta_step(self, arrays: Arrays, number: int, n: int) -> tuple[Arrays, Metrics]:
+        draw = self.key, np.int32(2 * number + 1), self._temperature(n)
+        images, labels = self.for_theta.at(number)
+        learned = self.programs.learning.learn(
+            arrays.weights.variables, self.programs.draw(arrays.theta, *draw), images,
+            as_targets(labels, self.problem.dataset.classes),
+        )  # fmt: skip
+        theta, theta_opt = self.programs.update_theta(arrays.theta, arrays.theta_opt, learned.gates, *draw)
+        metrics = {"theta_step": number + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
+        return arrays._replace(theta=theta, theta_opt=theta_opt), metrics
 
 
 # Programs -------------------------------------------------------------------------------------------------------------
