@@ -38,7 +38,7 @@ def _terms(runs: Sequence[Training]) -> list[Chart]:
     values: dict[str, Value] = {name: (lambda e, name=name: e.terms.get(name)) for name in names}
     about = "Means over the training batches of each epoch, without the terms' weights."
     if len(runs) == 1:
-        return [_chart(runs, "train-terms", "Claiming of the loss", "value", values, about)]
+        return [_chart(runs, "train-terms", "Terms of the loss", "value", values, about)]
     return [
         _chart(runs, f"train-term-{n}", f"Loss: {name.replace('_', ' ')}", "value", {"": value}, about)
         for n, (name, value) in enumerate(values.items())

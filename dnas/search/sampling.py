@@ -61,7 +61,7 @@ class Sampler:
 
     def _lower(self, asked: float, enough: int) -> None:
         """Lowers the fill from what was asked for until so many architectures of the space use it, or all that fit."""
-        options = np.indices(self.sizes).reshape(len(self.sizes), -1).T
+        options = np.indices(tuple(self.sizes.tolist())).reshape(len(self.sizes), -1).T
         shares = (self.costs(options) / self.limits).max(axis=1)
         allowed = self.allowed(options) & (shares <= 1)
         order = np.argsort(-shares[allowed], kind="stable")

@@ -17,6 +17,7 @@ from dnas.blocks import KINDS
 from dnas.cost.ledger import Cost
 from dnas.grammar.catalogue import load_space, published_names
 from dnas.graph import BlockUse, Graph, graph_of
+from dnas.ops.tensor import leaves
 from dnas.solve.constrained import most_probable
 from dnas.solve.elimination import optimum
 from dnas.solve.relevance import size_factors
@@ -143,7 +144,7 @@ def _groups(space: Space, walked: Graph) -> dict[tuple[str, int], list[list[Bloc
         options = [uses[path] for path in paths if path in uses]
         if not options:
             continue
-        side = options[0].out.side
+        side = leaves(options[0].out)[0].side
         halved = -1 if side is None else round(math.log2(space.resolution.max() / side.max()))
         groups.setdefault((options[0].path.split(".")[0], halved), []).append(options)
     return groups

@@ -18,7 +18,10 @@ from dnas.learning.losses import of_labels
 from dnas.learning.terms import Pass, Taps, Term
 from dnas.nn.gates import Layout, one_hot, uniform
 from dnas.nn.supernet import Supernet, init
+from dnas.report.trained import epochs
+from dnas.runs.records import Epoch
 from dnas.runs.result import read_result
+from dnas.runs.run import Training
 from dnas.search.learn import learned_like, learning, packing_of
 from dnas.search.problem import make_problem
 from dnas.train.schedule import schedule
@@ -145,3 +148,17 @@ def test_a_search_learns_on_its_terms():
 
 def tap_mean(p: Pass) -> jax.Array:
     return jnp.mean(p.student.taps[AT])
+
+
+def test_a_report_shows_the_terms_of_losses_that_have_several():
+    def run(name: str, position: int, *epochs: Epoch) -> Training:
+        return Training(name, position, name, None, "", (), None, facts=None, epochs=epochs)
+
+    plain = run("plain", 0, Epoch(1, 1.0, 0.5))
+    several = run("taught", 1, Epoch(1, 1.0, 0.5, terms={"a_b": 0.25}), Epoch(2, 2.0, 0.5, terms={"a_b": 0.125}))
+    assert "train-terms" not in [chart.key for chart in epochs([plain])]
+    (chart,) = (chart for chart in epochs([several]) if chart.key == "train-terms")
+    assert chart.title == "Terms of the loss"
+    assert [(line.label, line.points) for line in chart.series] == [("a_b", ((1.0, 0.25), (2.0, 0.125)))]
+    (chart,) = (chart for chart in epochs([plain, several]) if chart.key.startswith("train-term-"))
+    assert chart.title == "Loss: a b" and [line.points for line in chart.series][1] == ((1.0, 0.25), (2.0, 0.125))
