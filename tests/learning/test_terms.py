@@ -141,7 +141,9 @@ def test_a_search_learns_on_its_terms():
     assert plain.metrics.keys() == {"loss", "accuracy"}
     assert float(learned.metrics["loss few gates"]) == pytest.approx(len(search.choices))
     assert float(learned.loss) == pytest.approx(float(plain.loss) + 0.5 * len(search.choices), rel=1e-5)
-    np.testing.assert_allclose(learned.gates, plain.gates + 0.5 * (gates.values > 0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        learned.gates, np.asarray(plain.gates) + 0.5 * (np.asarray(gates.values) > 0), rtol=1e-4, atol=1e-6
+    )
     structure = jax.tree.structure(learned_like(with_it, variables, gates))
     assert structure == jax.tree.structure(learned)
 
