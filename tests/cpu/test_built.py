@@ -36,13 +36,16 @@ assert "numba" not in sys.modules
 PRODUCTS = 2 * (4 * 4 + 4 * 6 + 9)  # of ones, for two channels: in corners, at edges, in the middle
 
 
-def started(folder: Path | str, program: str = START, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A process that has inherited no proof."""
+ROOT = Path(dnas.__file__).parents[1]
+
+
+def started(cache: Path | str, *places: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A process that has inherited no proof, and looks for modules in `places` first."""
     environment = {name: value for name, value in os.environ.items() if name != built.PROVED}
+    environment |= {"DNAS_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(map(str, [*places, ROOT]))}
     return subprocess.run(
-        [sys.executable, "-c", program], env=environment | {"DNAS_CACHE": str(folder)} | settings, capture_output=True,
-        text=True, check=True, cwd=settings.get("PYTHONPATH"),
-    )  # fmt: skip
+        [sys.executable, "-P", "-c", START], env=environment | settings, capture_output=True, text=True, check=True
+    )
 
 
 def is_off(done: subprocess.CompletedProcess[str], *says: str) -> bool:
@@ -102,7 +105,7 @@ def test_what_is_wrong_or_crashes_is_off_in_one_line(tmp_path, file, right, wron
     text = path.read_text()
     assert right in text
     path.write_text(text.replace(right, wrong))
-    done = started(tmp_path / "cache", PYTHONPATH=str(tmp_path))
+    done = started(tmp_path / "cache", tmp_path)
     assert is_off(done, says), done.stdout + done.stderr
     assert not (tmp_path / "cache" / "loops").exists(), "it is tried again: another may be installed"
 
@@ -117,7 +120,7 @@ def test_what_is_wrong_or_crashes_is_off_in_one_line(tmp_path, file, right, wron
 )
 def test_a_broken_numba_is_off_in_one_line(tmp_path, broken, says):
     (tmp_path / "numba.py").write_text(broken + "\n")
-    assert is_off(started(tmp_path / "cache", PYTHONPATH=str(tmp_path)), says)
+    assert is_off(started(tmp_path / "cache", tmp_path), says)
 
 
 @pytest.mark.parametrize("package, version", [("jaxlib", "0.99.1"), ("numba", "0.60.0"), ("numba", "1.0rc1")])
