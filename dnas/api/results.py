@@ -24,7 +24,8 @@ from dnas.files.read import read_bytes
 from dnas.files.sets import names
 from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.runs.folder import PROVENANCE, Claiming, Owner, claimed
-from dnas.runs.read import HISTORY, MAX_HISTORY, read_run
+from dnas.runs.history import HISTORY, MAX_HISTORY
+from dnas.runs.read import read_run
 
 MAX_FILE = 4 << 30
 """Bytes of a file of a result."""

@@ -65,6 +65,7 @@ class Arguments:
 
 
 def main(args: Arguments) -> None:
+    """Compares a result with other networks, as the arguments say."""
     from dnas.process.backend import configure
     from dnas.process.wing import start
 

@@ -118,6 +118,8 @@ class Estimate(NamedTuple):
 
 
 class Method(NamedTuple):
+    """How blocks are estimated: whose rates, and how many neighbours correct them."""
+
     own_rates: bool
     neighbours: int
 

@@ -116,6 +116,7 @@ class LatencyTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 def milliseconds(entry: float | Entry) -> float:
+    """The time of an entry, in the table's unit."""
     return float(entry.ms if isinstance(entry, Entry) else entry)
 
 

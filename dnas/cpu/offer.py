@@ -16,6 +16,7 @@ OPTIONS = {"xla_backend_optimization_level": 1}
 
 
 def offer() -> Wing:
+    """What this process can have of the wing on its backend."""
     if jax.default_backend() != "cpu":
         return Wing()
     without_loops = Wing(close_holes=close_holes, options=OPTIONS)

@@ -14,6 +14,7 @@ FLAGS = {
 
 
 def offer() -> Start:
+    """What the wing does when a command starts."""
     return Start(FLAGS, with_lasting_memory, _begin)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from dnas.data.array_names import CLASS_NAMES, chosen, class_names, left_out
-from dnas.data.dataset import Dataset, build
+from dnas.data.build import build
+from dnas.data.dataset import Dataset
 from dnas.errors import InputError
 
 Arrays = Sequence[Any] | Mapping[str, Any]

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnas.data.build import build
 from dnas.data.class_folders import ClassFolders, class_folders
-from dnas.data.dataset import MAX_BYTES, Dataset, Origin, Pair, SplitName, build
+from dnas.data.dataset import MAX_BYTES, Dataset, Origin, Pair, SplitName
 from dnas.data.names import counted, listed
 from dnas.data.picture import Unreadable, pillow, read_picture, read_size
 from dnas.errors import InputError

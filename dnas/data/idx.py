@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas.data.dataset import MAX_BYTES, SPLITS, Dataset, Origin, Pair, SplitName, build
+from dnas.data.build import build
+from dnas.data.dataset import MAX_BYTES, SPLITS, Dataset, Origin, Pair, SplitName
 from dnas.data.names import NAMES, counted, listed
 from dnas.errors import InputError
 

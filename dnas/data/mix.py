@@ -54,8 +54,8 @@ def box_mask(key: PRNGKeyArray, size: tuple[int, int], alpha: float) -> Float[Ar
 
 def _between(key: PRNGKeyArray, length: int, share: Float[Array, ""]) -> Float[Array, " length"]:
     """1 on the pixels of an interval of `share` of the length around a random pixel, 0 elsewhere."""
-    centre, half = jax.random.randint(key, (), 0, length), jnp.floor(share * length / 2)
-    place = jnp.arange(length)
+    centre, half = jax.random.randint(key, (), 0, length).astype(jnp.float32), jnp.floor(share * length / 2)
+    place = jnp.arange(length, dtype=jnp.float32)
     return ((place >= centre - half) & (place < centre + half)).astype(jnp.float32)
 
 
@@ -71,7 +71,7 @@ def erase(images: Images, key: PRNGKeyArray, probability: float) -> Images:
     def inside(key: PRNGKeyArray, length: int, extent: Array) -> Array:
         extent = jnp.clip(jnp.round(extent), 1, length)
         start = jnp.floor(jax.random.uniform(key, (count,)) * (length - extent + 1))
-        place = jnp.arange(length)[None]
+        place = jnp.arange(length, dtype=jnp.float32)[None]
         return (place >= start[:, None]) & (place < (start + extent)[:, None])
 
     rows = inside(of_row, height, jnp.sqrt(area * aspect))[:, :, None]
@@ -96,8 +96,8 @@ def random_crop(images: Images, key: PRNGKeyArray, least_area: float, side: int)
         extent = jnp.minimum(share, 1.0) * length
         start = jax.random.uniform(key, (count,)) * (length - extent)
         ratio = (extent / side)[:, None]
-        centres = start[:, None] + (jnp.arange(side) + 0.5) * ratio - 0.5
-        distance = jnp.abs(jnp.clip(centres, 0, length - 1)[:, :, None] - jnp.arange(length))
+        centres = start[:, None] + (jnp.arange(side, dtype=jnp.float32) + 0.5) * ratio - 0.5
+        distance = jnp.abs(jnp.clip(centres, 0, length - 1)[:, :, None] - jnp.arange(length, dtype=jnp.float32))
         w = jnp.maximum(0.0, 1.0 - distance / jnp.maximum(ratio, 1.0)[:, :, None])
         return w / jnp.sum(w, -1, keepdims=True)
 

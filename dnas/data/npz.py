@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dnas.data.array_names import CLASS_NAMES, chosen, class_names, left_out
-from dnas.data.dataset import Dataset, Origin, Pair, SplitName, build
+from dnas.data.build import build
+from dnas.data.dataset import Dataset, Origin, Pair, SplitName
 from dnas.errors import InputError
 
 _MAX_MEMBER_BYTES = 8 * 8 * 2**30

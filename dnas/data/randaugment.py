@@ -71,6 +71,7 @@ def equalize(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
 
 
 def invert(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """255 - x."""
     return 255 - x
 
 
@@ -103,14 +104,17 @@ def _grey(x: np.ndarray) -> np.ndarray:
 
 
 def color(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """Away from, or towards, grey."""
     return _enhanced(x, _grey(x), level, sign)
 
 
 def contrast(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """Away from, or towards, the mean grey."""
     return _enhanced(x, _grey(x).mean((1, 2, 3), keepdims=True), level, sign)
 
 
 def brightness(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """Away from, or towards, black."""
     return _enhanced(x, np.zeros((1, 1, 1, 1), np.float32), level, sign)
 
 
@@ -158,10 +162,12 @@ def rotate(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
 
 
 def shear_x(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """Rows slide along by up to 0.3 of their height."""
     return _affine(x, 1, 0, 0.3 * level * sign, 1)
 
 
 def shear_y(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """Columns slide along by up to 0.3 of their place in the row."""
     return _affine(x, 1, 0.3 * level * sign, 0, 1)
 
 
@@ -171,6 +177,7 @@ def translate_x(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarra
 
 
 def translate_y(x: np.ndarray, level: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """By up to 0.45 of the height."""
     return _affine(x, 1, 0, 0, 1, rows=0.45 * level * sign * x.shape[1])
 
 

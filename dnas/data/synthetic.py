@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dnas.data.dataset import Dataset, build
+from dnas.data.build import build
+from dnas.data.dataset import Dataset
 
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _NOISE, _LABELS, _HIDDEN = range(3)

@@ -39,5 +39,6 @@ def run(data: bytes, images: Any) -> Any:
 
 
 def image_spec(space: Space, batch: Any, full: int | None = None) -> jax.ShapeDtypeStruct:
+    """Shape of the images, float32 [batch, S, S, C]; S is `full` where that is given, else the network's own side."""
     side = full or space.resolution.value
     return jax.ShapeDtypeStruct((batch, side, side, space.channels), jnp.float32)

@@ -30,7 +30,9 @@ PLAIN: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def mixed(names: tuple[str, ...], x: Float[Array, "*batch C"], gates: Sequence[Array]) -> Float[Array, "*batch C"]:
+def mixed(
+    names: tuple[str, ...], x: Float[Array, "*batch C"], gates: Sequence[Array] | Float[Array, " options"]
+) -> Float[Array, "*batch C"]:
     """sum_i g_i act_i(x)"""
     return _mixed(names, x, jnp.stack(gates))
 

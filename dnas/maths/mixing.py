@@ -74,7 +74,8 @@ def mix_of(grids: Grids) -> Mix:
     scales = jnp.stack(weights)
     chosen = lax.top_k(lax.stop_gradient(scales), grids.paths)[1]
     # A product and not an index: the gradient of that is a loop on CPU, one for each layer.
-    kept = jnp.matmul(chosen[:, None] == jnp.arange(len(pairs)), scales, precision="highest")
+    picks = (chosen[:, None] == jnp.arange(len(pairs))).astype(scales.dtype)
+    kept = jnp.matmul(picks, scales, precision="highest")
     return Mix(pairs, kept, chosen, inverse)
 
 

@@ -40,10 +40,12 @@ class Measurement(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def partial_path(out: Path) -> Path:
+    """Where a measurement under way is kept, beside the table that it becomes."""
     return out.with_name(out.name + ".partial")
 
 
 def save(path: Path, so_far: Measurement) -> None:
+    """Writes it whole, or not at all."""
     write_atomic(path, msgspec.json.encode(so_far))
 
 

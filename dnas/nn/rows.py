@@ -73,6 +73,7 @@ def _is_spatial(shape: tuple[int, ...]) -> bool:
 
 
 def size_of(leaves: Leaves) -> int:
+    """How many numbers there are."""
     return sum(math.prod(shape) for shape in leaves.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from dnas import maths
 from dnas.errors import UserError
@@ -27,10 +27,12 @@ ONE = Quantity.constant(1)
 
 
 def bias_of(out: Quantity, has: bool) -> dict[str, Parameter]:
+    """A bias of `out` channels by its name, where there is one."""
     return {"bias": Parameter((out,), 0.0)} if has else {}
 
 
 def biased(held: Held, y: Any) -> Any:
+    """y and the bias, where there is one."""
     return y + held["bias"] if "bias" in held else y
 
 
@@ -95,7 +97,7 @@ class Conv(Operator):
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         return kernels(self.kernel, self.fan(x), self.out) | bias_of(self.out, self.bias)
 
-    def keeping(self, size: Quantity) -> Self:
+    def keeping(self, size: Quantity) -> Operator:
         return replace(self, out=size)
 
     def inherited(self, stored: Mapping[str, Any], assignment: Assignment, *x: Tensor) -> dict[str, Any]:
@@ -213,7 +215,7 @@ class Linear(Operator):
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         return {"weight": Parameter((x.channels, self.out))} | bias_of(self.out, self.bias)
 
-    def keeping(self, size: Quantity) -> Self:
+    def keeping(self, size: Quantity) -> Operator:
         return replace(self, out=size)
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:

@@ -27,6 +27,7 @@ class Start(NamedTuple):
 
 
 def start() -> Start:
+    """What a command does when it starts, plain where the wing is not there."""
     return offered("start", Start())
 
 

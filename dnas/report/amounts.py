@@ -13,6 +13,7 @@ def macs(value: float) -> str:
 
 
 def params(value: float) -> str:
+    """A number of parameters for people."""
     return counted(value, "params")
 
 

@@ -76,6 +76,7 @@ def missing(runs: Sequence[Search]) -> list[str]:
 
 
 def percent(value: float) -> str:
+    """A share for people, 0.123 as `12.3%`."""
     return f"{100 * value:.4g}%"
 
 

@@ -32,6 +32,7 @@ def text_box(text: Text) -> Box:
 
 
 def dot_box(dot: Dot) -> Box:
+    """The room that a dot takes."""
     reach = dot.radius + 1
     return Box(dot.x - reach, dot.y - reach, dot.x + reach, dot.y + reach)
 

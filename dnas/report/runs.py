@@ -43,10 +43,12 @@ class Accuracy:
 
 
 def searches(runs: Sequence[Run]) -> list[Search]:
+    """Those that are searches."""
     return [run for run in runs if isinstance(run, Search)]
 
 
 def trainings(runs: Sequence[Run]) -> list[Training]:
+    """Those that are trainings."""
     return [run for run in runs if isinstance(run, Training)]
 
 
@@ -63,6 +65,7 @@ def kind(run: Run) -> str:
 
 
 def data_name(run: Run) -> str:
+    """Of the data that a run learned from, as it is told."""
     return run.facts.data.name if isinstance(run, Search | Training) and run.facts is not None else "not stated"
 
 

@@ -88,6 +88,7 @@ def box(x: float, y: float, wide: float, tall: float, **style: Any) -> Shape:
 
 
 def line(x0: float, y0: float, x1: float, y1: float, **style: Any) -> Shape:
+    """A straight line between two points."""
     return Shape(((x0, y0), (x1, y1)), **style)
 
 
@@ -116,6 +117,7 @@ def ramp(share: float) -> str:
 
 
 def series(index: int) -> str:
+    """The colour of the data's series with that number."""
     return f"s{index % SERIES}"
 
 

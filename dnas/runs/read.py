@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from dnas.cost.budget import recognised
 from dnas.cost.count import count
 from dnas.errors import InputError, UserError
-from dnas.files import MAX_JSON, parse_json, read_bytes
+from dnas.files import MAX_JSON, parse_json
 from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph import graph_of
 from dnas.runs.as_trained import Counted
 from dnas.runs.folder import BEGUN, PARTIAL
+from dnas.runs.history import HISTORY, lines, read_epochs, read_history, text
 from dnas.runs.names import Names, names_of
 from dnas.runs.records import (
     Asked,
@@ -30,7 +31,6 @@ from dnas.runs.records import (
     MemberFacts,
     Row,
     SearchFacts,
-    Struct,
     TrainingFacts,
     converted,
 )
@@ -38,11 +38,7 @@ from dnas.runs.result import Result, read_result
 from dnas.runs.run import Layer, Member, NetworkFacts, Run, Search, Training
 from dnas.space.space import Space
 
-MAX_HISTORY = 64 << 20
-MAX_ROWS = 100_000
 MAX_RUNS = 32
-MAX_CHOICES = 4000
-HISTORY = "history.jsonl"
 ACCEPTED = "a result folder of dnas.search or dnas.train (its --out)"
 
 
@@ -118,7 +114,7 @@ def _unfinished(place: _Place) -> Run:
         told = "has begun and has not come to its first row"
         return _rows_of_training(place, (), told) if begun.run == "train" else _rows_of_search(place, begun, (), told)
     said = "has not ended: it is still running, or was stopped"
-    first = next(_lines(path))[1]
+    first = next(lines(path))[1]
     if isinstance(first, dict) and "epoch" in first:
         epochs = tuple(read_epochs(path))
         return _rows_of_training(place, epochs, f"{said} after epoch {epochs[-1].epoch:g}")
@@ -176,51 +172,6 @@ def _layers(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> I
         )  # fmt: skip
 
 
-# Histories --------------------------------------------------------------------------------------------------------
-
-
-def read_history(path: Path, budgets: int | None = None) -> Iterator[Row]:
-    """The rows of a search; `budgets` is how many costs a row must have, where it has any.
-
-    Raises `InputError`, naming the line, for one that is cut off, no object, not finite or out of order.
-    """
-    for where, row in _records(path, Row):
-        for key in ("expected", "multipliers"):
-            values = getattr(row, key)
-            if values is not None and budgets is not None and len(values) != budgets:
-                raise InputError(f"{where}: {key}", f"{len(values)} numbers", accepted=f"{budgets}, one a budget")
-        if row.probabilities is not None and len(row.probabilities) > MAX_CHOICES:
-            raise InputError(where, f"{len(row.probabilities):,} choices", accepted=f"at most {MAX_CHOICES:,}")
-        yield row
-
-
-def read_epochs(path: Path) -> Iterator[Epoch]:
-    """The rows of a training; raises `InputError` as `read_history` does."""
-    yield from (epoch for _, epoch in _records(path, Epoch))
-
-
-def _records(path: Path, kind: type[Struct]) -> Iterator[tuple[str, Any]]:
-    """Each line as a record, with `file:line`; steps must grow."""
-    last = -1
-    for where, data in _lines(path):
-        row: Any = converted(data, kind, where)
-        if row.step <= last:
-            raise InputError(f"{where}: step", f"{row.step} after {last}", accepted="growing steps")
-        last = row.step
-        yield where, row
-
-
-def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line's place and data."""
-    lines = _text(path, MAX_HISTORY).splitlines()
-    if not lines:
-        raise InputError(str(path), "no rows")
-    if len(lines) > MAX_ROWS:
-        raise InputError(str(path), f"{len(lines):,} rows", accepted=f"at most {MAX_ROWS:,}")
-    for number, text in enumerate(lines, 1):
-        yield f"{path}:{number}", parse_json(text, str(path), number)
-
-
 # Chains and families ----------------------------------------------------------------------------------------------
 
 
@@ -271,15 +222,8 @@ def _family(folder: Path) -> Iterator[Member]:
 # Files ------------------------------------------------------------------------------------------------------------
 
 
-def _text(path: Path, limit: int) -> str:
-    try:
-        return read_bytes(path, limit).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(str(path), f"not UTF-8 text: {error.reason} at byte {error.start}") from error
-
-
 def _json(path: Path) -> Any:
-    return parse_json(_text(path, MAX_JSON), str(path))
+    return parse_json(text(path, MAX_JSON), str(path))
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -176,6 +176,8 @@ class MemberFacts(msgspec.Struct, frozen=True):
 
 
 class ImagesUsed(msgspec.Struct, frozen=True):
+    """How many images of each split took part."""
+
     train: Count = 0
     validation: Count = 0
     test: Count = 0

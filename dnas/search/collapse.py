@@ -52,7 +52,7 @@ def floored(layout: Layout, theta: Theta, t: Temperature, s: Settings) -> tuple[
 
 def counted(acted: Acted, guard: Array, held: Array) -> Acted:
     """One theta step more."""
-    return Acted(acted.skip_guard + (guard > 0), acted.temperature_floor + held)
+    return Acted(acted.skip_guard + (guard > 0).astype(jnp.int32), acted.temperature_floor + held.astype(jnp.int32))
 
 
 def report(acted: Acted, warm_up: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,8 @@ Check = Callable[[Assignment], bool]
 
 
 class Branch(NamedTuple):
+    """The chain that is left where the global choices are fixed."""
+
     fixed: Assignment
     chain: Chain
     least: float
@@ -96,51 +98,75 @@ def solve(
         first: whether the first accepted assignment is enough.
         deadline: of `time.monotonic()`, a last resort: the effort is bounded by counts.
     """
-    unit, best = limits.unit, start
-
-    def offer(score: float, branch: Branch, path: list[int]) -> None:
-        nonlocal best
-        if score > best.score + _tolerance(score) or best.assignment is None:
-            assignment = branch.fixed | branch.chain.assignment(path)
-            if accept(assignment):
-                best = best._replace(assignment=assignment, score=score)
-
-    queue: list[_Open] = []
-    for branch in parts:
-        if first and best.assignment is not None:
-            break
-        found = minimise(branch.chain, limits, unit, branch.least)
-        for point in sorted(found.points, key=lambda p: -p.score):
-            if point.score > best.score and _near(point.costs, limits):
-                offer(point.score, branch, point.path)
-        if found.points and found.points[0].bound >= branch.least:
-            mu = found.mu[0]
-            bound = min(found.points[0].bound, start.bound)
-            queue.append(_Open(branch, branch.chain, np.array([mu, mu * 0.7, mu * 1.4]), bound))
-    queue.sort(key=lambda o: -o.bound)
+    incumbent = _Incumbent(start, accept, first)
+    queue = sorted(_opened(parts, limits, incumbent), key=lambda o: -o.bound)
     for beam in BEAMS:
         left: list[_Open] = []
         for item in queue:
-            if _settled(item.bound, best) or (first and best.assignment is not None):
+            if incumbent.settles(item.bound):
                 continue
-            if time.monotonic() > deadline or (beam > THOROUGH and item.bound - best.score <= ENOUGH):
+            if time.monotonic() > deadline or (beam > THOROUGH and item.bound - incumbent.best.score <= ENOUGH):
                 left.append(item)
-                continue
-            bounds = _bounds(item.mu, limits)
-            floor = max(item.branch.least, best.score + _tolerance(best.score) if best.assignment else -math.inf)
-            chain = restrict(item.chain, bounds, floor)
-            found = search(chain, limits, bounds, floor, beam)
-            for score, path in found.paths:
-                offer(score, item.branch, path)
-            bound = min(item.bound, max(found.dropped, best.score if found.paths else -math.inf))
-            if bound > -math.inf and not _settled(bound, best):
-                mu = _fit(chain, limits, item.branch.least, found.hard, unit)
-                merged = np.concatenate([item.mu, mu])
-                merged = np.concatenate([merged[:3], merged[3:][-(PRICES - 3) :]])
-                left.append(_Open(item.branch, chain, merged, bound))
+            else:
+                left += _searched(item, limits, incumbent, beam)
         queue = left
+    best = incumbent.best
     still = max((o.bound for o in queue if not _settled(o.bound, best)), default=-math.inf)
     return best._replace(bound=min(start.bound, max(best.score, still)))
+
+
+class _Incumbent:
+    """The best answer so far, which all branches share."""
+
+    def __init__(self, start: Best, accept: Check, first: bool):
+        self.best, self.start, self.accept, self.first = start, start, accept, first
+
+    def offer(self, score: float, branch: Branch, path: list[int]) -> None:
+        """Takes a path that is better and passes the exact test."""
+        if score > self.best.score + _tolerance(score) or self.best.assignment is None:
+            assignment = branch.fixed | branch.chain.assignment(path)
+            if self.accept(assignment):
+                self.best = self.best._replace(assignment=assignment, score=score)
+
+    @property
+    def enough(self) -> bool:
+        """Whether any answer will do, and there is one."""
+        return self.first and self.best.assignment is not None
+
+    def settles(self, bound: float) -> bool:
+        """Whether a branch of this bound need not be searched."""
+        return _settled(bound, self.best) or self.enough
+
+
+def _opened(parts: list[Branch], limits: Limits, incumbent: _Incumbent) -> Iterator[_Open]:
+    """The branches that may hold something within the limits, with the multipliers of their first bound."""
+    for branch in parts:
+        if incumbent.enough:
+            return
+        found = minimise(branch.chain, limits, limits.unit, branch.least)
+        for point in sorted(found.points, key=lambda p: -p.score):
+            if point.score > incumbent.best.score and _near(point.costs, limits):
+                incumbent.offer(point.score, branch, point.path)
+        if found.points and found.points[0].bound >= branch.least:
+            mu = found.mu[0]
+            bound = min(found.points[0].bound, incumbent.start.bound)
+            yield _Open(branch, branch.chain, np.array([mu, mu * 0.7, mu * 1.4]), bound)
+
+
+def _searched(item: _Open, limits: Limits, incumbent: _Incumbent, beam: int) -> Iterator[_Open]:
+    """The branch as a search with this beam leaves it, with further multipliers; nothing where it is settled."""
+    bounds, best = _bounds(item.mu, limits), incumbent.best
+    floor = max(item.branch.least, best.score + _tolerance(best.score) if best.assignment else -math.inf)
+    chain = restrict(item.chain, bounds, floor)
+    found = search(chain, limits, bounds, floor, beam)
+    for score, path in found.paths:
+        incumbent.offer(score, item.branch, path)
+    bound = min(item.bound, max(found.dropped, incumbent.best.score if found.paths else -math.inf))
+    if bound > -math.inf and not _settled(bound, incumbent.best):
+        mu = _fit(chain, limits, item.branch.least, found.hard, limits.unit)
+        merged = np.concatenate([item.mu, mu])
+        merged = np.concatenate([merged[:3], merged[3:][-(PRICES - 3) :]])
+        yield _Open(item.branch, chain, merged, bound)
 
 
 def _fit(chain: Chain, limits: Limits, least: float, hard: list[Partial], unit: np.ndarray) -> np.ndarray:

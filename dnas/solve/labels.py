@@ -27,6 +27,8 @@ SLICES = 128
 
 
 class Labels(NamedTuple):
+    """Partial paths of one stage, as arrays."""
+
     state: np.ndarray
     costs: np.ndarray
     """[costs, labels]"""
@@ -50,6 +52,8 @@ class Partial(NamedTuple):
 
 
 class Paths(NamedTuple):
+    """What a search found, and what it gave up."""
+
     paths: list[tuple[float, list[int]]]
     """Complete paths within the limits, best first."""
     dropped: float

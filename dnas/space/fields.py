@@ -107,16 +107,20 @@ def integer(about: str, default: Any = REQUIRED, *, least: int = 1, **rest: Any)
 
 
 def odd(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
+    """An odd integer, such as a kernel's side."""
     return Field(Positive, "an odd integer from 1 to 31", about, default, lambda v: v % 2 == 1 and v <= 31, **rest)
 
 
 def ratio(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
+    """A number above 0."""
     return Field(Ratio, "a number above 0", about, default, **rest)
 
 
 def flag(about: str, default: Any = REQUIRED, **rest: Any) -> Field:
+    """True or false."""
     return Field(bool, "true or false", about, default, **rest)
 
 
 def name(about: str, names: tuple[str, ...], default: Any = REQUIRED, **rest: Any) -> Field:
+    """One of the names."""
     return Field(str, "one of " + ", ".join(names), about, default, lambda v: v in names, names=names, **rest)

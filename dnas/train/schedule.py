@@ -43,7 +43,7 @@ def _cosine(recipe: Recipe, warm: int, steps: int, per_epoch: int) -> Schedule:
 
 def _step(recipe: Recipe, warm: int, steps: int, per_epoch: int) -> Schedule:
     milestones = jnp.asarray([epoch * per_epoch for epoch in recipe.decay_epochs], jnp.float32)
-    return lambda t: recipe.peak_lr * recipe.decay_rate ** jnp.sum(t >= milestones)
+    return lambda t: recipe.peak_lr * recipe.decay_rate ** jnp.sum(t >= milestones).astype(jnp.float32)
 
 
 def _exponential(recipe: Recipe, warm: int, steps: int, per_epoch: int) -> Schedule:

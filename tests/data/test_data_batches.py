@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnas.data.batches import Batches, batch_indices, prefetch, steps_per_epoch
-from dnas.data.dataset import build
+from dnas.data.build import build
 from dnas.data.load import load
 from dnas.data.shuffle import permutation, stratified
 from dnas.data.splits import search_split

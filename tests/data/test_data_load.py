@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnas.data.dataset import build
+from dnas.data.build import build
 from dnas.data.load import EMBEDDED, EMBEDDED_FILE, load
 from dnas.errors import UserError
 

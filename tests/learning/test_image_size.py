@@ -2,7 +2,7 @@
 
 import pytest
 
-from dnas.data.dataset import build
+from dnas.data.build import build
 from dnas.data.load import ArraySource
 from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space

@@ -166,7 +166,9 @@ def test_average_pool_leaves_out_cells_beyond_the_map(kernel, stride, padding, s
         for j in range(out):
             window = padded[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
             np.testing.assert_allclose(found[:, i, j], np.nanmean(window, axis=(1, 2)), rtol=1e-5, atol=1e-6)
-    check_grads(lambda x: maths.pool.average_pool(x, kernel, stride, padding), (x,), 1, ["rev"], 1e-2, 1e-2, 0.1)
+    check_grads(
+        lambda x: maths.pool.average_pool(jnp.asarray(x), kernel, stride, padding), (x,), 1, ["rev"], 1e-2, 1e-2, 0.1
+    )
 
 
 @pytest.mark.parametrize("side, factor", [(1, 2), (3, 2), (4, 3)])
@@ -185,7 +187,9 @@ def test_distance_bias(side, stride):
         for k in range(side**2):
             apart = abs(stride * (q // queries) - k // side), abs(stride * (q % queries) - k % side)
             np.testing.assert_array_equal(found[:, q, k], table[:, apart[0], apart[1]])
-    check_grads(lambda t: maths.attention.distance_bias(t, queries, stride), (table,), 1, ["rev"], 1e-2, 1e-2, 0.1)
+    check_grads(
+        lambda t: maths.attention.distance_bias(jnp.asarray(t), queries, stride), (table,), 1, ["rev"], 1e-2, 1e-2, 0.1
+    )
 
 
 def test_attention_against_loops():

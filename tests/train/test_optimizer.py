@@ -28,7 +28,7 @@ EVERY_LAYER = {
 
 
 def rate(step):
-    return jnp.full((), 0.1) / (1 + step)
+    return 0.1 / (1 + jnp.float32(step))
 
 
 def packing() -> Packing:

@@ -1,0 +1,190 @@
+"""Lists of blocks in a space's file to the nodes of a space: kinds, fields, repetitions, options and templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dnas.blocks import KINDS
+from dnas.errors import InputError, suggestion
+from dnas.files import Document
+from dnas.grammar.values import ANY, Values
+from dnas.space.expr import Expression
+from dnas.space.fields import REQUIRED, Field, NonNegative
+from dnas.space.quantity import Choice, Quantity
+from dnas.space.space import Block, Node, OneOf, Stage
+
+MAX_NODES = 2000
+INDEX = "index"
+"""The name under which a repetition finds its own number."""
+REPEAT = Field(NonNegative, "an integer from 0 to 200, or a range", "repetitions", check=lambda n: n <= 200)
+
+
+class Nodes(Values):
+    """Reads the blocks of one document."""
+
+    def __init__(self, document: Document):
+        super().__init__(document)
+        self.named: frozenset[str] = frozenset()
+        """Names that are known anywhere in the file."""
+        self.templates: Mapping[str, Any] = {}
+        self.inside: tuple[str, ...] = ()  # templates being read now, outermost first
+        self.count = 0
+
+    def items(self, items: Any, place: tuple, scope: Mapping[str, Quantity]) -> list[Node]:
+        """The nodes of a list of blocks at a place of the file; raises `InputError`."""
+        if not isinstance(items, list):
+            raise InputError(self.document.where(place), "not a list of blocks", found=items)
+        return [n for i, item in enumerate(items) for n in self._item(item, (*place, i), f"{place[0]}.{i}", scope)]
+
+    def _item(self, item: Any, place: tuple, path: str, scope: Mapping[str, Quantity]) -> list[Node]:
+        """The nodes of one list entry: one, or one a repetition."""
+        kind, fields, repeat = self._kind(item, place)
+        if repeat is None:
+            return [self._node(kind, fields, place, path, scope, True)]
+        where = self.document.where((*place, kind, "repeat"))
+        depth = self.quantity(repeat, (*place, kind, "repeat"), REPEAT, f"{path}.repeat", scope)
+        if isinstance(depth, Expression):
+            raise InputError(where, "a number of repetitions cannot follow from the block", found=depth.text)
+        most = depth.max()
+        blocks = [
+            self._node(kind, own, place, f"{path}.{n}", {**scope, INDEX: Quantity.constant(n)}, n == 0)
+            for n, own in enumerate(self._each(kind, fields, place, most))
+        ]
+        least = depth.min()
+        if least == most:
+            return blocks
+        return [*blocks[:least], Stage(path, tuple(blocks[least:]), depth - least, where)]
+
+    def _kind(self, item: Any, place: tuple) -> tuple[str, Any, Any]:
+        """Kind, fields and repetition of `{kind: {...}}`, beside or inside whose braces `repeat` may stand."""
+        where = self.document.where(place)
+        known = (*KINDS, "one_of", *self.templates)
+        if not isinstance(item, dict):
+            raise InputError(where, "not a block", found=item, accepted="{kind: {fields}}")
+        kinds = [key for key in item if key not in ("repeat", "label")]
+        if len(kinds) != 1:
+            raise InputError(where, "a block has exactly one kind", found=kinds, accepted=", ".join(known))
+        kind = kinds[0]
+        if kind not in known:
+            raise InputError(where, f"unknown block kind '{kind}'{suggestion(kind, known)}", accepted=", ".join(known))
+        fields = item[kind]
+        repeat = item.get("repeat")
+        if kind != "one_of":
+            fields = {} if fields is None else fields
+            if not isinstance(fields, dict):
+                raise InputError(self.document.where((*place, kind)), "not fields", found=fields)
+            if "repeat" in fields:
+                fields = dict(fields)
+                repeat = fields.pop("repeat")
+        return kind, fields, repeat
+
+    def _node(
+        self, kind: str, fields: Any, place: tuple, path: str, scope: Mapping[str, Quantity], first: bool
+    ) -> Node:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise InputError(self.document.where(place), "too many blocks", accepted=f"at most {MAX_NODES}")
+        if kind == "one_of":
+            return self._one_of(fields, place, path, scope, first)
+        fields = self._of_repetition(fields, (*place, kind), first)
+        if kind in self.templates:
+            return self._template(kind, fields, place, path, scope)
+        known = KINDS[kind].fields
+        parsed: dict[str, Quantity | Expression] = {}
+        for name, value in fields.items():
+            at = (*place, kind, name)
+            if name not in known:
+                raise InputError(
+                    self.document.where(at), f"unknown field '{name}' of {kind}{suggestion(name, known)}",
+                    accepted=", ".join(known),
+                )  # fmt: skip
+            parsed[name] = self.quantity(value, at, known[name], f"{path}.{name}", scope)
+        for name, field in known.items():
+            if name not in parsed and field.default is REQUIRED:
+                raise InputError(self.document.where((*place, kind)), f"'{name}' is missing", accepted=field.accepts)
+        return Block(path, kind, parsed, scope, self.document.where((*place, kind)))
+
+    def _each(self, kind: str, fields: Any, place: tuple, count: int) -> list[Any]:
+        """The fields of every repetition."""
+        if kind == "one_of" or "each" not in fields:
+            return [fields] * count
+        at = (*place, kind, "each")
+        own = self.mapping(fields["each"], at)
+        for name, values in own.items():
+            if not isinstance(values, list) or len(values) != count:
+                accepted = f"a list of {count} values, one a repetition"
+                raise InputError(self.document.where((*at, name)), "not accepted here", found=values, accepted=accepted)
+        rest = {name: value for name, value in fields.items() if name != "each"}
+        return [rest | {name: values[n] for name, values in own.items()} for n in range(count)]
+
+    def _of_repetition(self, fields: dict[str, Any], place: tuple, first: bool) -> dict[str, Any]:
+        """`stride` and `first` belong to the first repetition."""
+        fields = dict(fields)
+        override = self.mapping(fields.pop("first", {}), (*place, "first"))
+        if first:
+            fields.update(override)
+        else:
+            fields.pop("stride", None)
+            fields.pop("padding", None)
+        return fields
+
+    def _one_of(self, items: Any, place: tuple, path: str, scope: Mapping[str, Quantity], first: bool) -> Node:
+        where = self.document.where((*place, "one_of"))
+        if not isinstance(items, list) or not items:
+            raise InputError(where, "not a list of blocks", found=items)
+        kinds = [self._kind(item, (*place, "one_of", n)) for n, item in enumerate(items)]
+        for n, item in enumerate(items):
+            if not isinstance(item.get("label", ""), str):
+                at = self.document.where((*place, "one_of", n, "label"))
+                raise InputError(at, "not text", found=item["label"], accepted="a name of this option")
+        names = [item.get("label", kind) for item, (kind, _, _) in zip(items, kinds, strict=True)]
+        labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
+        if len(set(labels)) < len(labels):
+            raise InputError(where, "two options with one label", found=labels)
+        choice = self.register(Choice(f"{path}.one_of", tuple(labels)), where)
+        branches = []
+        for n, ((kind, fields, repeat), label) in enumerate(zip(kinds, labels, strict=True)):
+            if repeat is not None:
+                raise InputError(where, "'repeat' inside one_of", accepted="'repeat' beside one_of")
+            branches.append(self._node(kind, fields, (*place, "one_of", n), f"{path}.{label}", scope, first))
+        return OneOf(path, choice, tuple(branches), where)
+
+    def _template(
+        self, kind: str, arguments: dict[str, Any], place: tuple, path: str, scope: Mapping[str, Quantity]
+    ) -> Node:
+        """The template's body with the arguments as `$names`; a missing stride is 1."""
+        if kind in self.inside:
+            chain = " -> ".join((*self.inside, kind))
+            raise InputError(self.document.where(("templates", kind)), f"a template inside itself ({chain})")
+        used = _names_in(self.templates[kind])
+        for name in arguments:
+            if name not in used:
+                raise InputError(
+                    self.document.where((*place, kind, name)),
+                    f"unknown argument '{name}' of template {kind}{suggestion(name, used)}",
+                    accepted=", ".join(sorted(used - self.named)) or "none",
+                )  # fmt: skip
+        inner = dict(scope)
+        for name, value in {"stride": 1, **arguments}.items():
+            bound = self.quantity(value, (*place, kind, name), ANY, f"{path}.{name}", scope)
+            if isinstance(bound, Expression):
+                bound = bound.evaluate(self.lookup(scope, (*place, kind, name)))
+            inner[name] = bound
+        body = ("templates", kind)
+        inner_kind, fields, repeat = self._kind(self.templates[kind], body)
+        if repeat is not None or inner_kind in self.templates:
+            raise InputError(self.document.where(body), "a template is one block or one_of, without 'repeat'")
+        outer, self.inside = self.inside, (*self.inside, kind)
+        node = self._node(inner_kind, fields, body, path, inner, True)
+        self.inside = outer
+        return node
+
+
+def _names_in(value: Any) -> set[str]:
+    """Every `$name` that the texts of a template's body mention, without the dollar."""
+    if isinstance(value, str):
+        return set(re.findall(r"\$([A-Za-z_]\w*)", value))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {name for part in parts for name in _names_in(part)}
