@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ class Layout:
         return np.arange(self.shape[1]) < np.array([len(c) for c in self.choices], int).reshape(-1, 1)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["values"], meta_fields=["layout"])
+@jax.tree_util.register_pytree_with_keys_class
 @dataclass(frozen=True)
 class Gates:
     """Weights of the options: rows add up to 1, padding is 0."""
@@ -56,6 +56,17 @@ class Gates:
     def __getitem__(self, name: str) -> Float[Array, " options"]:
         row = self.layout.rows[name]
         return self.values[row, : len(self.layout.choices[row])]
+
+    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any]], Layout]:
+        """As a pytree: the values, and the layout, which is static."""
+        return ((jax.tree_util.GetAttrKey("values"), self.values),), self.layout
+
+    @classmethod
+    def tree_unflatten(cls, layout: Layout, leaves: tuple[Any]) -> Gates:
+        """The same with other leaves, which need not be arrays: shapes, axes of a `vmap`."""
+        made = object.__new__(cls)
+        made.__dict__.update(values=leaves[0], layout=layout)
+        return made
 
 
 def init_theta(layout: Layout) -> Theta:

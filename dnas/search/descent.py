@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from dnas.data.batches import Batches, steps_per_epoch
 from dnas.learning.course import Metrics
@@ -69,7 +69,10 @@ def optimizer(s: Settings, steps: Steps) -> Descent:
     settling = optax.cosine_decay_schedule(s.weights_lr, max(1, steps.settle))
     rate = optax.join_schedules([searching, settling], [steps.supernet])
 
-    return descent(rate, s.weight_decay, s.clip, s.weights_momentum)
+    def at(step: ArrayLike) -> Array:
+        return rate(jnp.asarray(step, jnp.float32))
+
+    return descent(at, s.weight_decay, s.clip, s.weights_momentum)
 
 
 def descent(rate: optax.Schedule, decay: float, clip: float, momentum: float) -> Descent:
