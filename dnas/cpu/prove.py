@@ -19,7 +19,7 @@ from dnas.graph import Builder
 from dnas.nn.forms import Forms
 from dnas.nn.forward import Forward, Switch
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta
-from dnas.nn.lookup import Plan, requests
+from dnas.nn.lookup import StackedLookup, requests
 from dnas.nn.rows import Table, put, take
 from dnas.ops import Activation, BatchNorm, Depthwise
 from dnas.ops.operator import Operator, Parameter
@@ -107,7 +107,7 @@ def _result(case: Case, forms: Forms) -> Any:
 
     def applied(array: Array, parameters: dict[str, Array], values: Array) -> Any:
         held, gates = _Held(parameters), Gates(values, LAYOUT)
-        forward = Forward(held, gates, Plan(requests(graph), LAYOUT)(gates), case.momentum, forms=forms)  # pyright: ignore
+        forward = Forward(held, gates, StackedLookup(requests(graph), LAYOUT)(gates), case.momentum, forms=forms)  # pyright: ignore
         return forward.run(graph.parts, Value(x, array), y), held.after
 
     if isinstance(case.momentum, Switch):

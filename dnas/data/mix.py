@@ -82,7 +82,7 @@ def erase(images: Images, key: PRNGKeyArray, probability: float) -> Images:
     return jnp.where((rows & columns & chosen)[..., None], noise, images)
 
 
-def random_crop(images: Images, key: PRNGKeyArray, least_area: float, side: int) -> Images:
+def random_crop(images: Images, key: PRNGKeyArray, least_area: float, side: int) -> Float[Array, "N _ _ C"]:
     """Random crops of `least_area` to all of the image, of aspect 3/4 to 4/3, resized (bilinear) to `side`."""
     if least_area >= 1:
         return images

@@ -131,8 +131,8 @@ class Branches:
         return self.nodes[0].path
 
 
-class Program(NamedTuple):
-    """What is computed, without the names of parameters (`dnas.graph.program`)."""
+class ProgramKey(NamedTuple):
+    """What tells a program from others: what is computed, without the names of parameters (`dnas.graph.program`)."""
 
     steps: tuple[Any, ...]
     """Hashable; equal for same programs."""
@@ -141,11 +141,11 @@ class Program(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class LayerRun:
     """Layers, one after another, each a choice between the same blocks, of which a few are evaluated."""
 
     layers: tuple[Branches, ...]
-    programs: tuple[Program, ...]
+    programs: tuple[ProgramKey, ...]
     """Of the options, the same in every layer."""
     count: int
     """So many blocks of a layer are evaluated."""
@@ -180,7 +180,7 @@ class Run:
         return found
 
 
-Part = Node | BlockUse | Branches | Run
+Part = Node | BlockUse | Branches | LayerRun
 
 
 def inside(part: Part) -> tuple[Part, ...]:
@@ -190,7 +190,7 @@ def inside(part: Part) -> tuple[Part, ...]:
             return part.parts
         case Branches():
             return (*(p for branch in part.branches for p in branch.parts), *part.nodes)
-        case Run():
+        case LayerRun():
             return part.layers
     return ()
 
@@ -323,7 +323,7 @@ class _Replay:
                 yield from self.parts(branch.parts)
                 results = zip(leaves(part.output), leaves(branch.output), strict=True)
                 self.at |= {mixed: self.tensor(taken) for mixed, taken in results}
-            case Run():
+            case LayerRun():
                 yield from self.parts(part.layers)
 
 

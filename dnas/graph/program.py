@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dnas.graph.graph import Part, Program, nodes_of
+from dnas.graph.graph import Part, ProgramKey, nodes_of
 from dnas.ops.tensor import Tensor
 from dnas.space.quantity import Quantity
 
 
-def program_of(parts: Sequence[Part], x: Tensor, y: Tensor) -> Program:
-    """The program that makes y of x. Tensors are told apart by the order in which they are made."""
+def program_key(parts: Sequence[Part], x: Tensor, y: Tensor) -> ProgramKey:
+    """The key of the program that makes y of x. Tensors are told apart by the order in which they are made."""
     numbers: dict[Tensor, int] = {x: 0}
     steps: list[Any] = [_sizes(x)]
     size = 0
@@ -28,7 +28,7 @@ def program_of(parts: Sequence[Part], x: Tensor, y: Tensor) -> Program:
         read = tuple(numbers[tensor] for tensor in node.inputs)
         numbers[node.output] = len(numbers)
         steps.append((node.operator.name, _plain(attributes), read, _sizes(node.output)))
-    return Program((*steps, numbers[y]), size)
+    return ProgramKey((*steps, numbers[y]), size)
 
 
 def _sizes(tensor: Tensor) -> Any:

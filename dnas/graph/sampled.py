@@ -1,4 +1,4 @@
-"""Which choices between blocks a step samples, decided once: the graph with a `Run` in the place of each."""
+"""Which choices between blocks a step samples, decided once: the graph with a `LayerRun` in the place of each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dnas.graph.graph import Branches, Graph, Part, Program, Run
-from dnas.graph.program import program_of
+from dnas.graph.graph import Branches, Graph, LayerRun, Part, ProgramKey
+from dnas.graph.program import program_key
 from dnas.ops.tensor import Tensor, leaves
 
 
@@ -17,11 +17,11 @@ def sampled(graph: Graph, paths: int | None) -> Graph:
     return graph if paths is None else Graph(graph.input, graph.output, _sampled(graph.parts, paths))
 
 
-def runs_of(parts: Sequence[Part]) -> Iterator[Run]:
+def runs_of(parts: Sequence[Part]) -> Iterator[LayerRun]:
     """The runs in their order; those within another belong to it."""
     for part in parts:
         match part:
-            case Run():
+            case LayerRun():
                 yield part
             case Branches():
                 for branch in part.branches:
@@ -31,14 +31,14 @@ def runs_of(parts: Sequence[Part]) -> Iterator[Run]:
 def _sampled(parts: Sequence[Part], paths: int) -> tuple[Part, ...]:
     found: list[Part] = []
     open_run: list[Branches] = []
-    programs: tuple[Program, ...] = ()
+    programs: tuple[ProgramKey, ...] = ()
     for part in parts:
         if not isinstance(part, Branches) or not _is_sampled(part, paths):
             found += [*_closed(open_run, programs, paths), _inside(part, paths)]
             open_run = []
             continue
         assert isinstance(part.input, Tensor)
-        own = tuple(program_of(branch.parts, part.input, leaves(branch.output)[0]) for branch in part.branches)
+        own = tuple(program_key(branch.parts, part.input, leaves(branch.output)[0]) for branch in part.branches)
         if open_run and own != programs:
             found += _closed(open_run, programs, paths)
             open_run = []
@@ -53,8 +53,8 @@ def _is_sampled(part: Branches, paths: int) -> bool:
     return single and len(part.branches) > paths
 
 
-def _closed(layers: Sequence[Branches], programs: tuple[Program, ...], paths: int) -> list[Part]:
-    return [Run(tuple(layers), programs, paths)] if layers else []
+def _closed(layers: Sequence[Branches], programs: tuple[ProgramKey, ...], paths: int) -> list[Part]:
+    return [LayerRun(tuple(layers), programs, paths)] if layers else []
 
 
 def _inside(part: Part, paths: int) -> Part:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from dnas.learning.terms import Pass, Taps, Term
 
 
 def targets(
-    labels: Int[Array, " N"], classes: int, smoothing: float = 0.0, share: Float[Array, ""] | float = 1.0
+    labels: Int[ArrayLike, " N"], classes: int, smoothing: float = 0.0, share: Float[Array, ""] | float = 1.0
 ) -> Float[Array, "N classes"]:
     """Target probabilities: `share` of the own label and the rest of the partner's, which is the batch reversed.
 

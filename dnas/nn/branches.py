@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
     """A pytree of arrays without gradients: the norms' mode."""
 
 
-Run = Callable[[Inputs, dict[str, Array], dict[str, Array]], tuple[Array, dict[str, Array]]]
+BlockFunction = Callable[[Inputs, dict[str, Array], dict[str, Array]], tuple[Array, dict[str, Array]]]
 """`(inputs, weights, statistics) -> (y, statistics after)`; no gradient goes through the statistics."""
 
 
@@ -50,14 +50,14 @@ class Option(NamedTuple):
     """Equal for options whose `run` is the same up to the sizes of kernels, with parameters in the same order."""
     size: int
     """Of the kernels: the largest one's `run` serves all."""
-    run: Run
+    run: BlockFunction
 
 
 @dataclass(frozen=True, eq=False)
 class _Body:
     """What is compiled for the options of one program."""
 
-    run: Run
+    run: BlockFunction
     shapes: Mapping[str, Leaves]
     """By kind, in the order of rows."""
     options: tuple[Mapping[str, Leaves] | None, ...]
@@ -111,7 +111,7 @@ def _grown(part: Array, shape: tuple[int, ...], own: Sequence[tuple[int, ...]], 
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class _Facts:
     """Static facts of a run of layers."""
 
     bodies: tuple[_Body, ...]
@@ -128,12 +128,12 @@ def run_largest(
     A layer is the sum over the chosen branches, each times its gate; the option past the last is nothing. Layers after
     the first need outputs of the input's shape.
     """
-    plan = _planned(branches, shapes)
-    return _chain(plan, inputs.x, inputs.shared, rows._replace(statistics=None), gates, chosen, rows.statistics,
+    facts = _facts_of(branches, shapes)
+    return _chain(facts, inputs.x, inputs.shared, rows._replace(statistics=None), gates, chosen, rows.statistics,
                   inputs.fixed)  # fmt: skip
 
 
-def _planned(branches: Sequence[Option], shapes: Sequence[Shapes]) -> _Plan:
+def _facts_of(branches: Sequence[Option], shapes: Sequence[Shapes]) -> _Facts:
     """A body for each program, that of its option with the largest kernels."""
     largest: dict[Hashable, int] = {}
     for n, branch in enumerate(branches):
@@ -149,33 +149,35 @@ def _planned(branches: Sequence[Option], shapes: Sequence[Shapes]) -> _Plan:
         for program, n in largest.items()
     )  # fmt: skip
     number = {program: n for n, program in enumerate(largest)}
-    return _Plan(bodies, tuple(number[branch.program] for branch in branches))
+    return _Facts(bodies, tuple(number[branch.program] for branch in branches))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _chain(
-    plan: _Plan, x: Array, shared: Any, weights: Rows, gates: Float[Array, "layers paths"],
+    facts: _Facts, x: Array, shared: Any, weights: Rows, gates: Float[Array, "layers paths"],
     chosen: Int[Array, "layers paths"], statistics: Float[Array, "layers paths longest"], fixed: Any,
 ) -> tuple[Array, Array]:  # fmt: skip
-    y, (after, _) = _run_layers(plan, x, shared, weights, gates, chosen, statistics, fixed)
+    y, (after, _) = _run_layers(facts, x, shared, weights, gates, chosen, statistics, fixed)
     return y, after
 
 
-def _run_layers(plan: _Plan, x, shared, weights, gates, chosen, statistics, fixed) -> tuple[Array, tuple[Array, Array]]:
+def _run_layers(
+    facts: _Facts, x, shared, weights, gates, chosen, statistics, fixed
+) -> tuple[Array, tuple[Array, Array]]:
     """The last output, and for each layer its statistics after and its input."""
     first = jax.tree.map(lambda leaf: leaf[0, 0], weights._replace(statistics=statistics))
-    like = jax.eval_shape(plan.bodies[0], Inputs(x, shared, fixed), chosen[0, 0], first)
+    like = jax.eval_shape(facts.bodies[0], Inputs(x, shared, fixed), chosen[0, 0], first)
 
     def layer(x: Array, of_layer: tuple[Any, ...]):
         def run(body: _Body, option: Array, rows: Rows):
             return body(Inputs(x, shared, fixed), option, rows)
 
-        runs = [functools.partial(run, body) for body in plan.bodies]
+        runs = [functools.partial(run, body) for body in facts.bodies]
 
         def path(total: Array, of_path: tuple[Rows, Array, Array, Array]):
             weights, statistics, gate, option = of_path
             y, after = lax.switch(
-                _of(plan.body, option, len(runs)), [*runs, nothing], option, weights._replace(statistics=statistics)
+                _of(facts.body, option, len(runs)), [*runs, nothing], option, weights._replace(statistics=statistics)
             )
             return total + gate * y, after
 
@@ -196,12 +198,12 @@ def _scan_layers(layer, x, parts, reverse: bool = False):
     return y, jax.tree.map(lambda leaf: leaf[None], out)
 
 
-def _forward(plan: _Plan, x, shared, weights, gates, chosen, statistics, fixed):
-    y, (after, inputs) = _run_layers(plan, x, shared, weights, gates, chosen, statistics, fixed)
+def _forward(facts: _Facts, x, shared, weights, gates, chosen, statistics, fixed):
+    y, (after, inputs) = _run_layers(facts, x, shared, weights, gates, chosen, statistics, fixed)
     return (y, after), (inputs, shared, weights, gates, chosen, statistics, fixed)
 
 
-def _backward(plan: _Plan, saved: tuple, cts: tuple[Array, Array]):
+def _backward(facts: _Facts, saved: tuple, cts: tuple[Array, Array]):
     inputs, shared, weights, gates, chosen, statistics, fixed = saved
 
     def layer(carry: tuple[Array, Any], of_layer: tuple[Any, ...]):
@@ -219,12 +221,12 @@ def _backward(plan: _Plan, saved: tuple, cts: tuple[Array, Array]):
             zeros = jax.tree.map(jnp.zeros_like, (x, shared, rows._replace(statistics=None)))
             return jnp.zeros(()), *zeros
 
-        pulls = [functools.partial(pull, body) for body in plan.bodies]
+        pulls = [functools.partial(pull, body) for body in facts.bodies]
 
         def path(carry, of_path: tuple[Rows, Array, Array, Array]):
             weights, statistics, gate, option = of_path
             d_gate, dx, ds, d_weights = lax.switch(
-                _of(plan.body, option, len(pulls)), [*pulls, nothing], option,
+                _of(facts.body, option, len(pulls)), [*pulls, nothing], option,
                 weights._replace(statistics=statistics), gate,
             )  # fmt: skip
             return jax.tree.map(jnp.add, carry, (dx, ds)), (d_weights, d_gate)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dnas.graph.graph import BlockUse, Branch, Branches, Node, Part, Run, inside
+from dnas.graph.graph import BlockUse, Branch, Branches, LayerRun, Node, Part, inside
 from dnas.maths.axes import resized
 from dnas.maths.grids import coverage, joint_probability, pixel_weights
 from dnas.maths.mixing import Grids
@@ -87,12 +87,12 @@ class Forward:
         match part:
             case Node():
                 self._node(part)
-            case Run():
+            case LayerRun():
                 self._run(part)
             case BlockUse() | Branches():
                 for inner in inside(part):
                     self.part(inner)
-        if not isinstance(part, Run) and part.path in self.wanted:
+        if not isinstance(part, LayerRun) and part.path in self.wanted:
             self.taps[part.path] = mapped(self.values.__getitem__, part.output)
 
     def _node(self, node: Node) -> None:
@@ -115,7 +115,7 @@ class Forward:
         for name, value in held.after.items():
             self.parameters.update(f"{node.path}.{name}", value)
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: LayerRun) -> None:
         """The blocks of the largest gates alone (`dnas.nn.branches`)."""
         branches, blocks = run.layers[0].branches, self.parameters.blocks(run)
         gates, chosen = largest(jnp.stack([self.gates[choice] for choice in run.choices]), run.count)
@@ -132,7 +132,7 @@ class Forward:
         self.values[run.output] = value
 
     def _alone(
-        self, run: Run, branch: Branch, inputs: Inputs, weights: dict[str, Array], statistics: dict[str, Array]
+        self, run: LayerRun, branch: Branch, inputs: Inputs, weights: dict[str, Array], statistics: dict[str, Array]
     ) -> tuple[Array, dict[str, Array]]:
         """One block on its own parameters, and its statistics after."""
         inner = self.inside(Own(weights, statistics), inputs)

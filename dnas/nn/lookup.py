@@ -1,7 +1,7 @@
 """What a forward pass reads from its gates - means of quantities and channel masks - worked out all at once.
 
 A space asks for a few hundred scalars and a hundred masks, most of them of a few shapes. Every operator says what it
-will read (`dnas.ops.operator.Operator.reads`); the plan made from that computes everything in a handful of array
+will read (`dnas.ops.operator.Operator.reads`); what is made from that computes everything in a handful of array
 operations, and the forward pass picks its values out. Compiling is several times faster than with one small kernel for
 each.
 """
@@ -65,8 +65,8 @@ def requests(graph: Graph) -> Requests:
     return found
 
 
-class Plan:
-    """Answers requests: `plan(gates, given)` is a `Lookup`; `given` are masks by name (`dnas.space.entries.Given`)."""
+class StackedLookup:
+    """Answers requests: `stacked(gates, given)` is a `Lookup`; `given` are masks by name (`dnas.space.entries`)."""
 
     def __init__(self, requests: Requests, layout: Layout):
         self.means = StackedMeans(list(requests.means.values()), layout)
@@ -92,27 +92,27 @@ class Plan:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["means", "masks", "widths", "given"], meta_fields=["plan"]
+    jax.tree_util.register_dataclass, data_fields=["means", "masks", "widths", "given"], meta_fields=["stacked"]
 )
 @dataclass(frozen=True)
 class _Answers:
-    plan: Plan
+    stacked: StackedLookup
     means: Array
     masks: list[Array]
     widths: list[Array]
     given: dict[str, Array]
 
     def mean(self, quantity: Quantity) -> Array:
-        return self.means[self.plan.mean_index[quantity.identity]]
+        return self.means[self.stacked.mean_index[quantity.identity]]
 
     def mask(self, axis: Axis) -> Array:
         if isinstance(axis.size, Given):
             return self.given[axis.size.name]
-        group, n = self.plan.mask_index[axis.size.identity]
+        group, n = self.stacked.mask_index[axis.size.identity]
         return self.masks[group][n]
 
     def shares(self, width: Quantity) -> Array:
-        group, n = self.plan.share_index[width.identity]
+        group, n = self.stacked.share_index[width.identity]
         return self.widths[group][n]
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-from dnas.graph.graph import BlockUse, Branches, Part, every
-from dnas.graph.graph import Run as SampledRun
+from dnas.graph.graph import BlockUse, Branches, LayerRun, Part, every
 from dnas.maths.mixing import apart
-from dnas.nn.branches import Arrays, Inputs, Run
+from dnas.nn.branches import Arrays, BlockFunction, Inputs
 from dnas.nn.forward import Forward
 from dnas.nn.parameters import Own, own_of
 from dnas.ops.tensor import Tensor, Value
@@ -34,7 +33,7 @@ class LowMemory(Forward):
 
     def _is_kept(self, part: BlockUse | Branches) -> bool:
         """Whether a part is run again from its input."""
-        tapped = self.wanted.intersection(inner.path for inner in every([part]) if not isinstance(inner, SampledRun))
+        tapped = self.wanted.intersection(inner.path for inner in every([part]) if not isinstance(inner, LayerRun))
         single = isinstance(part.input, Tensor) and isinstance(part.output, Tensor)
         return single and not tapped
 
@@ -52,16 +51,18 @@ class LowMemory(Forward):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def run_again(run: Run, inputs: Inputs, weights: Arrays, statistics: Arrays) -> tuple[Array, dict[str, Array]]:
+def run_again(
+    run: BlockFunction, inputs: Inputs, weights: Arrays, statistics: Arrays
+) -> tuple[Array, dict[str, Array]]:
     """`run(inputs, weights, statistics)`; nothing but its arguments is kept for the gradient."""
     return run(inputs, dict(weights), dict(statistics))
 
 
-def _forward(run: Run, inputs: Inputs, weights: Arrays, statistics: Arrays):
+def _forward(run: BlockFunction, inputs: Inputs, weights: Arrays, statistics: Arrays):
     return run_again(run, inputs, weights, statistics), (inputs, weights, statistics)
 
 
-def _backward(run: Run, saved: tuple[Inputs, Arrays, Arrays], cts: tuple[Array, Any]):
+def _backward(run: BlockFunction, saved: tuple[Inputs, Arrays, Arrays], cts: tuple[Array, Any]):
     inputs, weights, statistics = saved
 
     def pull(inputs: Inputs, ct: Array, weights: Arrays, statistics: Arrays):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dnas.graph import graph_of
-from dnas.graph.graph import BlockUse, Branches, Node, Part, Run, inside
+from dnas.graph.graph import BlockUse, Branches, LayerRun, Node, Part, inside
 from dnas.graph.sampled import sampled
 from dnas.nn.forms import Forms
 from dnas.ops.operator import Segment
@@ -83,7 +83,7 @@ class _Held:
         match part:
             case Node():
                 self._node(part)
-            case Run():
+            case LayerRun():
                 for layer in part.layers:
                     self._again(layer, [branch.parts for branch in layer.branches])
             case BlockUse() | Branches() if self.mode.low_memory and isinstance(part.input, Tensor):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dnas.graph import graph_of
-from dnas.graph.graph import Run
+from dnas.graph.graph import LayerRun
 from dnas.graph.sampled import runs_of, sampled
 from dnas.nn.gates import Gates
 from dnas.nn.parameters import shapes_of
@@ -121,7 +121,7 @@ class Packing:
         """The blocks that run under gates."""
         return {run.name: self._options(run, gates) for run in self.runs}
 
-    def _options(self, run: Run, gates: Gates) -> Int[Array, "layers paths"]:
+    def _options(self, run: LayerRun, gates: Gates) -> Int[Array, "layers paths"]:
         assert self.paths is not None
         return largest(jnp.stack([gates[choice] for choice in run.choices]), self.paths)[1]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from dnas.graph.graph import Part, Run, nodes_of
+from dnas.graph.graph import LayerRun, Part, nodes_of
 from dnas.nn.rows import MATRICES, STATISTICS, VECTORS, Rows, Shapes, Table, of_kinds, put, split, tables, take
 from dnas.ops.operator import Parameter
 
@@ -26,7 +26,7 @@ class Parameters(Protocol):
         """Notes the running statistic that follows."""
         ...
 
-    def blocks(self, run: Run) -> Blocks:
+    def blocks(self, run: LayerRun) -> Blocks:
         """Of the blocks of a run of layers."""
         ...
 
@@ -56,7 +56,7 @@ class Own(NamedTuple):
     def update(self, path: str, value: Array) -> None:
         self.statistics[path] = value
 
-    def blocks(self, run: Run) -> Blocks:
+    def blocks(self, run: LayerRun) -> Blocks:
         return LeafBlocks(own_of(self, run.layers), run, self.update)
 
 
@@ -83,7 +83,7 @@ class LeafBlocks:
     """Blocks whose parameters are leaves of their own, with gradients for all of them."""
 
     own: Own
-    run: Run
+    run: LayerRun
     update: Callable[[str, Array], None]
 
     def rows(self, chosen: Array) -> Rows:

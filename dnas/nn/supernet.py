@@ -19,13 +19,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dnas.errors import InputError
 from dnas.graph import graph_of
-from dnas.graph.graph import Run
+from dnas.graph.graph import LayerRun
 from dnas.graph.sampled import sampled
 from dnas.nn.drops import Drops
 from dnas.nn.forms import Forms
 from dnas.nn.forward import Forward, Products, Switch
 from dnas.nn.gates import Gates, Layout
-from dnas.nn.lookup import Plan, requests
+from dnas.nn.lookup import StackedLookup, requests
 from dnas.nn.low_memory import LowMemory
 from dnas.nn.parameters import Blocks, LeafBlocks, own_of
 from dnas.nn.rows import Rows
@@ -78,7 +78,7 @@ class Supernet(nn.Module):
         """
         forward, graph = LowMemory if self.low_memory else Forward, sampled(graph_of(self.space), self.paths)
         values = forward(
-            _FlaxParameters(self), gates, plan_of(self.space)(gates), momentum, taps=taps,
+            _FlaxParameters(self), gates, lookup_of(self.space)(gates), momentum, taps=taps,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths,
             forms=self.forms, drops=drops, products=self.products,
         )  # fmt: skip
@@ -104,7 +104,7 @@ class _FlaxParameters:
         if not self.module.is_initializing():
             self.module.put_variable("batch_stats", path, value)
 
-    def blocks(self, run: Run) -> Blocks:
+    def blocks(self, run: LayerRun) -> Blocks:
         if self.module.has_variable(ROWS, run.name):
             return _HandedBlocks(self.module, run)
         return LeafBlocks(own_of(self, run.layers), run, self.update)
@@ -114,7 +114,7 @@ class _HandedBlocks(NamedTuple):
     """Blocks whose rows come as a variable, and go as one."""
 
     module: Supernet
-    run: Run
+    run: LayerRun
 
     def rows(self, chosen: Array) -> Rows:
         return self.module.get_variable(ROWS, self.run.name)
@@ -154,9 +154,9 @@ def declared(space: Space) -> dict[str, dict[str, Parameter]]:
 
 
 @functools.lru_cache(maxsize=32)
-def plan_of(space: Space) -> Plan:
+def lookup_of(space: Space) -> StackedLookup:
     """What a forward pass reads from its gates."""
-    return Plan(requests(graph_of(space)), Layout(space.choices))
+    return StackedLookup(requests(graph_of(space)), Layout(space.choices))
 
 
 def _drawn(path: str, parameter: Parameter, seed: list[int]) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from dnas.search.problem import Problem
 from dnas.solve.elimination import optimum
@@ -138,7 +138,7 @@ class Actions:
         """How far costs lie above their limits, in shares of the limits, summed; 0 where all budgets are kept."""
         return float(np.maximum(np.asarray(costs) / self.limits - 1, 0).sum())
 
-    def used(self, costs: Float[np.ndarray, "states budgets"]) -> Float[np.ndarray, " states"]:
+    def used(self, costs: Real[np.ndarray, "states budgets"]) -> Float[np.ndarray, " states"]:
         """The share of the budget of which most is used."""
         return np.max(costs / self.limits, axis=1)
 

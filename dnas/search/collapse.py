@@ -38,6 +38,7 @@ class Acted(NamedTuple):
 
 
 def none_acted() -> Acted:
+    """Before the first step."""
     return Acted(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
 

@@ -69,13 +69,14 @@ def optimizer(s: Settings, steps: Steps) -> Descent:
     settling = optax.cosine_decay_schedule(s.weights_lr, max(1, steps.settle))
     rate = optax.join_schedules([searching, settling], [steps.supernet])
 
-    def at(step: ArrayLike) -> Array:
+    def at(step: ArrayLike) -> Any:
         return rate(jnp.asarray(step, jnp.float32))
 
     return descent(at, s.weight_decay, s.clip, s.weights_momentum)
 
 
 def descent(rate: optax.Schedule, decay: float, clip: float, momentum: float) -> Descent:
+    """Momentum under a rate, with decay of matrices and clipped gradients."""
     rule = optax.chain(
         optax.add_decayed_weights(decay, mask=_decayed), optax.clip_by_global_norm(clip), optax.sgd(rate, momentum)
     )

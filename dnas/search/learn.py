@@ -88,6 +88,7 @@ class PackedSupernet(NamedTuple):
 
 
 def packed_supernet(problem: Problem, taps: tuple[str, ...] = ()) -> PackedSupernet:
+    """The supernet as the problem's settings want it, on packed variables."""
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,

@@ -30,6 +30,7 @@ def check(problem: Problem, name: str) -> None:
 
 
 def start(problem: Problem) -> Weights:
+    """Fresh weights, and the optimiser's state."""
     return fresh(problem, optimizer(problem.settings, planned(problem)))
 
 

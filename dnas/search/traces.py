@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jaxtyping import Array
 
 from dnas.process import cache
 
@@ -24,14 +23,14 @@ class Traces:
         settings = {name: repr(value) for name, value in jax.config.values.items() if "cache" not in name}
         self._key = [search, cache.sources(), settings, jax.default_backend()]
 
-    def read(self, name: str, arguments: Sequence[Array]) -> bytes | None:
-        """A program as it was written, or None."""
+    def read(self, name: str, arguments: Sequence[Any]) -> bytes | None:
+        """A program for arguments like these (arrays or their shapes) as it was written, or None."""
         return cache.read(self._path(name, arguments))
 
-    def write(self, name: str, arguments: Sequence[Array], program: bytes) -> None:
+    def write(self, name: str, arguments: Sequence[Any], program: bytes) -> None:
         cache.write(self._path(name, arguments), program)
 
-    def _path(self, name: str, arguments: Sequence[Array]) -> Path:
+    def _path(self, name: str, arguments: Sequence[Any]) -> Path:
         shapes = [(list(a.shape), str(a.dtype)) for a in arguments]
         return self.folder / f"{cache.digest(self._key, name, shapes)}.stablehlo"
 

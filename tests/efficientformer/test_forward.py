@@ -12,7 +12,7 @@ from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Gates, Layout
-from dnas.nn.lookup import Plan, Requests
+from dnas.nn.lookup import Requests, StackedLookup
 from dnas.ops.tensor import Value
 
 from .oracle import entries
@@ -92,7 +92,7 @@ def test_output(case):
     space = space_from_data({"input": {"channels": channels, "resolution": side}, "trunk": [data]}, "block")
     parameters, gates = Filled(values), Gates(jnp.zeros((0, 1)), Layout(()))
     graph = graph_of(space)
-    forward = Forward(parameters, gates, Plan(Requests(), gates.layout)(gates), None)
+    forward = Forward(parameters, gates, StackedLookup(Requests(), gates.layout)(gates), None)
     y = np.asarray(forward.run(graph.parts, Value(graph.input, jnp.asarray(x, jnp.float32)), graph.output), np.float64)
     y = (y.reshape(case["output_shape"]) if tokens else y.transpose(0, 3, 1, 2)).reshape(-1)
     assert parameters.used == set(values)

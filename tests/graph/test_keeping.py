@@ -18,7 +18,7 @@ from dnas.maths.masks import channel_mask
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Layout, as_mapping, gumbel_softmax, init_theta, one_hot
 from dnas.nn.inherit import inherited
-from dnas.nn.lookup import Plan, Requests, requests
+from dnas.nn.lookup import Requests, StackedLookup, requests
 from dnas.nn.parameters import Own
 from dnas.nn.supernet import Supernet, init
 from dnas.ops.tensor import Axis, Value
@@ -52,7 +52,7 @@ def variables_of(space: Space) -> dict[str, dict[str, jax.Array]]:
 
 
 def scores(graph: Graph, variables, images, momentum=None, masks=None) -> jax.Array:
-    lookup = Plan(requests(graph), NONE)(one_hot(NONE, {}), masks)
+    lookup = StackedLookup(requests(graph), NONE)(one_hot(NONE, {}), masks)
     own = Own(dict(variables["params"]), dict(variables["batch_stats"]))
     forward = Forward(own, one_hot(NONE, {}), lookup, momentum)
     return forward.run(graph.parts, Value(graph.input, images), graph.output)
@@ -141,7 +141,7 @@ def test_masks_of_all_axes_at_once_are_the_plain_ones():
     wanted = Requests()
     for size in sizes:
         wanted.mask(Axis("channels", size))
-    lookup = Plan(wanted, layout)(gates)
+    lookup = StackedLookup(wanted, layout)(gates)
     for size in sizes:
         found = lookup.mask(Axis("channels", size))
         np.testing.assert_allclose(found, channel_mask(size, gates), rtol=1e-6, atol=1e-7)

@@ -136,7 +136,7 @@ def test_a_search_learns_on_its_terms():
     few = Term("few gates", 0.5, Taps(), lambda p: jnp.sum(jnp.abs(p.gates.values)))
     with_it = dataclasses.replace(problem, more_terms=(few, Term("seen", 0.0, Taps((AT,)), tap_mean)))
     variables, gates = packing_of(problem).pack(init(problem.proxy, jax.random.key(0))), uniform(problem.layout)
-    images, targets = np.zeros((4, 16, 16, 1), np.uint8), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    images, targets = jnp.zeros((4, 16, 16, 1), jnp.uint8), jnp.eye(2)[jnp.array([0, 1, 0, 1])]
     plain, learned = (learning(p)(variables, gates, images, targets) for p in (problem, with_it))
     assert plain.metrics.keys() == {"loss", "accuracy"}
     assert float(learned.metrics["loss few gates"]) == pytest.approx(len(search.choices))

@@ -7,7 +7,7 @@ import numpy as np
 
 from dnas.graph import Builder
 from dnas.nn.forward import Forward
-from dnas.nn.lookup import Plan, requests
+from dnas.nn.lookup import StackedLookup, requests
 from dnas.ops.tensor import Value
 
 
@@ -43,7 +43,7 @@ def evaluated(build, inputs, gates, parameters, momentum=None, forms=None, produ
     builder = Builder()
     outputs = build(builder, *(x.tensor for x in inputs))
     graph = builder.graph(inputs[0].tensor, outputs[0])
-    lookup = Plan(requests(graph), gates.layout)(gates)
+    lookup = StackedLookup(requests(graph), gates.layout)(gates)
     forward = Forward(parameters, gates, lookup, momentum, forms=forms, products=products)
     forward.values.update({x.tensor: x.array for x in inputs})
     for part in graph.parts:

@@ -14,7 +14,7 @@ import pytest
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
-from dnas.graph.program import program_of
+from dnas.graph.program import program_key
 from dnas.graph.sampled import runs_of, sampled
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta, keep_largest, one_hot, straight_through
 from dnas.nn.supernet import Supernet, abstract_variables
@@ -210,7 +210,7 @@ def test_other_widths_paddings_and_wirings_are_other_programs():
         }  # fmt: skip
         space = space_from_data(data, "s")
         block = graph_of(space).uses[0]
-        return program_of(block.parts, block.input, block.out).steps
+        return program_key(block.parts, block.input, block.out).steps
 
     base = {"out": 8, "kernel": 3, "expand": 2}
     assert program({"mbconv": base}) == program({"mbconv": base | {"kernel": 7}})

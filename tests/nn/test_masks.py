@@ -9,7 +9,7 @@ import pytest
 from dnas.blocks.mobile import squeeze_excite
 from dnas.graph import Builder
 from dnas.nn.gates import Gates, Layout, one_hot
-from dnas.nn.lookup import Plan, Requests
+from dnas.nn.lookup import Requests, StackedLookup
 from dnas.ops import (
     Attend,
     AttentionScores,
@@ -54,7 +54,7 @@ def test_values():
     product = axis(width.size * Quantity.of(SECOND))
     requests.mask(width)
     requests.mask(product)
-    plan = Plan(requests, LAYOUT)(GATES)
+    plan = StackedLookup(requests, LAYOUT)(GATES)
     np.testing.assert_allclose(plan.mask(width), [1, 0.8, 0.5, 0.5], rtol=1e-6)
     # Widths 3, 5, 6, 10, 12, 20 with the products of the gates.
     p = {3: 0.05, 5: 0.15, 6: 0.075, 10: 0.225, 12: 0.125, 20: 0.375}
@@ -69,7 +69,7 @@ def test_effective_width():
     gates = Gates(jnp.asarray([[0.2, 0.8]]), layout)
     requests.mask(axis(width))
     requests.mean(width)
-    plan = Plan(requests, layout)(gates)
+    plan = StackedLookup(requests, layout)(gates)
     assert float(plan.mean(width)) == pytest.approx(15.2)
     assert float(plan.mask(axis(width)).sum()) == pytest.approx(15.2)
     assert width.mean({"c": np.array([0.2, 0.8])}) == pytest.approx(15.2)
@@ -133,7 +133,7 @@ def test_shares_of_the_values_of_a_width():
     """Joint options with one value count together, in ascending order of the values."""
     requests, width = Requests(), Quantity.of(WIDTH) * Quantity.of(Choice("v", (2, 4)))  # 2, 4, 4, 8, 8, 16
     requests.shares(width)
-    plan = Plan(requests, LAYOUT)(GATES)
+    plan = StackedLookup(requests, LAYOUT)(GATES)
     np.testing.assert_allclose(plan.shares(width), [0.05, 0.15 + 0.075, 0.225 + 0.125, 0.375], rtol=1e-6)
 
 

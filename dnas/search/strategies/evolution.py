@@ -35,6 +35,7 @@ class Programs(NamedTuple):
 
 
 def check(problem: Problem) -> None:
+    """Raises `UserError` for what the strategy cannot do."""
     singlepath.check(problem, NAME)
 
 

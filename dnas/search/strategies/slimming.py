@@ -60,6 +60,7 @@ class Programs(NamedTuple):
 
 
 def check(problem: Problem) -> None:
+    """Raises `UserError` for what the strategy cannot do."""
     chain.check(problem, NAME)
 
 
