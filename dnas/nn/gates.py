@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from dnas.nn.pytree import pytree
 from dnas.space.quantity import Assignment, Choice
 
 Theta = Float[Array, "choices options"]
@@ -45,7 +46,7 @@ class Layout:
         return np.arange(self.shape[1]) < np.array([len(c) for c in self.choices], int).reshape(-1, 1)
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@pytree("values", static="layout")
 @dataclass(frozen=True)
 class Gates:
     """Weights of the options: rows add up to 1, padding is 0."""
@@ -56,17 +57,6 @@ class Gates:
     def __getitem__(self, name: str) -> Float[Array, " options"]:
         row = self.layout.rows[name]
         return self.values[row, : len(self.layout.choices[row])]
-
-    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any]], Layout]:
-        """As a pytree: the values, and the layout, which is static."""
-        return ((jax.tree_util.GetAttrKey("values"), self.values),), self.layout
-
-    @classmethod
-    def tree_unflatten(cls, layout: Layout, leaves: tuple[Any]) -> Gates:
-        """The same with other leaves, which need not be arrays: shapes, axes of a `vmap`."""
-        made = object.__new__(cls)
-        made.__dict__.update(values=leaves[0], layout=layout)
-        return made
 
 
 def init_theta(layout: Layout) -> Theta:

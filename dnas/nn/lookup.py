@@ -8,12 +8,10 @@ each.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,6 +19,7 @@ from jaxtyping import Array, Float
 from dnas.graph import Graph
 from dnas.nn.expected import StackedMeans, picks
 from dnas.nn.gates import Gates, Layout
+from dnas.nn.pytree import pytree
 from dnas.ops.tensor import Axis
 from dnas.space.entries import Given
 from dnas.space.quantity import Quantity
@@ -91,9 +90,7 @@ class StackedLookup:
         return _Answers(self, self.means(gates), masks, shares, dict(given or {}))
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["means", "masks", "widths", "given"], meta_fields=["stacked"]
-)
+@pytree("means", "masks", "widths", "given", static="stacked")
 @dataclass(frozen=True)
 class _Answers:
     stacked: StackedLookup

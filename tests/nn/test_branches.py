@@ -104,7 +104,7 @@ def programs(name: str, paths: int | None):
             {"params": params, "batch_stats": stats}, images, Gates(values, layout), momentum=0.9,
             mutable=["batch_stats"],
         )  # fmt: skip
-        return jnp.sum(jnp.sin(0.1 * logits * jnp.arange(1, 10).reshape(3, 3))), (logits, updated["batch_stats"])
+        return jnp.sum(jnp.sin(0.1 * logits * jnp.arange(1.0, 10.0).reshape(3, 3))), (logits, updated["batch_stats"])
 
     learn = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
     evaluate = jax.jit(lambda v, g: net.apply(v, images, Gates(g, layout))[0], compiler_options=QUICK)

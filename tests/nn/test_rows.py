@@ -48,7 +48,7 @@ def test_rows_are_taken_and_put(chosen):
         expected[layer, path, :size] = VECTOR[start : start + size]
         put[start : start + size] *= -1
     np.testing.assert_array_equal(taken, expected)
-    np.testing.assert_array_equal(rows.put(jnp.asarray(VECTOR), TABLE, jnp.asarray(chosen), -taken), put)
+    np.testing.assert_array_equal(rows.put(jnp.asarray(VECTOR), TABLE, jnp.asarray(chosen), jnp.asarray(-taken)), put)
 
 
 def test_the_gradient_of_rows_is_added_up_where_they_come_from():
