@@ -44,7 +44,7 @@ def learned(name: str, paths: int | None, low_memory: bool, taps: tuple[str, ...
             {"params": params, "batch_stats": stats}, images, Gates(values, gates.layout), momentum=0.9,
             mutable=["batch_stats"], taps=taps,
         )  # fmt: skip
-        return jnp.mean(jnp.sin(0.1 * jnp.arange(logits.size).reshape(logits.shape) * logits)), (
+        return jnp.mean(jnp.sin(0.1 * jnp.arange(float(logits.size)).reshape(logits.shape) * logits)), (
             logits,
             tapped,
             updated,
