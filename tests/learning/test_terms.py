@@ -115,7 +115,8 @@ def test_a_term_that_weighs_nothing_changes_nothing(setup):
     s = setup((Term("nothing", 0.0, MANIFOLD.taps, manifold),))
     with_it, without = (stepped(s, terms)[0] for terms in (s.terms, s.terms[:-1]))
     for leaf in with_it:
-        np.testing.assert_allclose(with_it[leaf], without[leaf], rtol=1e-5, atol=1e-8)
+        # Both are programs of their own: sums of float32 may be taken in another order.
+        np.testing.assert_allclose(with_it[leaf], without[leaf], rtol=1e-5, atol=1e-4 * np.abs(without[leaf]).max())
 
 
 def test_mistakes_in_terms_are_named(setup):
