@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dnas.export.python_code import conv_parts, padding_text, weighted_sum
-from dnas.export.structure import Call, Writer, nothing, out, own
+from dnas.export.python_code import attend, attention_scores, conv_parts, padding_text, weighted_sum
+from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own
 from dnas.export.trace import Op, Weights, conv_weight, convolution
 from dnas.ops.norm import EPSILON
 
@@ -89,32 +89,82 @@ class MixHeads(nn.Module):
 
 '''
 ATTENTION = '''
-def by_head(x, heads):
-    n, h, w, c = x.shape
-    return x.reshape(n, h * w, heads, c // heads)
+def by_head(x, heads, tokens):
+    """[..., positions, heads, width] of a map [N, H, W, C], or of tokens [..., positions, C]."""
+    around = x.shape[:-2] if tokens else x.shape[:1]
+    return x.reshape(*around, -1, heads, x.shape[-1] // heads)
 
 
-def attention_scores(q, k, heads):
+def attention_scores(q, k, heads, tokens=False):
     """q k^T / sqrt(width of a head): [N, heads, queries, keys]."""
-    q, k = by_head(q, heads), by_head(k, heads)
-    return jnp.einsum("nqhd,nkhd->nhqk", q * q.shape[-1] ** -0.5, k)
+    q, k = by_head(q, heads, tokens), by_head(k, heads, tokens)
+    return jnp.einsum("...qhd,...khd->...hqk", q * q.shape[-1] ** -0.5, k)
 
 
-def attend(scores, v, side):
-    """Values weighted by the scores, as a map."""
-    mixed = jnp.einsum("nhqk,nkhd->nqhd", scores, by_head(v, scores.shape[1]))
-    return mixed.reshape(v.shape[0], side, side, v.shape[-1])
+def attend(scores, v, side=None):
+    """Values weighted by the scores: tokens, or a map of that side."""
+    mixed = jnp.einsum("...hqk,...khd->...qhd", scores, by_head(v, scores.shape[-3], side is None))
+    rows = mixed.shape[:-2] if side is None else (v.shape[0], side, side)
+    return mixed.reshape(*rows, v.shape[-1])
 
 '''
 CLASS_TOKEN = '''
 class ClassToken(nn.Module):
     """A token before those of x; a map gives its pixels, row after row."""
 
+    count: int = 1
+
     @nn.compact
     def __call__(self, x):
         n, *_, c = x.shape
-        token = self.param("token", nn.initializers.zeros, (c,))
-        return jnp.concatenate([jnp.broadcast_to(token, (n, 1, c)), x.reshape(n, -1, c)], 1)
+        token = self.param("token", nn.initializers.zeros, (self.count, c))
+        return jnp.concatenate([jnp.broadcast_to(token, (n, self.count, c)), x.reshape(n, -1, c)], 1)
+
+'''
+POSITIONS = '''
+class Positions(nn.Module):
+    """Adds a vector at each position."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x + self.param("table", nn.initializers.zeros, x.shape[1:])
+
+'''
+RELATIVE = '''
+class Distances(nn.Module):
+    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them."""
+
+    side: int
+    width: int
+    reach: int
+    before: int
+
+    def vectors(self):
+        """[queries, keys, width]"""
+        place, reach, total = jnp.arange(self.side**2), self.reach, 0
+        for name, at in (("rows", place // self.side), ("columns", place % self.side)):
+            table = jnp.asarray(self.param(name, nn.initializers.zeros, (2 * reach + 2, self.width)))
+            index = jnp.clip(at[None] - at[:, None], -reach, reach) + reach + 1
+            total = total + table[jnp.pad(index, ((self.before, 0), (self.before, 0)))]
+        return total
+
+
+class RelativeScores(Distances):
+    """What the distances of keys add to the scores of queries [N, tokens, C]."""
+
+    @nn.compact
+    def __call__(self, q):
+        q = q.reshape(*q.shape[:2], -1, self.width)
+        return jnp.einsum("nqhd,qkd->nhqk", q * self.width**-0.5, self.vectors())
+
+
+class RelativeValues(Distances):
+    """Vectors of distances weighted by the scores [N, heads, queries, keys]."""
+
+    @nn.compact
+    def __call__(self, scores):
+        mixed = jnp.einsum("nhqk,qkd->nqhd", scores, self.vectors())
+        return mixed.reshape(*mixed.shape[:2], -1)
 
 '''
 WINDOWS = '''
@@ -185,6 +235,19 @@ def _distance_bias(call: Call) -> str:
     return f'DistanceBias({numbers}, name="{call.name}")({call.inputs[0]})'
 
 
+def _class_token(call: Call) -> str:
+    count = "" if call.numbers["count"] == 1 else f"{call.text['count']}, "
+    return f'ClassToken({count}name="{call.name}")({call.inputs[0]})'
+
+
+def _relative(kind: str) -> Callable[[Call], str]:
+    def made(call: Call) -> str:
+        numbers = ", ".join(call.text[n] for n in ("side", "width", "reach", "before"))
+        return f'{kind}({numbers}, name="{call.name}")({call.inputs[0]})'
+
+    return made
+
+
 _CONV = Writer(_conv_numbers, _conv, leaves=_conv_leaves, ends=True)
 _LAYER_NORM = f'nn.LayerNorm(epsilon={EPSILON}, use_fast_variance=False, name="{{name}}")({{x}})'
 WRITERS: dict[str, Writer] = {
@@ -208,7 +271,7 @@ WRITERS: dict[str, Writer] = {
     "weighted_sum": Writer(own("factors"), weighted_sum, ends=True),
     "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),
     "attention_scores": Writer(
-        own("heads"), lambda c: f"attention_scores({c.inputs[0]}, {c.inputs[1]}, {c.text['heads']})", helper=ATTENTION
+        own("heads"), attention_scores, helper=ATTENTION
     ),
     "distance_bias": Writer(
         own("queries", "keys", "stride"), _distance_bias, helper=DISTANCE_BIAS, ends=True,
@@ -218,11 +281,21 @@ WRITERS: dict[str, Writer] = {
         nothing, _module('MixHeads(name="{name}")({x})'), leaves=_leaves(kernel="weight", bias="bias"), helper=MIX_HEADS
     ),
     "softmax": Writer(nothing, lambda c: f"nn.softmax({c.inputs[0]})"),
-    "attend": Writer(
-        own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
-    ),
+    "attend": Writer(own("queries"), attend, ends=True),
     "class_token": Writer(
-        nothing, _module('ClassToken(name="{name}")({x})'), leaves=_leaves(token="token"), helper=CLASS_TOKEN, ends=True
+        own("count"), _class_token, leaves=_leaves(token="token"), helper=CLASS_TOKEN, ends=True
+    ),
+    "positions": Writer(
+        nothing, _module('Positions(name="{name}")({x})'), leaves=_leaves(table="table"), helper=POSITIONS
+    ),
+    "first_token": Writer(nothing, lambda c: f"{c.inputs[0]}[..., 0, :]"),
+    "token_mean": Writer(own("skip"), lambda c: f"{c.inputs[0]}[..., {c.text['skip']}:, :].mean(-2)"),
+    "relative_scores": Writer(
+        distance_numbers, _relative("RelativeScores"), leaves=_leaves(rows="rows", columns="columns"), helper=RELATIVE
+    ),
+    "relative_values": Writer(
+        distance_numbers, _relative("RelativeValues"), leaves=_leaves(rows="rows", columns="columns"), helper=RELATIVE,
+        ends=True,
     ),
     "window_partition": Writer(
         own("side"), lambda c: f"windows({c.inputs[0]}, {c.text['side']})", helper=WINDOWS, ends=True

@@ -78,8 +78,10 @@ class Builder:
             node.input[:] = [name if i == old and old != INPUT else i for i in node.input]
 
     def by_head(self, value: Value, heads: int, channels_last: bool, tag: str) -> str:
-        """[N, heads, pixels, width], or [N, heads, width, pixels], of a map or of rows."""
+        """[N, heads, positions, width], or [N, heads, width, positions], of a map, of rows or of tokens."""
         rows, n, width = self.in_rows(value), value.index, value.channels // heads
+        if value.side is None:
+            return self._tokens_by_head(value, heads, channels_last, tag)
         sizes = (0, -1, heads, width) if rows else (0, heads, width, -1)
         split = self.node("Reshape", [self.read(value, rows), self.shape(*sizes)], value, "", to=f"heads_{tag}_{n}")
         if rows:
@@ -88,4 +90,14 @@ class Builder:
             perm = [0, 1, 3, 2]
         else:
             return split
+        return self.node("Transpose", [split], value, "", to=f"turned_{tag}_{n}", perm=perm)
+
+    def _tokens_by_head(self, value: Value, heads: int, channels_last: bool, tag: str) -> str:
+        """The same of tokens, with what is around them before the heads."""
+        around, n = value.around, value.index
+        sizes = (0, *around, -1, heads, value.channels // heads)
+        split = self.node("Reshape", [value, self.shape(*sizes)], value, "", to=f"heads_{tag}_{n}")
+        first = len(around) + 1
+        last = (first, first + 2) if channels_last else (first + 2, first)
+        perm = [*range(first), first + 1, *last]
         return self.node("Transpose", [split], value, "", to=f"turned_{tag}_{n}", perm=perm)

@@ -13,9 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from dnas.export.onnx_builder import Builder
-from dnas.export.trace import Op, Value, Weights, conv_weight, convolution, reads, spread_distances
+from dnas.export.trace import (
+    Op,
+    Value,
+    Weights,
+    conv_weight,
+    convolution,
+    distance_vectors,
+    reads,
+    spread_distances,
+)
 from dnas.ops.norm import EPSILON
-from dnas.ops.tensor import HEADS
+from dnas.ops.tensor import HEADS, TOKENS
 
 Folded = tuple[Op, ...]
 """What comes after an operator and moves into its weights."""
@@ -67,13 +76,14 @@ def _linear(made: Builder, op: Op, after: Folded) -> None:
     w, b = _with_affine(made, op.leaf("weight", made.weights), op, after)
     weight, y = made.constant(f"{op.path}.weight", w), op.output
     bias = [] if b is None else [made.constant(f"{op.path}.bias", b)]
-    if y.side is None:
+    rows = y.side is not None
+    if y.is_vector:
         made.node("Gemm", [op.inputs[0], weight, *bias], y, op.path)
     elif bias:
-        product = made.node("MatMul", [op.inputs[0], weight], y, "", to=f"{op.path}_product", rows=True)
-        made.node("Add", [product, *bias], y, op.path, rows=True)
+        product = made.node("MatMul", [op.inputs[0], weight], y, "", to=f"{op.path}_product", rows=rows)
+        made.node("Add", [product, *bias], y, op.path, rows=rows)
     else:
-        made.node("MatMul", [op.inputs[0], weight], y, op.path, rows=True)
+        made.node("MatMul", [op.inputs[0], weight], y, op.path, rows=rows)
 
 
 def _with_affine(made: Builder, w: np.ndarray, op: Op, after: Folded) -> tuple[np.ndarray, np.ndarray | None]:
@@ -219,6 +229,9 @@ def _attend(made: Builder, op: Op, after: Folded) -> None:
     (s, v), y = op.inputs, op.output
     rows = made.in_rows(v)
     mixed = made.node("MatMul", [s, made.by_head(v, s.sizes[HEADS], True, "v")], y, "", to=f"attended_{y.index}")
+    if y.side is None:
+        _merged(made, mixed, y)
+        return
     perm = [0, 2, 1, 3] if rows else [0, 1, 3, 2]
     sizes = (0, -1, y.channels) if rows else (0, y.channels, y.side or 0, y.side or 0)
     turned = made.node("Transpose", [mixed], y, "", to=f"merged_{y.index}", perm=perm)
@@ -232,11 +245,63 @@ def _excite(made: Builder, op: Op, after: Folded) -> None:
 def _class_token(made: Builder, op: Op, after: Folded) -> None:
     """Zeros before the tokens, to which the token is added: whatever the batch is, its size stands nowhere."""
     x, y = op.inputs[0], op.output
-    room = made.constant("room_for_token", np.array([0, 1, 0, 0, 0, 0], np.int64))
+    count = op.attributes["count"]
+    room = made.constant(f"room_for_tokens_{count}", np.array([0, count, 0, 0, 0, 0], np.int64))
     padded = made.node("Pad", [made.read(x, x.side is not None), room], y, "", to=f"room_{y.index}")
     token = np.zeros((1, *y.sizes.values()), np.float32)
-    token[:, 0] = op.leaf("token", made.weights)
+    token[:, :count] = op.leaf("token", made.weights)
     made.node("Add", [padded, made.constant(f"{op.path}.token", token)], y, op.path)
+
+
+def _merged(made: Builder, mixed: str, y: Value) -> None:
+    """Heads beside one another: [N, heads, tokens, width] as [N, tokens, channels], with what is around tokens."""
+    first = len(y.around) + 1
+    perm = [*range(first), first + 1, first, first + 2]
+    turned = made.node("Transpose", [mixed], y, "", to=f"merged_{y.index}", perm=perm)
+    made.node("Reshape", [turned, made.shape(0, *y.sizes.values())], y, "attend")
+
+
+def _positions(made: Builder, op: Op, after: Folded) -> None:
+    x, table = op.inputs[0], op.leaf("table", made.weights)
+    table = table if x.side is None else table.transpose(2, 0, 1)
+    made.node("Add", [x, made.constant(f"{op.path}.table", table)], op.output, op.path)
+
+
+def _first_token(made: Builder, op: Op, after: Folded) -> None:
+    x, y = op.inputs[0], op.output
+    first = made.constant("first", np.array([0], np.int64))
+    alone = made.node("Gather", [x, first], y, "", to=f"first_{y.index}", axis=len(x.around) + 1)
+    made.node("Reshape", [alone, made.shape(0, *y.sizes.values())], y, "")
+
+
+def _token_mean(made: Builder, op: Op, after: Folded) -> None:
+    x, y, skip = op.inputs[0], op.output, op.attributes["skip"]
+    axes = made.constant(f"axis_{len(x.around) + 1}", np.array([len(x.around) + 1], np.int64))
+    ends = [made.constant(f"at_{n}", np.array([n], np.int64)) for n in (skip, x.sizes[TOKENS])]
+    left = made.node("Slice", [x, *ends, axes], y, "", to=f"without_{y.index}")
+    made.node("ReduceMean", [left, axes], y, "", keepdims=0)
+
+
+def _relative_scores(made: Builder, op: Op, after: Folded) -> None:
+    """A matrix product for each query: its vector with those of the distances of all keys."""
+    q, y, table = op.inputs[0], op.output, distance_vectors(op, made.weights)
+    heads, queries, keys = y.sizes.values()
+    width = table.shape[-1]
+    split = made.by_head(q, heads, True, f"r{y.index}")
+    alone = made.node("Reshape", [split, made.shape(0, heads, queries, 1, width)], y, "", to=f"queries_{y.index}")
+    scaled = made.constant(f"{op.path}.vectors", (table * width**-0.5).transpose(0, 2, 1))
+    product = made.node("MatMul", [alone, scaled], y, "", to=f"distances_{y.index}")
+    made.node("Reshape", [product, made.shape(0, heads, queries, keys)], y, op.path)
+
+
+def _relative_values(made: Builder, op: Op, after: Folded) -> None:
+    s, y, table = op.inputs[0], op.output, distance_vectors(op, made.weights)
+    heads, queries, keys = s.sizes.values()
+    alone = made.node("Reshape", [s, made.shape(0, heads, queries, 1, keys)], y, "", to=f"scores_{y.index}")
+    vectors = made.constant(f"{op.path}.vectors", table)
+    product = made.node("MatMul", [alone, vectors], y, "", to=f"distances_{y.index}")
+    rows = made.shape(0, heads, queries, table.shape[-1])
+    _merged(made, made.node("Reshape", [product, rows], y, "", to=f"weighted_{y.index}"), y)
 
 
 def _window_partition(made: Builder, op: Op, after: Folded) -> None:
@@ -270,5 +335,10 @@ WRITERS: dict[str, Writer] = {
     "softmax": Writer(_softmax),
     "attend": Writer(_attend),
     "class_token": Writer(_class_token),
+    "positions": Writer(_positions),
+    "first_token": Writer(_first_token),
+    "token_mean": Writer(_token_mean),
+    "relative_scores": Writer(_relative_scores),
+    "relative_values": Writer(_relative_values),
     "window_partition": Writer(_window_partition),
 }

@@ -39,7 +39,7 @@ class Target:
     def helpers(self, network: Network) -> str:
         """Functions and modules that the writers in use call."""
         used = {op.kind for op in network.ops}
-        return "".join(writer.helper for kind, writer in self.writers.items() if kind in used)
+        return "".join(dict.fromkeys(writer.helper for kind, writer in self.writers.items() if kind in used))
 
     def leaves(
         self, network: Network, weights: Weights
@@ -132,3 +132,13 @@ def weighted_sum(call: Call) -> str:
     signs = ["" if n == 0 and f > 0 else "-" if n == 0 else " + " if f > 0 else " - " for n, f in enumerate(factors)]
     sizes = ["" if abs(f) == 1 else f"{abs(f)!r} * " for f in factors]
     return "".join(f"{a}{b}{c}" for a, b, c in zip(signs, sizes, call.inputs, strict=True))
+
+
+def attention_scores(call: Call) -> str:
+    tokens = ", tokens=True" if call.op.inputs[0].side is None else ""
+    return f"attention_scores({call.inputs[0]}, {call.inputs[1]}, {call.text['heads']}{tokens})"
+
+
+def attend(call: Call) -> str:
+    side = "" if call.numbers["queries"] is None and call.op.output.side is None else f", {call.text['queries']}"
+    return f"attend({call.inputs[0]}, {call.inputs[1]}{side})"

@@ -140,6 +140,11 @@ def distances(op: Op) -> dict[str, int]:
     return own("stride")(op) | {"heads": op.output.sizes[HEADS]} | own("queries", "keys")(op)
 
 
+def distance_numbers(op: Op) -> dict[str, int]:
+    """What tables of vectors for distances follow from."""
+    return own("side", "width", "reach", "before")(op)
+
+
 def own(*names: str) -> Numbers:
     """Attributes of the operator, by name."""
     return lambda op: {name: op.attributes[name] for name in names}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dnas.export.python_code import conv_parts, padding_text, weighted_sum
-from dnas.export.structure import Call, Varying, Writer, distances, heads, nothing, out, own, sizes
+from dnas.export.python_code import attend, attention_scores, conv_parts, padding_text, weighted_sum
+from dnas.export.structure import Call, Varying, Writer, distance_numbers, distances, heads, nothing, out, own, sizes
 from dnas.export.trace import Op, Weights, conv_weight, convolution
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.ops.norm import EPSILON
@@ -60,29 +60,80 @@ class DistanceBias(nn.Module):
 
 '''
 ATTENTION = '''
-def attention_scores(q, k, heads):
+def by_head(x, heads, tokens):
+    """[..., heads, positions, width] of a map [N, C, H, W], or of tokens [..., positions, C]."""
+    x = x if tokens else x.flatten(2).transpose(1, 2)
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+
+def attention_scores(q, k, heads, tokens=False):
     """q k^T / sqrt(width of a head): [N, heads, queries, keys]."""
-    q, k = (x.flatten(2).unflatten(1, (heads, -1)) for x in (q, k))
-    return (q * q.shape[2] ** -0.5).transpose(2, 3) @ k
+    q, k = (by_head(x, heads, tokens) for x in (q, k))
+    return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
 
 
-def attend(scores, v, side):
-    """Values weighted by the scores, as a map."""
-    v = v.flatten(2).unflatten(1, (scores.shape[1], -1))
-    return (v @ scores.transpose(2, 3)).flatten(1, 2).unflatten(2, (side, side))
+def attend(scores, v, side=None):
+    """Values weighted by the scores: tokens, or a map of that side."""
+    y = (scores @ by_head(v, scores.shape[-3], side is None)).transpose(-3, -2).flatten(-2)
+    return y if side is None else y.transpose(1, 2).unflatten(2, (side, side))
 
 '''
 CLASS_TOKEN = '''
 class ClassToken(nn.Module):
     """A token before those of x; a map [N, C, H, W] gives its pixels, row after row."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, count=1):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.zeros(count, channels))
 
     def forward(self, x):
         x = x.flatten(2).transpose(1, 2) if x.dim() == 4 else x
-        return torch.cat([self.weight.expand(len(x), 1, -1), x], 1)
+        return torch.cat([self.weight.expand(len(x), -1, -1), x], 1)
+
+'''
+POSITIONS = '''
+class Positions(nn.Module):
+    """Adds a vector at each position."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(sizes))
+
+    def forward(self, x):
+        return x + self.weight
+
+'''
+RELATIVE = '''
+class Distances(nn.Module):
+    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them."""
+
+    def __init__(self, side, width, reach, before):
+        super().__init__()
+        self.rows, self.columns = (nn.Parameter(torch.zeros(2 * reach + 2, width)) for _ in range(2))
+        place = torch.arange(side * side)
+        for name, at in (("row", place // side), ("column", place % side)):
+            index = (at[None] - at[:, None]).clamp(-reach, reach) + reach + 1
+            self.register_buffer(name, F.pad(index, (before, 0, before, 0)), persistent=False)
+
+    def vectors(self):
+        """[queries, keys, width]"""
+        return self.rows[self.row] + self.columns[self.column]
+
+
+class RelativeScores(Distances):
+    """What the distances of keys add to the scores of queries [N, tokens, C]."""
+
+    def forward(self, q):
+        vectors = self.vectors()
+        q = q.unflatten(-1, (-1, vectors.shape[-1]))
+        return torch.einsum("nqhd,qkd->nhqk", q * q.shape[-1] ** -0.5, vectors)
+
+
+class RelativeValues(Distances):
+    """Vectors of distances weighted by the scores [N, heads, queries, keys]."""
+
+    def forward(self, scores):
+        return torch.einsum("nhqk,qkd->nqhd", scores, self.vectors()).flatten(2)
 
 '''
 WINDOWS = '''
@@ -167,6 +218,31 @@ def _average_pool(call: Call) -> str:
     return f"F.avg_pool2d({call.inputs[0]}, {window}, count_include_pad=False)"
 
 
+def _token_numbers(op: Op) -> dict[str, Any]:
+    return out(op) | own("count")(op)
+
+
+def _class_token(call: Call) -> str:
+    more = "" if call.numbers["count"] == 1 else f", {call.text['count']}"
+    return f"ClassToken({call.text['out']}{more})"
+
+
+def _positions(call: Call) -> str:
+    x = call.op.inputs[0]
+    lengths = x.sizes.values() if x.side is None else (x.channels, x.side, x.side)
+    return f"Positions({', '.join(map(str, lengths))})"
+
+
+def _positions_leaves(op: Op, weights: Weights) -> Leaves:
+    table = op.leaf("table", weights)
+    return {"weight": table if op.inputs[0].side is None else table.transpose(2, 0, 1)}
+
+
+def _relative(name: str) -> Callable[[Call], str]:
+    return lambda call: f"{name}({', '.join(call.text[n] for n in ('side', 'width', 'reach', 'before'))})"
+
+
+_DISTANCES = _leaves(rows="rows", columns="columns")
 _CONV = Writer(_conv_numbers, _held, _conv, _conv_leaves)
 _NORM = _leaves(weight="scale", bias="shift", running_mean="mean", running_var="var")
 WRITERS: dict[str, Writer] = {
@@ -192,7 +268,7 @@ WRITERS: dict[str, Writer] = {
     "weighted_sum": Writer(own("factors"), weighted_sum, ends=True),
     "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),
     "attention_scores": Writer(
-        own("heads"), lambda c: f"attention_scores({c.inputs[0]}, {c.inputs[1]}, {c.text['heads']})", helper=ATTENTION
+        own("heads"), attention_scores, helper=ATTENTION
     ),
     "distance_bias": Writer(
         distances, _held, _distance_bias, _leaves(weight="table"), DISTANCE_BIAS, ends=True
@@ -201,11 +277,18 @@ WRITERS: dict[str, Writer] = {
         heads, _held, lambda c: f"nn.Conv2d({c.text['inputs']}, {c.text['out']}, 1)", _mix_heads_leaves
     ),
     "softmax": Writer(nothing, lambda c: f"{c.inputs[0]}.softmax(-1)"),
-    "attend": Writer(
-        own("queries"), lambda c: f"attend({c.inputs[0]}, {c.inputs[1]}, {c.text['queries']})", ends=True
-    ),
+    "attend": Writer(own("queries"), attend, ends=True),
     "class_token": Writer(
-        out, _held, lambda c: f"ClassToken({c.text['out']})", _leaves(weight="token"), CLASS_TOKEN, ends=True
+        _token_numbers, _held, _class_token, _leaves(weight="token"), CLASS_TOKEN, ends=True
+    ),
+    "positions": Writer(nothing, _held, _positions, _positions_leaves, POSITIONS),
+    "first_token": Writer(nothing, lambda c: f"{c.inputs[0]}[..., 0, :]"),
+    "token_mean": Writer(own("skip"), lambda c: f"{c.inputs[0]}[..., {c.text['skip']}:, :].mean(-2)"),
+    "relative_scores": Writer(
+        distance_numbers, _held, _relative("RelativeScores"), _DISTANCES, RELATIVE
+    ),
+    "relative_values": Writer(
+        distance_numbers, _held, _relative("RelativeValues"), _DISTANCES, RELATIVE, ends=True
     ),
     "window_partition": Writer(
         own("side"), lambda c: f"windows({c.inputs[0]}, {c.text['side']})", helper=WINDOWS, ends=True

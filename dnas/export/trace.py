@@ -17,7 +17,7 @@ import numpy as np
 from dnas.errors import InputError, UserError
 from dnas.graph import BlockUse, Builder, graph_of
 from dnas.graph.graph import Graph, Node, nodes_of
-from dnas.ops.tensor import CHANNELS, ROWS, Tensor, leaves, on
+from dnas.ops.tensor import CHANNELS, ROWS, TOKENS, Tensor, leaves, on
 from dnas.space.quantity import Quantity
 from dnas.space.space import Block, Space
 
@@ -40,6 +40,16 @@ class Value:
     def side(self) -> int | None:
         """Of a map."""
         return self.sizes.get(ROWS)
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it has channels alone."""
+        return len(self.sizes) == 1
+
+    @property
+    def around(self) -> tuple[int, ...]:
+        """Lengths of the axes before tokens, such as windows."""
+        return tuple(self.sizes.values())[: list(self.sizes).index(TOKENS)] if TOKENS in self.sizes else ()
 
 
 @dataclass(frozen=True)
@@ -195,3 +205,13 @@ def spread_distances(op: Op, table: np.ndarray) -> np.ndarray:
     apart = np.abs(stride * np.arange(queries)[:, None] - np.arange(keys)[None, :])
     spread = table[:, apart[:, None, :, None], apart[None, :, None, :]]
     return spread.reshape(len(table), queries * queries, keys * keys)
+
+
+def distance_vectors(op: Op, weights: Weights) -> np.ndarray:
+    """[queries, keys, width]: the vectors of the distances of every pair."""
+    a = op.attributes
+    place, total = np.arange(a["side"] ** 2), np.zeros(())
+    for name, at in (("rows", place // a["side"]), ("columns", place % a["side"])):
+        index = np.clip(at[None] - at[:, None], -a["reach"], a["reach"]) + a["reach"] + 1
+        total = total + op.leaf(name, weights)[np.pad(index, ((a["before"], 0), (a["before"], 0)))]
+    return total.astype(np.float32)

@@ -5,6 +5,8 @@ from dnas.ops.attention import Attend as Attend
 from dnas.ops.attention import AttentionScores as AttentionScores
 from dnas.ops.attention import DistanceBias as DistanceBias
 from dnas.ops.attention import MixHeads as MixHeads
+from dnas.ops.attention import RelativeScores as RelativeScores
+from dnas.ops.attention import RelativeValues as RelativeValues
 from dnas.ops.attention import Softmax as Softmax
 from dnas.ops.combine import Excite as Excite
 from dnas.ops.combine import Mixture as Mixture
@@ -28,3 +30,6 @@ from dnas.ops.pool import GlobalPool as GlobalPool
 from dnas.ops.pool import Upsample as Upsample
 from dnas.ops.tensor import Tensor as Tensor
 from dnas.ops.tokens import ClassToken as ClassToken
+from dnas.ops.tokens import FirstToken as FirstToken
+from dnas.ops.tokens import Positions as Positions
+from dnas.ops.tokens import TokenMean as TokenMean

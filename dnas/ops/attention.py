@@ -1,4 +1,4 @@
-"""Self-attention over the pixels of a map, head by head; a head's channels lie together.
+"""Self-attention over the pixels of a map, or over tokens, head by head; a head's channels lie together.
 
 Widths of heads are fixed, so a mask on queries, keys and values is a mask over heads: nothing mixes heads but
 `MixHeads`, which takes it into its weights, and what comes after `Attend`, whose result is still to be masked.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
-from dnas.ops.tensor import HEADS, KEYS, QUERIES, Axis, Tensor, Value, square
+from dnas.ops.tensor import CHANNELS, COLUMNS, HEADS, KEYS, QUERIES, ROWS, TOKENS, Axis, Tensor, Value, square
 from dnas.space.entries import agreement
 from dnas.space.quantity import Product, Quantity
 
@@ -23,26 +24,42 @@ def width_of_head(x: Tensor, heads: Quantity) -> Quantity:
     return Quantity.combine(lambda c, h: c // h if c % h == 0 else -1, x.channels, heads)
 
 
+def positions(x: Tensor) -> Quantity:
+    """How many there are that attend to one another."""
+    return Product(*(x[name].size for name in (ROWS, COLUMNS, TOKENS) if name in x.names)).joint()
+
+
+def around(x: Tensor) -> tuple[Axis, ...]:
+    """What holds positions that attend to their own alone, such as windows."""
+    inner = (ROWS, COLUMNS, TOKENS, CHANNELS, HEADS, QUERIES, KEYS)
+    return tuple(axis for axis in x.axes if axis.name not in inner)
+
+
+def sizes(axes: tuple[Axis, ...]) -> list[Quantity]:
+    return [axis.size for axis in axes]
+
+
 @operator("attention_scores")
 class AttentionScores(Operator):
-    """q k^T / sqrt(width of a head), of maps of queries and keys (Vaswani et al. 2017, section 3.2.1)."""
+    """q k^T / sqrt(width of a head), of maps or tokens of queries and keys (Vaswani et al. 2017, section 3.2.1);
+    within each of their windows or patches, where they have those."""
 
     heads: Quantity
     word = ""
 
     def output(self, q: Tensor, k: Tensor) -> Tensor:
-        if q.side is None or k.side is None or not (q.side.is_constant and k.side.is_constant):
+        if not (positions(q).is_constant and positions(k).is_constant):
             raise UserError("attention needs maps of one size; it cannot be searched over resolutions")
         if not agreement(q.channels, k.channels).min() or not width_of_head(q, self.heads).is_constant:
             raise UserError("queries and keys need heads of one fixed width")
         heads = Axis(HEADS, self.heads, pending=True)
-        return Tensor((heads, Axis(QUERIES, q.side * q.side), Axis(KEYS, k.side * k.side)))
+        return Tensor((*around(q), heads, Axis(QUERIES, positions(q)), Axis(KEYS, positions(k))))
 
     def work(self, y: Tensor, q: Tensor, k: Tensor) -> Iterator[Work]:
-        yield Work("matmul", macs=Product(q.channels, y[QUERIES].size, y[KEYS].size))
+        yield Work("matmul", macs=Product(*sizes(around(q)), q.channels, y[QUERIES].size, y[KEYS].size))
 
     def apply(self, env: Env, held: Held, y: Tensor, q: Value, k: Value) -> Any:
-        form = functools.partial(maths.attention.scores, heads=y[HEADS].length)
+        form = functools.partial(maths.attention.scores, heads=y[HEADS].length, around=len(around(q.tensor)))
         return env.product(held, form, q.array, k.array)
 
     def memory(self, of: Pass, y: Tensor, q: Tensor, k: Tensor) -> Iterator[Segment]:
@@ -88,7 +105,7 @@ class MixHeads(Operator):
 
     def work(self, y: Tensor, s: Tensor) -> Iterator[Work]:
         weights, bias = Product(s[HEADS].size, s[HEADS].size), Product(s[HEADS].size)
-        macs = weights * s[QUERIES].size * s[KEYS].size
+        macs = weights * Product(*sizes(around(s))) * s[QUERIES].size * s[KEYS].size
         yield Work("conv", macs=macs, weights=weights, biases=bias, fan_of_bias=bias)
 
     def reads(self, gates: Reads, y: Tensor, s: Tensor) -> None:
@@ -112,24 +129,91 @@ class Softmax(Operator):
 
 @operator("attend")
 class Attend(Operator):
-    """Sums of values weighted by the scores, head by head: a map of side `queries` from values of side `keys`."""
+    """Sums of values weighted by the scores, head by head: a map of side `queries` from a map of side `keys`, or tokens
+    from tokens."""
 
-    queries: Quantity
-    keys: Quantity
+    queries: Quantity | None = None
+    keys: Quantity | None = None
     word = "weighted values"
 
     def output(self, s: Tensor, v: Tensor) -> Tensor:
         even = width_of_head(v, s[HEADS].size).is_constant
-        if not even or v.side is None or not v.side.same_as(self.keys):
-            raise UserError("values need heads of one fixed width, and the side of the keys")
+        if not even or not positions(v).same_as(s[KEYS].size):
+            raise UserError("values need heads of one fixed width, and the positions of the keys")
+        if self.queries is None:
+            tokens = Axis(TOKENS, s[QUERIES].size)
+            return Tensor((*around(v), tokens, Axis(CHANNELS, v.channels, pending=True)))
         return square(self.queries, v.channels, pending=True)
 
     def work(self, y: Tensor, s: Tensor, v: Tensor) -> Iterator[Work]:
-        yield Work("matmul", macs=Product(v.channels, s[QUERIES].size, s[KEYS].size))
+        yield Work("matmul", macs=Product(*sizes(around(v)), v.channels, s[QUERIES].size, s[KEYS].size))
 
     def apply(self, env: Env, held: Held, y: Tensor, s: Value, v: Value) -> Any:
-        form = functools.partial(maths.attention.attend, side=self.queries.max())
+        form = functools.partial(maths.attention.attend, side=None if self.queries is None else self.queries.max())
         return env.product(held, form, s.array, v.array)
 
     def memory(self, of: Pass, y: Tensor, s: Tensor, v: Tensor) -> Iterator[Segment]:
         yield Segment(y.length, y.length + v.length + s.length)
+
+
+@dataclass(frozen=True, eq=False)
+class _Relative(Operator):
+    """Vectors for the distances of pixels, in rows and in columns, that all heads share; a vector of its own for pairs
+    with one of the `before` tokens that stand before the pixels of a map of side `side`. Distances beyond `reach` are
+    taken for it. `size` is that of the heads, or channels, of the result."""
+
+    size: Quantity
+    side: int
+    width: int
+    reach: int
+    before: int = 1
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        shape = (2 * self.reach + 2, self.width)
+        return {"rows": Parameter(shape, 0.0), "columns": Parameter(shape, 0.0)}
+
+    def table(self, held: Held) -> Any:
+        """[queries, keys, width]"""
+        return maths.attention.relative_table(held["rows"], held["columns"], self.side, self.before)
+
+    def check(self, x: Tensor, name: str) -> None:
+        found = x[name].size
+        if not found.is_constant or found.value != self.side**2 + self.before:
+            raise UserError(f"relative positions need {self.before} tokens before a map of side {self.side}")
+
+    def works(self, heads: Quantity, tokens: Quantity) -> Iterator[Work]:
+        yield Work("matmul", macs=Product(heads, self.width, tokens, tokens))
+        yield Work("relative_positions", biases=Product(2 * (2 * self.reach + 2), self.width))
+
+
+@operator("relative_scores")
+class RelativeScores(_Relative):
+    """What the distances of keys add to the scores of queries (AutoFormer, Chen et al. 2021, section 3.1; Shaw et al.
+    2018, eq. 5)."""
+
+    def output(self, q: Tensor) -> Tensor:
+        self.check(q, TOKENS)
+        tokens = q[TOKENS].size
+        return Tensor((Axis(HEADS, self.size, pending=True), Axis(QUERIES, tokens), Axis(KEYS, tokens)))
+
+    def work(self, y: Tensor, q: Tensor) -> Iterator[Work]:
+        yield from self.works(y[HEADS].size, q[TOKENS].size)
+
+    def apply(self, env: Env, held: Held, y: Tensor, q: Value) -> Any:
+        form = functools.partial(maths.attention.relative_scores, heads=y[HEADS].length)
+        return env.product(held, form, q.array, self.table(held))
+
+
+@operator("relative_values")
+class RelativeValues(_Relative):
+    """Vectors of distances weighted by the scores, beside the values (Shaw et al. 2018, eq. 3)."""
+
+    def output(self, s: Tensor) -> Tensor:
+        self.check(s, KEYS)
+        return Tensor((Axis(TOKENS, s[QUERIES].size), Axis(CHANNELS, self.size, pending=True)))
+
+    def work(self, y: Tensor, s: Tensor) -> Iterator[Work]:
+        yield from self.works(s[HEADS].size, s[QUERIES].size)
+
+    def apply(self, env: Env, held: Held, y: Tensor, s: Value) -> Any:
+        return env.product(held, maths.attention.relative_values, s.array, self.table(held))

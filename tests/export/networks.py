@@ -45,7 +45,19 @@ ATTENDED = {
     "head": [{"norm_head": {"out": "$classes"}}],
 }
 """Every operator of the EfficientFormer blocks, in rows and in maps."""
-WRITTEN = {"grouped": GROUPED, "attended": ATTENDED}
+TOKENS = {
+    "name": "tokens",
+    "input": {"channels": 2, "classes": 3, "resolution": 12},
+    "trunk": [
+        {"patch_embed": {"out": 12, "kernel": 4, "norm": True}},
+        {"tokens": {}},
+        {"transformer": {"heads": 2, "head_width": 4, "relative": 1, "repeat": 2}},
+        {"transformer": {"heads": 3, "head_width": 4, "expand": 2, "bias": False}},
+    ],
+    "head": [{"token_head": {"out": "$classes", "pool": "mean"}}],
+}
+"""A vision transformer, with and without relative positions."""
+WRITTEN = {"grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS}
 
 
 def grouped() -> Space:

@@ -32,6 +32,7 @@ from dnas.ops import (
     Depthwise,
     DistanceBias,
     Excite,
+    FirstToken,
     GlobalPool,
     LayerNorm,
     LayerScale,
@@ -41,14 +42,18 @@ from dnas.ops import (
     Mixture,
     Operator,
     Pointwise,
+    Positions,
+    RelativeScores,
+    RelativeValues,
     Residual,
     Softmax,
     Tensor,
+    TokenMean,
     Upsample,
     WeightedSum,
     WindowPartition,
 )
-from dnas.ops.tensor import HEADS, KEYS, QUERIES, Axis, Value, square
+from dnas.ops.tensor import CHANNELS, HEADS, KEYS, QUERIES, TOKENS, WINDOWS, Axis, Value, square
 from dnas.space.entries import Kept, kept
 from dnas.space.quantity import Choice, Quantity
 from tests.nn.graphs import Held, evaluated
@@ -70,6 +75,22 @@ def times(heads: Quantity, width: int) -> Quantity:
         return heads * width
     sets = Quantity.combine(lambda kept: tuple(h * width + i for h in kept for i in range(width)), heads.sets)
     return kept(heads.full * width, sets)
+
+
+def tokens(width: Quantity, count: int = 5) -> Tensor:
+    """A class token and the pixels of a map of side 2."""
+    return Tensor((Axis(TOKENS, fixed(count)), Axis(CHANNELS, width, pending=True)))
+
+
+THREE = Axis(WINDOWS, fixed(3))
+
+
+def windows(width: Quantity) -> Tensor:
+    return Tensor((THREE, *tokens(width).axes))
+
+
+def scores_of(heads: Quantity, count: int, *around: Axis) -> Tensor:
+    return Tensor((*around, Axis(HEADS, heads, pending=True), Axis(QUERIES, fixed(count)), Axis(KEYS, fixed(count))))
 
 
 def scores(heads: Quantity) -> Tensor:
@@ -95,10 +116,17 @@ EXAMPLES = {
     "attention_scores": Example(
         AttentionScores, lambda w: [on_map(times(w, 3)), on_map(times(w, 3))], 3 * WIDE * PIXELS**2
     ),
+    "attend@windows": Example(
+        lambda w: Attend(), lambda w: [scores_of(w, 5, THREE), windows(times(w, 2))], 3 * 2 * WIDE * 25
+    ),
+    "attention_scores@windows": Example(
+        AttentionScores, lambda w: [windows(times(w, 3)), windows(times(w, 3))], 3 * 3 * WIDE * 25
+    ),
     "average_pool": Example(lambda w: AveragePool(fixed(3))),
     "batch_norm": Example(lambda w: BatchNorm(switchable=True), params=2 * WIDE),
     "channel_shuffle": Example(lambda w: ChannelShuffle(2), lambda w: [on_map(fixed(WIDE))]),
     "class_token": Example(lambda w: ClassToken(), params=WIDE),
+    "class_token@two": Example(lambda w: ClassToken(2), lambda w: [tokens(w)], params=2 * WIDE),
     "conv": Example(
         lambda w: Conv(w, fixed(3), stride=2, bias=True), macs=9 * WIDE * WIDE * 2 * 2, params=9 * WIDE * WIDE + WIDE
     ),
@@ -107,6 +135,7 @@ EXAMPLES = {
         lambda w: DistanceBias(fixed(SIDE), fixed(SIDE)), lambda w: [scores(w)], params=WIDE * SIDE * SIDE
     ),
     "excite": Example(lambda w: Excite(fixed(1)), lambda w: [on_map(w), on_map(w, 1)]),
+    "first_token": Example(lambda w: FirstToken(), lambda w: [tokens(w)]),
     "global_pool": Example(lambda w: GlobalPool()),
     "layer_norm": Example(lambda w: LayerNorm(), params=2 * WIDE),
     "layer_scale": Example(lambda w: LayerScale(0.1), params=WIDE),
@@ -117,8 +146,17 @@ EXAMPLES = {
     ),
     "mixture": Example(lambda w: Mixture((fixed(1), fixed(0))), lambda w: [on_map(w), on_map(w)]),
     "pointwise": Example(Pointwise, lambda w: [on_map(w, 1)], WIDE * WIDE, WIDE * WIDE + WIDE),
+    "positions": Example(lambda w: Positions(), lambda w: [tokens(w)], params=5 * WIDE),
+    "positions@map": Example(lambda w: Positions(), params=PIXELS * WIDE),
+    "relative_scores": Example(
+        lambda w: RelativeScores(w, 2, 3, reach=1), lambda w: [tokens(times(w, 3))], 3 * WIDE * 25, 2 * 4 * 3
+    ),
+    "relative_values": Example(
+        lambda w: RelativeValues(times(w, 3), 2, 3, reach=1), lambda w: [scores_of(w, 5)], 3 * WIDE * 25, 2 * 4 * 3
+    ),
     "residual": Example(lambda w: Residual(), lambda w: [on_map(w), on_map(w)]),
     "softmax": Example(lambda w: Softmax(), lambda w: [scores(w)]),
+    "token_mean": Example(lambda w: TokenMean(1), lambda w: [tokens(w)]),
     "upsample": Example(lambda w: Upsample(2)),
     "weighted_sum": Example(lambda w: WeightedSum((1, -0.5)), lambda w: [on_map(w), on_map(w)]),
     "window_partition": Example(lambda w: WindowPartition(2), lambda w: [on_map(w, 4)]),
@@ -171,7 +209,7 @@ def run(name: str, width: Quantity, given: list[Any], gates: Any, held: Any, for
 
 
 def test_every_operator_has_an_example():
-    assert set(EXAMPLES) == set(OPERATORS)
+    assert {name.split("@")[0] for name in EXAMPLES} == set(OPERATORS)
     for name, operator in OPERATORS.items():
         assert operator.name == name and operator.about
 

@@ -1,0 +1,111 @@
+"""Blocks of vision transformers (Dosovitskiy et al. 2021): patches, tokens, pre-norm blocks, heads on tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dnas.blocks.basic import ACTIVATIONS
+from dnas.blocks.kind import Fields, block
+from dnas.errors import UserError
+from dnas.ops import (
+    Activation,
+    Attend,
+    AttentionScores,
+    ClassToken,
+    Conv,
+    FirstToken,
+    LayerNorm,
+    Linear,
+    Positions,
+    RelativeScores,
+    RelativeValues,
+    Residual,
+    Softmax,
+    Tensor,
+    TokenMean,
+    WeightedSum,
+)  # fmt: skip
+from dnas.ops.tensor import TOKENS
+from dnas.space.fields import Formula, flag, integer, name, ratio
+
+if TYPE_CHECKING:
+    from dnas.graph import Builder
+
+
+@block(
+    "patch_embed",
+    out=integer("width"),
+    kernel=integer("side of a patch", searchable=False),
+    stride=integer("pixels from one patch to the next", Formula("kernel"), searchable=False),
+    padding=integer("zeros added on each side", 0, least=0, searchable=False),
+    norm=flag("whether a layer norm follows", False, searchable=False),
+)
+def patch_embed(net: Builder, x: Tensor, f: Fields) -> Tensor:
+    """A convolution with a bias that makes a pixel of each patch."""
+    y = net.add("conv", Conv(f.out, f.kernel, f.fixed("stride"), f.padding, bias=True), x)
+    return net.masked(net.add("norm", LayerNorm(), y) if f.fixed("norm") else y)
+
+
+@block(
+    "tokens",
+    count=integer("learned tokens before those of the map", 1, searchable=False),
+    positions=flag("whether a learned vector is added at each position", True, searchable=False),
+)
+def tokens(net: Builder, x: Tensor, f: Fields) -> Tensor:
+    """The pixels of a map as tokens, learned ones (a class token) before them, and learned positions."""
+    y = net.add("class_token", ClassToken(f.fixed("count")), x)
+    return net.masked(net.add("positions", Positions(), y) if f.fixed("positions") else y)
+
+
+@block(
+    "transformer",
+    heads=integer("attention heads"),
+    head_width=integer("channels of a head", 64, searchable=False),
+    expand=ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
+    hidden=integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),
+    act=name("activation", ACTIVATIONS, "gelu"),
+    bias=flag("whether queries, keys and values have a bias", True, searchable=False),
+    relative=integer(
+        "distance up to which relative positions are told apart; 0 has none", 0, least=0, searchable=False
+    ),
+)
+def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
+    """Self-attention, then an MLP, each after a layer norm and added to its input.
+
+    `relative` adds the vectors of distances of AutoFormer (Chen et al. 2021, section 3.1) to keys and values.
+    """
+    if TOKENS not in x.names:
+        raise UserError("the block needs tokens; put a 'tokens' block before")
+    y = net.add("attention_norm", LayerNorm(), x)
+    q, k, v = (net.add(part, Linear(f.heads * f.head_width, f.fixed("bias")), y) for part in ("query", "key", "value"))
+    y = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
+    x = net.add("attention_add", Residual(), x, y)
+    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(), x))
+    y = net.add("expand_act", Activation(f.act), y)
+    return net.add("mlp_add", Residual(), x, net.add("project", Linear(x.channels), y))
+
+
+def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tensor:
+    scores, reach = net.add("scores", AttentionScores(f.heads), q, k), f.fixed("relative")
+    if not reach:
+        return net.add("attend", Attend(), net.add("softmax", Softmax(), scores), v)
+    side = int((q[TOKENS].size.value - 1) ** 0.5)
+    distances = side, f.fixed("head_width"), reach
+    added = net.add("relative_scores", RelativeScores(f.heads, *distances), q)
+    scores = net.add("softmax", Softmax(), net.add("with_relative_scores", WeightedSum((1, 1)), scores, added))
+    added = net.add("relative_values", RelativeValues(v.channels, *distances), scores)
+    return net.add("with_relative_values", WeightedSum((1, 1)), net.add("attend", Attend(), scores, v), added)
+
+
+@block(
+    "token_head",
+    out=integer("classes"),
+    pool=name("what the classifier reads", ("token", "mean"), "token", searchable=False),
+)
+def token_head(net: Builder, x: Tensor, f: Fields) -> Tensor:
+    """Layer norm, then a linear classifier on the class token, or on the mean of all tokens after it."""
+    if TOKENS not in x.names:
+        raise UserError("the head reads tokens; put a 'tokens' block before")
+    y = net.add("norm", LayerNorm(), x)
+    y = net.add("pool", FirstToken() if f.fixed("pool") == "token" else TokenMean(1), y)
+    return net.masked(net.add("classifier", Linear(f.out), y))

@@ -1,0 +1,88 @@
+"""Vision transformers to the unit: MACs and parameters as other programs counted them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dnas.cost import ledger
+from dnas.cost.count import count
+from dnas.grammar.catalogue import folder, load_space
+from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
+
+ORACLE = folder("search_spaces").parent.parent / "shared" / "oracles" / "vit.json"
+PUBLISHED = {
+    "autoformer_t": (1_481_938_432, 5_867_944), "autoformer_b": (11_691_179_008, 53_691_688),
+    "deit_ti": (1_253_683_200, 5_717_416), "deit_s": (4_598_882_304, 22_050_664),
+    "deit_b": (17_563_828_224, 86_567_656),
+}  # fmt: skip
+"""MACs and parameters, copied from the oracle file."""
+AS_PUBLISHED = {
+    "autoformer_t_published": "autoformer_t", "autoformer_b_published": "autoformer_b",
+    "deit_tiny_patch16_224": "deit_ti", "deit_small_patch16_224": "deit_s", "deit_base_patch16_224": "deit_b",
+}  # fmt: skip
+
+
+def models(*families: str) -> list[dict[str, Any]]:
+    found = json.loads(ORACLE.read_text()) if ORACLE.is_file() else []
+    return [model for model in found if model["config"]["family"] in families]
+
+
+def transformer(model: dict[str, Any]) -> dict[str, Any]:
+    """The file of a plain or an AutoFormer network."""
+    c = model["config"]
+    heads, ratios = c["num_heads"], c["mlp_ratio"]
+    every = c["depth"]
+    heads = heads if isinstance(heads, list) else [heads] * every
+    ratios = ratios if isinstance(ratios, list) else [ratios] * every
+    relative = {"relative": c["max_relative_position"]} if "max_relative_position" in c else {}
+    return {
+        "name": model["name"],
+        "input": {"channels": 3, "classes": c["num_classes"], "resolution": model["input_resolution"]},
+        "trunk": [
+            {"patch_embed": {"out": c["embed_dim"], "kernel": c["patch_size"]}},
+            {"tokens": {}},
+            *({"transformer": {"heads": h, "expand": r, **relative}} for h, r in zip(heads, ratios, strict=True)),
+        ],
+        "head": [{"token_head": {"out": "$classes", "pool": "mean" if relative else "token"}}],
+    }
+
+
+@pytest.mark.skipif(ORACLE.is_file(), reason="the oracle file is there: its own test runs")
+def test_oracle_file_is_absent():
+    pytest.skip(f"no {ORACLE}: only the copied figures are checked")
+
+
+@pytest.mark.parametrize("model", models("vit", "autoformer"), ids=lambda m: m["name"])
+def test_model_of_the_oracle_file(model):
+    counted = count(space_from_data(transformer(model), model["name"]))
+    assert (counted["macs"], counted["params"]) == (model["macs"], model["params"])
+    if model["name"] in AS_PUBLISHED:
+        shipped = count(load_space(AS_PUBLISHED[model["name"]]))
+        assert (shipped["macs"], shipped["params"]) == (model["macs"], model["params"])
+    if "macs_without_relpos" in model:
+        relative = sum(
+            op["macs"] for layer in counted["layers"] for op in layer["operators"] if ".relative_" in op["path"]
+        )
+        assert counted["macs"] - relative == model["macs_without_relpos"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_copied_totals(name):
+    counted = count(load_space(name))
+    assert (counted["macs"], counted["params"]) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("autoformer_tiny", 4.92, 10.52), ("autoformer_small", 13.06, 34.79), ("autoformer_base", 39.79, 76.88)],
+)
+def test_spaces_span_the_published_parameters(name, least, most):
+    """Smallest and largest member, in millions (the smallest of `tiny` with the ratio 3 of the published network)."""
+    space = load_space(name)
+    ends = ({c.name: 0 for c in space.choices}, {c.name: len(c) - 1 for c in space.choices})
+    params = [ledger.at(ledger.params(graph_of(space).ledger), end) / 1e6 for end in ends]
+    assert params == [pytest.approx(least, abs=0.006), pytest.approx(most, abs=0.006)]
