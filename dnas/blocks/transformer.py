@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS
@@ -21,12 +22,17 @@ from dnas.ops import (
     RelativeValues,
     Residual,
     Softmax,
+    SpaceToDepth,
     Tensor,
     TokenMean,
     WeightedSum,
+    WindowBias,
+    WindowMerge,
+    WindowPartition,
 )  # fmt: skip
 from dnas.ops.tensor import TOKENS
 from dnas.space.fields import Formula, flag, integer, name, ratio
+from dnas.space.quantity import Quantity
 
 if TYPE_CHECKING:
     from dnas.graph import Builder
@@ -95,6 +101,49 @@ def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tenso
     scores = net.add("softmax", Softmax(), net.add("with_relative_scores", WeightedSum((1, 1)), scores, added))
     added = net.add("relative_values", RelativeValues(v.channels, *distances), scores)
     return net.add("with_relative_values", WeightedSum((1, 1)), net.add("attend", Attend(), scores, v), added)
+
+
+@block(
+    "window_transformer",
+    heads=integer("attention heads"),
+    head_width=integer("channels of a head", 32, searchable=False),
+    window=integer("side of the windows; that of the map where it is smaller", 7),
+    shifted=flag("whether windows lie half a window further", False, searchable=False),
+    expand=ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
+    hidden=integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),
+    act=name("activation", ACTIVATIONS, "gelu"),
+    bias=flag("whether queries, keys and values have a bias", True, searchable=False),
+)
+def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
+    """Self-attention within windows of a map, then an MLP, each after a layer norm and added to its input (Swin, Liu et
+    al. 2021). Windows of all sides that are a choice share their weights, but for the bias of distances."""
+    if x.side is None or not x.side.is_constant:
+        raise UserError("windows need a map of one size; they cannot be searched over resolutions")
+    side, y = x.side.value, net.add("attention_norm", LayerNorm(), x)
+    window = Quantity.combine(lambda w: min(w, side), f.window)
+    sides = sorted(window.values())
+    options = ((window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
+    x = net.add("attention_add", Residual(), x, net.mixture(*options))
+    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(), x))
+    y = net.add("expand_act", Activation(f.act), y)
+    return net.add("mlp_add", Residual(), x, net.add("project", Linear(x.channels), y))
+
+
+def _in_windows(net: Builder, x: Tensor, f: Fields, side: int, window: int) -> Tensor:
+    shift = window // 2 if f.fixed("shifted") and side > window else 0
+    y = net.add("partition", WindowPartition(window, shift), x)
+    q, k, v = (net.add(part, Linear(f.heads * f.head_width, f.fixed("bias")), y) for part in ("query", "key", "value"))
+    scores = net.add("scores", AttentionScores(f.heads), q, k)
+    scores = net.add("softmax", Softmax(), net.add(f"bias_{window}", WindowBias(window, side, shift), scores))
+    y = net.add("attention_project", Linear(x.channels), net.add("attend", Attend(), scores, v))
+    return net.add("merge", WindowMerge(side, shift), y)
+
+
+@block("patch_merge", out=integer("output channels"))
+def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
+    """Half the side: layer norm and linear layer on each 2 x 2 pixels together (Swin, Liu et al. 2021, section 3.1)."""
+    y = net.add("norm", LayerNorm(), net.add("neighbours", SpaceToDepth(), x))
+    return net.masked(net.add("reduce", Linear(f.out, bias=False), y))
 
 
 @block(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dnas.export.python_code import attend, attention_scores, conv_parts, padding_text, weighted_sum
+from dnas.export.python_code import attend, attention_scores, conv_parts, moved, padding_text, weighted_sum
 from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own
 from dnas.export.trace import Op, Weights, conv_weight, convolution
 from dnas.ops.norm import EPSILON
@@ -168,11 +168,53 @@ class RelativeValues(Distances):
 
 '''
 WINDOWS = '''
-def windows(x, side):
-    """A map as [N, windows, pixels, C], both row after row."""
+def windows(x, side, shift=0):
+    """A map as [N, windows, pixels, C], both row after row; zeros fill it up, then it is moved."""
     n, h, w, c = x.shape
-    x = x.reshape(n, h // side, side, w // side, side, c).swapaxes(2, 3)
+    x = jnp.pad(x, ((0, 0), (0, -h % side), (0, -w % side), (0, 0)))
+    x = jnp.roll(x, (-shift, -shift), (1, 2))
+    x = x.reshape(n, -(-h // side), side, -(-w // side), side, c).swapaxes(2, 3)
     return x.reshape(n, -1, side * side, c)
+
+
+def merged(x, side, shift=0):
+    """The map of that side of which these are the windows."""
+    n, count, pixels, c = x.shape
+    across, window = round(count**0.5), round(pixels**0.5)
+    x = x.reshape(n, across, across, window, window, c).swapaxes(2, 3).reshape(n, across * window, across * window, c)
+    return jnp.roll(x, (shift, shift), (1, 2))[:, :side, :side]
+
+'''
+WINDOW_BIAS = '''
+class WindowBias(nn.Module):
+    """Adds to the scores [N, windows, heads, queries, keys] a number for each distance; of a map that was moved, pixels
+    that were no neighbours do not see each other."""
+
+    window: int
+    side: int
+    shift: int = 0
+
+    @nn.compact
+    def __call__(self, scores):
+        w, count, place = self.window, 2 * self.window - 1, jnp.arange(self.window**2)
+        table = jnp.asarray(self.param("table", nn.initializers.zeros, (count**2, scores.shape[-3])))
+        dy, dx = (at[:, None] - at[None] + w - 1 for at in (place // w, place % w))
+        scores = scores + table[dy * count + dx].transpose(2, 0, 1)
+        if not self.shift:
+            return scores
+        whole = -(-self.side // w) * w
+        band = jnp.searchsorted(jnp.array([whole - w, whole - self.shift]), jnp.arange(whole), side="right")
+        part = windows((3 * band[:, None] + band)[None, :, :, None], w)[0, :, :, 0]
+        return scores + jnp.where(part[:, :, None] == part[:, None], 0.0, -100.0)[:, None]
+
+'''
+MERGE = '''
+def neighbours(x):
+    """Each 2 x 2 pixels as one of four times the channels, column after column."""
+    n, h, w, c = x.shape
+    x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))
+    x = x.reshape(n, (h + 1) // 2, 2, (w + 1) // 2, 2, c).transpose(0, 1, 3, 4, 2, 5)
+    return x.reshape(n, (h + 1) // 2, (w + 1) // 2, 4 * c)
 
 '''
 
@@ -240,6 +282,11 @@ def _class_token(call: Call) -> str:
     return f'ClassToken({count}name="{call.name}")({call.inputs[0]})'
 
 
+def _window_bias(call: Call) -> str:
+    numbers = ", ".join(call.text[n] for n in ("window", "side", "shift"))
+    return f'WindowBias({numbers}, name="{call.name}")({call.inputs[0]})'
+
+
 def _relative(kind: str) -> Callable[[Call], str]:
     def made(call: Call) -> str:
         numbers = ", ".join(call.text[n] for n in ("side", "width", "reach", "before"))
@@ -297,7 +344,10 @@ WRITERS: dict[str, Writer] = {
         distance_numbers, _relative("RelativeValues"), leaves=_leaves(rows="rows", columns="columns"), helper=RELATIVE,
         ends=True,
     ),
-    "window_partition": Writer(
-        own("side"), lambda c: f"windows({c.inputs[0]}, {c.text['side']})", helper=WINDOWS, ends=True
+    "window_partition": Writer(own("side", "shift"), moved("windows"), helper=WINDOWS, ends=True),
+    "window_merge": Writer(own("side", "shift"), moved("merged"), helper=WINDOWS, ends=True),
+    "window_bias": Writer(
+        own("window", "side", "shift"), _window_bias, leaves=_leaves(table="table"), helper=WINDOW_BIAS
     ),
+    "space_to_depth": Writer(nothing, lambda c: f"neighbours({c.inputs[0]})", helper=MERGE),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from dnas.export.trace import (
     distance_vectors,
     reads,
     spread_distances,
+    window_biases,
 )
 from dnas.ops.norm import EPSILON
 from dnas.ops.tensor import HEADS, TOKENS
@@ -307,10 +308,56 @@ def _relative_values(made: Builder, op: Op, after: Folded) -> None:
 def _window_partition(made: Builder, op: Op, after: Folded) -> None:
     x, y, w = op.inputs[0], op.output, op.attributes["side"]
     assert x.side is not None
-    across = x.side // w
-    cut = made.node("Reshape", [x, made.shape(0, x.channels, across, w, across, w)], y, "", to=f"cut_{y.index}")
+    across = -(-x.side // w)
+    whole = _padded(made, made.read(x), y, across * w - x.side)
+    whole = _moved(made, whole, y, across * w, -op.attributes["shift"])
+    cut = made.node("Reshape", [whole, made.shape(0, x.channels, across, w, across, w)], y, "", to=f"cut_{y.index}")
     turned = made.node("Transpose", [cut], y, "", to=f"windows_{y.index}", perm=[0, 2, 4, 3, 5, 1])
     made.node("Reshape", [turned, made.shape(0, *y.sizes.values())], y, "")
+
+
+def _window_merge(made: Builder, op: Op, after: Folded) -> None:
+    x, y = op.inputs[0], op.output
+    across, w = (round(length**0.5) for length in list(x.sizes.values())[:2])
+    cut = made.node("Reshape", [x, made.shape(0, across, across, w, w, y.channels)], y, "", to=f"cut_{y.index}")
+    turned = made.node("Transpose", [cut], y, "", to=f"rows_of_{y.index}", perm=[0, 5, 1, 3, 2, 4])
+    shape = made.shape(0, y.channels, across * w, across * w)
+    whole = made.node("Reshape", [turned, shape], y, "", to=f"whole_{y.index}")
+    whole = _moved(made, whole, y, across * w, op.attributes["shift"])
+    ends = [made.constant(f"ends_{n}", np.array([n, n], np.int64)) for n in (0, y.side or 0)]
+    made.node("Slice", [whole, *ends, made.constant("axes_2_3", np.array([2, 3], np.int64))], y, "")
+
+
+def _padded(made: Builder, x: str, y: Value, missing: int) -> str:
+    """A map with zeros below and on the right."""
+    if not missing:
+        return x
+    room = made.constant(f"room_{missing}", np.array([0, 0, 0, 0, 0, 0, missing, missing], np.int64))
+    return made.node("Pad", [x, room], y, "", to=f"padded_{y.index}")
+
+
+def _moved(made: Builder, x: str, y: Value, side: int, by: int) -> str:
+    """A map moved to the right and down, what leaves it coming in on the other side."""
+    if not by:
+        return x
+    index = made.constant(f"moved_{side}_{by}", np.roll(np.arange(side), by).astype(np.int64))
+    rows = made.node("Gather", [x, index], y, "", to=f"moved_rows_{y.index}", axis=2)
+    return made.node("Gather", [rows, index], y, "", to=f"moved_{y.index}", axis=3)
+
+
+def _window_bias(made: Builder, op: Op, after: Folded) -> None:
+    s, y = op.inputs[0], op.output
+    bias = made.constant(f"{op.path}.table", window_biases(op, made.weights))
+    made.node("Add", [s, bias], y, op.path)
+
+
+def _space_to_depth(made: Builder, op: Op, after: Folded) -> None:
+    x, y = op.inputs[0], op.output
+    assert x.side is not None and y.side is not None
+    whole = _padded(made, made.read(x), y, x.side % 2)
+    cut = made.node("Reshape", [whole, made.shape(0, x.channels, y.side, 2, y.side, 2)], y, "", to=f"cut_{y.index}")
+    turned = made.node("Transpose", [cut], y, "", to=f"neighbours_{y.index}", perm=[0, 5, 3, 1, 2, 4])
+    made.node("Reshape", [turned, made.shape(0, y.channels, y.side, y.side)], y, "")
 
 
 WRITERS: dict[str, Writer] = {
@@ -341,4 +388,7 @@ WRITERS: dict[str, Writer] = {
     "relative_scores": Writer(_relative_scores),
     "relative_values": Writer(_relative_values),
     "window_partition": Writer(_window_partition),
+    "window_merge": Writer(_window_merge),
+    "window_bias": Writer(_window_bias),
+    "space_to_depth": Writer(_space_to_depth),
 }

@@ -142,3 +142,13 @@ def attention_scores(call: Call) -> str:
 def attend(call: Call) -> str:
     side = "" if call.numbers["queries"] is None and call.op.output.side is None else f", {call.text['queries']}"
     return f"attend({call.inputs[0]}, {call.inputs[1]}{side})"
+
+
+def moved(function: str) -> Callable[[Call], str]:
+    """A function of a map, a side, and how far the map is moved where it is."""
+
+    def text(call: Call) -> str:
+        shift = "" if call.numbers["shift"] == 0 else f", {call.text['shift']}"
+        return f"{function}({call.inputs[0]}, {call.text['side']}{shift})"
+
+    return text

@@ -145,6 +145,11 @@ def distance_numbers(op: Op) -> dict[str, int]:
     return own("side", "width", "reach", "before")(op)
 
 
+def window_numbers(op: Op) -> dict[str, int]:
+    """Heads, and what tables of distances within windows follow from."""
+    return {"heads": op.output.sizes[HEADS]} | own("window", "side", "shift")(op)
+
+
 def own(*names: str) -> Numbers:
     """Attributes of the operator, by name."""
     return lambda op: {name: op.attributes[name] for name in names}

@@ -7,8 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from dnas.export.python_code import attend, attention_scores, conv_parts, padding_text, weighted_sum
-from dnas.export.structure import Call, Varying, Writer, distance_numbers, distances, heads, nothing, out, own, sizes
+from dnas.export.python_code import attend, attention_scores, conv_parts, moved, padding_text, weighted_sum
+from dnas.export.structure import (
+    Call,
+    Varying,
+    Writer,
+    distance_numbers,
+    distances,
+    heads,
+    nothing,
+    out,
+    own,
+    sizes,
+    window_numbers,
+)
 from dnas.export.trace import Op, Weights, conv_weight, convolution
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.ops.norm import EPSILON
@@ -137,10 +149,50 @@ class RelativeValues(Distances):
 
 '''
 WINDOWS = '''
-def windows(x, side):
-    """A map [N, C, H, W] as [N, windows, pixels, C], both row after row."""
+def windows(x, side, shift=0):
+    """A map [N, C, H, W] as [N, windows, pixels, C], both row after row; zeros fill it up, then it is moved."""
+    missing = -x.shape[2] % side
+    x = F.pad(x, (0, missing, 0, missing)).roll((-shift, -shift), (2, 3))
     x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 3, 5, 1)
     return x.flatten(3, 4).flatten(1, 2)
+
+
+def merged(x, side, shift=0):
+    """The map of that side of which these are the windows."""
+    across, window = (round(x.shape[n] ** 0.5) for n in (1, 2))
+    x = x.unflatten(2, (window, window)).unflatten(1, (across, across)).permute(0, 5, 1, 3, 2, 4)
+    x = x.flatten(4, 5).flatten(2, 3)
+    return x.roll((shift, shift), (2, 3))[:, :, :side, :side]
+
+'''
+WINDOW_BIAS = '''
+class WindowBias(nn.Module):
+    """Adds to the scores [N, windows, heads, queries, keys] a number for each distance; of a map that was moved, pixels
+    that were no neighbours do not see each other."""
+
+    def __init__(self, heads, window, side, shift=0):
+        super().__init__()
+        count, place = 2 * window - 1, torch.arange(window * window)
+        self.weight = nn.Parameter(torch.zeros(count * count, heads))
+        dy, dx = (at[:, None] - at[None] + window - 1 for at in (place // window, place % window))
+        self.register_buffer("index", dy * count + dx, persistent=False)
+        whole = -(-side // window) * window
+        band = torch.bucketize(torch.arange(whole), torch.tensor([whole - window, whole - shift]), right=True)
+        part = (3 * band[:, None] + band)[None, None].float()
+        part = windows(part, window)[0, :, :, 0]
+        apart = (part[:, :, None] != part[:, None]) * -100.0 if shift else torch.zeros(1, 1, 1)
+        self.register_buffer("apart", apart[:, None], persistent=False)
+
+    def forward(self, scores):
+        return scores + self.weight[self.index].permute(2, 0, 1) + self.apart
+
+'''
+MERGE = '''
+def neighbours(x):
+    """Each 2 x 2 pixels as one of four times the channels, column after column."""
+    x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+    x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 5, 3, 1, 2, 4)
+    return x.flatten(1, 3)
 
 '''
 
@@ -238,6 +290,10 @@ def _positions_leaves(op: Op, weights: Weights) -> Leaves:
     return {"weight": table if op.inputs[0].side is None else table.transpose(2, 0, 1)}
 
 
+def _window_bias(call: Call) -> str:
+    return f"WindowBias({', '.join(call.text[n] for n in ('heads', 'window', 'side', 'shift'))})"
+
+
 def _relative(name: str) -> Callable[[Call], str]:
     return lambda call: f"{name}({', '.join(call.text[n] for n in ('side', 'width', 'reach', 'before'))})"
 
@@ -290,7 +346,8 @@ WRITERS: dict[str, Writer] = {
     "relative_values": Writer(
         distance_numbers, _held, _relative("RelativeValues"), _DISTANCES, RELATIVE, ends=True
     ),
-    "window_partition": Writer(
-        own("side"), lambda c: f"windows({c.inputs[0]}, {c.text['side']})", helper=WINDOWS, ends=True
-    ),
+    "window_partition": Writer(own("side", "shift"), moved("windows"), helper=WINDOWS, ends=True),
+    "window_merge": Writer(own("side", "shift"), moved("merged"), helper=WINDOWS, ends=True),
+    "window_bias": Writer(window_numbers, _held, _window_bias, _leaves(weight="table"), WINDOW_BIAS),
+    "space_to_depth": Writer(nothing, lambda c: f"neighbours({c.inputs[0]})", helper=MERGE),
 }  # fmt: skip

@@ -17,6 +17,7 @@ import numpy as np
 from dnas.errors import InputError, UserError
 from dnas.graph import BlockUse, Builder, graph_of
 from dnas.graph.graph import Graph, Node, nodes_of
+from dnas.maths.windows import APART, regions
 from dnas.ops.tensor import CHANNELS, ROWS, TOKENS, Tensor, leaves, on
 from dnas.space.quantity import Quantity
 from dnas.space.space import Block, Space
@@ -215,3 +216,15 @@ def distance_vectors(op: Op, weights: Weights) -> np.ndarray:
         index = np.clip(at[None] - at[:, None], -a["reach"], a["reach"]) + a["reach"] + 1
         total = total + op.leaf(name, weights)[np.pad(index, ((a["before"], 0), (a["before"], 0)))]
     return total.astype(np.float32)
+
+
+def window_biases(op: Op, weights: Weights) -> np.ndarray:
+    """[1 or windows, heads, queries, keys]: what is added to the scores within windows."""
+    a, table = op.attributes, op.leaf("table", weights)
+    count, place = 2 * a["window"] - 1, np.arange(a["window"] ** 2)
+    rows, columns = (at[:, None] - at[None] + a["window"] - 1 for at in (place // a["window"], place % a["window"]))
+    bias = table[rows * count + columns].transpose(2, 0, 1)[None]
+    if not a["shift"]:
+        return bias
+    part = regions(a["side"], a["window"], a["shift"])
+    return (bias + np.where(part[:, :, None] == part[:, None], 0, APART)[:, None]).astype(np.float32)

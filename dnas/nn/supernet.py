@@ -96,6 +96,9 @@ class _FlaxParameters:
         self.module = module
 
     def get(self, path: str, parameter: Parameter) -> Array:
+        # Operators of several options may share a parameter, which flax makes once.
+        if self.module.has_variable("params", path) and not parameter.statistic:
+            return self.module.get_variable("params", path)
         if parameter.statistic:
             return self.module.variable("batch_stats", path, lambda: jnp.asarray(_drawn(path, parameter, [0]))).value
         return self.module.param(path, lambda key: jnp.asarray(_drawn(path, parameter, [0])))

@@ -24,6 +24,9 @@ from dnas.ops.operator import Operator as Operator
 from dnas.ops.operator import operator as operator
 from dnas.ops.order import ChannelShuffle as ChannelShuffle
 from dnas.ops.order import Mask as Mask
+from dnas.ops.partition import SpaceToDepth as SpaceToDepth
+from dnas.ops.partition import WindowBias as WindowBias
+from dnas.ops.partition import WindowMerge as WindowMerge
 from dnas.ops.partition import WindowPartition as WindowPartition
 from dnas.ops.pool import AveragePool as AveragePool
 from dnas.ops.pool import GlobalPool as GlobalPool

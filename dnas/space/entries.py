@@ -82,6 +82,17 @@ def given(name: str, length: int) -> Given:
     return Given((), np.array(length), name)
 
 
+def repeated(size: Quantity, times: int) -> Quantity:
+    """The size of an axis that holds another one so many times, one after another: of each the same entries."""
+    if not size.masked:
+        return Quantity.constant(times * size.value)
+
+    def sets(kept: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(n * size.length + i for n in range(times) for i in kept)
+
+    return kept(times * size.length, Quantity.combine(sets, _sets(size)))
+
+
 def agreement(a: Quantity, b: Quantity) -> Quantity:
     """1 where two sizes keep the same entries, else 0."""
     if a is b or (not a.over and not b.over and a.identity == b.identity):

@@ -57,7 +57,21 @@ TOKENS = {
     "head": [{"token_head": {"out": "$classes", "pool": "mean"}}],
 }
 """A vision transformer, with and without relative positions."""
-WRITTEN = {"grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS}
+WINDOWS = {
+    "name": "windows",
+    "input": {"channels": 2, "classes": 3, "resolution": 14},
+    "trunk": [
+        {"patch_embed": {"out": 8, "kernel": 2, "norm": True}},
+        {"window_transformer": {"heads": 2, "head_width": 4, "window": 4}},
+        {"window_transformer": {"heads": 1, "head_width": 4, "window": 4, "shifted": True, "expand": 2}},
+        {"patch_merge": {"out": 12}},
+        {"window_transformer": {"heads": 2, "head_width": 4, "window": 2, "shifted": True}},
+        {"window_transformer": {"heads": 2, "head_width": 4, "window": 7, "shifted": True}},
+    ],
+    "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
+}
+"""A Swin transformer whose windows do not fill every map, and one that is smaller than a window."""
+WRITTEN = {"grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS, "windows": WINDOWS}
 
 
 def grouped() -> Space:

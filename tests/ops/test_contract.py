@@ -47,10 +47,13 @@ from dnas.ops import (
     RelativeValues,
     Residual,
     Softmax,
+    SpaceToDepth,
     Tensor,
     TokenMean,
     Upsample,
     WeightedSum,
+    WindowBias,
+    WindowMerge,
     WindowPartition,
 )
 from dnas.ops.tensor import CHANNELS, HEADS, KEYS, QUERIES, TOKENS, WINDOWS, Axis, Value, square
@@ -82,7 +85,7 @@ def tokens(width: Quantity, count: int = 5) -> Tensor:
     return Tensor((Axis(TOKENS, fixed(count)), Axis(CHANNELS, width, pending=True)))
 
 
-THREE = Axis(WINDOWS, fixed(3))
+THREE, FOUR = Axis(WINDOWS, fixed(3)), Axis(WINDOWS, fixed(4))
 
 
 def windows(width: Quantity) -> Tensor:
@@ -159,7 +162,14 @@ EXAMPLES = {
     "token_mean": Example(lambda w: TokenMean(1), lambda w: [tokens(w)]),
     "upsample": Example(lambda w: Upsample(2)),
     "weighted_sum": Example(lambda w: WeightedSum((1, -0.5)), lambda w: [on_map(w), on_map(w)]),
+    "space_to_depth": Example(lambda w: SpaceToDepth(), lambda w: [on_map(w, 4)]),
+    "space_to_depth@odd": Example(lambda w: SpaceToDepth()),
+    "window_bias": Example(lambda w: WindowBias(2, 4), lambda w: [scores_of(w, 4, FOUR)], params=9 * WIDE),
+    "window_bias@shifted": Example(lambda w: WindowBias(2, 4, 1), lambda w: [scores_of(w, 4, FOUR)], params=9 * WIDE),
+    "window_merge": Example(lambda w: WindowMerge(4, 1), lambda w: [Tensor((FOUR, *tokens(w, 4).axes))]),
+    "window_merge@odd": Example(lambda w: WindowMerge(3), lambda w: [Tensor((FOUR, *tokens(w, 4).axes))]),
     "window_partition": Example(lambda w: WindowPartition(2), lambda w: [on_map(w, 4)]),
+    "window_partition@shifted": Example(lambda w: WindowPartition(3, 1), lambda w: [on_map(w, 4)]),
 }  # fmt: skip
 CHOICE = Choice("w", WIDTHS)
 LAYOUT = Layout((CHOICE,))
