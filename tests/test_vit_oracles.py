@@ -17,12 +17,16 @@ ORACLE = folder("search_spaces").parent.parent / "shared" / "oracles" / "vit.jso
 PUBLISHED = {
     "autoformer_t": (1_481_938_432, 5_867_944), "autoformer_b": (11_691_179_008, 53_691_688),
     "deit_ti": (1_253_683_200, 5_717_416), "deit_s": (4_598_882_304, 22_050_664),
-    "deit_b": (17_563_828_224, 86_567_656),
+    "deit_b": (17_563_828_224, 86_567_656), "swin_t": (4_490_566_656, 28_288_354),
+    "swin_s": (8_740_875_264, 49_606_258), "s3_t": (4_623_332_352, 28_328_674),
+    "s3_b": (13_655_012_352, 71_125_762),
 }  # fmt: skip
 """MACs and parameters, copied from the oracle file."""
 AS_PUBLISHED = {
     "autoformer_t_published": "autoformer_t", "autoformer_b_published": "autoformer_b",
     "deit_tiny_patch16_224": "deit_ti", "deit_small_patch16_224": "deit_s", "deit_base_patch16_224": "deit_b",
+    "swin_tiny_patch4_window7_224": "swin_t", "swin_small_patch4_window7_224": "swin_s",
+    "s3_t_224": "s3_t", "s3_b_224": "s3_b",
 }  # fmt: skip
 
 
@@ -51,14 +55,43 @@ def transformer(model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def windowed(model: dict[str, Any]) -> dict[str, Any]:
+    """The file of a Swin or an S3 network."""
+    c = model["config"]
+    dims = c["embed_dim"] if isinstance(c["embed_dim"], list) else [c["embed_dim"] * 2**n for n in range(4)]
+
+    def gene(name: str, stage: int, block: int) -> Any:
+        value = c[name]
+        for index in (stage, block):
+            value = value[index] if isinstance(value, list) else value
+        return value
+
+    trunk: list[dict[str, Any]] = [{"patch_embed": {"out": dims[0], "kernel": c["patch_size"], "norm": True}}]
+    for stage, (width, depth) in enumerate(zip(dims, c["depths"], strict=True)):
+        trunk += [{"patch_merge": {"out": width}}] if stage else []
+        for n in range(depth):
+            names = {"heads": "num_heads", "window": "window_size", "expand": "mlp_ratio"}
+            fields = {ours: gene(theirs, stage, n) for ours, theirs in names.items()}
+            trunk.append({"window_transformer": {**fields, "shifted": bool(n % 2)}})
+    return {
+        "name": model["name"],
+        "input": {"channels": 3, "classes": c["num_classes"], "resolution": model["input_resolution"]},
+        "trunk": trunk,
+        "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
+    }
+
+
+FILES = {"vit": transformer, "autoformer": transformer, "swin": windowed, "s3_swin": windowed}
+
+
 @pytest.mark.skipif(ORACLE.is_file(), reason="the oracle file is there: its own test runs")
 def test_oracle_file_is_absent():
     pytest.skip(f"no {ORACLE}: only the copied figures are checked")
 
 
-@pytest.mark.parametrize("model", models("vit", "autoformer"), ids=lambda m: m["name"])
+@pytest.mark.parametrize("model", models(*FILES), ids=lambda m: m["name"])
 def test_model_of_the_oracle_file(model):
-    counted = count(space_from_data(transformer(model), model["name"]))
+    counted = count(space_from_data(FILES[model["config"]["family"]](model), model["name"]))
     assert (counted["macs"], counted["params"]) == (model["macs"], model["params"])
     if model["name"] in AS_PUBLISHED:
         shipped = count(load_space(AS_PUBLISHED[model["name"]]))

@@ -30,6 +30,7 @@ from dnas.ops import (
     WindowMerge,
     WindowPartition,
 )  # fmt: skip
+from dnas.ops.norm import EPSILON as DEFAULT_EPSILON
 from dnas.ops.tensor import TOKENS
 from dnas.space.fields import Formula, flag, integer, name, ratio
 from dnas.space.quantity import Quantity
@@ -63,6 +64,9 @@ def tokens(net: Builder, x: Tensor, f: Fields) -> Tensor:
     return net.masked(net.add("positions", Positions(), y) if f.fixed("positions") else y)
 
 
+EPSILON = ratio("added to variances by the layer norms", DEFAULT_EPSILON, searchable=False, lasts=False)
+
+
 @block(
     "transformer",
     heads=integer("attention heads"),
@@ -71,6 +75,7 @@ def tokens(net: Builder, x: Tensor, f: Fields) -> Tensor:
     hidden=integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),
     act=name("activation", ACTIVATIONS, "gelu"),
     bias=flag("whether queries, keys and values have a bias", True, searchable=False),
+    epsilon=EPSILON,
     relative=integer(
         "distance up to which relative positions are told apart; 0 has none", 0, least=0, searchable=False
     ),
@@ -82,11 +87,11 @@ def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """
     if TOKENS not in x.names:
         raise UserError("the block needs tokens; put a 'tokens' block before")
-    y = net.add("attention_norm", LayerNorm(), x)
+    y = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
     q, k, v = (net.add(part, Linear(f.heads * f.head_width, f.fixed("bias")), y) for part in ("query", "key", "value"))
     y = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
     x = net.add("attention_add", Residual(), x, y)
-    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(), x))
+    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x))
     y = net.add("expand_act", Activation(f.act), y)
     return net.add("mlp_add", Residual(), x, net.add("project", Linear(x.channels), y))
 
@@ -113,18 +118,19 @@ def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tenso
     hidden=integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),
     act=name("activation", ACTIVATIONS, "gelu"),
     bias=flag("whether queries, keys and values have a bias", True, searchable=False),
+    epsilon=EPSILON,
 )
 def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention within windows of a map, then an MLP, each after a layer norm and added to its input (Swin, Liu et
     al. 2021). Windows of all sides that are a choice share their weights, but for the bias of distances."""
     if x.side is None or not x.side.is_constant:
         raise UserError("windows need a map of one size; they cannot be searched over resolutions")
-    side, y = x.side.value, net.add("attention_norm", LayerNorm(), x)
+    side, y = x.side.value, net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
     window = Quantity.combine(lambda w: min(w, side), f.window)
     sides = sorted(window.values())
     options = ((window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
     x = net.add("attention_add", Residual(), x, net.mixture(*options))
-    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(), x))
+    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x))
     y = net.add("expand_act", Activation(f.act), y)
     return net.add("mlp_add", Residual(), x, net.add("project", Linear(x.channels), y))
 
@@ -150,11 +156,12 @@ def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
     "token_head",
     out=integer("classes"),
     pool=name("what the classifier reads", ("token", "mean"), "token", searchable=False),
+    epsilon=EPSILON,
 )
 def token_head(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Layer norm, then a linear classifier on the class token, or on the mean of all tokens after it."""
     if TOKENS not in x.names:
         raise UserError("the head reads tokens; put a 'tokens' block before")
-    y = net.add("norm", LayerNorm(), x)
+    y = net.add("norm", LayerNorm(f.fixed("epsilon")), x)
     y = net.add("pool", FirstToken() if f.fixed("pool") == "token" else TokenMean(1), y)
     return net.masked(net.add("classifier", Linear(f.out), y))

@@ -10,7 +10,6 @@ import numpy as np
 from dnas.export.python_code import attend, attention_scores, conv_parts, moved, padding_text, weighted_sum
 from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own
 from dnas.export.trace import Op, Weights, conv_weight, convolution
-from dnas.ops.norm import EPSILON
 
 CONV = '''
 def conv(out, kernel, stride=1, padding=0, groups=1, bias=False, name=None):
@@ -277,6 +276,11 @@ def _distance_bias(call: Call) -> str:
     return f'DistanceBias({numbers}, name="{call.name}")({call.inputs[0]})'
 
 
+def _layer_norm(call: Call) -> str:
+    epsilon = call.text["epsilon"]
+    return f'nn.LayerNorm(epsilon={epsilon}, use_fast_variance=False, name="{call.name}")({call.inputs[0]})'
+
+
 def _class_token(call: Call) -> str:
     count = "" if call.numbers["count"] == 1 else f"{call.text['count']}, "
     return f'ClassToken({count}name="{call.name}")({call.inputs[0]})'
@@ -296,7 +300,6 @@ def _relative(kind: str) -> Callable[[Call], str]:
 
 
 _CONV = Writer(_conv_numbers, _conv, leaves=_conv_leaves, ends=True)
-_LAYER_NORM = f'nn.LayerNorm(epsilon={EPSILON}, use_fast_variance=False, name="{{name}}")({{x}})'
 WRITERS: dict[str, Writer] = {
     "conv": _CONV,
     "depthwise": _CONV,
@@ -305,7 +308,7 @@ WRITERS: dict[str, Writer] = {
     "batch_norm": Writer(
         nothing, _module('norm(train, "{name}")({x})'), leaves=_leaves(("mean", "var"), scale="scale", bias="shift")
     ),
-    "layer_norm": Writer(nothing, _module(_LAYER_NORM), leaves=_leaves(scale="scale", bias="shift")),
+    "layer_norm": Writer(own("epsilon"), _layer_norm, leaves=_leaves(scale="scale", bias="shift")),
     "layer_scale": Writer(nothing, _module('Scale(name="{name}")({x})'), leaves=_leaves(scale="scale"), helper=SCALE),
     "activation": Writer(own("act"), lambda c: f"{c.text['act']}({c.inputs[0]})", ends=True),
     "global_pool": Writer(

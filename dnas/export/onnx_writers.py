@@ -119,7 +119,7 @@ def _layer_norm(made: Builder, op: Op, after: Folded) -> None:
     rows = op.output.side is not None
     parts = [made.constant(f"{op.path}.{n}", op.leaf(n, made.weights)) for n in ("scale", "shift")]
     inputs = [op.inputs[0], *parts]
-    made.node("LayerNormalization", inputs, op.output, op.path, rows=rows, axis=-1, epsilon=EPSILON)
+    made.node("LayerNormalization", inputs, op.output, op.path, rows=rows, axis=-1, epsilon=op.attributes["epsilon"])
 
 
 def _layer_scale(made: Builder, op: Op, after: Folded) -> None:

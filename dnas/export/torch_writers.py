@@ -249,7 +249,7 @@ def _batch_norm(call: Call) -> str:
 
 def _layer_norm(call: Call) -> str:
     kind = "nn.LayerNorm" if call.op.output.side is None else "ChannelNorm"
-    return f"{kind}({call.text['out']}, eps={EPSILON})"
+    return f"{kind}({call.text['out']}, eps={call.text['epsilon']})"
 
 
 def _distance_bias(call: Call) -> str:
@@ -268,6 +268,10 @@ def _activation(call: Call) -> str:
 def _average_pool(call: Call) -> str:
     window = f"{call.text['kernel']}, {call.text['stride']}, {padding_text(call)}"
     return f"F.avg_pool2d({call.inputs[0]}, {window}, count_include_pad=False)"
+
+
+def _norm_numbers(op: Op) -> dict[str, Any]:
+    return out(op) | own("epsilon")(op)
 
 
 def _token_numbers(op: Op) -> dict[str, Any]:
@@ -307,7 +311,7 @@ WRITERS: dict[str, Writer] = {
     "pointwise": _CONV,
     "linear": Writer(_linear_numbers, _held, _linear, _linear_leaves),
     "batch_norm": Writer(out, _held, _batch_norm, _NORM),
-    "layer_norm": Writer(out, _held, _layer_norm, _leaves(weight="scale", bias="shift"), CHANNEL_NORM),
+    "layer_norm": Writer(_norm_numbers, _held, _layer_norm, _leaves(weight="scale", bias="shift"), CHANNEL_NORM),
     "layer_scale": Writer(out, _held, lambda c: f"Scale({c.text['out']})", _leaves(weight="scale"), SCALE),
     "activation": Writer(own("act"), _activation, ends=True),
     "global_pool": Writer(

@@ -94,6 +94,8 @@ class BatchNorm(Operator):
 class LayerNorm(Operator):
     """Normalises over the channels of every position (Ba et al. 2016), under a mask over those that are kept alone."""
 
+    epsilon: float = EPSILON
+
     def output(self, x: Tensor) -> Tensor:
         return x.to_mask(True)
 
@@ -111,7 +113,7 @@ class LayerNorm(Operator):
         axis, value = x.tensor[CHANNELS], x.array
         mask = env.mask(axis) if axis.size.masked else None
         value = value * mask if axis.masked else value
-        return maths.norm.layer_norm(value, mask, EPSILON) * held["scale"] + held["shift"]
+        return maths.norm.layer_norm(value, mask, self.epsilon) * held["scale"] + held["shift"]
 
 
 @operator("layer_scale")

@@ -103,8 +103,47 @@ SWITCHABLE = {
     ],
     "head": [{"norm_head": {"out": "$classes", "norm": "batch", "switchable": True}}],
 }  # fmt: skip
+# AutoFormer's choices: one width for all, heads and MLP ratio of each block, depth; relative positions.
+TOKENS = {
+    "name": "tokens",
+    "input": {"channels": 2, "classes": 3, "resolution": 12},
+    "choices": {"width": {"choices": [6, 9, 12]}},
+    "trunk": [
+        {"patch_embed": {"out": "$width", "kernel": 4, "norm": True}},
+        {"tokens": {"count": 1}},
+        {
+            "transformer": {
+                "heads": {"choices": [1, 2, 3]},
+                "head_width": 4,
+                "expand": {"choices": [1, 1.5, 2]},
+                "relative": 1,
+                "repeat": {"range": [1, 3, 1]},
+            }
+        },
+    ],
+    "head": [{"token_head": {"out": "$classes", "pool": "mean"}}],
+}
+# S3's: width of each stage, window, heads and MLP ratio of each block; windows that do not fill the map.
+WINDOWS = {
+    "name": "windows",
+    "input": {"channels": 2, "classes": 3, "resolution": 14},
+    "choices": {"w1": {"choices": [4, 8]}, "w2": {"choices": [6, 12]}},
+    "templates": {
+        "block": {"window_transformer": {"heads": {"choices": [1, 2]}, "head_width": 4,
+                                         "window": {"choices": [2, 4, 7]}, "expand": {"choices": [1, 2]},
+                                         "shifted": True}},
+    },
+    "trunk": [
+        {"patch_embed": {"out": "$w1", "kernel": 2, "norm": True}},
+        {"block": {"repeat": 2}},
+        {"patch_merge": {"out": "$w2"}},
+        {"block": {"repeat": {"range": [0, 2, 1]}}},
+    ],
+    "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
+}  # fmt: skip
 WRITTEN = {
     "everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING, "switchable": SWITCHABLE,
+    "tokens": TOKENS, "windows": WINDOWS,
 }  # fmt: skip
 FULL = {"fbnetv2": 64, "efficientformer": 64, "efficientformerv2": 64}
 """Side at which a full space is checked."""
@@ -116,7 +155,7 @@ def random_variables(space, seed: int):
     variables = init(space, jax.random.key(seed))
     for group, leaves in variables.items():
         for path, leaf in leaves.items():
-            if path.endswith((".scale", ".shift", ".bias", ".mean", ".table", OF_WIDTH)):
+            if path.endswith((".scale", ".shift", ".bias", ".mean", ".table", ".token", ".rows", ".columns", OF_WIDTH)):
                 leaves[path] = jnp.asarray(rng.normal(0.5, 0.5, leaf.shape), jnp.float32)
             if path.endswith(".var"):
                 leaves[path] = jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
@@ -161,7 +200,7 @@ def corner(space, seed: int) -> dict[str, int]:
     return {c.name: int(rng.integers(len(c))) for c in space.choices}
 
 
-CORNERS = {"everything": 12, "tiny": 12, "attention": 4, "pooling": 4, "switchable": 6}
+CORNERS = {"everything": 12, "tiny": 12, "attention": 4, "pooling": 4, "switchable": 6, "tokens": 8, "windows": 8}
 
 
 @pytest.mark.parametrize("name, seed", [(name, seed) for name, count in CORNERS.items() for seed in range(count)])
