@@ -12,6 +12,7 @@ from dnas.ops import (
     Activation,
     Attend,
     AttentionScores,
+    Circulant,
     ClassToken,
     Conv,
     FirstToken,
@@ -79,6 +80,16 @@ EPSILON = ratio("added to variances by the layer norms", DEFAULT_EPSILON, search
     relative=integer(
         "distance up to which relative positions are told apart; 0 has none", 0, least=0, searchable=False
     ),
+    shortcuts=integer("augmented shortcuts beside each residual one", 0, least=0, searchable=False),
+    shortcut_blocks=integer(
+        "circulant matrices in a row of a shortcut's; 0 has a dense one",
+        4,
+        least=0,
+        searchable=False,
+        part_of="shortcuts",
+    ),
+    shortcut_act=name("activation of augmented shortcuts", ACTIVATIONS, "gelu", searchable=False, part_of="shortcuts"),
+    shortcut_factor=ratio("of the sum with augmented shortcuts", 0.75, searchable=False, part_of="shortcuts"),
 )
 def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention, then an MLP, each after a layer norm and added to its input.
@@ -88,24 +99,53 @@ def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     if TOKENS not in x.names:
         raise UserError("the block needs tokens; put a 'tokens' block before")
     y = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
-    q, k, v = (net.add(part, Linear(f.heads * f.head_width, f.fixed("bias")), y) for part in ("query", "key", "value"))
-    y = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
-    x = net.add("attention_add", Residual(), x, y)
-    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x))
-    y = net.add("expand_act", Activation(f.act), y)
-    return net.add("mlp_add", Residual(), x, net.add("project", Linear(x.channels), y))
+    q, k, v = queries_keys_values(net, "", y, f.heads * f.head_width, f.fixed("bias"))
+    branch = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
+    x = _augmented(net, "attention", net.add("attention_add", Residual(), x, branch), y, f)
+    y = net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x)
+    branch = mlp(net, "", y, f.hidden, f.act)
+    return _augmented(net, "mlp", net.add("mlp_add", Residual(), x, branch), y, f)
+
+
+def queries_keys_values(net: Builder, prefix: str, x: Tensor, width: Quantity, bias: bool) -> list[Tensor]:
+    """Of one width, from one tensor."""
+    return [net.add(f"{prefix}{part}", Linear(width, bias), x) for part in ("query", "key", "value")]
+
+
+def mlp(net: Builder, prefix: str, x: Tensor, hidden: Quantity, act: Quantity) -> Tensor:
+    """Two linear layers with an activation between them, back to the width of x."""
+    y = net.add(f"{prefix}expand_act", Activation(act), net.add(f"{prefix}expand", Linear(hidden), x))
+    return net.add(f"{prefix}project", Linear(x.channels), y)
+
+
+def attend(net: Builder, prefix: str, q: Tensor, k: Tensor, v: Tensor, heads: Quantity) -> Tensor:
+    """Plain attention on tokens."""
+    scores = net.add(f"{prefix}scores", AttentionScores(heads), q, k)
+    return net.add(f"{prefix}attend", Attend(), net.add(f"{prefix}softmax", Softmax(), scores), v)
 
 
 def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tensor:
-    scores, reach = net.add("scores", AttentionScores(f.heads), q, k), f.fixed("relative")
+    reach = f.fixed("relative")
     if not reach:
-        return net.add("attend", Attend(), net.add("softmax", Softmax(), scores), v)
+        return attend(net, "", q, k, v, f.heads)
+    scores = net.add("scores", AttentionScores(f.heads), q, k)
     side = int((q[TOKENS].size.value - 1) ** 0.5)
     distances = side, f.fixed("head_width"), reach
     added = net.add("relative_scores", RelativeScores(f.heads, *distances), q)
     scores = net.add("softmax", Softmax(), net.add("with_relative_scores", WeightedSum((1, 1)), scores, added))
     added = net.add("relative_values", RelativeValues(v.channels, *distances), scores)
     return net.add("with_relative_values", WeightedSum((1, 1)), net.add("attend", Attend(), scores, v), added)
+
+
+def _augmented(net: Builder, name: str, x: Tensor, normed: Tensor, f: Fields) -> Tensor:
+    """factor * (x + sum_i act(normed Theta_i)) (augmented shortcuts, Tang et al. 2021, eq. 5); x without any."""
+    count, blocks, factor = f.fixed("shortcuts"), f.fixed("shortcut_blocks"), f.fixed("shortcut_factor")
+    paths = []
+    for n in range(count):
+        own = Circulant(blocks) if blocks else Linear(normed.channels)
+        y = net.add(f"{name}_shortcut{n}", own, normed)
+        paths.append(net.add(f"{name}_shortcut{n}_act", Activation(f.shortcut_act), y))
+    return net.add(f"{name}_augmented", WeightedSum((factor,) * (count + 1)), x, *paths) if count else x
 
 
 @block(
@@ -130,15 +170,14 @@ def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     sides = sorted(window.values())
     options = ((window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
     x = net.add("attention_add", Residual(), x, net.mixture(*options))
-    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x))
-    y = net.add("expand_act", Activation(f.act), y)
-    return net.add("mlp_add", Residual(), x, net.add("project", Linear(x.channels), y))
+    y = net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x)
+    return net.add("mlp_add", Residual(), x, mlp(net, "", y, f.hidden, f.act))
 
 
 def _in_windows(net: Builder, x: Tensor, f: Fields, side: int, window: int) -> Tensor:
     shift = window // 2 if f.fixed("shifted") and side > window else 0
     y = net.add("partition", WindowPartition(window, shift), x)
-    q, k, v = (net.add(part, Linear(f.heads * f.head_width, f.fixed("bias")), y) for part in ("query", "key", "value"))
+    q, k, v = queries_keys_values(net, "", y, f.heads * f.head_width, f.fixed("bias"))
     scores = net.add("scores", AttentionScores(f.heads), q, k)
     scores = net.add("softmax", Softmax(), net.add(f"bias_{window}", WindowBias(window, side, shift), scores))
     y = net.add("attention_project", Linear(x.channels), net.add("attend", Attend(), scores, v))

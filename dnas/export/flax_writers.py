@@ -122,11 +122,13 @@ class ClassToken(nn.Module):
 '''
 POSITIONS = '''
 class Positions(nn.Module):
-    """Adds a vector at each position."""
+    """Adds a vector at each position; `inner`: at each token, the same in every patch."""
+
+    inner: bool = False
 
     @nn.compact
     def __call__(self, x):
-        return x + self.param("table", nn.initializers.zeros, x.shape[1:])
+        return x + self.param("table", nn.initializers.zeros, x.shape[-2:] if self.inner else x.shape[1:])
 
 '''
 RELATIVE = '''
@@ -291,6 +293,11 @@ def _window_bias(call: Call) -> str:
     return f'WindowBias({numbers}, name="{call.name}")({call.inputs[0]})'
 
 
+def _positions(call: Call) -> str:
+    inner = "inner=True, " if call.numbers["inner"] else ""
+    return f'Positions({inner}name="{call.name}")({call.inputs[0]})'
+
+
 def _relative(kind: str) -> Callable[[Call], str]:
     def made(call: Call) -> str:
         numbers = ", ".join(call.text[n] for n in ("side", "width", "reach", "before"))
@@ -336,7 +343,7 @@ WRITERS: dict[str, Writer] = {
         own("count"), _class_token, leaves=_leaves(token="token"), helper=CLASS_TOKEN, ends=True
     ),
     "positions": Writer(
-        nothing, _module('Positions(name="{name}")({x})'), leaves=_leaves(table="table"), helper=POSITIONS
+        own("inner"), _positions, leaves=_leaves(table="table"), helper=POSITIONS
     ),
     "first_token": Writer(nothing, lambda c: f"{c.inputs[0]}[..., 0, :]"),
     "token_mean": Writer(own("skip"), lambda c: f"{c.inputs[0]}[..., {c.text['skip']}:, :].mean(-2)"),

@@ -17,6 +17,7 @@ from dnas.export.trace import (
     Op,
     Value,
     Weights,
+    circulant_matrix,
     conv_weight,
     convolution,
     distance_vectors,
@@ -360,6 +361,46 @@ def _space_to_depth(made: Builder, op: Op, after: Folded) -> None:
     made.node("Reshape", [turned, made.shape(0, y.channels, y.side, y.side)], y, "")
 
 
+def _word_embed(made: Builder, op: Op, after: Folded) -> None:
+    """Patches as images of their own, convolved, and their pixels as words."""
+    x, y, a = op.inputs[0], op.output, op.attributes
+    assert x.side is not None
+    across, p, n = x.side // a["patch"], a["patch"], y.index
+    split = made.shape(0, x.channels, across, p, across, p)
+    cut = made.node("Reshape", [made.read(x), split], y, "", to=f"cut_{n}")
+    turned = made.node("Transpose", [cut], y, "", to=f"patches_{n}", perm=[0, 2, 4, 1, 3, 5])
+    images = made.node("Reshape", [turned, made.shape(-1, x.channels, p, p)], y, "", to=f"images_{n}")
+    weight = made.constant(f"{op.path}.weight", op.leaf("weight", made.weights).transpose(3, 2, 0, 1))
+    bias = made.constant(f"{op.path}.bias", op.leaf("bias", made.weights))
+    sizes = {"kernel_shape": [a["kernel"]] * 2, "strides": [a["stride"]] * 2, "pads": [a["padding"]] * 4}
+    words = made.node("Conv", [images, weight, bias], y, op.path, to=f"{op.path}_words", **sizes)
+    flat = made.node("Reshape", [words, made.shape(-1, across**2, y.channels, y.sizes[TOKENS])], y, "", to=f"flat_{n}")
+    made.node("Transpose", [flat], y, "", perm=[0, 1, 3, 2])
+
+
+def _join_tokens(made: Builder, op: Op, after: Folded) -> None:
+    made.node("Reshape", [op.inputs[0], made.shape(0, *op.output.sizes.values())], op.output, "")
+
+
+def _leading_zeros(made: Builder, op: Op, after: Folded) -> None:
+    count = op.attributes["count"]
+    room = made.constant(f"room_for_tokens_{count}", np.array([0, count, 0, 0, 0, 0], np.int64))
+    made.node("Pad", [op.inputs[0], room], op.output, "")
+
+
+def _learned_scores(made: Builder, op: Op, after: Folded) -> None:
+    table = made.constant(f"{op.path}.table", op.leaf("table", made.weights)[None])
+    made.node("Identity", [table], op.output, op.path)
+
+
+def _circulant(made: Builder, op: Op, after: Folded) -> None:
+    weight = made.constant(f"{op.path}.weight", circulant_matrix(op, made.weights))
+    y, rows = op.output, op.output.side is not None
+    product = made.node("MatMul", [op.inputs[0], weight], y, "", to=f"{op.path}_product", rows=rows)
+    bias = made.constant(f"{op.path}.bias", op.leaf("bias", made.weights))
+    made.node("Add", [product, bias], y, op.path, rows=rows)
+
+
 WRITERS: dict[str, Writer] = {
     "conv": Writer(_conv, takes=True),
     "depthwise": Writer(_conv, takes=True),
@@ -391,4 +432,9 @@ WRITERS: dict[str, Writer] = {
     "window_merge": Writer(_window_merge),
     "window_bias": Writer(_window_bias),
     "space_to_depth": Writer(_space_to_depth),
+    "word_embed": Writer(_word_embed),
+    "join_tokens": Writer(_join_tokens),
+    "leading_zeros": Writer(_leading_zeros),
+    "learned_scores": Writer(_learned_scores),
+    "circulant": Writer(_circulant),
 }

@@ -16,7 +16,7 @@ import numpy as np
 
 from dnas.errors import UserError
 from dnas.export.trace import Network, NetworkBlock, Op, Weights
-from dnas.ops.tensor import HEADS
+from dnas.ops.tensor import HEADS, leaves
 
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
 
@@ -96,6 +96,8 @@ def structure(network: Network, writers: Writers, target: str) -> dict[str, Bloc
     """
     groups: dict[Any, list[NetworkBlock]] = {}
     for block in network.blocks:
+        if len(leaves(block.use.input)) + len(leaves(block.use.out)) > 2:
+            raise UserError(f"{block.path}: blocks in {target} pass one tensor, and this one several; ONNX can have it")
         if block.ops:
             own = [writer_of(writers, op, block, target) for op in block.ops]
             groups.setdefault(_signature(block, own), []).append(block)

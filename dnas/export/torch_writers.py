@@ -285,7 +285,7 @@ def _class_token(call: Call) -> str:
 
 def _positions(call: Call) -> str:
     x = call.op.inputs[0]
-    lengths = x.sizes.values() if x.side is None else (x.channels, x.side, x.side)
+    lengths = call.op.shapes["table"] if x.side is None else (x.channels, x.side, x.side)
     return f"Positions({', '.join(map(str, lengths))})"
 
 

@@ -228,3 +228,11 @@ def window_biases(op: Op, weights: Weights) -> np.ndarray:
         return bias
     part = regions(a["side"], a["window"], a["shift"])
     return (bias + np.where(part[:, :, None] == part[:, None], 0, APART)[:, None]).astype(np.float32)
+
+
+def circulant_matrix(op: Op, weights: Weights) -> np.ndarray:
+    """[in, out]"""
+    coefficients = op.leaf("coefficients", weights)
+    blocks, _, d = coefficients.shape
+    index = (np.arange(d)[:, None] - np.arange(d)) % d
+    return coefficients[:, :, index].transpose(0, 2, 1, 3).reshape(blocks * d, blocks * d).T

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-MODULES = ("activation", "attention", "axes", "conv", "mixing", "norm", "pool", "windows")
+MODULES = ("activation", "attention", "axes", "circulant", "conv", "mixing", "norm", "pool", "windows")
 
 
 def __getattr__(name: str) -> Any:

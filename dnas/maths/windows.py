@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.maths.conv import Map
+from dnas.maths.conv import Map, conv
 
 APART = -100.0
 """Added to scores of pixels that do not see each other, as the release does."""
@@ -69,3 +69,13 @@ def space_to_depth(x: Map) -> Map:
     half = x.shape[1] // 2
     cut = x.reshape(n, half, 2, half, 2, c)
     return cut.transpose(0, 1, 3, 4, 2, 5).reshape(n, half, half, 4 * c)
+
+
+def conv_in_patches(
+    x: Map, w: Float[Array, "k k C O"], patch: int, stride: int, padding: int
+) -> Float[Array, "N patches words O"]:
+    """A convolution within each patch of a map, zeros around each patch."""
+    n, channels = x.shape[0], x.shape[-1]
+    cut = partition(x, patch, 0).reshape(-1, patch, patch, channels)
+    y = conv(cut, w, stride, padding)
+    return y.reshape(n, -1, y.shape[1] * y.shape[2], y.shape[3])

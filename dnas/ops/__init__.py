@@ -4,6 +4,7 @@ from dnas.ops.activation import Activation as Activation
 from dnas.ops.attention import Attend as Attend
 from dnas.ops.attention import AttentionScores as AttentionScores
 from dnas.ops.attention import DistanceBias as DistanceBias
+from dnas.ops.attention import LearnedScores as LearnedScores
 from dnas.ops.attention import MixHeads as MixHeads
 from dnas.ops.attention import RelativeScores as RelativeScores
 from dnas.ops.attention import RelativeValues as RelativeValues
@@ -12,6 +13,7 @@ from dnas.ops.combine import Excite as Excite
 from dnas.ops.combine import Mixture as Mixture
 from dnas.ops.combine import Residual as Residual
 from dnas.ops.combine import WeightedSum as WeightedSum
+from dnas.ops.conv import Circulant as Circulant
 from dnas.ops.conv import Conv as Conv
 from dnas.ops.conv import Depthwise as Depthwise
 from dnas.ops.conv import Linear as Linear
@@ -34,5 +36,8 @@ from dnas.ops.pool import Upsample as Upsample
 from dnas.ops.tensor import Tensor as Tensor
 from dnas.ops.tokens import ClassToken as ClassToken
 from dnas.ops.tokens import FirstToken as FirstToken
+from dnas.ops.tokens import JoinTokens as JoinTokens
+from dnas.ops.tokens import LeadingZeros as LeadingZeros
 from dnas.ops.tokens import Positions as Positions
 from dnas.ops.tokens import TokenMean as TokenMean
+from dnas.ops.tokens import WordEmbed as WordEmbed

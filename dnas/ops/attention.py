@@ -156,6 +156,31 @@ class Attend(Operator):
         yield Segment(y.length, y.length + v.length + s.length)
 
 
+@operator("learned_scores")
+class LearnedScores(Operator):
+    """A learned number for each head, query and key, of a map of queries and one of keys of side `keys`; whatever the
+    image is (the relative positions of CMT, Guo et al. 2022, section 3.2)."""
+
+    heads: Quantity
+    keys: int
+    word = "bias"
+
+    def output(self, x: Tensor) -> Tensor:
+        if not positions(x).is_constant:
+            raise UserError("a learned bias needs maps of one size; it cannot be searched over resolutions")
+        keys = Quantity.constant(self.keys**2)
+        return Tensor((Axis(HEADS, self.heads, pending=True), Axis(QUERIES, positions(x)), Axis(KEYS, keys)))
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        return {"table": Parameter((self.heads, positions(x), self.keys**2), 0.0)}
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        yield Work("attention_bias", biases=y.elements)
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        return held["table"][None]
+
+
 @dataclass(frozen=True, eq=False)
 class _Relative(Operator):
     """Vectors for the distances of pixels, in rows and in columns, that all heads share; a vector of its own for pairs

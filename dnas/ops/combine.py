@@ -100,6 +100,9 @@ class Mixture(Operator):
 
     conditions: tuple[Quantity, ...]
 
+    def passes(self, *x: Tensor) -> Tensor | None:
+        return x[0] if all(tensor is x[0] for tensor in x) else None
+
     def wants_masked(self, *x: Tensor) -> bool:
         return True
 
@@ -122,7 +125,7 @@ class Mixture(Operator):
             gates.mean(condition)
 
     def apply(self, env: Env, held: Held, y: Tensor, *x: Value) -> Any:
-        parts = [maths.axes.resized(v.array, y[CHANNELS].length) for v in x]
+        parts = [maths.axes.resized(v.array, y.axes[-1].length) for v in x]
         return functools.reduce(python.add, [env.mean(c) * p for c, p in zip(self.conditions, parts, strict=True)])
 
     def memory(self, of: Pass, y: Tensor, *x: Tensor) -> Iterator[Segment]:

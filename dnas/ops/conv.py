@@ -242,3 +242,35 @@ class Pointwise(Linear):
 
     def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
         yield Segment(y.length, y.length + x.length, x[CHANNELS].length * y[CHANNELS].length * x[CHANNELS].masked)
+
+
+@operator("circulant")
+class Circulant(Operator):
+    """A linear layer from a width to itself whose matrix consists of `blocks` x `blocks` circulant ones (augmented
+    shortcuts, Tang et al. 2021, section 3.3): entry (r, c) of a block of side d' is its coefficient (r - c) mod d'.
+
+    Counted as the dense matrix that is multiplied; `maths.circulant.by_fft` is the same by Fourier transforms.
+    """
+
+    blocks: int = 4
+    bias: bool = True
+    operands = 1
+
+    def output(self, x: Tensor) -> Tensor:
+        if x.channels.masked or x.channels.value % self.blocks:
+            raise UserError(f"a circulant layer needs one width, a multiple of {self.blocks}")
+        return Tensor(x.axes)
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        shape = (self.blocks, self.blocks, x.channels // self.blocks)
+        return {"coefficients": Parameter(shape)} | bias_of(x.channels, self.bias)
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        positions = (axis.size for axis in x.axes if axis.name != CHANNELS)
+        macs = Product(x.channels, x.channels, *positions)
+        weights, biases = Product(self.blocks, x.channels), Product(x.channels, int(self.bias))
+        yield Work("linear", macs=macs, weights=weights, biases=biases)
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        weight = maths.circulant.dense(held["coefficients"])
+        return biased(held, env.product(held, maths.conv.pointwise, x.array, weight))

@@ -12,7 +12,7 @@ from dnas.space.quantity import Product, Quantity
 
 ROWS, COLUMNS, CHANNELS = "rows", "columns", "channels"
 HEADS, QUERIES, KEYS = "heads", "queries", "keys"
-TOKENS, WINDOWS = "tokens", "windows"
+TOKENS, WINDOWS, PATCHES = "tokens", "windows", "patches"
 
 
 @dataclass(frozen=True, eq=False)

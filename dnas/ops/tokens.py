@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
+from dnas import maths
 from dnas.errors import UserError
-from dnas.ops.operator import Env, Held, Operator, Parameter, Work, operator
-from dnas.ops.tensor import CHANNELS, TOKENS, Axis, Tensor, Value
-from dnas.space.quantity import Product
+from dnas.ops.conv import bias_of, biased, read_pending
+from dnas.ops.operator import Env, Held, Operator, Parameter, Reads, Work, operator
+from dnas.ops.tensor import CHANNELS, PATCHES, TOKENS, Axis, Tensor, Value
+from dnas.space.entries import repeated
+from dnas.space.quantity import Product, Quantity
 
 
 @operator("class_token")
@@ -41,8 +45,10 @@ class ClassToken(Operator):
 
 @operator("positions")
 class Positions(Operator):
-    """Adds a learned vector for each position (Dosovitskiy et al. 2021, eq. 1)."""
+    """Adds a learned vector for each position (Dosovitskiy et al. 2021, eq. 1); `inner`: for each token,
+    the same in every patch."""
 
+    inner: bool = False
     word = "+ positions"
 
     def output(self, x: Tensor) -> Tensor:
@@ -51,10 +57,14 @@ class Positions(Operator):
         return x.to_mask(True)
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        return {"table": Parameter(tuple(axis.size for axis in x.axes), 0.0)}
+        return {"table": Parameter(self.sizes(x), 0.0)}
+
+    def sizes(self, x: Tensor) -> tuple[Quantity, ...]:
+        """Of the table."""
+        return tuple(axis.size for axis in x.axes[-2:] if self.inner) or tuple(axis.size for axis in x.axes)
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
-        yield Work("positions", biases=x.elements)
+        yield Work("positions", biases=Product(*self.sizes(x)))
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         return x.array + held["table"]
@@ -85,3 +95,73 @@ class TokenMean(Operator):
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         return x.array[..., self.skip :, :].mean(-2)
+
+
+@operator("word_embed")
+class WordEmbed(Operator):
+    """A convolution within each patch of `patch` x `patch` pixels, zeros around each: the pixels of its result are the
+    words of the patch (TNT, Han et al. 2021, section 3.2)."""
+
+    out: Quantity
+    patch: int
+    kernel: int
+    stride: int
+    padding: int
+    operands = 1
+
+    def side(self) -> int:
+        """Words in a row of a patch."""
+        return (self.patch + 2 * self.padding - self.kernel) // self.stride + 1
+
+    def output(self, x: Tensor) -> Tensor:
+        if x.side is None or not x.side.is_constant or x.side.value % self.patch:
+            raise UserError(f"words need a map of one size, of whole patches of {self.patch} x {self.patch} pixels")
+        patches, words = (Quantity.constant(n**2) for n in (x.side.value // self.patch, self.side()))
+        return Tensor((Axis(PATCHES, patches), Axis(TOKENS, words), Axis(CHANNELS, self.out, pending=True)))
+
+    def parameters(self, x: Tensor) -> dict[str, Parameter]:
+        return {"weight": Parameter((self.kernel, self.kernel, x.channels, self.out))} | bias_of(self.out, True)
+
+    def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
+        weights = Product(self.kernel**2, x.channels, self.out)
+        macs = weights * y[PATCHES].size * y[TOKENS].size
+        yield Work("conv", macs=macs, weights=weights, biases=Product(self.out), fan_of_bias=Product(x.channels))
+
+    def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
+        read_pending(gates, x)
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        mask, w = env.pending(x.tensor[CHANNELS]), held["weight"]
+        sizes = {"patch": self.patch, "stride": self.stride, "padding": self.padding}
+        form = functools.partial(maths.windows.conv_in_patches, **sizes)
+        return biased(held, env.product(held, form, x.array, w if mask is None else w * mask[:, None]))
+
+
+@operator("join_tokens")
+class JoinTokens(Operator):
+    """The tokens of each patch beside one another as channels of one token."""
+
+    word = "words together"
+
+    def output(self, x: Tensor) -> Tensor:
+        channels = Axis(CHANNELS, repeated(x.channels, x[TOKENS].length), x[CHANNELS].pending)
+        return Tensor((Axis(TOKENS, x[PATCHES].size), channels))
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        return x.array.reshape(*x.array.shape[:2], -1)
+
+
+@operator("leading_zeros")
+class LeadingZeros(Operator):
+    """Tokens of zeros before those of x, in the places of tokens to which nothing is added."""
+
+    count: int = 1
+    word = ""
+
+    def output(self, x: Tensor) -> Tensor:
+        return x.like(**{TOKENS: x[TOKENS].size + self.count})
+
+    def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
+        arrays = x.array.__array_namespace__()
+        zeros = arrays.zeros_like(x.array[..., : self.count, :])
+        return arrays.concat([zeros, x.array], axis=-2)

@@ -141,9 +141,72 @@ WINDOWS = {
     ],
     "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
 }  # fmt: skip
+# TNT's widths of both streams; CMT's; augmented shortcuts.
+STREAMS = {
+    "name": "streams",
+    "input": {"channels": 2, "classes": 3, "resolution": 12},
+    "trunk": [
+        {
+            "tnt_embed": {
+                "out": {"choices": [6, 12]},
+                "inner": {"choices": [2, 4]},
+                "patch": 4,
+                "kernel": 3,
+                "stride": 2,
+                "padding": 1,
+            }
+        },
+        {
+            "tnt": {
+                "heads": {"choices": [1, 2]},
+                "head_width": 4,
+                "inner_heads": {"choices": [1, 2]},
+                "inner_head_width": 2,
+                "expand": {"choices": [1, 2]},
+                "inner_expand": {"choices": [1, 2]},
+                "repeat": {"range": [1, 2, 1]},
+            }
+        },
+        {"tnt_out": {}},
+    ],
+    "head": [{"token_head": {"out": "$classes"}}],
+}
+REDUCED = {
+    "name": "reduced",
+    "input": {"channels": 2, "classes": 3, "resolution": 16},
+    "choices": {"w": {"choices": [4, 8]}},
+    "trunk": [
+        {"conv_act_norm": {"out": {"choices": [4, 6]}, "stride": 2}},
+        {"patch_embed": {"out": "$w", "kernel": 2, "norm": True}},
+        {"cmt_bias": {"heads": 2, "reduction": 2}},
+        {
+            "cmt": {
+                "heads": 2,
+                "head_width": 3,
+                "reduction": 2,
+                "expand": {"choices": [1, 2]},
+                "repeat": {"range": [1, 2, 1]},
+            }
+        },
+        {"cmt_out": {}},
+    ],
+    "head": [{"conv": {"out": 8, "act": "swish"}}, {"pool": {}}, {"linear": {"out": "$classes"}}],
+}
+AUGMENTED = {
+    "name": "augmented",
+    "input": {"channels": 2, "classes": 3, "resolution": 8},
+    "trunk": [
+        {"patch_embed": {"out": 8, "kernel": 4}},
+        {"tokens": {}},
+        {"transformer": {"heads": {"choices": [1, 2]}, "head_width": 4, "shortcuts": 2}},
+        {"transformer": {"heads": 2, "head_width": 4, "expand": {"choices": [1, 2]}, "shortcuts": 1,
+                         "shortcut_blocks": 0, "shortcut_act": "none", "shortcut_factor": 1}},
+    ],
+    "head": [{"token_head": {"out": "$classes"}}],
+}  # fmt: skip
 WRITTEN = {
     "everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING, "switchable": SWITCHABLE,
-    "tokens": TOKENS, "windows": WINDOWS,
+    "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS, "reduced": REDUCED, "augmented": AUGMENTED,
 }  # fmt: skip
 FULL = {"fbnetv2": 64, "efficientformer": 64, "efficientformerv2": 64}
 """Side at which a full space is checked."""
@@ -200,7 +263,18 @@ def corner(space, seed: int) -> dict[str, int]:
     return {c.name: int(rng.integers(len(c))) for c in space.choices}
 
 
-CORNERS = {"everything": 12, "tiny": 12, "attention": 4, "pooling": 4, "switchable": 6, "tokens": 8, "windows": 8}
+CORNERS = {
+    "everything": 12,
+    "tiny": 12,
+    "attention": 4,
+    "pooling": 4,
+    "switchable": 6,
+    "tokens": 8,
+    "windows": 8,
+    "streams": 6,
+    "reduced": 6,
+    "augmented": 4,
+}
 
 
 @pytest.mark.parametrize("name, seed", [(name, seed) for name, count in CORNERS.items() for seed in range(count)])

@@ -1,0 +1,87 @@
+"""Blocks of TNT, a transformer in a transformer (Han et al. 2021): words within patches beside the patches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dnas.blocks.kind import Fields, block
+from dnas.blocks.transformer import attend, mlp, queries_keys_values
+from dnas.errors import UserError
+from dnas.ops import (
+    ClassToken,
+    JoinTokens,
+    LayerNorm,
+    LeadingZeros,
+    Linear,
+    Positions,
+    Residual,
+    Tensor,
+    WordEmbed,
+)  # fmt: skip
+from dnas.space.fields import Formula, integer, ratio
+from dnas.space.quantity import Quantity
+
+if TYPE_CHECKING:
+    from dnas.graph import Builder
+
+Streams = tuple[Tensor, Tensor]
+"""Patches with a class token before them, and the words of each patch."""
+
+
+@block(
+    "tnt_embed",
+    out=integer("width of patches"),
+    inner=integer("width of words"),
+    patch=integer("side of a patch", 16, searchable=False),
+    kernel=integer("kernel of the convolution within a patch that makes words", 7, searchable=False),
+    stride=integer("pixels from one word to the next", 4, searchable=False),
+    padding=integer("zeros around each patch", 3, least=0, searchable=False),
+)
+def tnt_embed(net: Builder, x: Tensor, f: Fields) -> Streams:
+    """Words of each patch by a convolution within it, a patch of its words; a class token, positions of both."""
+    embed = WordEmbed(f.inner, f.fixed("patch"), f.fixed("kernel"), f.fixed("stride"), f.fixed("padding"))
+    words = net.masked(net.add("word_positions", Positions(inner=True), net.add("words", embed, x)))
+    y = net.add("join_norm", LayerNorm(), net.add("join", JoinTokens(), words))
+    y = net.add("patch_norm", LayerNorm(), net.add("patches", Linear(f.out), y))
+    y = net.add("positions", Positions(), net.add("class_token", ClassToken(), y))
+    return net.masked(y), words
+
+
+@block(
+    "tnt",
+    heads=integer("attention heads of patches"),
+    head_width=integer("channels of a head of patches", 64, searchable=False),
+    inner_heads=integer("attention heads of words"),
+    inner_head_width=integer("channels of a head of words"),
+    expand=ratio("hidden width over width of patches; `hidden` wins where both stand", 4, written="never"),
+    hidden=integer("hidden width of the MLP of patches", Formula("int(in * expand)"), written="always"),
+    inner_expand=ratio("hidden width over width of words", 4),
+)
+def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
+    """Attention and MLP on the words of each patch, which are added to the patch; then attention and MLP on patches."""
+    if isinstance(x, Tensor):
+        raise UserError("the block needs words beside patches; put a 'tnt_embed' block before")
+    patches, words = x
+    hidden = Quantity.combine(lambda c, e: int(c * e), words.channels, f.inner_expand)
+    words = net.masked(_transformed(net, "inner_", words, f.inner_heads, f.inner_head_width, hidden))
+    y = net.add("join_norm", LayerNorm(), net.add("join", JoinTokens(), words))
+    y = net.add("fuse_norm", LayerNorm(), net.add("fuse", Linear(patches.channels, bias=False), y))
+    patches = net.add("fuse_add", Residual(), patches, net.add("beside_class", LeadingZeros(), net.masked(y)))
+    return net.masked(_transformed(net, "", patches, f.heads, f.head_width, f.hidden)), words
+
+
+def _transformed(net: Builder, prefix: str, x: Tensor, heads: Quantity, width: Quantity, hidden: Quantity) -> Tensor:
+    """Attention without biases of queries, keys and values, then an MLP, each added to its input."""
+    y = net.add(f"{prefix}attention_norm", LayerNorm(), x)
+    y = attend(net, prefix, *queries_keys_values(net, prefix, y, heads * width, False), heads)
+    x = net.add(f"{prefix}attention_add", Residual(), x, net.add(f"{prefix}attention_project", Linear(x.channels), y))
+    y = mlp(net, prefix, net.add(f"{prefix}mlp_norm", LayerNorm(), x), hidden, Quantity.constant("gelu"))
+    return net.add(f"{prefix}mlp_add", Residual(), x, y)
+
+
+@block("tnt_out")
+def tnt_out(net: Builder, x: Streams, f: Fields) -> Tensor:
+    """The patches alone."""
+    if isinstance(x, Tensor):
+        raise UserError("the block needs words beside patches; put a 'tnt_embed' block before")
+    return x[0]
