@@ -79,12 +79,42 @@ def swin(theirs: dict[str, np.ndarray]) -> Iterator[Named]:
     yield from linear(theirs, "head.fc", "head.0.classifier")
 
 
+def tnt(theirs: dict[str, np.ndarray]) -> Iterator[Named]:
+    yield "trunk.0.words.weight", theirs["pixel_embed.proj.weight"].transpose(2, 3, 1, 0)
+    yield "trunk.0.words.bias", theirs["pixel_embed.proj.bias"]
+    yield "trunk.0.word_positions.table", theirs["pixel_pos"][0].reshape(24, 16).T
+    yield "trunk.0.class_token.token", theirs["cls_token"][0]
+    yield "trunk.0.positions.table", theirs["patch_pos"][0]
+    yield from norm(theirs, "norm1_proj", "trunk.0.join_norm")
+    yield from linear(theirs, "proj", "trunk.0.patches")
+    yield from norm(theirs, "norm2_proj", "trunk.0.patch_norm")
+    for n in range(12):
+        source, path = f"blocks.{n}", f"trunk.1.{n}"
+        for own, prefix, first, mlp_norm, mlp in (
+            ("attn_in", "inner_", "norm_in", "norm_mlp_in", "mlp_in"), ("attn_out", "", "norm_out", "norm_mlp", "mlp"),
+        ):  # fmt: skip
+            yield from norm(theirs, f"{source}.{first}", f"{path}.{prefix}attention_norm")
+            query, key = np.split(theirs[f"{source}.{own}.qk.weight"], 2)
+            yield from ((f"{path}.{prefix}query.weight", query.T), (f"{path}.{prefix}key.weight", key.T))
+            yield from linear(theirs, f"{source}.{own}.v", f"{path}.{prefix}value")
+            yield from linear(theirs, f"{source}.{own}.proj", f"{path}.{prefix}attention_project")
+            yield from norm(theirs, f"{source}.{mlp_norm}", f"{path}.{prefix}mlp_norm")
+            yield from linear(theirs, f"{source}.{mlp}.fc1", f"{path}.{prefix}expand")
+            yield from linear(theirs, f"{source}.{mlp}.fc2", f"{path}.{prefix}project")
+        yield from norm(theirs, f"{source}.norm1_proj", f"{path}.join_norm")
+        yield from linear(theirs, f"{source}.proj", f"{path}.fuse")
+        yield from norm(theirs, f"{source}.norm2_proj", f"{path}.fuse_norm")
+    yield from norm(theirs, "norm", "head.0.norm")
+    yield from linear(theirs, "head", "head.0.classifier")
+
+
 @pytest.mark.parametrize(
     ("ours", "name", "copied"),
     [
         ("deit_ti", "deit_tiny_patch16_224", deit),
         ("swin_t", "swin_tiny_patch4_window7_224", swin),
         ("s3_t", "swin_s3_tiny_224", swin),
+        ("tnt_s", "tnt_s_patch16_224", tnt),
     ],
 )
 def test_logits_are_timms(ours, name, copied):
