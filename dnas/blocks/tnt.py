@@ -73,7 +73,8 @@ def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
 def _transformed(net: Builder, prefix: str, x: Tensor, heads: Quantity, width: Quantity, hidden: Quantity) -> Tensor:
     """Attention without biases of queries, keys and values, then an MLP, each added to its input."""
     y = net.add(f"{prefix}attention_norm", LayerNorm(), x)
-    y = attend(net, prefix, *queries_keys_values(net, prefix, y, heads * width, False), heads)
+    q, k, v = queries_keys_values(net, prefix, y, heads * width, False)
+    y = attend(net, prefix, q, k, v, heads)
     x = net.add(f"{prefix}attention_add", Residual(), x, net.add(f"{prefix}attention_project", Linear(x.channels), y))
     y = mlp(net, prefix, net.add(f"{prefix}mlp_norm", LayerNorm(), x), hidden, Quantity.constant("gelu"))
     return net.add(f"{prefix}mlp_add", Residual(), x, y)

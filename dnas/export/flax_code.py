@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dnas.export.flax_writers import CONV, GELU, WRITERS
+from dnas.export.flax_texts import CONV, GELU
+from dnas.export.flax_writers import WRITERS
 from dnas.export.preprocess_code import PLAIN, Head
 from dnas.export.python_code import Target
 from dnas.export.structure import BlockClass, local

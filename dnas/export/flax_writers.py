@@ -7,217 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from dnas.export.flax_texts import (
+    ATTENTION,
+    AVERAGE_POOL,
+    CLASS_TOKEN,
+    DISTANCE_BIAS,
+    MERGE,
+    MIX_HEADS,
+    POSITIONS,
+    RELATIVE,
+    SCALE,
+    SHUFFLE,
+    UPSAMPLE,
+    WINDOW_BIAS,
+    WINDOWS,
+)
 from dnas.export.python_code import attend, attention_scores, conv_parts, moved, padding_text, weighted_sum
 from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own
 from dnas.export.trace import Op, Weights, conv_weight, convolution
-
-CONV = '''
-def conv(out, kernel, stride=1, padding=0, groups=1, bias=False, name=None):
-    """Convolution with equal padding on all sides."""
-    pads = [(padding, padding)] * 2
-    sizes = (kernel, kernel), (stride, stride)
-    return nn.Conv(out, *sizes, pads, feature_group_count=groups, use_bias=bias, name=name)
-
-
-def norm(train, name):
-    return nn.BatchNorm(use_running_average=not train, momentum={momentum}, epsilon={epsilon}, name=name)
-
-'''
-GELU = """
-def gelu(x):
-    return nn.gelu(x, approximate=False)
-
-"""
-SHUFFLE = '''
-def shuffle(x, groups):
-    """Channels of the groups interleaved."""
-    *lead, c = x.shape
-    return x.reshape(*lead, groups, c // groups).swapaxes(-1, -2).reshape(*lead, c)
-
-'''
-SCALE = '''
-class Scale(nn.Module):
-    """A factor a channel."""
-
-    @nn.compact
-    def __call__(self, x):
-        return x * self.param("scale", nn.initializers.ones, x.shape[-1:])
-
-'''
-AVERAGE_POOL = '''
-def average_pool(x, kernel, stride, padding):
-    """Means over windows; cells outside the map do not count."""
-    pads = [(padding, padding)] * 2
-    return nn.avg_pool(x, (kernel, kernel), (stride, stride), pads, count_include_pad=False)
-
-'''
-UPSAMPLE = """
-def upsample(x, factor):
-    n, h, w, c = x.shape
-    return jax.image.resize(x, (n, h * factor, w * factor, c), "bilinear")
-
-"""
-DISTANCE_BIAS = '''
-class DistanceBias(nn.Module):
-    """Adds to the scores [N, heads, queries, keys] a number for each distance (abs(dy), abs(dx)); queries stand at
-    every `stride`-th pixel of the keys."""
-
-    queries: int
-    keys: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, scores):
-        heads = scores.shape[1]
-        table = self.param("table", nn.initializers.zeros, (heads, self.keys, self.keys))
-        apart = abs(self.stride * jnp.arange(self.queries)[:, None] - jnp.arange(self.keys))
-        bias = jnp.asarray(table)[:, apart[:, None, :, None], apart[None, :, None, :]]
-        return scores + bias.reshape(heads, *scores.shape[2:])
-
-'''
-MIX_HEADS = '''
-class MixHeads(nn.Module):
-    """A linear layer over the heads of scores [N, heads, queries, keys]."""
-
-    @nn.compact
-    def __call__(self, scores):
-        heads = scores.shape[1]
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (heads, heads))
-        bias = self.param("bias", nn.initializers.zeros, (heads,))
-        return jnp.einsum("nhqk,hg->ngqk", scores, kernel) + bias[:, None, None]
-
-'''
-ATTENTION = '''
-def by_head(x, heads, tokens):
-    """[..., positions, heads, width] of a map [N, H, W, C], or of tokens [..., positions, C]."""
-    around = x.shape[:-2] if tokens else x.shape[:1]
-    return x.reshape(*around, -1, heads, x.shape[-1] // heads)
-
-
-def attention_scores(q, k, heads, tokens=False):
-    """q k^T / sqrt(width of a head): [N, heads, queries, keys]."""
-    q, k = by_head(q, heads, tokens), by_head(k, heads, tokens)
-    return jnp.einsum("...qhd,...khd->...hqk", q * q.shape[-1] ** -0.5, k)
-
-
-def attend(scores, v, side=None):
-    """Values weighted by the scores: tokens, or a map of that side."""
-    mixed = jnp.einsum("...hqk,...khd->...qhd", scores, by_head(v, scores.shape[-3], side is None))
-    rows = mixed.shape[:-2] if side is None else (v.shape[0], side, side)
-    return mixed.reshape(*rows, v.shape[-1])
-
-'''
-CLASS_TOKEN = '''
-class ClassToken(nn.Module):
-    """A token before those of x; a map gives its pixels, row after row."""
-
-    count: int = 1
-
-    @nn.compact
-    def __call__(self, x):
-        n, *_, c = x.shape
-        token = self.param("token", nn.initializers.zeros, (self.count, c))
-        return jnp.concatenate([jnp.broadcast_to(token, (n, self.count, c)), x.reshape(n, -1, c)], 1)
-
-'''
-POSITIONS = '''
-class Positions(nn.Module):
-    """Adds a vector at each position; `inner`: at each token, the same in every patch."""
-
-    inner: bool = False
-
-    @nn.compact
-    def __call__(self, x):
-        return x + self.param("table", nn.initializers.zeros, x.shape[-2:] if self.inner else x.shape[1:])
-
-'''
-RELATIVE = '''
-class Distances(nn.Module):
-    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them."""
-
-    side: int
-    width: int
-    reach: int
-    before: int
-
-    def vectors(self):
-        """[queries, keys, width]"""
-        place, reach, total = jnp.arange(self.side**2), self.reach, 0
-        for name, at in (("rows", place // self.side), ("columns", place % self.side)):
-            table = jnp.asarray(self.param(name, nn.initializers.zeros, (2 * reach + 2, self.width)))
-            index = jnp.clip(at[None] - at[:, None], -reach, reach) + reach + 1
-            total = total + table[jnp.pad(index, ((self.before, 0), (self.before, 0)))]
-        return total
-
-
-class RelativeScores(Distances):
-    """What the distances of keys add to the scores of queries [N, tokens, C]."""
-
-    @nn.compact
-    def __call__(self, q):
-        q = q.reshape(*q.shape[:2], -1, self.width)
-        return jnp.einsum("nqhd,qkd->nhqk", q * self.width**-0.5, self.vectors())
-
-
-class RelativeValues(Distances):
-    """Vectors of distances weighted by the scores [N, heads, queries, keys]."""
-
-    @nn.compact
-    def __call__(self, scores):
-        mixed = jnp.einsum("nhqk,qkd->nqhd", scores, self.vectors())
-        return mixed.reshape(*mixed.shape[:2], -1)
-
-'''
-WINDOWS = '''
-def windows(x, side, shift=0):
-    """A map as [N, windows, pixels, C], both row after row; zeros fill it up, then it is moved."""
-    n, h, w, c = x.shape
-    x = jnp.pad(x, ((0, 0), (0, -h % side), (0, -w % side), (0, 0)))
-    x = jnp.roll(x, (-shift, -shift), (1, 2))
-    x = x.reshape(n, -(-h // side), side, -(-w // side), side, c).swapaxes(2, 3)
-    return x.reshape(n, -1, side * side, c)
-
-
-def merged(x, side, shift=0):
-    """The map of that side of which these are the windows."""
-    n, count, pixels, c = x.shape
-    across, window = round(count**0.5), round(pixels**0.5)
-    x = x.reshape(n, across, across, window, window, c).swapaxes(2, 3).reshape(n, across * window, across * window, c)
-    return jnp.roll(x, (shift, shift), (1, 2))[:, :side, :side]
-
-'''
-WINDOW_BIAS = '''
-class WindowBias(nn.Module):
-    """Adds to the scores [N, windows, heads, queries, keys] a number for each distance; of a map that was moved, pixels
-    that were no neighbours do not see each other."""
-
-    window: int
-    side: int
-    shift: int = 0
-
-    @nn.compact
-    def __call__(self, scores):
-        w, count, place = self.window, 2 * self.window - 1, jnp.arange(self.window**2)
-        table = jnp.asarray(self.param("table", nn.initializers.zeros, (count**2, scores.shape[-3])))
-        dy, dx = (at[:, None] - at[None] + w - 1 for at in (place // w, place % w))
-        scores = scores + table[dy * count + dx].transpose(2, 0, 1)
-        if not self.shift:
-            return scores
-        whole = -(-self.side // w) * w
-        band = jnp.searchsorted(jnp.array([whole - w, whole - self.shift]), jnp.arange(whole), side="right")
-        part = windows((3 * band[:, None] + band)[None, :, :, None], w)[0, :, :, 0]
-        return scores + jnp.where(part[:, :, None] == part[:, None], 0.0, -100.0)[:, None]
-
-'''
-MERGE = '''
-def neighbours(x):
-    """Each 2 x 2 pixels as one of four times the channels, column after column."""
-    n, h, w, c = x.shape
-    x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)))
-    x = x.reshape(n, (h + 1) // 2, 2, (w + 1) // 2, 2, c).transpose(0, 1, 3, 4, 2, 5)
-    return x.reshape(n, (h + 1) // 2, (w + 1) // 2, 4 * c)
-
-'''
 
 Leaves = dict[tuple[str, str], np.ndarray]
 """By group and name."""

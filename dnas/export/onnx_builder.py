@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnas.export.trace import Value, Weights
+from dnas.export.trace import Op, Value, Weights
 from dnas.maths.grids import grid_index
 from dnas.ops.tensor import COLUMNS, ROWS
 
 INPUT = "images"
+Folded = tuple[Op, ...]
+"""What comes after an operator and moves into its weights."""
+Affine = tuple[np.ndarray, np.ndarray]
+"""Factor and shift a channel, in float64."""
+
+
+class Writer(NamedTuple):
+    """How ONNX gets an operator."""
+
+    write: Callable[[Builder, Op, Folded], None]
+    takes: bool = False
+    """Whether what is affine after it can move into its weights."""
+    affine: Callable[[Op, Weights], Affine] | None = None
+    """Of what can move so, in evaluation mode."""
 
 
 class Builder:

@@ -135,11 +135,13 @@ def weighted_sum(call: Call) -> str:
 
 
 def attention_scores(call: Call) -> str:
+    """Of maps, or of tokens."""
     tokens = ", tokens=True" if call.op.inputs[0].side is None else ""
     return f"attention_scores({call.inputs[0]}, {call.inputs[1]}, {call.text['heads']}{tokens})"
 
 
 def attend(call: Call) -> str:
+    """To a map of a side, or to tokens."""
     side = "" if call.numbers["queries"] is None and call.op.output.side is None else f", {call.text['queries']}"
     return f"attend({call.inputs[0]}, {call.inputs[1]}{side})"
 

@@ -36,6 +36,7 @@ def around(x: Tensor) -> tuple[Axis, ...]:
 
 
 def sizes(axes: tuple[Axis, ...]) -> list[Quantity]:
+    """Of the axes."""
     return [axis.size for axis in axes]
 
 

@@ -19,6 +19,7 @@ def across(side: int, window: int) -> int:
 
 
 def constant_side(x: Tensor) -> int:
+    """Of a map of one size; raises `UserError` for anything else."""
     if x.side is None or not x.side.is_constant:
         raise UserError("windows need a map of one size; they cannot be searched over resolutions")
     return x.side.value
