@@ -15,7 +15,13 @@ from dnas.process.extras import need
 def macs(model: Any) -> int:
     """MACs of an `onnx.ModelProto`."""
     onnx = need("onnx", "onnx")
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    one = onnx.ModelProto()
+    one.CopyFrom(model)
+    for info in one.graph.input:
+        for d in info.type.tensor_type.shape.dim:
+            if not d.HasField("dim_value"):
+                d.dim_value = 1
+    graph = onnx.shape_inference.infer_shapes(one, strict_mode=True, data_prop=True).graph
     shapes = {i.name: tuple(i.dims) for i in graph.initializer}
     for info in (*graph.input, *graph.output, *graph.value_info):
         dims = info.type.tensor_type.shape.dim
