@@ -6,6 +6,8 @@ import os
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from dnas.api.guard import guarded
@@ -33,7 +35,7 @@ class PlainNetwork(nn.Module):
     space: Space
 
     @nn.compact
-    def __call__(self, images: Float[Array, "N S S C"], train: bool = False) -> Float[Array, "N classes"]:
+    def __call__(self, images: Float[Array | np.ndarray, "N S S C"], train: bool = False) -> Float[Array, "N classes"]:
         """Logits of float32 images [N, S, S, C], normalised as the weights want them.
 
         With `train` batch norms use the batch's own statistics, and `batch_stats` are updated.
@@ -41,7 +43,7 @@ class PlainNetwork(nn.Module):
         network = Supernet(self.space)
         nn.share_scope(self, network)
         gates = one_hot(Layout(self.space.choices), {})
-        return network(images, gates, momentum=MOMENTUM if train else None)[0]
+        return network(jnp.asarray(images), gates, momentum=MOMENTUM if train else None)[0]
 
 
 def build(

@@ -89,7 +89,7 @@ class Grids(NamedTuple):
         return Grids(lists(2, 0, 1), lists(0, 2, 1), lists(1, 0, 2))
 
 
-def mixed(x: Map, w: Float[Array, "k k C"], stride: int, padding: int, grids: maths.Grids | None) -> Map:
+def mixed(x: Map, w: Float[Array, "k k C"], stride: int, padding: int, grids: maths.Grids | None) -> OtherMap:
     """`depthwise` on each resolution option's own grid, or on the whole map where there is one."""
     if grids is None:
         side = (x.shape[1] + 2 * padding - w.shape[0]) // stride + 1

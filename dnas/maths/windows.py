@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dnas.maths.conv import Map, conv
+from dnas.maths.axes import Map, OtherMap
+from dnas.maths.conv import conv
 
 APART = -100.0
 """Added to scores of pixels that do not see each other, as the release does."""
@@ -62,7 +63,7 @@ def apart(
     return scores + jnp.asarray(mask, scores.dtype)
 
 
-def space_to_depth(x: Map) -> Map:
+def space_to_depth(x: Map) -> OtherMap:
     """Pixels (0, 0), (1, 0), (0, 1), (1, 1) of each 2 x 2 as channels, (row, column)."""
     n, side, _, c = x.shape
     x = jnp.pad(x, ((0, 0), (0, side % 2), (0, side % 2), (0, 0))) if side % 2 else x

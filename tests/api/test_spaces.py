@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from tests.api.small import NETWORK, SPACE
 def test_names_paths_and_dicts_give_the_same(tmp_path):
     by_name = dnas.load("tiny")
     path = tmp_path / "mine.yaml"
-    path.write_text((by_name.source and open(by_name.source).read()) or "")
+    path.write_text(Path(by_name.source).read_text())
     for other in (dnas.load(path), dnas.load(str(path)), dnas.load(by_name.data), dnas.load(by_name)):
         assert [c.options for c in other.choices] == [c.options for c in by_name.choices]
     assert repr(by_name) == f"<space tiny: {len(by_name.choices)} choices>"
