@@ -90,7 +90,9 @@ def test_every_published_file_has_a_checked_figure():
         set(FBNETV2) | set(ZOO) | {re.sub(r"_r\d+$", "", m["name"]).lower().replace("-", "_") for m in oracle_models()}
     )
     unchecked = set(published_names()) - stated
-    unchecked = {n for n in unchecked if not n.startswith("efficientformer")}  # tests/efficientformer
+    # tests/efficientformer and tests/test_vit_oracles.py have these.
+    others = ("efficientformer", "deit", "autoformer", "swin", "s3", "tnt", "cmt", "augvit")
+    unchecked = {n for n in unchecked if not n.startswith(others)}
     # No figure to the unit is published for these: A0 (217 M in a comment) and timm's D (D but for the stem's bias).
     assert unchecked <= {"fbnetv3_a0", "timm_fbnetv3_d"} or not ORACLE.is_file()
 

@@ -14,6 +14,8 @@ from .test_search import search
 NAMED = {
     "efficientformer": "slimming", "efficientformer_tiny": "slimming",
     "efficientformerv2": "sandwich", "efficientformerv2_tiny": "sandwich",
+    **dict.fromkeys(("autoformer_tiny", "autoformer_small", "autoformer_base", "autoformer_mini"), "evolution"),
+    **dict.fromkeys(("s3", "s3_mini", "tnt", "tnt_mini", "cmt", "cmt_mini"), "evolution"),
 }  # fmt: skip
 SPACE = {
     "strategy": "random",
