@@ -56,13 +56,11 @@ def _breakdown(records: Sequence[Record]) -> dict[str, int]:
 
 
 def _layer(use: BlockUse, records: Sequence[Record], convention: str) -> dict[str, Any]:
-    side = None if use.main.side is None else use.main.side.value
-    channels = use.main.channels.value
     return {
         "path": use.path,
         "kind": use.kind,
         "fields": written_fields(use, {}),
-        "output": [channels] if side is None else [side, side, channels],
+        "output": [axis.size.value for axis in use.main.axes],
         **_counts(records, convention),
         "operators": [{"path": r.path, "kind": r.kind, **_counts([r], convention)} for r in records],
     }
