@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from dnas.errors import InputError
 from dnas.graph import graph_of
@@ -70,7 +70,7 @@ class Supernet(nn.Module):
         momentum: float | Switch | None = None,
         taps: tuple[str, ...] = (),
         drops: Drops | None = None,
-    ) -> tuple[Float[Array, "N classes"], dict[str, Array]]:
+    ) -> tuple[Float[Array, "N classes"], dict[str, PyTree[Array]]]:
         """Logits, and the values at the paths of blocks and operators named in `taps`.
 
         `momentum` None is evaluation mode; a number is training mode, with that weight on former norm statistics.

@@ -94,7 +94,7 @@ Update = Callable[[PackedVariables, optax.OptState, Leaves, Chosen, Leaves], tup
 
 def compile_update(
     problem: Problem,
-    compiler: Compiler,
+    compiler: Callable[..., Program],
     rule: Descent | optax.GradientTransformation,
     weights: Weights,
     learned: Learned,
