@@ -64,7 +64,7 @@ class Paths:
         return as_assignment(rows[0], self.choices)
 
 
-def sampler(problem: Problem, count: int) -> Sampler:
+def sampler(problem: Problem, count: int = 1) -> Sampler:
     """Draws evenly within the problem's budgets, from at least `count` networks where no fill was asked for."""
     costs, limits = [m.cost for m in problem.measured], [m.budget.limit for m in problem.measured]
     enough = count if problem.settings.fill is None else 1
