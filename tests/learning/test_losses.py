@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from dnas.learning.losses import cross_entropy, hard_distillation, soft_distilla
 
 GENERATOR = np.random.default_rng(0)
 LOGITS, TEACHER = (GENERATOR.normal(0, 3, (6, 4)).astype(np.float32) for _ in range(2))
+SCORES, TAUGHT = jnp.asarray(LOGITS), jnp.asarray(TEACHER)
 LABELS = np.array([0, 3, 1, 1, 2, 0])
 
 
@@ -36,7 +38,7 @@ def test_mixed_cross_entropy_is_the_mix_of_cross_entropies():
     share, p = 0.3, softmax(LOGITS)
     own = -np.mean([np.log(p[n, LABELS[n]]) for n in range(6)])
     partner = -np.mean([np.log(p[n, LABELS[5 - n]]) for n in range(6)])
-    found = cross_entropy(LOGITS, targets(LABELS, 4, share=share))
+    found = cross_entropy(SCORES, targets(LABELS, 4, share=share))
     assert float(found) == pytest.approx(share * own + (1 - share) * partner, rel=1e-5)
 
 
@@ -44,26 +46,26 @@ def test_label_smoothing_is_a_mix_with_the_uniform_target():
     p = softmax(LOGITS)
     own = -np.mean([np.log(p[n, LABELS[n]]) for n in range(6)])
     wanted = 0.9 * own + 0.1 * -np.mean(np.log(p))
-    assert float(cross_entropy(LOGITS, targets(LABELS, 4, 0.1))) == pytest.approx(wanted, rel=1e-5)
+    assert float(cross_entropy(SCORES, targets(LABELS, 4, 0.1))) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_soft_distillation_is_the_scaled_divergence(temperature):
     p, q = softmax(TEACHER / temperature), softmax(LOGITS / temperature)
     wanted = temperature**2 * np.mean(np.sum(p * np.log(p / q), 1))
-    assert float(soft_distillation(LOGITS, TEACHER, temperature)) == pytest.approx(wanted, rel=1e-4)
-    assert float(soft_distillation(TEACHER, TEACHER, temperature)) == pytest.approx(0, abs=1e-6)
-    gradient = jax.grad(soft_distillation)(LOGITS, TEACHER, temperature)
+    assert float(soft_distillation(SCORES, TAUGHT, temperature)) == pytest.approx(wanted, rel=1e-4)
+    assert float(soft_distillation(TAUGHT, TAUGHT, temperature)) == pytest.approx(0, abs=1e-6)
+    gradient = jax.grad(soft_distillation)(SCORES, TAUGHT, temperature)
     np.testing.assert_allclose(gradient, temperature * (q - p) / 6, rtol=1e-3, atol=1e-6)
 
 
 def test_hard_distillation_is_cross_entropy_of_the_first_guess():
     p = softmax(LOGITS)
     wanted = -np.mean([np.log(p[n, np.argmax(TEACHER[n])]) for n in range(6)])
-    assert float(hard_distillation(LOGITS, TEACHER)) == pytest.approx(wanted, rel=1e-5)
+    assert float(hard_distillation(SCORES, TAUGHT)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_losses_of_extreme_scores_are_finite():
-    extreme = np.array([[1e4, -1e4], [-1e4, 1e4]], np.float32)
+    extreme = jnp.array([[1e4, -1e4], [-1e4, 1e4]], jnp.float32)
     for loss in (soft_distillation, hard_distillation):
         assert np.all(np.isfinite(jax.grad(loss)(extreme, extreme[::-1], 1.0)))
