@@ -19,14 +19,17 @@ PUBLISHED = {
     "deit_ti": (1_253_683_200, 5_717_416), "deit_s": (4_598_882_304, 22_050_664),
     "deit_b": (17_563_828_224, 86_567_656), "swin_t": (4_490_566_656, 28_288_354),
     "swin_s": (8_740_875_264, 49_606_258), "s3_t": (4_623_332_352, 28_328_674),
-    "s3_b": (13_655_012_352, 71_125_762),
+    "s3_b": (13_655_012_352, 71_125_762), "tnt_s": (5_216_875_008, 23_768_584),
+    "cmt_ti": (638_904_600, 9_492_426), "cmt_s": (4_031_742_464, 26_256_160),
+    "cmt_b": (9_317_124_096, 45_715_076), "augvit_s": (5_993_226_240, 22_142_824),
 }  # fmt: skip
 """MACs and parameters, copied from the oracle file."""
 AS_PUBLISHED = {
     "autoformer_t_published": "autoformer_t", "autoformer_b_published": "autoformer_b",
     "deit_tiny_patch16_224": "deit_ti", "deit_small_patch16_224": "deit_s", "deit_base_patch16_224": "deit_b",
     "swin_tiny_patch4_window7_224": "swin_t", "swin_small_patch4_window7_224": "swin_s",
-    "s3_t_224": "s3_t", "s3_b_224": "s3_b",
+    "s3_t_224": "s3_t", "s3_b_224": "s3_b", "tnt_s_patch16_224": "tnt_s", "cmt_ti_160": "cmt_ti", "cmt_s_224": "cmt_s",
+    "cmt_b_256": "cmt_b", "augvit_small_circulant2": "augvit_s",
 }  # fmt: skip
 
 
@@ -81,7 +84,51 @@ def windowed(model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-FILES = {"vit": transformer, "autoformer": transformer, "swin": windowed, "s3_swin": windowed}
+def network(model: dict[str, Any], trunk: list[dict[str, Any]], head: list[dict[str, Any]]) -> dict[str, Any]:
+    size = {"channels": 3, "classes": model["config"]["num_classes"], "resolution": model["input_resolution"]}
+    return {"name": model["name"], "input": size, "trunk": trunk, "head": head}
+
+
+def two_streams(model: dict[str, Any]) -> dict[str, Any]:
+    """The file of a TNT."""
+    c = model["config"]
+    widths = {"head_width": c["outer_dim"] // c["outer_heads"], "inner_head_width": c["inner_dim"] // c["inner_heads"]}
+    block = {"heads": c["outer_heads"], "inner_heads": c["inner_heads"], **widths, "repeat": c["depth"]}
+    embed = {"out": c["outer_dim"], "inner": c["inner_dim"], "patch": c["patch_size"]}
+    trunk = [{"tnt_embed": embed}, {"tnt": block}, {"tnt_out": {}}]
+    return network(model, trunk, [{"token_head": {"out": "$classes"}}])
+
+
+def convolutional(model: dict[str, Any]) -> dict[str, Any]:
+    """The file of a CMT."""
+    c = model["config"]
+    stem = {"conv_act_norm": {"out": c["stem_channels"]}}
+    trunk: list[dict[str, Any]] = [{"conv_act_norm": {"out": c["stem_channels"], "stride": 2}}, stem, stem]
+    stages = zip(c["embed_dims"], c["depths"], c["num_heads"], c["kv_stride"], strict=True)
+    for width, depth, heads, reduction in stages:
+        own = {"heads": heads, "reduction": reduction}
+        block = {**own, "head_width": width // heads, "expand": c["irffn_ratio"], "repeat": depth}
+        trunk += [{"patch_embed": {"out": width, "kernel": 2, "norm": True}}, {"cmt_bias": own}, {"cmt": block}]
+        trunk += [{"cmt_out": {}}]
+    last = {"out": c["fc_dim"], "kernel": 1, "act": "swish", "bias": True}
+    return network(model, trunk, [{"conv": last}, {"pool": {}}, {"linear": {"out": "$classes"}}])
+
+
+def augmented(model: dict[str, Any]) -> dict[str, Any]:
+    """The file of a DeiT with augmented shortcuts."""
+    c = model["config"]
+    fields: dict[str, Any] = {"heads": c["num_heads"], "shortcuts": c["augmented_paths_per_sublayer"]}
+    fields |= {"shortcut_blocks": 0} if "dense" in c["path"] else {}
+    fields |= {"shortcut_act": "none", "shortcut_factor": 1} if "no activation" in c["path"] else {}
+    embed = {"out": c["embed_dim"], "kernel": c["patch_size"]}
+    trunk = [{"patch_embed": embed}, {"tokens": {}}, {"transformer": {**fields, "repeat": c["depth"]}}]
+    return network(model, trunk, [{"token_head": {"out": "$classes"}}])
+
+
+FILES = {
+    "vit": transformer, "autoformer": transformer, "swin": windowed, "s3_swin": windowed, "tnt": two_streams,
+    "cmt": convolutional, "vit+augmented_shortcuts": augmented,
+}  # fmt: skip
 
 
 @pytest.mark.skipif(ORACLE.is_file(), reason="the oracle file is there: its own test runs")
