@@ -89,14 +89,15 @@ class Grids(NamedTuple):
         return Grids(lists(2, 0, 1), lists(0, 2, 1), lists(1, 0, 2))
 
 
-def mixed(x: Map, w: Float[Array, "k k C"], stride: int, padding: int, grids: maths.Grids | None) -> OtherMap:
-    """`depthwise` on each resolution option's own grid, or on the whole map where there is one."""
+def mixed(
+    form: Mixing, x: Map, w: Float[Array, "k k ..."], stride: int, padding: int, grids: maths.Grids | None
+) -> OtherMap:
+    """The form on each resolution option's own grid, or on the whole map where there is one."""
     if grids is None:
         side = (x.shape[1] + 2 * padding - w.shape[0]) // stride + 1
-        return depthwise(x, w[None], [(x.shape[1], side)], stride, padding)
+        return form(x, w[None], [(x.shape[1], side)], stride, padding)
     mix = maths.mix_of(grids)
-    weights = jnp.multiply.outer(mix.scales, w)
-    return depthwise(x, weights, mix.pairs, stride, padding, mix.chosen, mix.inverse)
+    return form(x, jnp.multiply.outer(mix.scales, w), mix.pairs, stride, padding, mix.chosen, mix.inverse)
 
 
 def depthwise(
@@ -110,6 +111,23 @@ def depthwise(
     macs = x.shape[0] * x.shape[3] * int(each.sum())
     options = np.arange(len(sides), dtype=np.int32) if chosen is None else chosen
     return on_grids(x, ws, scale, options, Static(grids, max(b for _, b in sides), macs))
+
+
+FEW_CHANNELS = 4
+
+
+def stem(
+    x: Map, ws: Float[Array, "P k k I O"], sides: Sequence[Sides], stride: int, padding: int,
+    chosen: Array | None = None, scale: Float[Array, "B B"] | None = None,
+) -> OtherMap:  # fmt: skip
+    """Convolution of up to `FEW_CHANNELS` channels: one `depthwise` of each, repeated for all of the result."""
+
+    def channel(i: int) -> OtherMap:
+        repeated = jnp.broadcast_to(x[..., i, None], (*x.shape[:3], ws.shape[-1]))
+        return depthwise(repeated, ws[..., i, :], sides, stride, padding, chosen)
+
+    total = functools.reduce(jnp.add, map(channel, range(x.shape[3])))
+    return total if scale is None else scaled(total, scale)
 
 
 class Static(NamedTuple):
@@ -153,6 +171,17 @@ def _sums(
     return loops.call("pixel_products", [shape], a, b, chosen, *lists, factors, macs=static.macs)[0]
 
 
+@jax.custom_vjp
+def scaled(total: Map, scale: Float[Array, "B B"]) -> Map:
+    """scale * total, which keeps its result alone."""
+    return total * scale[:, :, None]
+
+
+def _scaled_forward(total: Map, scale: Array):
+    y = scaled(total, scale)
+    return y, (y, scale)
+
+
 def _scaled_backward(saved: tuple[Map, Array], ct: Map):
     y, scale = saved
     n, pixels = y.shape[0], scale.size
@@ -161,3 +190,6 @@ def _scaled_backward(saved: tuple[Map, Array], ct: Map):
     )
     # y is the total times the scale; where that is 0, nothing lives, and nothing follows from it.
     return d_total, met.reshape(scale.shape) * jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
+
+
+scaled.defvjp(_scaled_forward, _scaled_backward)

@@ -10,21 +10,43 @@ from jaxtyping import Array
 
 from dnas.cpu import activation_loop, norm_loop
 from dnas.cpu.activation_loop import LINES
-from dnas.cpu.depthwise_loop import mixed
+from dnas.cpu.depthwise_loop import FEW_CHANNELS, depthwise, mixed, stem
 from dnas.maths.norm import normalised
 from dnas.nn.forms import Form, Forms
 from dnas.nn.forward import Forward
-from dnas.ops import Activation, BatchNorm, Depthwise
+from dnas.ops import Activation, BatchNorm, Conv, Depthwise
 from dnas.ops.conv import biased
 from dnas.ops.norm import EPSILON
 from dnas.ops.operator import Held, Pass, Segment, options
-from dnas.ops.tensor import ROWS, Tensor, Value
+from dnas.ops.tensor import CHANNELS, ROWS, Tensor, Value
 from dnas.ops.windows import mixed_kernel
+
+
+def _few(op: Conv, x: Tensor) -> bool:
+    """Whether a convolution has so few input channels that one depthwise of each is faster."""
+    return op.groups == 1 and not op.pixelwise and x[CHANNELS].length <= FEW_CHANNELS
+
+
+def _conv(op: Conv, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
+    if not _few(op, x.tensor):
+        return Conv.apply(op, env, held, y, x)
+    w, grids = op.masked_kernel(env, held, x.tensor), env.grids(x.tensor, y)
+    form = functools.partial(mixed, stem, stride=op.stride, padding=op.zeros.max(), grids=grids)
+    return biased(held, env.product(held, form, x.array, w))
+
+
+def _conv_memory(op: Conv, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
+    if not _few(op, x):
+        yield from Conv.memory(op, of, y, x)
+        return
+    # A channel repeated for every one of the result, what that adds, and the sum.
+    yield Segment(0, y[CHANNELS].length * x[ROWS].length ** 2 + x.length + 2 * y.length)
+    yield op.product_memory(y, x)
 
 
 def _depthwise(op: Depthwise, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
     w, grids = mixed_kernel(env, held, op.kernel), env.grids(x.tensor, y)
-    form = functools.partial(mixed, stride=op.stride, padding=op.zeros.max(), grids=grids)
+    form = functools.partial(mixed, depthwise, stride=op.stride, padding=op.zeros.max(), grids=grids)
     return biased(held, env.product(held, form, x.array, w))
 
 
@@ -56,6 +78,7 @@ def _activation_memory(op: Activation, of: Pass, y: Tensor, x: Tensor) -> Iterat
 
 
 FORMS: Forms = {
+    "conv": Form(_conv, _conv_memory),
     "depthwise": Form(_depthwise, _depthwise_memory),
     "batch_norm": Form(_batch_norm),
     "activation": Form(_activation, _activation_memory),

@@ -21,7 +21,7 @@ from dnas.nn.forward import Forward, Switch
 from dnas.nn.gates import Gates, Layout, gumbel_softmax, init_theta
 from dnas.nn.lookup import StackedLookup, requests
 from dnas.nn.rows import Table, put, take
-from dnas.ops import Activation, BatchNorm, Depthwise
+from dnas.ops import Activation, BatchNorm, Conv, Depthwise
 from dnas.ops.operator import Operator, Parameter
 from dnas.ops.tensor import Value, square
 from dnas.space.quantity import Choice, Quantity
@@ -45,6 +45,7 @@ class Case(NamedTuple):
 
 ONE = Quantity.constant(4)
 CASES: Mapping[str, Sequence[Case]] = {
+    "conv": [Case(Conv(Quantity.constant(6), Quantity.constant(3), stride=2, bias=True), 3)],
     "depthwise": [Case(Depthwise(Quantity.of(KERNELS), stride=2), 21), Case(Depthwise(Quantity.constant(3)), 4, ONE)],
     "batch_norm": [
         Case(BatchNorm(), 5), Case(BatchNorm(), 5, ONE), Case(BatchNorm(), 5, ONE, Switch(jnp.float32(0.5), 0.9))

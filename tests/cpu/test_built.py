@@ -28,8 +28,8 @@ import jax, jax.numpy as jnp
 from dnas.nn.wing import wing
 if not wing().forms:
     sys.exit(print("plain"))
-from dnas.cpu.depthwise_loop import mixed
-loop = jax.jit(lambda x, w: mixed(x, w, 1, 1, None))
+from dnas.cpu.depthwise_loop import depthwise, mixed
+loop = jax.jit(lambda x, w: mixed(depthwise, x, w, 1, 1, None))
 print(float(loop(jnp.ones((1, 3, 3, 2)), jnp.ones((3, 3, 2))).sum()))
 assert "numba" not in sys.modules
 """
@@ -91,7 +91,8 @@ SLOW = pytest.mark.slow
         ("row_steps.py", "vector, momentum = buffer(frame, RESULTS, 1)[0],", "vector, momentum = 8,", "SIGSEGV"),
         pytest.param("map_sums.py", "mean[i] += weight", "mean[i] += 2 * weight", "batch_norm", marks=SLOW),
         pytest.param("map_sums.py", "gate * own[i] * slope", "own[i] * slope", "activation", marks=SLOW),
-        pytest.param("forms.py", "form, x.array, w", "form, 2 * x.array, w", "depthwise", marks=SLOW),
+        pytest.param("forms.py", "grids = mixed_kernel(", "grids = 2 * mixed_kernel(", "depthwise", marks=SLOW),
+        pytest.param("forms.py", "grids = op.masked_kernel(", "grids = 2 * op.masked_kernel(", "conv", marks=SLOW),
         pytest.param("row_steps.py", "value[i] -= rate * moved", "value[i] -= moved", "row descent", marks=SLOW),
         pytest.param("row_steps.py", "[chunk] = total", "[chunk] = total / 0.0", "row descent", marks=SLOW),
         pytest.param("prove.py", "IMAGES, TOL", "import os; os.abort(); IMAGES, TOL", "SIGABRT", marks=SLOW),

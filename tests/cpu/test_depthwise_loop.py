@@ -12,7 +12,7 @@ from jax import lax
 
 from dnas import maths
 from dnas.cpu.built import usable
-from dnas.cpu.depthwise_loop import mixed
+from dnas.cpu.depthwise_loop import depthwise, mixed
 from dnas.cpu.forms import FORMS
 from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import Layout, uniform
@@ -28,7 +28,7 @@ def random(*shape, seed=0):
 
 
 def loop(x, w, stride, padding):
-    return mixed(x, w, stride, padding, None)
+    return mixed(depthwise, x, w, stride, padding, None)
 
 
 def library(x, w, stride, padding):
