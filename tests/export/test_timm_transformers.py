@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from dnas.export import parity
 from dnas.grammar.catalogue import load_space
 from dnas.nn.supernet import init
-
-torch = pytest.importorskip("torch", reason="needs dnas[bench]")
-timm = pytest.importorskip("timm", reason="needs dnas[bench]")
-
-import jax  # noqa: E402
 
 pytestmark = pytest.mark.slow
 Named = tuple[str, np.ndarray]
@@ -117,7 +113,8 @@ def tnt(theirs: dict[str, np.ndarray]) -> Iterator[Named]:
         ("tnt_s", "tnt_s_patch16_224", tnt),
     ],
 )
-def test_logits_are_timms(ours, name, copied):
+def test_logits_are_timms(ours, name, copied, torch_and_timm):
+    torch, timm = torch_and_timm
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False).eval()
     rng = np.random.default_rng(0)
