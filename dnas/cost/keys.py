@@ -18,7 +18,7 @@ import numpy as np
 from dnas.blocks import KINDS
 from dnas.errors import InputError, UserError, suggestion
 from dnas.graph import BlockUse, Builder, Record
-from dnas.graph.graph import nodes_of
+from dnas.graph.parts import nodes_of
 from dnas.ops.tensor import on
 from dnas.space.expr import parse
 from dnas.space.fields import REQUIRED, Field, Formula

@@ -16,7 +16,8 @@ import numpy as np
 
 from dnas.errors import InputError, UserError
 from dnas.graph import BlockUse, Builder, graph_of
-from dnas.graph.graph import Graph, Node, nodes_of
+from dnas.graph.graph import Graph
+from dnas.graph.parts import Node, nodes_of
 from dnas.maths.windows import APART, regions
 from dnas.ops.tensor import CHANNELS, ROWS, TOKENS, Tensor, leaves, on
 from dnas.space.quantity import Quantity

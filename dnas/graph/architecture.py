@@ -13,7 +13,7 @@ from typing import Any
 from dnas.blocks import KINDS
 from dnas.grammar.read import space_from_data
 from dnas.graph.build import graph_of
-from dnas.graph.graph import BlockUse
+from dnas.graph.parts import BlockUse
 from dnas.space.expr import parse
 from dnas.space.fields import Formula
 from dnas.space.quantity import Assignment, Quantity

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 from dnas.blocks import KINDS, Fields
 from dnas.errors import InputError, UserError
 from dnas.graph.fields import evaluated_fields
-from dnas.graph.graph import BlockUse, Branch, Branches, Graph, Part, placed
+from dnas.graph.graph import Graph, placed
+from dnas.graph.parts import BlockUse, Branch, Branches, Part
 from dnas.ops import Mask, Mixture, Operator
 from dnas.ops.tensor import Feature, Tensor, leaves, mapped, square
 from dnas.space.quantity import Choice, Quantity, indicator

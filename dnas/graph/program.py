@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dnas.graph.graph import Part, ProgramKey, nodes_of
+from dnas.graph.parts import Part, ProgramKey, nodes_of
 from dnas.ops.tensor import Tensor
 from dnas.space.quantity import Quantity
 

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dnas.graph.graph import Branches, Graph, LayerRun, Part, ProgramKey
+from dnas.graph.graph import Graph
+from dnas.graph.parts import Branches, LayerRun, Part, ProgramKey
 from dnas.graph.program import program_key
 from dnas.ops.tensor import Tensor, leaves
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,7 +90,7 @@ class Journal:
             return False
         jax.block_until_ready(state.arrays)
         with self.pace.saving():
-            exact = {name: np.asarray(value).tolist() for name, value in jax.device_get(measured).items()}
+            exact = jax.tree.map(lambda value: np.asarray(value).tolist(), jax.device_get(measured))
             checkpoints = self._opened(self.out)
             checkpoints.save(step, state.arrays, {"notes": state.notes, "history": self.rows, "measured": exact})
             if now:
@@ -120,16 +121,21 @@ class Journal:
 
 def _rounded(value: Any, digits: int) -> Any:
     """A value as its row holds it: the same before a checkpoint (arrays) and after it (plain values)."""
-    if isinstance(value, str | dict):
+    if isinstance(value, str):
         return value
+    if isinstance(value, dict):
+        return {name: _rounded(part, digits) for name, part in value.items()}
     array = np.asarray(value)
     return (array.astype(np.float64).round(digits) if array.dtype.kind == "f" else array).tolist()
 
 
 def _refuse_nan(row: dict[str, Any], advice: str) -> None:
-    numbers = {name: value for name, value in row.items() if not isinstance(value, str | dict)}
-    bad = [name for name, value in numbers.items() if not np.all(np.isfinite(np.asarray(value, np.float64)))]
+    bad = [name for name, value in row.items() if not all(map(_finite, jax.tree.leaves(value)))]
     if bad:
         raise UserError(
             f"the run diverged at step {row['step']}: {', '.join(bad)} not finite; nothing is exported. {advice}"
         )
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

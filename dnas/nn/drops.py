@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from dnas.graph import Graph, graph_of
-from dnas.graph.graph import Node
+from dnas.graph.parts import Node
 from dnas.ops.tensor import Tensor
 from dnas.space.space import Space
 

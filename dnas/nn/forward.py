@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dnas.graph.graph import BlockUse, Branch, Branches, LayerRun, Node, Part, inside
+from dnas.graph.parts import BlockUse, Branch, Branches, LayerRun, Node, Part, inside
 from dnas.maths.axes import resized
 from dnas.maths.grids import coverage, joint_probability, pixel_weights
 from dnas.maths.mixing import Grids

@@ -7,7 +7,7 @@ from typing import Any
 
 from dnas.graph import graph_of
 from dnas.graph.architecture import Architecture
-from dnas.graph.graph import Node, Part, nodes_of
+from dnas.graph.parts import Node, Part, nodes_of
 from dnas.nn.supernet import Variables
 from dnas.space.quantity import Assignment
 

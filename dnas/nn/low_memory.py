@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-from dnas.graph.graph import BlockUse, Branches, LayerRun, Part, every
+from dnas.graph.parts import BlockUse, Branches, LayerRun, Part, every
 from dnas.maths.mixing import apart
 from dnas.nn.branches import Arrays, BlockFunction, Inputs
 from dnas.nn.forward import Forward

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dnas.graph import graph_of
-from dnas.graph.graph import BlockUse, Branches, LayerRun, Node, Part, inside
+from dnas.graph.parts import BlockUse, Branches, LayerRun, Node, Part, inside
 from dnas.graph.sampled import sampled
 from dnas.nn.forms import Forms
 from dnas.ops.operator import Segment

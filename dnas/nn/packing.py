@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dnas.graph import graph_of
-from dnas.graph.graph import LayerRun
+from dnas.graph.parts import LayerRun
 from dnas.graph.sampled import runs_of, sampled
 from dnas.nn.gates import Gates
 from dnas.nn.parameters import shapes_of

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from dnas.graph.graph import LayerRun, Part, nodes_of
+from dnas.graph.parts import LayerRun, Part, nodes_of
 from dnas.nn.rows import MATRICES, STATISTICS, VECTORS, Rows, Shapes, Table, of_kinds, put, split, tables, take
 from dnas.ops.operator import Parameter
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from dnas.errors import InputError
 from dnas.graph import graph_of
-from dnas.graph.graph import LayerRun
+from dnas.graph.parts import LayerRun
 from dnas.graph.sampled import sampled
 from dnas.nn.drops import Drops
 from dnas.nn.forms import Forms

@@ -32,6 +32,7 @@ def curves(runs: Sequence[Search]) -> list[Chart]:
             "Share of a training batch that the supernet classifies rightly, under the gates drawn at that step; "
             "running mean.", show=percent, references=chance_lines(runs),
         ),
+        *_terms(runs),
         _compared(runs),
         _expected(runs),
         _multipliers(runs),
@@ -137,6 +138,14 @@ def _parted(
         )
         for name, value in values.items()
     ]
+
+
+def _terms(runs: Sequence[Search]) -> list[Chart]:
+    """The terms of the losses that have several."""
+    names = list(dict.fromkeys(name for run in runs for row in run.rows for name in row.terms))
+    values: dict[str, Value] = {name: (lambda row, name=name: row.terms.get(name)) for name in names}
+    about = "On batches of the weights' share of the training data, without the terms' weights; running mean."
+    return _parted(runs, "terms", "Terms of the loss", "value", values, about)
 
 
 def _points(run: Search, value: Value) -> Iterator[Point]:

@@ -46,6 +46,8 @@ class Row(msgspec.Struct, frozen=True):
     best: Share | None = None
     chain: dict[str, Any] = {}
     """The network that a chain came to at this row; empty where it came to none."""
+    terms: dict[str, float] = {}
+    """Of the loss, without their weights, where there are several."""
 
 
 class Epoch(msgspec.Struct, frozen=True):

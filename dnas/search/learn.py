@@ -51,8 +51,8 @@ class Learned(NamedTuple):
     @property
     def metrics(self) -> Metrics:
         """Of a row of the history: with the terms, where there are several."""
-        several = self.terms if len(self.terms) > 1 else {}
-        return {"loss": self.loss, "accuracy": self.accuracy} | {f"loss {name}": v for name, v in several.items()}
+        several = {"terms": self.terms} if len(self.terms) > 1 else {}
+        return {"loss": self.loss, "accuracy": self.accuracy, **several}
 
 
 def packing_of(problem: Problem) -> Packing:

@@ -7,11 +7,13 @@ import os
 import signal
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import dnas
 from dnas.cli.search import Arguments, main
+from dnas.learning.terms import Taps, Term
 from tests.api.small import NETWORK, SETTINGS, SPACE, arrays
 
 RUN = {"budgets": "1kparams", "preset": "smoke", "quiet": True, **SETTINGS}
@@ -165,3 +167,16 @@ def test_float64_is_refused():
 
     with jax.enable_x64(True), pytest.raises(dnas.UserError, match="jax_enable_x64 is on"):
         dnas.run_evaluation(NETWORK)
+
+
+def test_a_search_with_a_term_of_its_own_reports_it():
+    data = arrays()
+    few = Term("few gates", 0.5, Taps(), lambda p: jnp.sum(jnp.abs(p.gates.values)))
+    found = dnas.run_search(SPACE, data=(data["images"], data["labels"]), terms=[few], **RUN)
+    assert all(terms["few gates"] == 2 for terms in found.history["terms"] if terms)
+    dnas.write_report(found, out=found.folder / "report.html")
+    text = (found.folder / "report.html").read_text()
+    assert "Terms of the loss" in text and "few gates" in text
+    wrong = Term("wrong", 1.0, Taps(), lambda p: jnp.log(-jnp.sum(p.gates.values)))
+    with pytest.raises(dnas.UserError, match="loss, terms, theta_loss not finite"):
+        dnas.run_search(SPACE, data=(data["images"], data["labels"]), terms=[wrong], **RUN)

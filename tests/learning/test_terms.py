@@ -140,7 +140,7 @@ def test_a_search_learns_on_its_terms():
     images, targets = jnp.zeros((4, 16, 16, 1), jnp.uint8), jnp.eye(2)[jnp.array([0, 1, 0, 1])]
     plain, learned = (learning(p)(variables, gates, images, targets) for p in (problem, with_it))
     assert plain.metrics.keys() == {"loss", "accuracy"}
-    assert float(learned.metrics["loss few gates"]) == pytest.approx(len(search.choices))
+    assert float(learned.metrics["terms"]["few gates"]) == pytest.approx(len(search.choices))
     assert float(learned.loss) == pytest.approx(float(plain.loss) + 0.5 * len(search.choices), rel=1e-5)
     np.testing.assert_allclose(
         learned.gates, np.asarray(plain.gates) + 0.5 * (np.asarray(gates.values) > 0), rtol=1e-4, atol=1e-6

@@ -16,7 +16,8 @@ from dnas.export.onnx_writers import WRITERS as ONNX
 from dnas.export.torch_writers import WRITERS as TORCH
 from dnas.export.trace import Network, network_of, weights_of
 from dnas.graph import Builder
-from dnas.graph.graph import BlockUse, Graph
+from dnas.graph.graph import Graph
+from dnas.graph.parts import BlockUse
 from dnas.nn.gates import Layout, one_hot
 from dnas.ops.tensor import CHANNELS, ROWS, Value
 from tests.nn.graphs import Held, evaluated
