@@ -74,16 +74,22 @@ class Arguments:
     resolution_paths: int | None = None
     """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
     fill: float | None = None
-    """Least share of one budget that the result must use; accuracy decides if not given; 0 asks for no more than the
-    limits."""
+    """Least share of one budget that the result must use; 0 asks for no more than the limits. If not given, accuracy
+    decides; random and evolution then take networks that use 97 %."""
     skip_limit: float | None = None
     """Largest share of the blocks that are skipped in the mean while choices are learned (0.4); 1 for no guard."""
     rank_by: Literal["accuracy", "loss"] | None = None
     """With slimming or sandwich: what actions are ranked by; ties are broken by the other."""
     rankings: int | None = None
     """With slimming or sandwich: most rankings on the way to the budget; 0 for one action a ranking, as published."""
+    supernet: Literal["single_path", "sandwich"] | None = None
+    """With sandwich, random or evolution: how the weights learn: one network drawn in each step, or the largest, the
+    smallest and some drawn; sandwich for the strategy of that name if not given, else single_path."""
+    sandwich_random: int | None = None
+    """Networks drawn for a step of --supernet sandwich (2)."""
     distill: bool = False
-    """With sandwich: all networks but the largest learn its probabilities instead of the labels."""
+    """With --supernet sandwich: all networks but the largest learn its probabilities instead of the labels (in-place
+    distillation)."""
     mes_sign: Literal["minus", "plus"] | None = None
     """With sandwich: sign of the exponents in the mobile efficiency score; minus, where smaller scores higher."""
     noise: Literal["gumbel", "uniform"] | None = None
@@ -91,9 +97,21 @@ class Arguments:
     samples: int | None = None
     """With random: networks compared."""
     population: int | None = None
-    """With evolution: networks in a generation."""
+    """With evolution: networks in a generation (16; paper, here and below AutoFormer's numbers: 50)."""
     generations: int | None = None
-    """With evolution: generations."""
+    """With evolution: generations (6; paper: 20)."""
+    parents: int | None = None
+    """With evolution: best networks so far that have children (6; paper: 10)."""
+    mutations: int | None = None
+    """With evolution: children by mutation in a generation; half of the population if not given (paper: 25)."""
+    crossovers: int | None = None
+    """With evolution: children by crossover; the rest if not given (paper: 25). What is missing is drawn."""
+    attempts: int | None = None
+    """With evolution: children made for each one wanted, at most (10)."""
+    mutation: float | None = None
+    """With evolution: probability with which a mutation draws a choice of one block anew (0.2)."""
+    network_mutation: float | None = None
+    """With evolution: the same of a choice of the whole network, such as a depth or a shared width (0.4)."""
     weights_lr: float | None = None
     """Learning rate of the weights; the preset's if not given."""
     theta_lr: float | None = None
@@ -115,8 +133,9 @@ class Arguments:
 
 SETTINGS = (
     "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "costs", "alpha", "beta",
-    "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "samples", "population",
-    "generations",
+    "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "supernet",
+    "sandwich_random", "samples", "population", "generations", "parents", "mutations", "crossovers", "attempts",
+    "mutation", "network_mutation",
 )  # fmt: skip
 """Options that are fields of `dnas.search.settings.Settings` under their own names."""
 FLAGS = ("distill", "low_memory")

@@ -14,11 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from dnas.cost import ledger
+from dnas.cost.ledger import Cost
 from dnas.search.problem import Problem
 from dnas.solve.elimination import optimum
 from dnas.solve.many import Constraints, Costs, as_assignment, as_options
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Node, OneOf, Space, Stage
+
+PREFERRED, BY_SIZE, FIRST = 1e-6, 1e-7, 1e-13
+"""What decides between networks of one budgeted cost, in shares of a budget: each only where those before it do not."""
 
 
 class Action(NamedTuple):
@@ -157,16 +162,27 @@ class Actions:
 def extreme(problem: Problem, sense: str, preferred: dict[str, int] | None = None) -> dict[str, int]:
     """The largest (`max`) or smallest (`min`) architecture: by the budgeted costs in units of their limits, summed.
 
-    Choices without a cost take their `preferred` option where the constraints allow it, else the first.
+    Choices without such a cost take their `preferred` option where the constraints allow it; else the largest or
+    smallest by multiply-adds and parameters; where there is none, the first.
     """
-    terms = [Quantity(q.over, q.table / m.budget.limit) for m in problem.measured for q in (p.joint() for p in m.cost)]
     sign = 1 if sense == "max" else -1
+    terms = [part for m in problem.measured for part in _parts(m.cost, 1 / m.budget.limit)]
     for choice in free_choices(problem):
         wish = np.zeros(len(choice))
-        wish[(preferred or {}).get(choice.name, 0)] = sign * 1e-9
+        wish[0] = sign * FIRST
+        if preferred is not None and choice.name in preferred:
+            wish[preferred[choice.name]] = sign * PREFERRED
         terms.append(Quantity((choice,), wish))
+    for count in (ledger.macs, ledger.params):
+        cost = count(problem.walked.ledger)
+        terms += _parts(cost, BY_SIZE / optimum([p.joint() for p in cost], "max", problem.space.constraints)[0])
     _, found = optimum(terms, "max" if sense == "max" else "min", problem.space.constraints)
     return {c.name: found.get(c.name, 0) for c in problem.space.choices}
+
+
+def _parts(cost: Cost, weight: float) -> list[Quantity]:
+    """The terms of a weighted cost."""
+    return [Quantity(q.over, q.table * weight) for q in (product.joint() for product in cost)]
 
 
 def free_choices(problem: Problem) -> list[Choice]:

@@ -1,10 +1,11 @@
 """Architectures drawn evenly among those within the budgets.
 
-Tight budgets leave so few of a space's architectures that drawing until one fits never ends, and drawing each choice
-from tilted probabilities does not draw evenly. So many Metropolis chains run side by side, one for each architecture
-asked for: each begins anywhere, redraws one to three choices at a time, and is pulled into the budgets by a steep
-penalty outside them. Inside there is none, so each architecture is as probable as any other there: choices that do not
-matter (inside a block that is skipped) do not make theirs more probable.
+Those of a small space are listed, and drawn from the list. Of a larger one tight budgets leave so few that drawing
+until one fits never ends, and drawing each choice from tilted probabilities does not draw evenly. So many Metropolis
+chains run side by side, one for each architecture asked for: each begins anywhere, redraws one to three choices at a
+time, and is pulled into the budgets by a steep penalty outside them. Inside there is none, so each architecture is as
+probable as any other there: choices that do not matter (inside a block that is skipped) do not make theirs more
+probable.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SWEEPS = 40
 """Redraws of each choice, in the mean."""
 FORBIDDEN = 1e4
 COUNTED = 200_000
-"""Joint options of a space whose architectures are counted one by one."""
+"""Joint options of a space whose architectures are listed one by one."""
+AT_ONCE = 10_000
+"""Joint options whose costs are computed together, for the sake of memory."""
 ATTEMPTS = 3
 """Rounds of chains to make up for those that met or did not arrive."""
 
@@ -56,21 +59,34 @@ class Sampler:
         self.allowed = Constraints(space.constraints, space.choices)
         self.first = first_of_same(space, walked)
         self.spellings = Costs([tuple(_spellings(first) for first in self.first.values())], space.choices)
-        if fill and enough > 1 and math.prod(self.sizes.tolist()) <= COUNTED:
-            self._lower(fill, enough)
+        self.listed = None
+        joint = math.prod(self.sizes.tolist())
+        if joint <= COUNTED:
+            options, shares = self._fitting(np.indices(tuple(self.sizes.tolist())).reshape(len(self.sizes), joint).T)
+            if fill and enough > 1:
+                self._lower(fill, enough, shares)
+            self.listed = options[shares >= self.fill]
 
-    def _lower(self, asked: float, enough: int) -> None:
+    def _fitting(
+        self, options: Int[np.ndarray, "n choices"]
+    ) -> tuple[Int[np.ndarray, "fitting choices"], Float[np.ndarray, " fitting"]]:
+        """Of all options the architectures within the limits, each once, and the largest share of a limit that each
+        uses, largest first; 1 without limits."""
+        options = options[
+            self.allowed(options) & Constraints(map(_written, self.first.values()), self.choices)(options)
+        ]
+        parts = np.split(options, range(AT_ONCE, len(options), AT_ONCE))
+        least = 0 if len(self.limits) else 1
+        shares = np.concatenate([(self.costs(part) / self.limits).max(axis=1, initial=least) for part in parts])
+        order = np.argsort(-shares, kind="stable")
+        order = order[shares[order] <= 1]
+        return options[order], shares[order]
+
+    def _lower(self, asked: float, enough: int, shares: Float[np.ndarray, " n"]) -> None:
         """Lowers the fill from what was asked for until so many architectures of the space use it, or all that fit."""
-        options = np.indices(tuple(self.sizes.tolist())).reshape(len(self.sizes), -1).T
-        shares = (self.costs(options) / self.limits).max(axis=1)
-        allowed = self.allowed(options) & (shares <= 1)
-        order = np.argsort(-shares[allowed], kind="stable")
-        different = np.cumsum(np.exp(-self.spellings(options[allowed])[order, 0]))
-        last = min(int(np.searchsorted(different, enough - 0.5)), len(order) - 1)
-        self.fill = min(asked, float(shares[allowed][order[last]]) * (1 - 1e-12))  # the last one is within
+        self.fill = min(asked, float(shares[min(enough, len(shares)) - 1]) * (1 - 1e-12))  # the last one is within
         if self.fill < asked and not self.note:
-            there = int(np.searchsorted(-shares[allowed][order], -asked, side="right"))
-            have = round(float(different[there - 1]))
+            have = int(np.searchsorted(-shares, -asked, side="right"))
             self.note = f"{have} networks of the space use {asked:.0%} of a budget: draws use {self.fill:.0%} and more"
 
     def within(self, options: Int[np.ndarray, "n choices"]) -> np.ndarray:
@@ -82,6 +98,9 @@ class Sampler:
 
         There is always one: where no chain arrives, the one that the solver knows.
         """
+        if self.listed is not None:
+            chosen = np.random.default_rng([*key, 0]).permutation(len(self.listed))[:count]
+            return [as_assignment(row, self.choices) for row in self.listed[chosen]]
         drawn: dict[tuple[int, ...], dict[str, int]] = {}
         for attempt in range(ATTEMPTS):
             for row in self._chains(count, np.random.default_rng([*key, attempt])):
@@ -139,6 +158,12 @@ def _spellings(first: Quantity) -> Product:
     table = first.table
     same = (table[:, None] == table[None]).sum(axis=1)
     return Product(Quantity(first.over, np.log(same)))
+
+
+def _written(first: Quantity) -> Quantity:
+    """Whether the option taken is the first of those that mean the same."""
+    index = np.arange(len(first.table)).reshape(-1, *[1] * (first.table.ndim - 1))
+    return Quantity(first.over, first.table == index)
 
 
 def _idle(space: Space, assignment: dict[str, int]) -> dict[str, int]:

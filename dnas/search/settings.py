@@ -92,10 +92,13 @@ class Settings:
     rankings: int = 24
     """Most rankings of actions on the way to the budget: where the way is longer, one ranking takes several actions (0:
     one action a ranking, as published)."""
+    supernet: Literal["single_path", "sandwich"] | None = None
+    """How the weights learn before sandwich, random and evolution choose (`dnas.search.supernet`): one network drawn
+    evenly in each step, or the largest, the smallest and some drawn. None: sandwich for the strategy of that name."""
     distill: bool = False
     """In sandwich training, all networks but the largest learn its probabilities instead of the labels."""
     sandwich_random: int = 2
-    """Random networks in a step of sandwich training, beside the largest and the smallest."""
+    """Networks drawn for a step of sandwich training, beside the largest and the smallest (US-Nets, BigNAS: 2)."""
     mes_alpha: float = 0.5
     """Exponent of every cost in the mobile efficiency score, above 0 and at most 1."""
     mes_sign: Literal["minus", "plus"] = "minus"
@@ -103,12 +106,21 @@ class Settings:
     samples: int = 64
     """Networks that the random search compares."""
     population: int = 16
-    """Networks in a generation of the evolution."""
+    """Networks in a generation of the evolution. Its published numbers, the preset paper's, are AutoFormer's code's."""
     generations: int = 6
+    """With the first one, which is drawn."""
     parents: int = 6
     """Best networks so far from which the next generation descends."""
-    mutation: float = 0.1
-    """Probability with which a mutation draws each choice anew."""
+    mutations: int | None = None
+    """Children by mutation in a generation, at most (None: half of the population)."""
+    crossovers: int | None = None
+    """Children by crossover, at most (None: the rest). What is missing of the population is drawn as at first."""
+    attempts: int = 10
+    """Children made for each one wanted, at most: those outside the budgets and those known already are dropped."""
+    mutation: float = 0.2
+    """Probability with which a mutation draws a gene of one block anew."""
+    network_mutation: float = 0.4
+    """The same of a gene of the whole network, such as a depth or a shared width (`dnas.search.genes`)."""
 
     norm_batches: int = 16
     """Training batches over which batch norms are estimated again."""
@@ -123,7 +135,7 @@ class Settings:
             value = getattr(self, name)
             if not value > 0 or value < low:
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
-        for name in ("fill", "skip_limit", "one_hot_from"):
+        for name in ("fill", "skip_limit", "one_hot_from", "mutation", "network_mutation"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise InputError(
                     f"--{name.replace('_', '-')}", "out of range", found=getattr(self, name), accepted="0 to 1"
@@ -134,12 +146,16 @@ class Settings:
             raise InputError(", ".join(shares), "out of range", found=found, accepted="shares adding up to below 1")
         lows = (
             ("paths", 0), ("finalists", 1), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1),
-            ("parents", 1),
+            ("parents", 1), ("mutations", 0), ("crossovers", 0), ("attempts", 1), ("sandwich_random", 0),
         )  # fmt: skip
         for name, low in lows:
-            if getattr(self, name) < low:
-                found, accepted = getattr(self, name), f"at least {low}"
+            found = getattr(self, name)
+            if found is not None and found < low:
+                accepted = f"at least {low}"
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=found, accepted=accepted)
+        if sum(self.children) > self.population:
+            found, accepted = list(self.children), f"together at most --population, {self.population}"
+            raise InputError("--mutations, --crossovers", "more children than networks", found=found, accepted=accepted)
         if self.side is not None and not 1 <= self.side <= 1024:
             raise InputError("--image-size", "out of range", found=self.side, accepted="1 to 1024")
         return self
@@ -154,12 +170,20 @@ class Settings:
         """Least share of a budget that the result must use."""
         return self.fill or 0.0
 
+    @property
+    def children(self) -> tuple[int, int]:
+        """Children by mutation and by crossover in a generation of the evolution."""
+        mutations = self.population // 2 if self.mutations is None else self.mutations
+        rest = max(0, self.population - mutations)
+        return mutations, rest if self.crossovers is None else self.crossovers
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 PRESETS: dict[PresetName, Settings] = {
-    # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule.
+    # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule, and AutoFormer's
+    # evolution.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=0.3, temperature_end=0.2, norm_batches=4, check_images=200,
         warm_up=0.1, race=0.2, settle=0.2, finalists=4, rank_images=100, rank_norm_batches=1,
@@ -171,7 +195,7 @@ PRESETS: dict[PresetName, Settings] = {
         fill=0, theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0,
         paths=0, paper_resolution=True, costs="paper", one_hot_from=1.0, finalists=1, race=0.0, settle=0.0,
         norm_batches=64, rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50,
-        generations=20, parents=10, mutation=0.2,
+        generations=20, parents=10, mutations=25, crossovers=25,
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Single-path training of a supernet, and what the searches that sample from it share."""
+"""Networks drawn evenly, and what the searches that sample networks share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.learning.course import Metrics, Phase, State
-from dnas.nn.gates import one_hot
-from dnas.search.descent import Learner, Weights, fresh, optimizer, planned
+from dnas.search.descent import Weights, fresh, optimizer, planned
 from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
 from dnas.search.start import refuse
@@ -32,18 +30,6 @@ def check(problem: Problem, name: str) -> None:
 def start(problem: Problem) -> Weights:
     """Fresh weights, and the optimiser's state."""
     return fresh(problem, optimizer(problem.settings, planned(problem)))
-
-
-def training(problem: Problem, learner: Learner) -> Phase:
-    """The phase in which each step trains one network drawn evenly."""
-    draw = Paths(problem)
-
-    def train(state: State, n: int) -> tuple[State, Metrics]:
-        gates = one_hot(problem.layout, draw(n))
-        weights, metrics = learner.step(state.arrays, gates, n)
-        return state._replace(arrays=weights), metrics
-
-    return Phase("supernet", planned(problem).supernet, train)
 
 
 class Paths:

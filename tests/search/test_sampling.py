@@ -122,3 +122,34 @@ def test_a_budget_that_nothing_fills_is_drawn_below_and_said(small):
     space, walked = small
     sampler = Sampler(space, walked, [ledger.macs(walked.ledger)], [1e9], 0.97)
     assert "even the largest" in sampler.note and len(sampler.draw(3, [0])) == 3
+
+
+def test_draws_from_a_list_are_even_too(small):
+    space, walked = small
+    sampler = Sampler(space, walked, [ledger.macs(walked.ledger)], [150_000], 0.0)
+    assert sampler.listed is not None
+    counts = np.zeros(len(sampler.listed))
+    names = {tuple(row.tolist()): n for n, row in enumerate(sampler.listed)}
+    for n in range(600):
+        for network in sampler.draw(3, [0, n]):
+            counts[names[tuple(network.values())]] += 1
+    expected, free = counts.mean(), len(counts) - 1
+    assert ((counts - expected) ** 2 / expected).sum() < free + 5 * (2 * free) ** 0.5
+
+
+def test_all_of_a_thin_band_are_drawn(small):
+    """Chains that redraw a few choices at a time do not get from one to the other of these."""
+    space, walked = small
+    cost = ledger.macs(walked.ledger)
+    sampler = Sampler(space, walked, [cost], [250_000], 0.97)
+    within = [a for a in everything(space) if 0.97 * 250_000 <= ledger.at(cost, a) <= 250_000]
+    different = {str(architecture(space, a).data) for a in within}
+    drawn = [str(architecture(space, a).data) for a in sampler.draw(1000, [0])]
+    assert set(drawn) == different and len(drawn) == len(different) > 0
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.97])
+def test_without_budgets_all_networks_are_drawn_from(small, fill):
+    space, walked = small
+    sampler = Sampler(space, walked, [], [], fill, enough=10)
+    assert len(sampler.draw(1000, [0])) == len({str(architecture(space, a).data) for a in everything(space)})

@@ -1,8 +1,8 @@
 """Random search, the honest baseline: a supernet trained by single uniform paths, then the best of a random sample.
 
-Each step trains one network, every option equally probable (single path one-shot, Guo et al. 2020). Then networks are
-drawn evenly among those within the budgets, compared with inherited weights on the choices' share of the training
-images, and the best one's weights settle.
+The weights learn by single paths, or as the settings say (`dnas.search.supernet`). Then networks are drawn evenly among
+those within the budgets, compared with inherited weights on the choices' share of the training images, and the best
+one's weights settle.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from dnas.learning.course import Metrics, Phase, State
-from dnas.search import singlepath
+from dnas.search import singlepath, supernet
 from dnas.search.candidates import ROWS, compare, compile_comparison
 from dnas.search.compiling import Compiler, Program
-from dnas.search.descent import Learner, Learning, compile_learning, planned
+from dnas.search.descent import Learner, Learning, planned
 from dnas.search.found import Ending
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy
@@ -31,12 +31,14 @@ class Programs(NamedTuple):
 def check(problem: Problem) -> None:
     """Raises `UserError` for what the strategy cannot do."""
     singlepath.check(problem, NAME)
+    supernet.check(problem)
 
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
     weights = singlepath.start(problem)
-    return Programs(compile_learning(problem, compiler), compile_comparison(problem, compiler, weights.variables))
+    learning = supernet.compile_training(problem, compiler)
+    return Programs(learning, compile_comparison(problem, compiler, weights.variables))
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:
@@ -71,7 +73,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return ending.outcome(state, summary=summary, warnings=[note] if note else [], unused=note)
 
     phases = (
-        singlepath.training(problem, learner),
+        supernet.training(problem, learner),
         Phase("compare", -(-samples // ROWS), compare_some, begin=draw, done=lambda s: exhausted(s)),
         ending.phase(),
     )
