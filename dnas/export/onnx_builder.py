@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -73,6 +73,18 @@ class Builder:
             assert value.side is not None
             mine[n] = self.node("Reshape", [turned, self.shape(0, c, value.side, value.side)], value, "", to=f"map_{n}")
         return mine[n]
+
+    def take_channels(self, value: Value, entries: Sequence[int], output: Value, name: str) -> None:
+        """The entries of the channels, in that order; one as large as their number is a zero."""
+        rows = self.in_rows(value)
+        axes = 3 if rows else len(value.sizes) + 1
+        axis = 1 if value.side is not None and not rows else axes - 1
+        x, index = self.read(value, rows), self.constant(f"{name}.entries", np.array(entries, np.int64))
+        if max(entries) == value.channels:
+            ends = np.zeros(2 * axes, np.int64)
+            ends[axes + axis] = 1
+            x = self.node("Pad", [x, self.constant(f"{name}.ends", ends)], output, "", to=f"padded_{output.index}")
+        self.node("Gather", [x, index], output, name, rows=rows, axis=axis)
 
     def in_rows(self, *values: Value) -> bool:
         """Whether all of them are in rows already."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dnas.export.onnx_builder import Builder, Folded, Writer
 from dnas.export.trace import Op, Value, circulant_matrix, distance_vectors, window_biases
 from dnas.ops import tensor
+from dnas.ops.tensor import CHANNELS
 
 
 def _class_token(made: Builder, op: Op, after: Folded) -> None:
@@ -68,7 +71,12 @@ def _relative_values(made: Builder, op: Op, after: Folded) -> None:
     vectors = made.constant(f"{op.path}.vectors", table)
     product = made.node("MatMul", [alone, vectors], y, "", to=f"distances_{y.index}")
     shape = made.shape(0, heads, queries, table.shape[-1])
-    merged(made, made.node("Reshape", [product, shape], y, "", to=f"weighted_{y.index}"), y)
+    weighted = made.node("Reshape", [product, shape], y, "", to=f"weighted_{y.index}")
+    whole = replace(y, index=-y.index, sizes={**y.sizes, CHANNELS: heads * table.shape[-1]})
+    if whole.channels == y.channels:
+        return merged(made, weighted, y)
+    merged(made, weighted, whole)
+    made.take_channels(whole, op.attributes["entries"], y, f"{op.node.path}.taken")
 
 
 def _window_partition(made: Builder, op: Op, after: Folded) -> None:

@@ -22,8 +22,9 @@ from dnas.export.trace import (
     reads,
     spread_distances,
 )
+from dnas.ops.attention import Attend
 from dnas.ops.norm import EPSILON
-from dnas.ops.tensor import HEADS
+from dnas.ops.tensor import CHANNELS, HEADS
 
 
 def folded(ops: Sequence[Op], last: Value) -> list[tuple[Op, Folded]]:
@@ -210,7 +211,19 @@ def _softmax(made: Builder, op: Op, after: Folded) -> None:
 
 
 def _attend(made: Builder, op: Op, after: Folded) -> None:
-    (s, v), y = op.inputs, op.output
+    uneven = Attend.uneven(op.node.inputs[0], op.node.inputs[1])
+    if uneven is None:
+        return _attend_evenly(made, op.inputs[0], op.inputs[1], op.output)
+    # As if all heads were as wide as the widest: zeros where a channel is missing.
+    (s, v), y, width = op.inputs, op.output, uneven.width * op.inputs[0].sizes[HEADS]
+    wide_v, wide_y = (replace(x, index=-x.index, sizes={**x.sizes, CHANNELS: width}) for x in (v, y))
+    spread = [uneven.places.index(place) if place in uneven.places else v.channels for place in range(width)]
+    made.take_channels(v, spread, wide_v, f"{op.node.path}.spread")
+    _attend_evenly(made, s, wide_v, wide_y)
+    made.take_channels(wide_y, uneven.places, y, f"{op.node.path}.taken")
+
+
+def _attend_evenly(made: Builder, s: Value, v: Value, y: Value) -> None:
     rows = made.in_rows(v)
     mixed = made.node("MatMul", [s, made.by_head(v, s.sizes[HEADS], True, "v")], y, "", to=f"attended_{y.index}")
     if y.side is None:
@@ -220,6 +233,10 @@ def _attend(made: Builder, op: Op, after: Folded) -> None:
     sizes = (0, -1, y.channels) if rows else (0, y.channels, y.side or 0, y.side or 0)
     turned = made.node("Transpose", [mixed], y, "", to=f"merged_{y.index}", perm=perm)
     made.node("Reshape", [turned, made.shape(*sizes)], y, "attend", rows=rows)
+
+
+def _select(made: Builder, op: Op, after: Folded) -> None:
+    made.take_channels(op.inputs[0], op.attributes["entries"], op.output, op.node.path)
 
 
 def _excite(made: Builder, op: Op, after: Folded) -> None:
@@ -247,5 +264,6 @@ WRITERS: dict[str, Writer] = {
     "mix_heads": Writer(_mix_heads),
     "softmax": Writer(_softmax),
     "attend": Writer(_attend),
+    "select": Writer(_select),
     **TOKENS,
 }

@@ -19,6 +19,8 @@
 * `choices` may name plain values, too. `where` states what must hold: a formula over names, or an order of options
   along a run of choices (`dnas.space.order`).
 * A template's arguments are its fields: a choice given as an argument is one choice wherever the template uses it.
+* `keep: {trunk.1.expand: [0, 2, 5]}` says which channels an operator of a pruned architecture has left; whatever reads
+  them is as narrow (`dnas.graph.Graph.keeping`).
 * `strategy: slimming` names the search algorithm used where the command line names none.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ from dnas.space.fields import Field, Positive
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
-TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where")
+TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep")
 _NAME = re.compile(r"[\w][\w .+()=,-]{0,99}")
 
 INPUT = {
@@ -98,7 +101,7 @@ class _Reader(Nodes):
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
-            {key: data[key] for key in EXTRA if key in data},
+            self._keep(data), {key: data[key] for key in EXTRA if key in data},
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:
@@ -134,6 +137,18 @@ class _Reader(Nodes):
                 scope[key] = parse(value, self.document.where(place)).evaluate(self.lookup(scope, place))
             else:
                 scope[key] = self.choice(value, place, key)
+
+    def _keep(self, data: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Which channels a pruned architecture has left; whether there are such operators is the graph's to say."""
+        found = self.mapping(data.get("keep", {}), ("keep",))
+        if found and self.choices:
+            raise InputError(self.document.where(("keep",)), "a space with choices cannot be pruned before a search")
+        for path, entries in found.items():
+            whole = isinstance(entries, list) and all(type(n) is int and n >= 0 for n in entries)
+            if not whole or not entries or any(a >= b for a, b in pairwise(entries)):
+                accepted = "a list of whole numbers from 0, rising"
+                raise InputError(self.document.where(("keep", path)), "not channels", found=entries, accepted=accepted)
+        return {path: tuple(entries) for path, entries in found.items()}
 
     def _strategy(self, data: dict[str, Any]) -> str | None:
         """The name as it stands: which ones there are is the search's to say."""

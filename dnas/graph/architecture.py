@@ -7,6 +7,7 @@ gives a `Space` without choices.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,19 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
             "channels": space.channels, "classes": space.classes, "resolution": space.resolution.at(assignment),
         },
         **sections,
+        **({"keep": _renamed(space.keep, sources)} if space.keep else {}),
     }  # fmt: skip
     return Architecture(space, assignment, data, space_from_data(data, f"<{space.name}>"), sources)
+
+
+def _renamed(keep: Mapping[str, tuple[int, ...]], sources: Mapping[str, str]) -> dict[str, list[int]]:
+    """What is kept, by the paths of the blocks as they are written."""
+    found = {}
+    for path, source in sources.items():
+        for name, entries in keep.items():
+            if name.startswith(f"{source}."):
+                found[path + name.removeprefix(source)] = list(entries)
+    return found
 
 
 def _follow_classes(last: dict[str, dict[str, Any]], classes: int) -> None:

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from dnas.blocks import KINDS, Fields
-from dnas.errors import InputError, UserError
+from dnas.errors import InputError, UserError, suggestion
 from dnas.graph.fields import evaluated_fields
 from dnas.graph.graph import Graph, placed
 from dnas.graph.parts import BlockUse, Branch, Branches, Part
 from dnas.ops import Mask, Mixture, Operator
-from dnas.ops.tensor import Feature, Tensor, leaves, mapped, square
+from dnas.ops.tensor import CHANNELS, Feature, Tensor, leaves, mapped, square
+from dnas.space.entries import kept
 from dnas.space.quantity import Choice, Quantity, indicator
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
@@ -37,7 +38,29 @@ def graph_of(space: Space) -> Graph:
     y = builder.walk(space.nodes, x)
     if not isinstance(y, Tensor):
         raise InputError(space.source, "the last block gives several tensors", accepted="one that gives class scores")
-    return builder.graph(x, y)
+    return _pruned(builder.graph(x, y), space) if space.keep else builder.graph(x, y)
+
+
+def _pruned(graph: Graph, space: Space) -> Graph:
+    """The graph of an architecture with the channels that are left."""
+    lengths = {node.path: node.output[CHANNELS].length for node in graph.nodes if CHANNELS in node.output.names}
+    for path, entries in space.keep.items():
+        where = space.document.where(("keep", path))
+        if path not in lengths:
+            raise InputError(where, f"no operator with channels has this path{suggestion(path, lengths)}")
+        if entries[-1] >= lengths[path]:
+            raise InputError(where, "no such channel", found=entries[-1], accepted=f"0 to {lengths[path] - 1}")
+    sizes = {path: kept(lengths[path], entries) for path, entries in space.keep.items()}
+    where = space.document.where(("keep",))
+    try:
+        pruned = graph.keeping(sizes).fix({})
+    except UserError as error:
+        raise InputError(where, str(error)) from error
+    left = {node.path for node in pruned.nodes}
+    lost = next((node.path for node in graph.nodes if node.path not in left), None)
+    if lost is not None:
+        raise InputError(where, f"'{lost}' has nothing to do with so few channels; its inputs must keep the same ones")
+    return pruned
 
 
 class Builder:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dnas.errors import UserError
 from dnas.graph.parts import BlockUse, Branches, LayerRun, Node, Part, Record, blocks_of, nodes_of
-from dnas.ops import Mask, Operator
+from dnas.ops import Mask, Operator, Select
 from dnas.ops.operator import Parameter
 from dnas.ops.tensor import Tensor, leaves, mapped
 from dnas.space.quantity import Assignment, Quantity
@@ -53,7 +53,10 @@ class Graph:
         """The network, without choices, in which operators make axes of other sizes, by path: `kept` ones, of which
         some entries are masked away, or `given` ones (`dnas.space.entries`). `fix({})` then cuts out what is kept.
 
-        Raises `UserError` for a path without an operator, and for an operator that has no width of its own.
+        An operator that has no width of its own, such as a norm, does all that it did, and only what it names is read
+        after it (`dnas.ops.Select`).
+
+        Raises `UserError` for a path without an operator.
         """
         for path in sizes.keys() - {node.path for node in self.nodes}:
             raise UserError(f"no operator at '{path}'")
@@ -109,16 +112,20 @@ class _Replay:
         match part:
             case Node():
                 operator, inputs = part.operator.changed(self.size), tuple(map(self.tensor, part.inputs))
-                if part.path in self.sizes:
-                    operator = operator.keeping(self.sizes[part.path])
+                wanted = self.sizes.get(part.path)
+                narrowed = None if wanted is None else operator.keeping(wanted)
+                operator = narrowed or operator
                 masks = masking(part.path, operator, inputs)
                 node = placed(part.path, operator, tuple(mask.output for mask in masks), ())
                 self.at[part.output] = node.output
                 sizes = zip(part.output.axes, node.output.axes, strict=True)
                 self.masked |= {old.size: new.size for old, new in sizes if new.size.masked}
-                exists = all(condition.at(self.assignment) for condition in part.conditions)
-                if exists:
-                    yield from (found for found in (*masks, node) if found.matters)
+                nodes = [*masks, node]
+                if wanted is not None and narrowed is None:
+                    nodes.append(placed(f"{part.path}.kept", Select(wanted), (node.output,), ()))
+                    self.at[part.output] = nodes[-1].output
+                if all(condition.at(self.assignment) for condition in part.conditions):
+                    yield from (found for found in nodes if found.matters)
             case BlockUse():
                 inner = self.parts(part.parts)
                 fields = {name: q.fix(self.assignment) for name, q in part.fields.items()}

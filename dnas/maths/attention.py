@@ -29,6 +29,20 @@ def attend(
     return mixed.reshape(*mixed.shape[: 1 + around], *rows, v.shape[-1])
 
 
+def attend_uneven(
+    scores: Float[Array, "N *around heads Q K"],
+    v: Float[Array, "N *keys C"],
+    side: int | None,
+    width: int,
+    places: tuple[int, ...],
+) -> Float[Array, "N *queries C"]:
+    """`attend` where heads have up to `width` channels: what a head has less are zeros. `places` are those of the
+    channels of v among heads of that width."""
+    at = np.array(places)
+    padded = jnp.zeros((*v.shape[:-1], scores.shape[-3] * width), v.dtype).at[..., at].set(v)
+    return attend(scores, padded, side)[..., at]
+
+
 def by_head(x: Float[Array, "N *positions C"], heads: int, around: int) -> Float[Array, "N *around Q heads width"]:
     """Positions in a row, channels as heads and their width."""
     return x.reshape(*x.shape[: 1 + around], -1, heads, x.shape[-1] // heads)

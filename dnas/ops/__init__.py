@@ -26,6 +26,7 @@ from dnas.ops.operator import Operator as Operator
 from dnas.ops.operator import operator as operator
 from dnas.ops.order import ChannelShuffle as ChannelShuffle
 from dnas.ops.order import Mask as Mask
+from dnas.ops.order import Select as Select
 from dnas.ops.partition import SpaceToDepth as SpaceToDepth
 from dnas.ops.partition import WindowBias as WindowBias
 from dnas.ops.partition import WindowMerge as WindowMerge

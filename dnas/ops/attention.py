@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import CHANNELS, COLUMNS, HEADS, KEYS, QUERIES, ROWS, TOKENS, Axis, Tensor, Value, square
-from dnas.space.entries import agreement
+from dnas.space.entries import Cut, agreement, cut
 from dnas.space.quantity import Product, Quantity
 
 
@@ -51,7 +53,8 @@ class AttentionScores(Operator):
     def output(self, q: Tensor, k: Tensor) -> Tensor:
         if not (positions(q).is_constant and positions(k).is_constant):
             raise UserError("attention needs maps of one size; it cannot be searched over resolutions")
-        if not agreement(q.channels, k.channels).min() or not width_of_head(q, self.heads).is_constant:
+        width = width_of_head(q, self.heads)
+        if not agreement(q.channels, k.channels).min() or not width.is_constant or width.value < 1:
             raise UserError("queries and keys need heads of one fixed width")
         heads = Axis(HEADS, self.heads, pending=True)
         return Tensor((*around(q), heads, Axis(QUERIES, positions(q)), Axis(KEYS, positions(k))))
@@ -128,6 +131,15 @@ class Softmax(Operator):
         return maths.attention.softmax(s.array)
 
 
+class Uneven(NamedTuple):
+    """Heads of different widths."""
+
+    width: int
+    """Of the widest."""
+    places: tuple[int, ...]
+    """Of the channels there are, if all heads were of that width."""
+
+
 @operator("attend")
 class Attend(Operator):
     """Sums of values weighted by the scores, head by head: a map of side `queries` from a map of side `keys`, or tokens
@@ -138,7 +150,7 @@ class Attend(Operator):
     word = "weighted values"
 
     def output(self, s: Tensor, v: Tensor) -> Tensor:
-        even = width_of_head(v, s[HEADS].size).is_constant
+        even = isinstance(v.channels, Cut) or width_of_head(v, s[HEADS].size).is_constant
         if not even or not positions(v).same_as(s[KEYS].size):
             raise UserError("values need heads of one fixed width, and the positions of the keys")
         if self.queries is None:
@@ -150,8 +162,27 @@ class Attend(Operator):
         yield Work("matmul", macs=Product(*sizes(around(v)), v.channels, s[QUERIES].size, s[KEYS].size))
 
     def apply(self, env: Env, held: Held, y: Tensor, s: Value, v: Value) -> Any:
-        form = functools.partial(maths.attention.attend, side=None if self.queries is None else self.queries.max())
+        side = None if self.queries is None else self.queries.max()
+        uneven = self.uneven(s.tensor, v.tensor)
+        form = functools.partial(maths.attention.attend, side=side)
+        if uneven is not None:
+            form = functools.partial(maths.attention.attend_uneven, side=side, **uneven._asdict())
         return env.product(held, form, s.array, v.array)
+
+    @staticmethod
+    def uneven(s: Tensor, v: Tensor) -> Uneven | None:
+        """How heads share the channels of the values; None where all have as many."""
+        heads, size = s[HEADS].size, v.channels
+        if not isinstance(size, Cut):
+            return None
+        left = heads if isinstance(heads, Cut) else cut(heads.value, range(heads.value))
+        owners = [left.entries.index(entry // (size.full // left.full)) for entry in size.entries]
+        counts = [owners.count(head) for head in range(len(left.entries))]
+        ranks = [n - sum(counts[:head]) for n, head in enumerate(owners)]
+        if len(set(counts)) == 1:
+            return None
+        places = (head * max(counts) + rank for head, rank in zip(owners, ranks, strict=True))
+        return Uneven(max(counts), tuple(places))
 
     def memory(self, of: Pass, y: Tensor, s: Tensor, v: Tensor) -> Iterator[Segment]:
         yield Segment(y.length, y.length + v.length + s.length)
@@ -198,6 +229,10 @@ class _Relative(Operator):
         shape = (2 * self.reach + 2, self.width)
         return {"rows": Parameter(shape, 0.0), "columns": Parameter(shape, 0.0)}
 
+    def attributes(self) -> dict[str, Any]:
+        entries = self.size.entries if isinstance(self.size, Cut) else None
+        return super().attributes() | {"entries": entries}
+
     def table(self, held: Held) -> Any:
         """[queries, keys, width]"""
         return maths.attention.relative_table(held["rows"], held["columns"], self.side, self.before)
@@ -242,4 +277,5 @@ class RelativeValues(_Relative):
         yield from self.works(s[HEADS].size, s[QUERIES].size)
 
     def apply(self, env: Env, held: Held, y: Tensor, s: Value) -> Any:
-        return env.product(held, maths.attention.relative_values, s.array, self.table(held))
+        found = env.product(held, maths.attention.relative_values, s.array, self.table(held))
+        return found[..., np.array(self.size.entries)] if isinstance(self.size, Cut) else found

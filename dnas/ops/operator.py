@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform, runtime_checkable
 
-from dnas.errors import UserError
 from dnas.ops.tensor import Axis, Tensor, Value
 from dnas.space.quantity import Assignment, Product, Quantity
 
@@ -219,9 +218,10 @@ class Operator:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: v.value if isinstance(v, Quantity) else v for name, v in values.items()}
 
-    def keeping(self, size: Quantity) -> Operator:
-        """The operator with another size of the axis that it makes, which may be masked (`dnas.space.entries`)."""
-        raise UserError(f"{self.name}: has no width of its own; its result is as wide as what it reads")
+    def keeping(self, size: Quantity) -> Operator | None:
+        """The operator with another size of the axis that it makes, which may be masked (`dnas.space.entries`); None
+        where it has no width of its own, because its result is as wide as what it reads."""
+        return None
 
     def changed(self, change: Callable[[Quantity], Quantity]) -> Operator:
         """The operator with other quantities."""

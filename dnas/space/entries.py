@@ -40,7 +40,7 @@ class Kept(Quantity):
     def fix(self, assignment: Assignment) -> Quantity:
         """Where all is decided, a plain size: what is not kept is gone."""
         sets = self.sets.fix(assignment)
-        return Quantity.constant(len(sets.value)) if sets.is_constant else kept(self.full, sets)
+        return cut(self.full, sets.value) if sets.is_constant else kept(self.full, sets)
 
     def members(self) -> np.ndarray:
         """Whether an entry is kept, [joint options, full]."""
@@ -50,6 +50,17 @@ class Kept(Quantity):
     @property
     def identity(self) -> tuple:
         return ("kept", self.full, self.sets.over, tuple(self.sets.table.reshape(-1).tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class Cut(Quantity):
+    """As many entries as were cut out of `full`. They are all that there is; which ones they were is known."""
+
+    full: int
+    entries: tuple[int, ...]
+
+    def fix(self, assignment: Assignment) -> Quantity:
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +86,11 @@ def kept(of: int, sets: Quantity | Sequence[int]) -> Kept:
         assert list(entries) == sorted(set(entries)) and all(0 <= i < of for i in entries), (of, entries)
     counts = Quantity.combine(len, sets)
     return Kept(sets.over, np.broadcast_to(counts.table_over(sets.over), sets.table.shape), of, sets)
+
+
+def cut(of: int, entries: Sequence[int]) -> Cut:
+    """The size of an axis of which the given entries are left."""
+    return Cut((), np.array(len(entries)), of, tuple(entries))
 
 
 def given(name: str, length: int) -> Given:

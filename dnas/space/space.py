@@ -6,7 +6,7 @@ An architecture is a `Space` without choices. `dnas.grammar.read` makes both fro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dnas.files import Document
@@ -63,6 +63,8 @@ class Space:
     constraints: tuple[Quantity, ...] = ()
     strategy: str | None = None
     """Name of the search algorithm that the file suggests; any other works as well."""
+    keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Path of an operator -> which of its channels are left, of an architecture that was pruned."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
 

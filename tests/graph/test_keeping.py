@@ -149,8 +149,11 @@ def test_masks_of_all_axes_at_once_are_the_plain_ones():
 
 
 def test_what_cannot_be_kept_is_refused():
-    graph = graph_of(network())
     with pytest.raises(UserError, match="no operator at 'trunk.7.conv'"):
-        graph.keeping({"trunk.7.conv": kept(6, STEM)})
-    with pytest.raises(UserError, match="has no width of its own"):
-        graph.keeping({"trunk.0.norm": kept(6, STEM)})
+        graph_of(network()).keeping({"trunk.7.conv": kept(6, STEM)})
+
+
+def test_behind_an_operator_without_a_width_of_its_own_entries_are_selected():
+    """A norm has moments of all that it reads, and only what is kept goes on."""
+    graph = graph_of(network()).keeping({"trunk.1.project_norm": kept(6, STEM)})
+    assert [n.operator.name for n in graph.nodes if n.path == "trunk.1.project_norm.kept"] == ["select"]

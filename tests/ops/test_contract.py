@@ -50,6 +50,7 @@ from dnas.ops import (
     RelativeScores,
     RelativeValues,
     Residual,
+    Select,
     Softmax,
     SpaceToDepth,
     Tensor,
@@ -176,6 +177,7 @@ EXAMPLES = {
         lambda w: RelativeValues(times(w, 3), 2, 3, reach=1), lambda w: [scores_of(w, 5)], 3 * WIDE * 25, 2 * 4 * 3
     ),
     "residual": Example(lambda w: Residual(), lambda w: [on_map(w), on_map(w)]),
+    "select": Example(Select, lambda w: [tokens(fixed(WIDE))]),
     "softmax": Example(lambda w: Softmax(), lambda w: [scores(w)]),
     "token_mean": Example(lambda w: TokenMean(1), lambda w: [tokens(w)]),
     "upsample": Example(lambda w: Upsample(2)),
@@ -263,7 +265,7 @@ def test_one_hot_gates_give_the_sliced_operator(name, source, option, form):
     cut = inherited(graph_of(name, width).parts, {"w": option}, {"params": wide.values, "batch_stats": wide.values})
     small = [entries(array, x, option) for array, x in zip(given, EXAMPLES[name].inputs(width), strict=True)]
     sliced = Held(cut["params"] | cut["batch_stats"])
-    expected = run(name, fixed(WIDTHS[option]), small, one_hot(Layout(()), {}), sliced)
+    expected = run(name, width.fix({"w": option}), small, one_hot(Layout(()), {}), sliced)
     inside = entries(found.array, found.tensor, option)
     np.testing.assert_allclose(inside, expected.array, rtol=1e-4, atol=1e-5)
     if not found.tensor.pending:
