@@ -166,3 +166,18 @@ def test_spaces_span_the_published_parameters(name, least, most):
     ends = ({c.name: 0 for c in space.choices}, {c.name: len(c) - 1 for c in space.choices})
     params = [ledger.at(ledger.params(graph_of(space).ledger), end) / 1e6 for end in ends]
     assert params == [pytest.approx(least, abs=0.006), pytest.approx(most, abs=0.006)]
+
+
+@pytest.mark.parametrize("model", models("vit+vtp"), ids=lambda model: model["name"])
+def test_pruned_transformers_are_those_of_the_closed_form(model):
+    """The four places of VTP (Zhu et al. 2021) in each block, whatever channels are left."""
+    c = model["config"]
+    base = load_space(c["base"].replace("_base", "_b").replace("_small", "_s").replace("_tiny", "_ti")).document.data
+    widths = {"attention_norm": "qkv_in", "value": "attn_out", "mlp_norm": "fc1_in", "expand": "fc2_in"}
+    blocks = [use.path for use in graph_of(space_from_data(base, "")).uses if use.kind == "transformer"]
+    keep = {}
+    for block in blocks:
+        for n, (name, width) in enumerate(widths.items()):
+            keep[f"{block}.{name}"] = list(range(n, n + c[f"keep_{width}"]))
+    found = count(space_from_data({**base, "keep": keep}, model["name"]))
+    assert (found["macs"], found["params"]) == (model["macs"], model["params"])
