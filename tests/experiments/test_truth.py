@@ -23,7 +23,7 @@ from dnas.solve.many import as_assignment
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "experiments" / "truth"
-PARTS, TABLES = ("blocks", "widths"), ("blocks",)
+PARTS = TABLES = ("blocks", "widths")
 
 
 @pytest.fixture(scope="module")
