@@ -39,7 +39,8 @@ def run_search(
             or floats in [0, 1]; labels [N] are integers from 0. A Fashion-MNIST extract if not given.
         budgets: upper limits that the result keeps: `200MFLOPs` (multiply-adds), `5Mparams`, `12ms@TABLE`.
         family: with `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the one run.
-        strategy: `dmasking`, `slimming`, `sandwich`, `random` or `evolution`; the one that the space names otherwise.
+        strategy: `dmasking`, `slimming`, `sandwich`, `random`, `evolution` or `space_evolution`; the one that the space
+            names otherwise.
         start: an architecture to begin at, scaled into the budgets (with `dmasking`).
         preset: `smoke` (does everything run), `quick` or `paper`.
         seed: everything random follows from it.

@@ -152,7 +152,7 @@ def _augmented(net: Builder, name: str, x: Tensor, normed: Tensor, f: Fields) ->
     "window_transformer",
     heads=integer("attention heads"),
     head_width=integer("channels of a head", 32, searchable=False),
-    window=integer("side of the windows; that of the map where it is smaller", 7),
+    window=integer("side of the windows; that of the map where it is smaller", 7, tiles=True),
     shifted=flag("whether windows lie half a window further", False, searchable=False),
     expand=ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
     hidden=integer("hidden width of the MLP", Formula("int(in * expand)"), written="always"),

@@ -27,10 +27,11 @@ class Arguments:
     """Name of a search space (see dnas.spaces) or path to a file of your own."""
     budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Upper limit that the result keeps: 200MFLOPs (multiply-adds), 5Mparams, 12ms@TABLE. May be repeated."""
-    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] | None = None
+    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution", "space_evolution"] | None = None
     """The one that the space's file names (dmasking where it names none). dmasking: weights and choices' logits in turn
     (FBNet). slimming, sandwich: from the largest network down, action by action (EfficientFormer V1, V2). random,
-    evolution: the best of networks sampled from a supernet."""
+    evolution: the best of networks sampled from a supernet. space_evolution: first moves the space's lists of numbers
+    to where networks err less, and writes the better space (space.yaml), then evolution in it (S3)."""
     family: str | None = None
     """With slimming or sandwich: several budgets of one kind, A,B,C, each of which gets a network from the one run."""
     start: str | None = None
@@ -83,8 +84,9 @@ class Arguments:
     rankings: int | None = None
     """With slimming or sandwich: most rankings on the way to the budget; 0 for one action a ranking, as published."""
     supernet: Literal["single_path", "sandwich"] | None = None
-    """With sandwich, random or evolution: how the weights learn: one network drawn in each step, or the largest, the
-    smallest and some drawn; sandwich for the strategy of that name if not given, else single_path."""
+    """With sandwich, random, evolution or space_evolution: how the weights learn: one network drawn in each step, or
+    the largest, the smallest and some drawn (as S3 does); sandwich for the strategy of that name if not given, else
+    single_path."""
     sandwich_random: int | None = None
     """Networks drawn for a step of --supernet sandwich (2)."""
     distill: bool = False
@@ -95,9 +97,10 @@ class Arguments:
     noise: Literal["gumbel", "uniform"] | None = None
     """Noise on the choices' logits: gumbel, or uniform as EfficientFormer prints it."""
     samples: int | None = None
-    """With random: networks compared."""
+    """With random: networks compared. With space_evolution: networks drawn from each space."""
     population: int | None = None
-    """With evolution: networks in a generation (16; paper, here and below AutoFormer's numbers: 50)."""
+    """With evolution, here and below also that of space_evolution: networks in a generation (16; paper, here and below
+    AutoFormer's numbers: 50)."""
     generations: int | None = None
     """With evolution: generations (6; paper: 20)."""
     parents: int | None = None
@@ -112,6 +115,14 @@ class Arguments:
     """With evolution: probability with which a mutation draws a choice of one block anew (0.2)."""
     network_mutation: float | None = None
     """With evolution: the same of a choice of the whole network, such as a depth or a shared width (0.4)."""
+    space_steps: int | None = None
+    """With space_evolution: times that the space moves (2); a supernet is trained in each space."""
+    space_tau: float | None = None
+    """With space_evolution: percentage points of error from one choice of a list to the next for each step by which the
+    list moves (0.4, a guess: S3 prints none)."""
+    space_rule: Literal["floor", "trunc"] | None = None
+    """With space_evolution: how slope / tau becomes whole steps; floor as published, where the least falling moves a
+    list up, or trunc, which leaves what changes by less than tau either way."""
     weights_lr: float | None = None
     """Learning rate of the weights; the preset's if not given."""
     theta_lr: float | None = None
@@ -135,7 +146,7 @@ SETTINGS = (
     "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "costs", "alpha", "beta",
     "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "supernet",
     "sandwich_random", "samples", "population", "generations", "parents", "mutations", "crossovers", "attempts",
-    "mutation", "network_mutation",
+    "mutation", "network_mutation", "space_steps", "space_tau", "space_rule",
 )  # fmt: skip
 """Options that are fields of `dnas.search.settings.Settings` under their own names."""
 FLAGS = ("distill", "low_memory")

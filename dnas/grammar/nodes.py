@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnas.blocks import KINDS
 from dnas.errors import InputError, suggestion
@@ -19,6 +19,16 @@ MAX_NODES = 2000
 INDEX = "index"
 """The name under which a repetition finds its own number."""
 REPEAT = Field(NonNegative, "an integer from 0 to 200, or a range", "repetitions", check=lambda n: n <= 200)
+
+
+class Placed(NamedTuple):
+    """A value of a file, and where it stands."""
+
+    value: Any
+    place: tuple
+
+
+Fields = dict[str, Placed]
 
 
 class Nodes(Values):
@@ -43,22 +53,25 @@ class Nodes(Values):
         kind, fields, repeat = self._kind(item, place)
         if repeat is None:
             return [self._node(kind, fields, place, path, scope, True)]
-        where = self.document.where((*place, kind, "repeat"))
-        depth = self.quantity(repeat, (*place, kind, "repeat"), REPEAT, f"{path}.repeat", scope)
+        where = self.document.where(repeat.place)
+        depth = self.quantity(repeat.value, repeat.place, REPEAT, f"{path}.repeat", scope)
         if isinstance(depth, Expression):
             raise InputError(where, "a number of repetitions cannot follow from the block", found=depth.text)
         most = depth.max()
         blocks = [
             self._node(kind, own, place, f"{path}.{n}", {**scope, INDEX: Quantity.constant(n)}, n == 0)
-            for n, own in enumerate(self._each(kind, fields, place, most))
+            for n, own in enumerate(self._each(kind, fields, most))
         ]
         least = depth.min()
         if least == most:
             return blocks
         return [*blocks[:least], Stage(path, tuple(blocks[least:]), depth - least, where)]
 
-    def _kind(self, item: Any, place: tuple) -> tuple[str, Any, Any]:
-        """Kind, fields and repetition of `{kind: {...}}`, beside or inside whose braces `repeat` may stand."""
+    def _kind(self, item: Any, place: tuple) -> tuple[str, Any, Placed | None]:
+        """Kind, fields and repetition of `{kind: {...}}`, beside or inside whose braces `repeat` may stand.
+
+        The fields of `one_of` are its list of blocks, all others are `Fields`.
+        """
         where = self.document.where(place)
         known = (*KINDS, "one_of", *self.templates)
         if not isinstance(item, dict):
@@ -69,16 +82,15 @@ class Nodes(Values):
         kind = kinds[0]
         if kind not in known:
             raise InputError(where, f"unknown block kind '{kind}'{suggestion(kind, known)}", accepted=", ".join(known))
-        fields = item[kind]
-        repeat = item.get("repeat")
-        if kind != "one_of":
-            fields = {} if fields is None else fields
-            if not isinstance(fields, dict):
-                raise InputError(self.document.where((*place, kind)), "not fields", found=fields)
-            if "repeat" in fields:
-                fields = dict(fields)
-                repeat = fields.pop("repeat")
-        return kind, fields, repeat
+        repeat = Placed(item.get("repeat"), (*place, "repeat"))
+        if kind == "one_of":
+            return kind, item[kind], None if repeat.value is None else repeat
+        fields = {} if item[kind] is None else item[kind]
+        if not isinstance(fields, dict):
+            raise InputError(self.document.where((*place, kind)), "not fields", found=fields)
+        placed = {name: Placed(value, (*place, kind, name)) for name, value in fields.items()}
+        repeat = placed.pop("repeat", repeat)
+        return kind, placed, None if repeat.value is None else repeat
 
     def _node(
         self, kind: str, fields: Any, place: tuple, path: str, scope: Mapping[str, Quantity], first: bool
@@ -88,13 +100,12 @@ class Nodes(Values):
             raise InputError(self.document.where(place), "too many blocks", accepted=f"at most {MAX_NODES}")
         if kind == "one_of":
             return self._one_of(fields, place, path, scope, first)
-        fields = self._of_repetition(fields, (*place, kind), first)
+        fields = self._of_repetition(fields, first)
         if kind in self.templates:
             return self._template(kind, fields, place, path, scope)
         known = KINDS[kind].fields
         parsed: dict[str, Quantity | Expression] = {}
-        for name, value in fields.items():
-            at = (*place, kind, name)
+        for name, (value, at) in fields.items():
             if name not in known:
                 raise InputError(
                     self.document.where(at), f"unknown field '{name}' of {kind}{suggestion(name, known)}",
@@ -106,25 +117,26 @@ class Nodes(Values):
                 raise InputError(self.document.where((*place, kind)), f"'{name}' is missing", accepted=field.accepts)
         return Block(path, kind, parsed, scope, self.document.where((*place, kind)))
 
-    def _each(self, kind: str, fields: Any, place: tuple, count: int) -> list[Any]:
+    def _each(self, kind: str, fields: Any, count: int) -> list[Any]:
         """The fields of every repetition."""
         if kind == "one_of" or "each" not in fields:
             return [fields] * count
-        at = (*place, kind, "each")
-        own = self.mapping(fields["each"], at)
+        each, at = fields["each"]
+        own = self.mapping(each, at)
         for name, values in own.items():
             if not isinstance(values, list) or len(values) != count:
                 accepted = f"a list of {count} values, one a repetition"
                 raise InputError(self.document.where((*at, name)), "not accepted here", found=values, accepted=accepted)
         rest = {name: value for name, value in fields.items() if name != "each"}
-        return [rest | {name: values[n] for name, values in own.items()} for n in range(count)]
+        return [rest | {k: Placed(values[n], (*at, k, n)) for k, values in own.items()} for n in range(count)]
 
-    def _of_repetition(self, fields: dict[str, Any], place: tuple, first: bool) -> dict[str, Any]:
+    def _of_repetition(self, fields: Fields, first: bool) -> Fields:
         """`stride` and `first` belong to the first repetition."""
         fields = dict(fields)
-        override = self.mapping(fields.pop("first", {}), (*place, "first"))
+        override = fields.pop("first", Placed({}, ()))
+        own = self.mapping(*override)
         if first:
-            fields.update(override)
+            fields.update({name: Placed(value, (*override.place, name)) for name, value in own.items()})
         else:
             fields.pop("stride", None)
             fields.pop("padding", None)
@@ -143,7 +155,7 @@ class Nodes(Values):
         labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
         if len(set(labels)) < len(labels):
             raise InputError(where, "two options with one label", found=labels)
-        choice = self.register(Choice(f"{path}.one_of", tuple(labels)), where)
+        choice = self.register(Choice(f"{path}.one_of", tuple(labels)), (*place, "one_of"))
         branches = []
         for n, ((kind, fields, repeat), label) in enumerate(zip(kinds, labels, strict=True)):
             if repeat is not None:
@@ -151,26 +163,24 @@ class Nodes(Values):
             branches.append(self._node(kind, fields, (*place, "one_of", n), f"{path}.{label}", scope, first))
         return OneOf(path, choice, tuple(branches), where)
 
-    def _template(
-        self, kind: str, arguments: dict[str, Any], place: tuple, path: str, scope: Mapping[str, Quantity]
-    ) -> Node:
+    def _template(self, kind: str, arguments: Fields, place: tuple, path: str, scope: Mapping[str, Quantity]) -> Node:
         """The template's body with the arguments as `$names`; a missing stride is 1."""
         if kind in self.inside:
             chain = " -> ".join((*self.inside, kind))
             raise InputError(self.document.where(("templates", kind)), f"a template inside itself ({chain})")
         used = _names_in(self.templates[kind])
-        for name in arguments:
+        for name, (_, at) in arguments.items():
             if name not in used:
                 raise InputError(
-                    self.document.where((*place, kind, name)),
+                    self.document.where(at),
                     f"unknown argument '{name}' of template {kind}{suggestion(name, used)}",
                     accepted=", ".join(sorted(used - self.named)) or "none",
                 )  # fmt: skip
         inner = dict(scope)
-        for name, value in {"stride": 1, **arguments}.items():
-            bound = self.quantity(value, (*place, kind, name), ANY, f"{path}.{name}", scope)
+        for name, (value, at) in {"stride": Placed(1, (*place, kind)), **arguments}.items():
+            bound = self.quantity(value, at, ANY, f"{path}.{name}", scope)
             if isinstance(bound, Expression):
-                bound = bound.evaluate(self.lookup(scope, (*place, kind, name)))
+                bound = bound.evaluate(self.lookup(scope, at))
             inner[name] = bound
         body = ("templates", kind)
         inner_kind, fields, repeat = self._kind(self.templates[kind], body)

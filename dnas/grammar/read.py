@@ -101,7 +101,7 @@ class _Reader(Nodes):
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
-            self._keep(data), {key: data[key] for key in EXTRA if key in data},
+            self._keep(data), {key: data[key] for key in EXTRA if key in data}, self.places,
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:

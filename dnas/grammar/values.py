@@ -26,6 +26,8 @@ class Values:
     def __init__(self, document: Document):
         self.document = document
         self.choices: dict[str, Choice] = {}
+        self.places: dict[str, tuple] = {}
+        """Where the options of each choice stand in the document."""
 
     def quantity(
         self, value: Any, place: tuple, field: Field, name: str, scope: Mapping[str, Quantity]
@@ -78,13 +80,13 @@ class Values:
             raise InputError(where, f"not a choice: {error}", found=value, accepted=accepted) from None
         if len(options) == 1:
             return Quantity.constant(options[0])
-        return Quantity.of(self.register(Choice(name, options), where))
+        return Quantity.of(self.register(Choice(name, options), place))
 
-    def register(self, choice: Choice, where: str) -> Choice:
+    def register(self, choice: Choice, place: tuple) -> Choice:
         """Adds a choice; raises `InputError` where its name is taken."""
         if choice.name in self.choices:
-            raise InputError(where, f"two choices with the name '{choice.name}'")
-        self.choices[choice.name] = choice
+            raise InputError(self.document.where(place), f"two choices with the name '{choice.name}'")
+        self.choices[choice.name], self.places[choice.name] = choice, place
         return choice
 
     def lookup(self, scope: Mapping[str, Quantity], place: tuple) -> Callable[[str], Quantity]:

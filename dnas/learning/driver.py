@@ -56,8 +56,8 @@ def advance(
     """
     state, behind, measured = journal.begin(course, resume, force)
     if resume:
-        going_on = f"continued after step {behind} of {course.steps}"
-        watch.say(going_on if behind else "nothing to continue from: beginning at the first step")
+        going_on = f"continued after step {journal.before + behind} of {journal.before + course.steps}"
+        watch.say(going_on if journal.before + behind else "nothing to continue from: beginning at the first step")
     with watch.progress(course.steps, behind) as show:
         run, done = _Run(course, journal, batch_size, measured, show, asked), 0
         for phase in course.phases:
@@ -136,9 +136,8 @@ def concluded(work: Callable[[], T], course: Course, journal: Journal, state: St
 
 def leave(journal: Journal, state: State, step: int, metrics: Metrics, signal: int) -> NoReturn:
     """Saves and raises `Stopped`."""
-    if journal.save(state, step, metrics, now=True):
-        raise Stopped(f"stopped after step {step}; the same command with --resume goes on", signal)
-    raise Stopped(f"stopped after step {step}", signal)
+    saved, number = journal.save(state, step, metrics, now=True), journal.before + step
+    raise Stopped(f"stopped after step {number}" + "; the same command with --resume goes on" * saved, signal)
 
 
 def or_leave(work: Callable[[], T], journal: Journal, state: State, step: int, metrics: Metrics) -> T:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,16 @@ class Journal:
 
     def __init__(
         self, out: Path | None, identity: Mapping[str, Any], every_s: float | None = None, tensorboard: bool = False,
-        advice: str = "Try a smaller learning rate", digits: int = 6,
+        advice: str = "Try a smaller learning rate", digits: int = 6, before: int = 0, rows: Sequence[str] = (),
     ):  # fmt: skip
-        """`advice` is what to try where a metric is not finite; numbers have `digits` after the point."""
+        """`advice` is what to try where a metric is not finite; numbers have `digits` after the point.
+
+        Of a run of several courses, one after the other, `before` are the steps of those that have ended and `rows`
+        their history; their checkpoints are gone.
+        """
         self.out, self.identity, self.pace, self.advice, self.digits = out, identity, Pace(every_s), advice, digits
         self._events = EventWriter(out / "events") if tensorboard and out is not None else None
-        self.rows: list[str] = []
+        self.before, self.rows = before, list(rows)
         self._checkpoints: Checkpoints | None = None
 
     def begin(self, course: Course, resume: bool, force: bool) -> tuple[State, int, Metrics]:
@@ -51,7 +55,7 @@ class Journal:
         if resume and self._folder(self.out).is_dir() and self._opened(self.out).latest() is not None:
             saved = self._opened(self.out).restore(fresh.arrays, force=force)
             self.rows = list(saved.notes["history"])
-            return State(saved.state, saved.notes["notes"]), saved.step, saved.notes["measured"]
+            return State(saved.state, saved.notes["notes"]), saved.step - self.before, saved.notes["measured"]
         self.close()
         return fresh, 0, {}
 
@@ -72,11 +76,11 @@ class Journal:
 
     def lacks(self, step: int) -> bool:
         """Whether the row of a step is still to be written."""
-        return not self.rows or json.loads(self.rows[-1])["step"] < step
+        return not self.rows or json.loads(self.rows[-1])["step"] < self.before + step
 
     def note(self, row: dict[str, Any]) -> dict[str, Any]:
         """Adds a row; returns it as `plain` does."""
-        plain = self.plain(row)
+        plain = self.plain(row | {"step": self.before + row["step"]})
         self.rows.append(json.dumps(plain))
         if self._events is not None:
             self._events.write(plain)
@@ -92,7 +96,9 @@ class Journal:
         with self.pace.saving():
             exact = jax.tree.map(lambda value: np.asarray(value).tolist(), jax.device_get(measured))
             checkpoints = self._opened(self.out)
-            checkpoints.save(step, state.arrays, {"notes": state.notes, "history": self.rows, "measured": exact})
+            checkpoints.save(
+                self.before + step, state.arrays, {"notes": state.notes, "history": self.rows, "measured": exact}
+            )
             if now:
                 checkpoints.wait()
         return True

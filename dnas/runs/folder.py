@@ -32,13 +32,18 @@ BEGUN = "run.json"
 CHECKPOINTS = "checkpoints"
 PARTIAL = "history.partial.jsonl"
 PROVENANCE = "provenance.json"
+SPACE_FILE, SPACE_EVOLUTION = "space.yaml", "space_evolution.json"
+"""Of a search that changes its space: the last one, and how it came about."""
+FORMER = "former.json"
+"""What such a search has learned in the spaces before the one that it is in."""
 PARTS = "trainings"
 """Folder of the runs that a comparison is made of; they stay when it has ended."""
-UNFINISHED = (CHECKPOINTS, PARTIAL)
+UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
-    "chain", "family", "comparison.json", "comparison.md", "comparison.png", PARTS,
+    "chain", "family", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png", "spaces", "comparison.json",
+    "comparison.md", "comparison.png", PARTS,
 )  # fmt: skip
 """What results consist of, for those that were written before they listed their files."""
 
@@ -85,6 +90,7 @@ class Holding:
     unclaimed: tuple[str, ...]
     """Files under names that a run writes, of nobody that could be named."""
     checkpoints: bool
+    """Whether there is something to go on from."""
 
     @property
     def nothing(self) -> bool:
@@ -152,7 +158,7 @@ def holding(folder: Path) -> Holding:
     begun, result = (_record(folder / name) for name in (BEGUN, PROVENANCE))
     unclaimed = (() if begun else UNFINISHED) + (() if result else RESULT)
     there = tuple(name for name in unclaimed if os.path.lexists(sets.current(folder / name)))
-    return Holding(begun, result, there, any((folder / CHECKPOINTS).glob("*")))
+    return Holding(begun, result, there, _behind(folder))
 
 
 def _numbered(out: Path, run: Owner, claiming: Claiming) -> Iterator[Path]:
@@ -247,16 +253,22 @@ def _record(path: Path) -> Mapping[str, Any] | None:
     return data if isinstance(data, dict) and isinstance(data.get("identity"), dict) else None
 
 
+def _behind(folder: Path) -> bool:
+    return any((folder / CHECKPOINTS).glob("*")) or (folder / FORMER).exists()
+
+
 def _tidy(folder: Path) -> None:
     """Removes what a run that has ended left on its way; its mark last."""
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    for name in (PARTIAL, BEGUN):
+    for name in (PARTIAL, FORMER, BEGUN):
         (folder / name).unlink(missing_ok=True)
 
 
 def _left(folder: Path, made: bool) -> None:
     """A run that leaves nothing to continue from leaves no mark."""
-    if any(any((folder / kept).glob("*")) for kept in (CHECKPOINTS, PARTS)) or (folder / PARTIAL).exists():
+    if any(any((folder / kept).glob("*")) for kept in (CHECKPOINTS, PARTS)) or any(
+        (folder / name).exists() for name in (PARTIAL, FORMER)
+    ):
         return
     with suppress(OSError):
         _tidy(folder)

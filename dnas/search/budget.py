@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,13 @@ from dnas.cost.budget import Budget
 from dnas.cost.latency import Coverage, latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.cost.ledger import Cost
-from dnas.errors import UserError
+from dnas.errors import InputError, UserError
 from dnas.grammar.catalogue import find_table
 from dnas.graph import Graph
 from dnas.solve.constrained import feasible_together, smallest
 from dnas.solve.elimination import optimum
-from dnas.space.quantity import Assignment, Quantity
+from dnas.solve.many import Constraints, Costs, as_options
+from dnas.space.quantity import Assignment, Quantity, indicator
 from dnas.space.space import Space
 
 
@@ -70,3 +72,21 @@ def check(measured: list[BudgetedCost], constraints: tuple[Quantity, ...]) -> No
     ):
         names = " and ".join(m.budget.text for m in measured)
         raise UserError(f"--budget {names}: each can be met alone, but no network of the space meets them together")
+
+
+def check_options(measured: Sequence[BudgetedCost], space: Space, names: Iterable[str]) -> None:
+    """Raises `InputError` for an option of these choices, as far as the space has them, that no network within the
+    budgets has."""
+    costs, limits, asked = [m.cost for m in measured], [m.budget.limit for m in measured], set(names)
+    known = feasible_together(costs, limits, space.constraints) or {}
+    spent, allowed = Costs(costs, space.choices), Constraints(space.constraints, space.choices)
+    base = as_options([{c.name: known.get(c.name, 0) for c in space.choices}], space.choices)[0]
+    for column, choice in enumerate(space.choices):
+        rows = np.repeat(base[None], len(choice), axis=0)
+        rows[:, column] = np.arange(len(choice))
+        seen = allowed(rows) & (spent(rows) <= np.array(limits)).all(axis=1)
+        for n in np.flatnonzero(~seen) if choice.name in asked else ():  # the solver knows of the others
+            having = (*space.constraints, indicator(choice, lambda i, n=n: i == n))
+            if feasible_together(costs, limits, having) is None:
+                within = " and ".join(m.budget.text for m in measured) or "the constraints"
+                raise InputError(choice.name, f"no network with {choice.options[n]} is within {within}")

@@ -15,6 +15,7 @@ from dnas.process.progress import progress, working
 from dnas.runs.as_trained import counted_at, told_apart
 from dnas.runs.following import lines
 from dnas.search.candidates import compared_images
+from dnas.search.space_facts import said
 from dnas.search.verdict import following_commands, good, used, warnings
 from dnas.space import units
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dnas.search.compiling import Compiler
     from dnas.search.problem import Problem
     from dnas.search.run import Found
+    from dnas.search.strategy import Around
 
 
 ACTING = {"skip_guard": "skip guard on", "temperature_floor": "temperature floor on"}
@@ -101,15 +103,21 @@ class Console:
     def profiled(self, folder: Path) -> None:
         self.out.print(f"profile written to {folder}; open it in TensorBoard or at ui.perfetto.dev")
 
+    def moved(self, problem: Problem) -> None:
+        """What the space before this one was like, and which of its lists moved."""
+        for line in said(problem.former[-1]):
+            self.out.print(line, markup=False, soft_wrap=True)
+
     @contextmanager
-    def progress(self, problem: Problem, steps: int, done: int = 0) -> Iterator[Show]:
+    def progress(self, problem: Problem, around: Around, steps: int, done: int = 0) -> Iterator[Show]:
         """Shows steps and their rows as they are made; `done` steps were made by a former run."""
-        with progress(self.out, steps, "searching", done) as show:
+        before, all_steps = around.before, sum(around) + steps
+        with progress(self.out, all_steps, "searching", before + done) as show:
 
             def update(step: int, row: dict[str, Any]) -> None:
                 for text in _chain(row, problem):
                     self.out.print(text)
-                show(step, _summary(row, problem))
+                show(before + step, _summary(row, problem))
 
             yield update
 

@@ -8,7 +8,8 @@ options keep their ratio.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,8 @@ class Problem:
     """The architecture at which the choices begin (`dnas.search.start`); None where all options begin alike."""
     more_terms: tuple[Term, ...] = ()
     """Of the loss, beside cross-entropy."""
+    former: tuple[dict[str, Any], ...] = ()
+    """What the search learned in the spaces before this one, as JSON values; empty of most searches, which have one."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -90,6 +93,22 @@ def make_problem(
         space, walked, proxy, layout, measured, expected, dataset,
         search_split(dataset, seed), preprocessing, settings, seed, tuple(measure(b, walked, space) for b in family),
     )  # fmt: skip
+
+
+def anew(problem: Problem, space: Space, settings: Settings) -> Problem:
+    """The same problem in another space; raises `UserError` where that cannot be built, or a budget is out of reach."""
+    space = at_input(space, classes=problem.space.classes)
+    made = make_problem(space, [m.budget for m in problem.measured], problem.dataset, settings, problem.seed)
+    graph_of(made.proxy)
+    return replace(made, adapted=problem.adapted, more_terms=problem.more_terms, former=problem.former)
+
+
+def scaled(problem: Problem, space: Space) -> Settings:
+    """The settings with sides of images for another space, as its largest resolution is to that of the problem's."""
+    largest, before = space.resolution.max(), problem.space.resolution.max()
+    if largest == before:
+        return problem.settings
+    return replace(problem.settings, side=max(1, round(problem.proxy.resolution.max() * largest / before)))
 
 
 def proxy_notes(problem: Problem) -> list[str]:

@@ -9,10 +9,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.errors import Stopped
@@ -31,7 +33,7 @@ from dnas.process.provenance import provenance, versions
 from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import WEIGHTS, read_result
-from dnas.search import strategies
+from dnas.search import legs, strategies
 from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
@@ -39,6 +41,7 @@ from dnas.search.learn import packing_of
 from dnas.search.memory import estimate, must_fit
 from dnas.search.problem import Problem, proxy_notes
 from dnas.search.result import found_document
+from dnas.search.space_files import write_spaces
 from dnas.search.strategy import Outcome, Strategy
 from dnas.search.traces import traces
 
@@ -103,21 +106,36 @@ def run_search(
 
 
 def _searched(problem: Problem, claim: Claim | None, console: Console, options: Options, strategy: str) -> Found:
-    clock, out = _Clock(), None if claim is None else claim.folder
-    journal = Journal(out, identity(problem, strategy), options.checkpoint_every, options.tensorboard, ADVICE)
+    clock, out, run = _Clock(), None if claim is None else claim.folder, identity(problem, strategy)
+
+    def journals(problem: Problem, before: int, rows: list[str]) -> Journal:
+        known = identity(problem, strategy)
+        return Journal(
+            out, known, options.checkpoint_every, options.tensorboard, ADVICE, before=before, rows=rows
+        )  # fmt: skip
+
     console.opening(problem, proxy_notes(problem))
+    leg = legs.first(problem, out, journals, run, options.resume, options.force)
     with asked_to_stop() as asked:
-        made = compiled(problem, strategy, console, asked)
-        clock.mark("compile_s")
-        state = advance(made, journal, options, console, problem, asked)
-        clock.mark("search_s")
+        while True:
+            made = compiled(leg.problem, strategy, console, asked)
+            clock.mark("compile_s")
+            state = advance(made, leg.journal, replace(options, resume=leg.resume), console, leg.problem, asked)
+            following = concluded(partial(made.following, state), made, leg.journal, state, asked)
+            clock.mark("search_s")
+            if following is None:
+                break
+            leg = legs.after(leg, following, made.steps, out, journals, run)
+            console.moved(following)
+            jax.clear_caches()  # the programs of a space go before those of the next come
         with console.waiting("estimating batch norms and accuracies"):
-            outcome = concluded(lambda: made.outcome(state), made, journal, state, asked)
-        found = finished(problem, made.name, outcome)
+            outcome = concluded(lambda: made.outcome(state), made, leg.journal, state, asked)
+        found = finished(leg.problem, made.name, outcome)
         clock.mark("finish_s")
         if claim is not None:
-            with kept(lambda: journal.save(state, made.steps, {}, now=True)):
-                write(found, claim, options.preset, journal, clock.seconds | {"checkpoints_s": journal.pace.seconds})
+            with kept(lambda: leg.journal.save(state, made.steps, {}, now=True)):
+                seconds = clock.seconds | {"checkpoints_s": leg.journal.pace.seconds}
+                write(found, claim, options.preset, leg.journal, seconds, problem.space.source)
         console.closing(found, out)
     return found
 
@@ -169,7 +187,7 @@ def advance(
 ) -> State:  # fmt: skip
     """The state after all phases, from the beginning or from the newest checkpoint (`dnas.learning.driver`)."""
     with profiled(options.profile, console.profiled) as before:
-        watch = Watch(partial(console.progress, problem), console.note, before)
+        watch = Watch(partial(console.progress, problem, strategy.around), console.note, before)
         return driver.advance(
             strategy, journal, watch, problem.settings.batch_size, resume=options.resume, force=options.force,
             asked=asked,
@@ -184,10 +202,12 @@ def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
     return Found(problem, strategy, outcome, own, by_proxy, inherit(whole, by_proxy))
 
 
-def write(found: Found, claim: Claim, preset: str, journal: Journal, phases: dict[str, float]) -> None:
-    """The files of the result, read back and put in place as a set."""
+def write(
+    found: Found, claim: Claim, preset: str, journal: Journal, phases: dict[str, float], space_file: str
+) -> None:  # fmt: skip
+    """The files of the result, read back and put in place as a set; `space_file` is that of the space given."""
     origin = {
-        "preset": preset, "seed": found.problem.seed, "space_file": found.problem.space.source,
+        "preset": preset, "seed": found.problem.seed, "space_file": space_file,
         "memory": estimate(found.problem)._asdict(),
         "phases": {name: round(value, 3) for name, value in phases.items()},
     }  # fmt: skip
@@ -199,6 +219,8 @@ def write(found: Found, claim: Claim, preset: str, journal: Journal, phases: dic
         weights.save(staged / WEIGHTS, found.by_proxy.network, found.variables)
         if found.outcome.chain:
             write_chain(found, staged)
+        if found.outcome.spaces:
+            write_spaces(found, staged)
         write_atomic(staged / HISTORY, journal.history())
         write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))
 
@@ -209,7 +231,7 @@ def check(folder: Path) -> None:
     assert result.weights is not None
     weights.load(result.weights, result.network)
     read_run(folder)
-    for file in (*folder.glob("chain/*.json"), *folder.glob("family/*.json")):
+    for file in (*folder.glob("chain/*.json"), *folder.glob("family/*.json"), *folder.glob("spaces/*.yaml")):
         load_space(file)
 
 
@@ -222,7 +244,7 @@ class _Clock:
 
     def mark(self, name: str) -> None:
         now = time.monotonic()
-        self._parts[name], self.last = now - self.last, now
+        self._parts[name], self.last = self._parts.get(name, 0.0) + now - self.last, now
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -41,14 +41,16 @@ class Sampler:
     """Draws architectures of a space with every cost within its limit and one at least `fill` of it.
 
     `note` says so where the space has none that fills a budget; draws are then within the limits alone. Where fewer
-    than `enough` fill one, which a small space alone can have, the fill is lowered until so many do. Raises
-    `UserError` where the limits cannot be met.
+    than `enough` fill one, which a small space alone can have, the fill is lowered until so many do. With `by_options`
+    every option is as probable as any other, and so every spelling of an architecture: shallow networks, of which there
+    are few, are then as frequent as deep ones. Raises `UserError` where the limits cannot be met.
     """
 
     def __init__(
-        self, space: Space, walked: Graph, costs: Sequence[Cost], limits: Sequence[float], fill: float, enough: int = 1
-    ):
-        self.choices = space.choices
+        self, space: Space, walked: Graph, costs: Sequence[Cost], limits: Sequence[float], fill: float, enough: int = 1,
+        by_options: bool = False,
+    ):  # fmt: skip
+        self.choices, self.by_options = space.choices, by_options
         self.sizes = np.array([len(c) for c in space.choices])
         self.limits = np.array(limits, np.float64)
         even = {c.name: np.zeros(len(c)) for c in space.choices}
@@ -61,7 +63,7 @@ class Sampler:
         self.spellings = Costs([tuple(_spellings(first) for first in self.first.values())], space.choices)
         self.listed = None
         joint = math.prod(self.sizes.tolist())
-        if joint <= COUNTED:
+        if joint <= COUNTED and not by_options:
             options, shares = self._fitting(np.indices(tuple(self.sizes.tolist())).reshape(len(self.sizes), joint).T)
             if fill and enough > 1:
                 self._lower(fill, enough, shares)
@@ -139,7 +141,8 @@ class Sampler:
     def _energy(self, options: Int[np.ndarray, "n choices"]) -> Float[np.ndarray, " n"]:
         """Minus the logarithm of what the chains visit: even inside the budgets, falling steeply outside."""
         outside = STEEPNESS * self._distance(options)
-        return self.spellings(options)[:, 0] + outside + FORBIDDEN * ~self.allowed(options)
+        spelled = 0.0 if self.by_options else self.spellings(options)[:, 0]
+        return spelled + outside + FORBIDDEN * ~self.allowed(options)
 
     def _distance(self, options: Int[np.ndarray, "n choices"]) -> Float[np.ndarray, " n"]:
         """Logarithm of how far costs lie above their limits, or the fullest below the fill; 0 inside."""

@@ -93,8 +93,9 @@ class Settings:
     """Most rankings of actions on the way to the budget: where the way is longer, one ranking takes several actions (0:
     one action a ranking, as published)."""
     supernet: Literal["single_path", "sandwich"] | None = None
-    """How the weights learn before sandwich, random and evolution choose (`dnas.search.supernet`): one network drawn
-    evenly in each step, or the largest, the smallest and some drawn. None: sandwich for the strategy of that name."""
+    """How the weights learn before sandwich, random, evolution and space evolution choose (`dnas.search.supernet`): one
+    network drawn evenly in each step, or the largest, the smallest and some drawn. None: sandwich for the strategy of
+    that name."""
     distill: bool = False
     """In sandwich training, all networks but the largest learn its probabilities instead of the labels."""
     sandwich_random: int = 2
@@ -104,7 +105,7 @@ class Settings:
     mes_sign: Literal["minus", "plus"] = "minus"
     """Sign of the exponents: minus makes smaller networks score higher."""
     samples: int = 64
-    """Networks that the random search compares."""
+    """Networks that are drawn and compared: by the random search, and in each space of a space evolution."""
     population: int = 16
     """Networks in a generation of the evolution. Its published numbers, the preset paper's, are AutoFormer's code's."""
     generations: int = 6
@@ -121,6 +122,13 @@ class Settings:
     """Probability with which a mutation draws a gene of one block anew."""
     network_mutation: float = 0.4
     """The same of a gene of the whole network, such as a depth or a shared width (`dnas.search.genes`)."""
+    space_steps: int = 2
+    """Times that space evolution changes the space; S3 has two."""
+    space_tau: float = 0.4
+    """Percentage points of error from one choice of a list to the next for each step that it moves. A guess: S3 prints
+    none."""
+    space_rule: Literal["floor", "trunc"] = "floor"
+    """How slope / tau becomes whole steps: floor as published, or trunc, which leaves what changes by less than tau."""
 
     norm_batches: int = 16
     """Training batches over which batch norms are estimated again."""
@@ -131,7 +139,14 @@ class Settings:
 
     def validated(self) -> Settings:
         """Itself; raises `InputError` for a value out of range."""
-        for name, low in (("epochs", 0), ("batch_size", 1), ("theta_every", 0), ("weights_lr", 0), ("theta_lr", 0)):
+        for name, low in (
+            ("epochs", 0),
+            ("batch_size", 1),
+            ("theta_every", 0),
+            ("weights_lr", 0),
+            ("theta_lr", 0),
+            ("space_tau", 0),
+        ):
             value = getattr(self, name)
             if not value > 0 or value < low:
                 raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
@@ -147,6 +162,7 @@ class Settings:
         lows = (
             ("paths", 0), ("finalists", 1), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1),
             ("parents", 1), ("mutations", 0), ("crossovers", 0), ("attempts", 1), ("sandwich_random", 0),
+            ("space_steps", 1),
         )  # fmt: skip
         for name, low in lows:
             found = getattr(self, name)

@@ -15,7 +15,7 @@ from dnas.search.start import refuse
 from dnas.search.verdict import random_networks
 from dnas.solve.many import Constraints, as_assignment
 
-PATHS, SAMPLES, CHILDREN = range(3)
+PATHS, SAMPLES, CHILDREN, SPACES = 0, 1, 2, 6
 """What random numbers are drawn for: the second part of a key, after the seed."""
 TRIES = 32
 

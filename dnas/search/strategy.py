@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dnas.learning.course import Phase, State
 from dnas.nn.packing import Leaves
 from dnas.solve.derive import Derivation
+
+if TYPE_CHECKING:
+    from dnas.search.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,18 @@ class Outcome:
     each is written as a file of its own."""
     family: list[dict[str, Any]] = field(default_factory=list)
     """The network for each budget of the family: `budget`, `assignment`, `accuracy`."""
+    spaces: list[dict[str, Any]] = field(default_factory=list)
+    """The spaces met on the way, of a strategy that changes its space, the last one being that of the network."""
     warnings: list[str] = field(default_factory=list)
     unused: str = ""
     """Why no more of a budget is used, where the strategy knows."""
+
+
+class Around(NamedTuple):
+    """Steps of the same search in other spaces, before this one and after it."""
+
+    before: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,10 @@ class Strategy:
     outcome: Callable[[State], Outcome]
     observe: Callable[[State], dict[str, Any]] = lambda state: {}
     """More for a row of the history, such as the probabilities of the choices."""
+    following: Callable[[State], Problem | None] = lambda state: None
+    """The problem in which the search begins anew after these phases, of a strategy that changes its space; None where
+    it has ended."""
+    around: Around = Around()
 
     @property
     def steps(self) -> int:

@@ -71,6 +71,9 @@ class Field:
     """The flag field without which this one means nothing."""
     lasts: bool = True
     """False where it only says how training starts, so that nothing of a running network depends on it."""
+    tiles: bool = False
+    """Whether it is the side of equal parts that a map is cut into: values that divide the map's side waste none of
+    it."""
     names: tuple[str, ...] = ()
     """The names accepted, where the field is one of a few names."""
 

@@ -67,6 +67,8 @@ class Space:
     """Path of an operator -> which of its channels are left, of an architecture that was pruned."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
+    places: Mapping[str, tuple] = field(default_factory=dict)
+    """Choice name -> where its options stand in the document; those of a template stand there once for all uses."""
 
     @property
     def source(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from dnas.errors import InputError, suggestion
 from dnas.space.space import Space
 
-NAMES = ("dmasking", "slimming", "sandwich", "random", "evolution")
+NAMES = ("dmasking", "slimming", "sandwich", "random", "evolution", "space_evolution")
 DEFAULT = "dmasking"
 
 
