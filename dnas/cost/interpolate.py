@@ -27,6 +27,8 @@ from dnas.space.quantity import Choice, Quantity, union
 
 FOLDS = 5
 MOST_CROSSED = 3000
+LEAST = 0.5
+"""Sizes are at least so large, as far as their logarithms go."""
 NEIGHBOURS = (0, 2, 6, 16)
 """Candidates; 0 stands for the median of the whole category."""
 
@@ -36,17 +38,25 @@ class Blocks:
     """Blocks of one kind, as numbers: rows are blocks."""
 
     features: dict[str, np.ndarray]
-    sizes: np.ndarray
+    logs: dict[str, np.ndarray]
+    """Logarithms of sizes."""
     categories: list[tuple]
 
     def take(self, rows: np.ndarray) -> Blocks:
-        return Blocks(
-            {n: v[rows] for n, v in self.features.items()}, self.sizes[rows], [self.categories[r] for r in rows]
-        )
+        features, logs = ({n: v[rows] for n, v in part.items()} for part in (self.features, self.logs))
+        return Blocks(features, logs, [self.categories[r] for r in rows])
 
     def matrix(self, names: Sequence[str]) -> np.ndarray:
-        zero = np.zeros(len(self.sizes))
-        return np.stack([self.features.get(n, zero) for n in names], axis=1)
+        """Features; 0 for what a block does not do."""
+        return _columns(self.features, names, len(self.categories), 0)
+
+    def sizes(self, names: Sequence[str]) -> np.ndarray:
+        """Logarithms of sizes; that of `LEAST` for one that a block does not have."""
+        return _columns(self.logs, names, len(self.categories), np.log(LEAST))
+
+
+def _columns(found: dict[str, np.ndarray], names: Sequence[str], rows: int, missing: float) -> np.ndarray:
+    return np.stack([found.get(n, np.full(rows, missing)) for n in names], axis=1)
 
 
 def described(walked: Walked, over: tuple[Choice, ...], rows: np.ndarray) -> Blocks:
@@ -60,20 +70,21 @@ def described(walked: Walked, over: tuple[Choice, ...], rows: np.ndarray) -> Blo
 
     use = walked.use
     values = {name: at(use.fields[name]) for name in use.fields}
-    zero = np.zeros(len(rows))
-    sizes = [zero if use.side_in is None else at(use.side_in), at(use.channels_in)]
-    categories: list[np.ndarray] = []
+    sizes = {name: at(size) for name, size in use.sizes_in.items()}
+    form, categories = [tuple(sizes)] * len(rows), list[np.ndarray]()
     for name, field in KINDS[use.kind].fields.items():
         if field.written == "never":
             continue
         column = values[name]
         if field.part_of is not None:
             column = np.where(values[field.part_of], column, 0 if is_size(field) else "")
-        (sizes if is_size(field) else categories).append(column)
-    log_sizes = np.log(np.maximum(np.stack(sizes, axis=1).astype(np.float64), 0.5))
+        if is_size(field):
+            sizes[name] = column
+        else:
+            categories.append(column)
+    logs = {name: np.log(np.maximum(column.astype(np.float64), LEAST)) for name, column in sizes.items()}
     features = {name: at(q).astype(np.float64) for name, q in work(walked).items()}
-    pooled = [use.side_in is None] * len(rows)
-    return Blocks(features, log_sizes, list(zip(pooled, *(c.tolist() for c in categories), strict=True)))
+    return Blocks(features, logs, list(zip(form, *(c.tolist() for c in categories), strict=True)))
 
 
 def is_size(field: Field) -> bool:
@@ -96,17 +107,20 @@ def work(walked: Walked) -> dict[str, Quantity]:
 def over_of(walked: Walked) -> tuple[Choice, ...]:
     """The choices that anything about the block depends on."""
     use = walked.use
-    sides = () if use.side_in is None else (use.side_in,)
-    return union([*sides, use.channels_in, *use.fields.values(), *work(walked).values()])
+    return union([*use.sizes_in.values(), *use.fields.values(), *work(walked).values()])
 
 
 def joined(parts: Iterable[Blocks]) -> Blocks:
     """Several lots of one kind as one."""
     parts = list(parts)
-    names = list(dict.fromkeys(n for p in parts for n in p.features))
-    columns = np.concatenate([p.matrix(names) for p in parts])
-    features = {n: columns[:, i] for i, n in enumerate(names)}
-    return Blocks(features, np.concatenate([p.sizes for p in parts]), [c for p in parts for c in p.categories])
+    features, logs = _names(p.features for p in parts), _names(p.logs for p in parts)
+    matrix, sizes = np.concatenate([p.matrix(features) for p in parts]), np.concatenate([p.sizes(logs) for p in parts])
+    columns = (dict(zip(*both, strict=True)) for both in ((features, matrix.T), (logs, sizes.T)))
+    return Blocks(*columns, [c for p in parts for c in p.categories])
+
+
+def _names(parts: Iterable[dict[str, np.ndarray]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
 
 
 class Estimate(NamedTuple):
@@ -182,7 +196,7 @@ def _left_out(blocks: Blocks, ms: np.ndarray, method: Method, relative: bool) ->
 class _Fitted:
     def __init__(self, blocks: Blocks, ms: np.ndarray, method: Method, relative: bool):
         self.blocks, self.ms, self.method, self.relative = blocks, ms, method, relative
-        self.names = list(blocks.features)
+        self.names, self.sized = list(blocks.features), list(blocks.logs)
         self.members = _grouped(blocks.categories)
         self.matrix = matrix = blocks.matrix(self.names)
         self.rates = fitted_rates(matrix, ms, relative)
@@ -193,12 +207,12 @@ class _Fitted:
         }
 
     def __call__(self, blocks: Blocks) -> Estimate:
-        n = len(blocks.sizes)
+        n, sizes = len(blocks.categories), blocks.sizes(self.sized)
         ms, beyond, borrowed = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
         matrix = blocks.matrix(self.names)
         for category, rows in _grouped(blocks.categories).items():
             lender = self._lender(category)
-            estimate, beyond[rows] = self._of_category(lender, matrix[rows], blocks.sizes[rows])
+            estimate, beyond[rows] = self._of_category(lender, matrix[rows], sizes[rows])
             ms[rows] = _significant(estimate)
             borrowed[rows] = lender != category
         return Estimate(ms, beyond, borrowed)
@@ -216,7 +230,7 @@ class _Fitted:
     def _of_category(self, category: tuple, matrix: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = self.members[category]
         rates = self.own.get(category, self.rates)
-        known, there = self.blocks.sizes[rows], self.matrix[rows] @ rates
+        known, there = self.blocks.sizes(self.sized)[rows], self.matrix[rows] @ rates
         model = (matrix * rates).sum(1)
         beyond = np.any((sizes < known.min(0) - 1e-9) | (sizes > known.max(0) + 1e-9), axis=1)
         if self.relative:

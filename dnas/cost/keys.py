@@ -2,7 +2,7 @@
 
     mbconv side=16 in=16 out=24 kernel=5 stride=2 hidden=48 se=1 se_hidden=16
 
-A key has the kind, the side and the channels of the input, and the fields an exported architecture would state
+A key has the kind, the sizes of the input (`dnas.ops.sizes`), and the fields an exported architecture would state
 (`Field.written`, `part_of`, `lasts`): defaults are left out, so a field that is added to a kind later changes no key.
 A table may spell a key otherwise (defaults written out, another order); it is read by `walked_keys` and spelt anew.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from dnas.blocks import KINDS
 from dnas.errors import InputError, UserError, suggestion
 from dnas.graph import BlockUse, Builder, Record
-from dnas.graph.parts import nodes_of
-from dnas.ops.tensor import on
+from dnas.graph.parts import blocks_of, nodes_of
+from dnas.ops.sizes import FIRST, IN, feature_of, is_size, is_width
 from dnas.space.expr import parse
 from dnas.space.fields import REQUIRED, Field, Formula
 from dnas.space.quantity import Assignment, Choice, Quantity, shape_of, union
@@ -30,8 +30,9 @@ MAX_KEY = 400
 
 def block_keys(use: BlockUse) -> Quantity:
     """The key of a block for every joint option of the choices it depends on."""
-    known = {**use.fields, "in": use.channels_in} | ({} if use.side_in is None else {"side": use.side_in})
-    tokens = [Quantity.combine(lambda v, n=n: f" {n}={v}", known[n]) for n in ("side", "in") if n in known]
+    sizes = use.sizes_in
+    known = {**use.fields, **sizes}
+    tokens = [Quantity.combine(lambda v, n=n: f" {n}={v}", size) for n, size in sizes.items()]
     for name, field in KINDS[use.kind].fields.items():
         if field.written != "never" and field.lasts:
             tokens.append(_token(name, field, use, known))
@@ -106,14 +107,33 @@ def walked_keys(keys: Sequence[str], where: str) -> Iterator[tuple[np.ndarray, W
         groups.setdefault((kind, tuple(values), fixed), []).append(position)
         parsed.append(values)
     for (kind, names, _), positions in groups.items():
-        try:
-            walked = _walk_batch(kind, names, [parsed[p] for p in positions], where)
-        except UserError:
-            # One of them is at fault, or they cannot share a walk (grouped convolutions of several widths).
-            for p in positions:
-                yield np.array([p]), _walk_batch(kind, names, [parsed[p]], f"{where}: {keys[p]}")
-        else:
-            yield np.array(positions), walked
+        yield from _walked(kind, names, {p: parsed[p] for p in positions}, keys, where)
+
+
+def _walked(
+    kind: str, names: Sequence[str], rows: dict[int, dict[str, Any]], keys: Sequence[str], where: str
+) -> Iterator[tuple[np.ndarray, Walked]]:
+    """Blocks of one kind and form by their positions, in one walk if they can share it.
+
+    Where they cannot (windows on maps of several sides), those on inputs alike but for channels walk together, and
+    where not even these can (grouped convolutions of several widths), each for itself.
+    """
+    alone = len(rows) == 1
+    try:
+        walked = _walk_batch(kind, names, list(rows.values()), f"{where}: {keys[min(rows)]}" if alone else where)
+    except UserError:
+        if alone:
+            raise
+    else:
+        yield np.array(list(rows)), walked
+        return
+    places = [name for name in names if is_size(name) and not is_width(name)]
+    lots: dict[tuple, dict[int, dict[str, Any]]] = {}
+    for position, row in rows.items():
+        lots.setdefault(tuple(row[name] for name in places), {})[position] = row
+    each = [{position: row} for position, row in rows.items()]
+    for lot in lots.values() if len(lots) > 1 else each:
+        yield from _walked(kind, names, lot, keys, where)
 
 
 def _walk_batch(kind: str, names: Sequence[str], rows: list[dict[str, Any]], where: str) -> Walked:
@@ -123,10 +143,14 @@ def _walk_batch(kind: str, names: Sequence[str], rows: list[dict[str, Any]], whe
         values = [row[name] for row in rows]
         same = len(set(values)) == 1
         columns[name] = Quantity.constant(values[0]) if same else Quantity(over, _column(values))
-    side, channels = columns.pop("side", None), columns.pop("in")
-    builder, x = Builder(), on(side, channels)
-    y = builder.node(Block("", kind, columns, {}, where), x)
-    return walk(builder.graph(x, y).uses[0])
+    sizes = {name: columns.pop(name) for name in names if is_size(name)}
+    try:
+        x = feature_of(sizes)
+    except UserError as error:
+        raise InputError(where, str(error)) from error
+    builder = Builder()
+    builder.node(Block("", kind, columns, {}, where), x)
+    return walk(next(blocks_of(builder.parts)))
 
 
 def _column(values: list[Any]) -> np.ndarray:
@@ -140,23 +164,24 @@ def parse_key(key: str, where: str) -> tuple[str, dict[str, Any]]:
     kind, *tokens = key.split() or [""]
     if kind not in KINDS:
         raise InputError(where, f"unknown block kind '{kind}'{suggestion(kind, KINDS)}", accepted=", ".join(KINDS))
-    known = ("side", "in", *KINDS[kind].fields)
+    known = (*FIRST, *KINDS[kind].fields)
     given: dict[str, str] = {}
     for token in tokens:
         name, equals, text = token.partition("=")
         if not equals:
             raise InputError(where, f"'{token}' is not name=value")
-        if name not in known:
+        if name not in known and not is_size(name):
             raise InputError(
                 where, f"unknown field '{name}' of {kind}{suggestion(name, known)}", accepted=", ".join(known)
             )
         if name in given:
             raise InputError(where, f"the field '{name}' stands twice")
         given[name] = text
-    for name in ("in", *KINDS[kind].fields):
-        if name not in given and (name == "in" or KINDS[kind].fields[name].default is REQUIRED):
+    for name in (IN, *KINDS[kind].fields):
+        if name not in given and (name == IN or KINDS[kind].fields[name].default is REQUIRED):
             raise InputError(where, f"'{name}' is missing")
-    return kind, {name: _parsed(kind, name, given[name], where) for name in known if name in given}
+    order = (*FIRST, *sorted(given.keys() - set(known)), *KINDS[kind].fields)
+    return kind, {name: _parsed(kind, name, given[name], where) for name in order if name in given}
 
 
 def _parsed(kind: str, name: str, text: str, where: str) -> Any:
@@ -172,7 +197,7 @@ def _parsed(kind: str, name: str, text: str, where: str) -> Any:
         value = float(text) if "." in text or "e" in text else int(text)
     except ValueError:
         raise InputError(where, f"not a number for '{name}'", found=text) from None
-    if name in ("side", "in") and not (isinstance(value, int) and 1 <= value <= 1_000_000):
+    if is_size(name) and not (isinstance(value, int) and 1 <= value <= 1_000_000):
         raise InputError(where, f"not accepted for '{name}'", found=text, accepted="an integer from 1")
     if not abs(value) <= 1_000_000:
         raise InputError(where, f"not accepted for '{name}'", found=text, accepted="a number up to 1,000,000")

@@ -127,7 +127,8 @@ def _from_line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _nearest(blocks: Blocks, values: np.ndarray, row: int, count: int = 4) -> float:
     """The median of the nearest entries of the same category (kernel, stride, flags, activation); 0 without any."""
     same = [n for n, c in enumerate(blocks.categories) if n != row and c == blocks.categories[row]]
-    distance = ((blocks.sizes[same] - blocks.sizes[row]) ** 2).sum(-1)
+    sizes = blocks.sizes(list(blocks.logs))
+    distance = ((sizes[same] - sizes[row]) ** 2).sum(-1)
     near = np.array(same, int)[np.argsort(distance, kind="stable")[:count]]
     return float(np.median(values[near])) if len(near) else 0.0
 

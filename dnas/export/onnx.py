@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnas.errors import UserError
-from dnas.export.onnx_builder import INPUT, Builder
+from dnas.export.onnx_builder import INPUT, Builder, names
 from dnas.export.onnx_writers import WRITERS, Writer, folded
 from dnas.export.trace import Network, Op, Value, Weights
 from dnas.process.extras import need
@@ -27,30 +27,27 @@ def model(
     """The `onnx.ModelProto` of a traced network or block, checked by onnx itself unless that would take too long.
 
     Input `images` is [N, C, H, W] float32, preprocessed already; output is `logits`. With `full`, images have that
-    side, and the graph begins with the rows and columns of the network's own side's grid.
+    side, and the graph begins with the rows and columns of the network's own side's grid. A block that reads or gives
+    several tensors has further inputs and outputs: `images2`, `logits2`.
     """
     onnx = need("onnx", "onnx")
-    made = Builder(onnx, weights)
-    given = network.input if full is None else made.take_grid(network.input, full)
-    for op, after in folded(network.ops, network.output):
+    made = Builder(onnx, weights, len(network.inputs))
+    given = network.inputs if full is None else (made.take_grid(network.input, full),)
+    for op, after in folded(network.ops, network.outputs):
         writer(op, network).write(made, op, after)
-    if not network.ops:
-        made.node("Identity", [network.input], network.output, "identity", to=OUTPUT)
-    made.read(network.output)
-    made.rename(network.output, OUTPUT)
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    onnx_graph = helper.make_graph(
-        made.nodes, name,
-        [helper.make_tensor_value_info(INPUT, kind, _shape(given))],
-        [helper.make_tensor_value_info(OUTPUT, kind, _shape(network.output))],
+    for name_there, value in zip(names(OUTPUT, network.outputs), network.outputs, strict=True):
+        made.give(value, name_there, value in network.inputs)
+    onnx_graph = onnx.helper.make_graph(
+        made.nodes, name, _infos(onnx, INPUT, given), _infos(onnx, OUTPUT, network.outputs),
         list(made.initializers.values()),
     )  # fmt: skip
     opset = max(OPSETS.get(node.op_type, OPSET) for node in made.nodes)
-    result = helper.make_model(
-        onnx_graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="dnas",
-        ir_version=helper.find_min_ir_version_for([helper.make_opsetid("", opset)]),
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    result = onnx.helper.make_model(
+        onnx_graph, opset_imports=opsets, producer_name="dnas",
+        ir_version=onnx.helper.find_min_ir_version_for(opsets),
     )  # fmt: skip
-    helper.set_model_props(result, dict(metadata or {}))
+    onnx.helper.set_model_props(result, dict(metadata or {}))
     if check:
         onnx.checker.check_model(result, full_check=True)
     return result
@@ -74,7 +71,12 @@ def session(model_bytes: bytes, threads: int = 1) -> Any:
     return ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
 
 
-def _shape(value: Value) -> list[Any]:
-    """A map has its channels first."""
-    sizes = value.sizes.values() if value.side is None else (value.channels, value.side, value.side)
-    return ["N", *sizes]
+def shape(value: Value) -> tuple[int, ...]:
+    """Without the batch; a map has its channels first."""
+    return tuple(value.sizes.values()) if value.side is None else (value.channels, value.side, value.side)
+
+
+def _infos(onnx: Any, first: str, values: Sequence[Value]) -> list[Any]:
+    kind = onnx.TensorProto.FLOAT
+    named = zip(names(first, values), values, strict=True)
+    return [onnx.helper.make_tensor_value_info(name, kind, ["N", *shape(value)]) for name, value in named]

@@ -19,6 +19,11 @@ Affine = tuple[np.ndarray, np.ndarray]
 """Factor and shift a channel, in float64."""
 
 
+def names(first: str, values: Sequence[Any]) -> list[str]:
+    """Of inputs or outputs: `images`, `images2` and so on."""
+    return [f"{first}{n if n > 1 else ''}" for n in range(1, len(values) + 1)]
+
+
 class Writer(NamedTuple):
     """How ONNX gets an operator."""
 
@@ -32,11 +37,11 @@ class Writer(NamedTuple):
 class Builder:
     """Nodes and initializers."""
 
-    def __init__(self, onnx: Any, weights: Weights):
+    def __init__(self, onnx: Any, weights: Weights, inputs: int = 1):
         self.onnx, self.weights = onnx, weights
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
-        self.names: dict[int, str] = {0: INPUT}
+        self.names: dict[int, str] = dict(enumerate(names(INPUT, range(inputs))))
         self.rows: dict[int, str] = {}
 
     def node(
@@ -98,11 +103,15 @@ class Builder:
             self.initializers[name] = self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def rename(self, value: Value, name: str) -> None:
-        old = self.names.get(value.index)
+    def give(self, value: Value, name: str, handed_on: bool) -> None:
+        """Makes a value an output of the graph: `handed_on` where it is one of the inputs."""
+        old = self.read(value)
+        if handed_on:
+            self.node("Identity", [old], value, "", to=name)
+            return
         for node in self.nodes:
             node.output[:] = [name if o == old else o for o in node.output]
-            node.input[:] = [name if i == old and old != INPUT else i for i in node.input]
+            node.input[:] = [name if i == old else i for i in node.input]
 
     def by_head(self, value: Value, heads: int, channels_last: bool, tag: str) -> str:
         """[N, heads, positions, width], or [N, heads, width, positions], of a map, of rows or of tokens."""

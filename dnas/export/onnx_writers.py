@@ -27,9 +27,9 @@ from dnas.ops.norm import EPSILON
 from dnas.ops.tensor import CHANNELS, HEADS
 
 
-def folded(ops: Sequence[Op], last: Value) -> list[tuple[Op, Folded]]:
+def folded(ops: Sequence[Op], outputs: Sequence[Value]) -> list[tuple[Op, Folded]]:
     """Operators in order, each with what is affine and only its result enters, where its writer takes that."""
-    read = reads(ops, last)
+    read = reads(ops, outputs)
     pairs: list[tuple[Op, Folded]] = []
     place: dict[int, int] = {}
     for op in ops:

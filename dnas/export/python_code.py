@@ -86,7 +86,7 @@ def statements(block: NetworkBlock, writers: Writers, render: Render) -> Iterato
     A result that is read once goes straight into the expression that reads it, unless its writer `ends` a statement.
     """
     last = block.output
-    read = reads(block.ops, last)
+    read = reads(block.ops, block.outputs)
     expressions: dict[int, str] = {block.input.index: "x"}
     within: dict[int, set[int]] = {block.input.index: {block.input.index}}  # variables in an expression, by value
     left = dict(read)  # how many reads of a variable no statement holds yet

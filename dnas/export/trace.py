@@ -7,7 +7,7 @@ what writers share is read from what the operator declares, so nothing here know
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,10 +17,9 @@ import numpy as np
 from dnas.errors import InputError, UserError
 from dnas.graph import BlockUse, Builder, graph_of
 from dnas.graph.graph import Graph
-from dnas.graph.parts import Node, nodes_of
+from dnas.graph.parts import Node, blocks_of, nodes_of
 from dnas.maths.windows import APART, regions
-from dnas.ops.tensor import CHANNELS, ROWS, TOKENS, Tensor, leaves, on
-from dnas.space.quantity import Quantity
+from dnas.ops.tensor import CHANNELS, ROWS, TOKENS, Feature, Tensor, leaves
 from dnas.space.space import Block, Space
 
 Weights = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -96,9 +95,19 @@ class NetworkBlock:
     """The operators of one block, in order; none for an identity."""
 
     use: BlockUse
-    input: Value
-    output: Value
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
     ops: tuple[Op, ...]
+
+    @property
+    def input(self) -> Value:
+        """The first, of which costs speak."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Value:
+        """The first, of which costs speak."""
+        return self.outputs[0]
 
     @property
     def path(self) -> str:
@@ -116,11 +125,21 @@ class NetworkBlock:
 
 @dataclass(frozen=True)
 class Network:
-    """A network without choices, as a chain of blocks."""
+    """A network without choices, or one block, as a chain of blocks."""
 
-    input: Value
-    output: Value
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
     blocks: tuple[NetworkBlock, ...]
+
+    @property
+    def input(self) -> Value:
+        """The images, where it is a whole network."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Value:
+        """The class scores, where it is a whole network."""
+        return self.outputs[0]
 
     @property
     def ops(self) -> tuple[Op, ...]:
@@ -137,22 +156,31 @@ def trace(space: Space) -> Network:
     return network_of(graph)
 
 
-def trace_block(block: Block, channels: int, side: int | None) -> Network:
-    """One block by itself, on a map (or, where `side` is None, a vector) of the given size."""
-    builder, x = Builder(), on(None if side is None else Quantity.constant(side), Quantity.constant(channels))
-    return network_of(builder.graph(x, builder.node(block, x)))
+def trace_block(block: Block, x: Feature) -> Network:
+    """One block by itself, on what it is given."""
+    builder = Builder()
+    y = builder.node(block, x)
+    return _network(x, y, blocks_of(builder.parts))
 
 
 def network_of(graph: Graph) -> Network:
     """A graph without choices, as those of architectures are, or `graph.fix(assignment)`."""
-    values: dict[Tensor, Value] = {graph.input: _value(0, graph.input)}
-    blocks = tuple(_block(use, values) for use in graph.uses)
-    return Network(values[graph.input], values[graph.output], blocks)
+    return _network(graph.input, graph.output, graph.uses)
+
+
+def _network(x: Feature, y: Feature, uses: Iterable[BlockUse]) -> Network:
+    values = {tensor: _value(index, tensor) for index, tensor in enumerate(leaves(x))}
+    blocks = tuple(_block(use, values) for use in uses)
+    return Network(_all(x, values), _all(y, values), blocks)
 
 
 def _block(use: BlockUse, values: dict[Tensor, Value]) -> NetworkBlock:
     ops = tuple(_op(node, values) for node in nodes_of(use.parts) if not node.idle)
-    return NetworkBlock(use, values[leaves(use.input)[0]], values[use.main], ops)
+    return NetworkBlock(use, _all(use.input, values), _all(use.out, values), ops)
+
+
+def _all(feature: Feature, values: Mapping[Tensor, Value]) -> tuple[Value, ...]:
+    return tuple(values[tensor] for tensor in leaves(feature))
 
 
 def _op(node: Node, values: dict[Tensor, Value]) -> Op:
@@ -175,12 +203,11 @@ def weights_of(variables: Mapping[str, Mapping[str, Any]]) -> Weights:
     return read
 
 
-def reads(ops: Sequence[Op], last: Value) -> dict[int, int]:
-    """Value number -> how often it is read (the network's output counts as one)."""
-    count = {last.index: 1}
-    for op in ops:
-        for value in op.inputs:
-            count[value.index] = count.get(value.index, 0) + 1
+def reads(ops: Sequence[Op], outputs: Sequence[Value]) -> dict[int, int]:
+    """Value number -> how often it is read (an output counts as one)."""
+    count: dict[int, int] = {}
+    for value in (*outputs, *(value for op in ops for value in op.inputs)):
+        count[value.index] = count.get(value.index, 0) + 1
     return count
 
 

@@ -71,9 +71,14 @@ class Builder:
         self._conditions: tuple[Quantity, ...] = ()
         self._path = ""
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What was added."""
+        return tuple(self._parts)
+
     def graph(self, x: Tensor, y: Tensor) -> Graph:
         """What was added, from x to y."""
-        return Graph(x, y, tuple(self._parts))
+        return Graph(x, y, self.parts)
 
     def add(self, name: str, operator: Operator, *x: Tensor) -> Tensor:
         """The result of an operator at `name` within the block."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from dnas.ops import Operator
 from dnas.ops.operator import Parameter, Work
+from dnas.ops.sizes import sizes_of
 from dnas.ops.tensor import Feature, Tensor, leaves, mapped
 from dnas.space.quantity import Choice, Product, Quantity
 
@@ -87,6 +88,11 @@ class BlockUse:
     @property
     def side_in(self) -> Quantity | None:
         return leaves(self.input)[0].side
+
+    @property
+    def sizes_in(self) -> dict[str, Quantity]:
+        """Of all that it reads, by the names of `dnas.ops.sizes`."""
+        return sizes_of(self.input)
 
     @property
     def main(self) -> Tensor:

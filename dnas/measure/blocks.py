@@ -12,21 +12,23 @@ from dnas.blocks import KINDS
 from dnas.cost.interpolate import is_size
 from dnas.cost.keys import block_keys, walk
 from dnas.graph import BlockUse, graph_of
-from dnas.ops.tensor import Tensor, on
+from dnas.ops.sizes import feature_of, is_width
+from dnas.ops.tensor import Feature
 from dnas.space.quantity import Quantity, shape_of, union
 from dnas.space.space import Block, Space
 
-IN, SIDE = "in", "side"
+Places = tuple[tuple[str, int], ...]
+"""The sizes of an input without its channels, by name."""
 
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block without choices: its key in latency tables, what it is, the size of its input, and its MACs."""
+    """One block without choices: its key in latency tables, what it is, the sizes of its input, and its MACs."""
 
     key: str
     kind: str = field(compare=False)
-    channels: int = field(compare=False)
-    side: int | None = field(compare=False)
+    sizes: tuple[tuple[str, int], ...] = field(compare=False)
+    """Of the input, by the names of `dnas.ops.sizes`."""
     fields: tuple[tuple[str, Any], ...] = field(compare=False)
     macs: int = field(compare=False)
 
@@ -36,19 +38,21 @@ class BlockSpec:
         return Block("block", self.kind, {n: Quantity.constant(v) for n, v in self.fields}, {}, self.key)
 
     @property
-    def input(self) -> Tensor:
-        """Sizes of the input."""
-        return on(None if self.side is None else Quantity.constant(self.side), Quantity.constant(self.channels))
+    def input(self) -> Feature:
+        """What it is given."""
+        return feature_of({name: Quantity.constant(size) for name, size in self.sizes})
 
     def widths(self) -> tuple[int, ...]:
         """The sizes that are interpolated over: input channels and the kind's width fields."""
-        sizes = width_fields(self.kind)
-        return (self.channels, *(v for n, v in self.fields if n in sizes))
+        own = width_fields(self.kind)
+        channels = (size for name, size in self.sizes if is_width(name))
+        return (*channels, *(v for n, v in self.fields if n in own))
 
-    def group(self) -> tuple:
+    def group(self) -> tuple[str, Places, tuple[tuple[str, Any], ...]]:
         """Everything else: blocks of one group differ in widths only."""
-        sizes = width_fields(self.kind)
-        return self.kind, self.side, tuple((n, v) for n, v in self.fields if n not in sizes)
+        own = width_fields(self.kind)
+        places = tuple((name, size) for name, size in self.sizes if not is_width(name))
+        return self.kind, places, tuple((n, v) for n, v in self.fields if n not in own)
 
 
 def width_fields(kind: str) -> frozenset[str]:
@@ -76,11 +80,7 @@ def blocks_of(space: Space) -> list[BlockSpec]:
 def _columns(use: BlockUse) -> dict[str, Quantity]:
     kind = KINDS[use.kind]
     named = {name for name, field in kind.fields.items() if field.written != "never" and field.lasts}
-    columns = {name: q for name, q in use.fields.items() if name in named}
-    columns[IN] = use.channels_in
-    if use.side_in is not None:
-        columns[SIDE] = use.side_in
-    return columns
+    return {name: q for name, q in use.fields.items() if name in named} | use.sizes_in
 
 
 def _signature(use: BlockUse) -> Any:
@@ -108,8 +108,10 @@ def _options(use: BlockUse) -> Iterator[BlockSpec]:
     for row in rows:
         values = dict(zip(tables, row, strict=True))
         if values[" operators"]:
-            fields = tuple((name, values[name]) for name in columns if name not in (IN, SIDE))
-            yield BlockSpec(values[" key"], use.kind, values[IN], values.get(SIDE), fields, int(values[" macs"]))
+            sizes, fields = [], []
+            for name in columns:
+                (sizes if name in use.sizes_in else fields).append((name, values[name]))
+            yield BlockSpec(values[" key"], use.kind, tuple(sizes), tuple(fields), int(values[" macs"]))
 
 
 def _over(quantity: Quantity, over: Sequence[Any]) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Which blocks of a space are measured, where there are more than time allows.
 
-Blocks that differ only in widths form a group (kind, kernel, stride, flags, activation, and the side of the map). Kinds
-with few blocks are measured whole, then one block of the middle of every group of a middle side. After that, of every
-group the corners of its widths and the middle come first, for the smallest, the middle and the largest side
-before the others; then the middles of its faces, then blocks drawn at random. Whatever the bound cuts off is cut off
-from the end, and interpolated (`dnas.cost.interpolate`).
+Blocks that differ only in widths form a group (kind, kernel, stride, flags, activation, and places: the side of the map
+or the number of tokens). Kinds with few blocks are measured whole, then one block of the middle of every group of
+middle places. After that, of every group the corners of its widths and the middle come first, for the smallest, the
+middle and the largest places before the others; then the middles of its faces, then blocks drawn at random. Whatever
+the bound cuts off is cut off from the end, and interpolated (`dnas.cost.interpolate`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnas.measure.blocks import BlockSpec
+from dnas.measure.blocks import BlockSpec, Places
 
 TIED = 0.98
 FEW = 64
@@ -73,13 +73,13 @@ def make_plan(blocks: Sequence[BlockSpec], bound_s: float, cost: Callable[[Block
 
 def _in_order(groups: dict[tuple, list[BlockSpec]], generator: np.random.Generator) -> Iterator[BlockSpec]:
     """All blocks, the most telling first; shuffled within a level, so that a cut is fair and drift shows nowhere."""
-    sides: dict[tuple, list[int]] = {}
-    for kind, side, rest in groups:
-        sides.setdefault((kind, rest), []).append(side or 0)
-    main = {family: {min(found), max(found), sorted(found)[len(found) // 2]} for family, found in sides.items()}
+    places: dict[tuple, list[Places]] = {}
+    for kind, place, rest in groups:
+        places.setdefault((kind, rest), []).append(place)
+    main = {family: {min(found), max(found), sorted(found)[len(found) // 2]} for family, found in places.items()}
     levels: dict[tuple[int, bool], list[BlockSpec]] = {}
-    for (kind, side, rest), members in groups.items():
-        other = (side or 0) not in main[kind, rest]
+    for (kind, place, rest), members in groups.items():
+        other = place not in main[kind, rest]
         for level, picked in enumerate(_telling(members)):
             levels.setdefault((level, other), []).extend(picked)
     every = [block for members in groups.values() for block in members]
@@ -87,8 +87,8 @@ def _in_order(groups: dict[tuple, list[BlockSpec]], generator: np.random.Generat
     few = [block for block in every if count[block.kind] <= FEW]
     first = [
         _telling(members)[1][0]
-        for (kind, side, rest), members in groups.items()
-        if (side or 0) == sorted(sides[kind, rest])[len(sides[kind, rest]) // 2]
+        for (kind, place, rest), members in groups.items()
+        if place == sorted(places[kind, rest])[len(places[kind, rest]) // 2]
     ]
     order = [(0, False), (1, False), (0, True), (1, True), (2, False), (2, True)]
     for lot in [few, first, *(levels.get(key, []) for key in order), every]:

@@ -27,7 +27,7 @@ from dnas.measure.blocks import BlockSpec
 from dnas.nn.forward import Forward
 from dnas.nn.gates import Layout, uniform
 from dnas.ops.operator import Parameter
-from dnas.ops.tensor import Value
+from dnas.ops.tensor import leaves
 from dnas.process.extras import need
 
 RUNTIMES = ("onnxruntime", "litert", "xla")
@@ -50,7 +50,7 @@ def runtime(name: str, threads: int = 1) -> Runtime:
         need("onnx", "onnx")
 
         def build(spec: BlockSpec) -> Callable[[], Any]:
-            return onnx_program(trace_block(spec.block, spec.channels, spec.side), threads)
+            return onnx_program(trace_block(spec.block, spec.input), threads)
 
         return Runtime(name, build, common | {"onnxruntime": version})
     if name == "litert":
@@ -97,38 +97,43 @@ def onnx_program(network: Network, threads: int) -> Callable[[], Any]:
     session = onnx_export.session(model.SerializeToString(), threads)
     ort = need("onnxruntime", "onnx")
     binding = session.io_binding()
-    x = ort.OrtValue.ortvalue_from_numpy(_input(_shape(network.input.channels, network.input.side, nchw=True)))
-    y = np.zeros(_shape(network.output.channels, network.output.side, nchw=True), np.float32)
-    binding.bind_ortvalue_input(onnx_export.INPUT, x)
-    binding.bind_ortvalue_output(onnx_export.OUTPUT, ort.OrtValue.ortvalue_from_numpy(y))
+    for value, info in zip(network.inputs, session.get_inputs(), strict=True):
+        x = ort.OrtValue.ortvalue_from_numpy(_input((1, *onnx_export.shape(value))))
+        binding.bind_ortvalue_input(info.name, x)
+    for value, info in zip(network.outputs, session.get_outputs(), strict=True):
+        y = np.zeros((1, *onnx_export.shape(value)), np.float32)
+        binding.bind_ortvalue_output(info.name, ort.OrtValue.ortvalue_from_numpy(y))
     return lambda: session.run_with_iobinding(binding)
 
 
 def _litert_program(spec: BlockSpec, threads: int) -> Callable[[], Any]:
-    x = _input(_shape(spec.channels, spec.side, nchw=False))
-    model = litert.interpreter(litert.convert(_forward(spec), jax.ShapeDtypeStruct(x.shape, jnp.float32)), threads)
-    model.set_tensor(model.get_input_details()[0]["index"], x)
+    apply, arrays = _forward(spec)
+    specs = (jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in arrays)
+    model = litert.interpreter(litert.convert(apply, *specs), threads)
+    for details, x in zip(model.get_input_details(), arrays, strict=True):
+        model.set_tensor(details["index"], x)
     return model.invoke
 
 
 def _xla_program(spec: BlockSpec) -> Callable[[], Any]:
-    x = jax.device_put(_input(_shape(spec.channels, spec.side, nchw=False)))
-    compiled = jax.jit(_forward(spec)).lower(x).compile()
-    return lambda: jax.block_until_ready(compiled(x))
+    apply, arrays = _forward(spec)
+    arrays = jax.device_put(arrays)
+    compiled = jax.jit(apply).lower(*arrays).compile()
+    return lambda: jax.block_until_ready(compiled(*arrays))
 
 
-def _forward(spec: BlockSpec) -> Callable[[Any], Any]:
-    """A block of its own as a jax function, with random weights."""
+def _forward(spec: BlockSpec) -> tuple[Callable[..., Any], list[np.ndarray]]:
+    """A block of its own as a jax function of the tensors that it reads, with random weights; and random tensors."""
 
     builder, x = Builder(), spec.input
-    y = builder.node(spec.block, x)
-    parts = builder.graph(x, y).parts
+    y, tensors = builder.node(spec.block, x), leaves(x)
 
-    def apply(array: Any) -> Any:
+    def apply(*arrays: Any) -> Any:
         lookup: Any = None  # a block without choices asks for no gate
-        return Forward(_Random(), uniform(Layout(())), lookup, None).run(parts, Value(x, array), y)
+        given = dict(zip(tensors, arrays, strict=True))
+        return Forward(_Random(), uniform(Layout(())), lookup, None).run_on(given, builder.parts, y)
 
-    return apply
+    return apply, [_input((1, *(axis.length for axis in tensor.axes))) for tensor in tensors]
 
 
 class _Random:
@@ -144,12 +149,6 @@ class _Random:
 
     def blocks(self, run: Any) -> Any:
         raise AssertionError("a block without choices")
-
-
-def _shape(channels: int, side: int | None, nchw: bool) -> tuple[int, ...]:
-    if side is None:
-        return (1, channels)
-    return (1, channels, side, side) if nchw else (1, side, side, channels)
 
 
 def _input(shape: tuple[int, ...]) -> np.ndarray:

@@ -7,7 +7,7 @@ mode of norms. With one-hot gates each operator is exactly the plain one on the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from dnas.nn.lookup import Lookup
 from dnas.nn.parameters import Own, Parameters, shapes_of
 from dnas.nn.rows import largest
 from dnas.ops.operator import Held
-from dnas.ops.tensor import CHANNELS, Axis, Tensor, Value, leaves, mapped
+from dnas.ops.tensor import CHANNELS, Axis, Feature, Tensor, Value, leaves, mapped
 from dnas.space.quantity import Quantity
 
 NORM_MOMENTUM = 0.9
@@ -78,10 +78,14 @@ class Forward:
 
     def run(self, parts: Sequence[Part], x: Value, y: Tensor) -> Array:
         """The array of y, which the parts make of x."""
-        self.values[x.tensor] = x.array
+        return self.run_on({x.tensor: x.array}, parts, y)
+
+    def run_on(self, arrays: Mapping[Tensor, Array], parts: Sequence[Part], y: Feature) -> Any:
+        """The array of each tensor of y, which the parts make of these."""
+        self.values |= arrays
         for part in parts:
             self.part(part)
-        return self.values[y]
+        return mapped(self.values.__getitem__, y)
 
     def part(self, part: Part) -> None:
         match part:

@@ -123,11 +123,6 @@ def square(side: Quantity, channels: Quantity, pending: bool = False) -> Tensor:
     return Tensor((Axis(ROWS, side), Axis(COLUMNS, side), Axis(CHANNELS, channels, pending)))
 
 
-def on(side: Quantity | None, channels: Quantity, pending: bool = False) -> Tensor:
-    """A map of that side, or a vector where there is none."""
-    return vector(channels, pending) if side is None else square(side, channels, pending)
-
-
 def described(tensors: Iterable[Tensor]) -> list[dict[str, list[Any]]]:
     """Sizes for messages."""
     return [{axis.name: axis.size.values() for axis in tensor.axes} for tensor in tensors]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnas.cost.interpolate import work
-from dnas.cost.keys import block_keys, canonical, walk
+from dnas.cost.keys import block_keys, canonical, walk, walked_keys
 from dnas.errors import UserError
 from dnas.grammar.catalogue import load_space
 from dnas.graph import graph_of
@@ -21,6 +21,22 @@ def test_other_spellings():
     assert canonical(keys, "here") == ["mbconv side=32 in=16 out=16 hidden=96", "linear in=4 out=3"]
 
 
+def test_a_second_tensor_has_its_sizes_in_a_key():
+    spelt = "tnt in2=8 tokens2=16 patches2=49 in=24 tokens=50 inner_heads=2 inner_head_width=4 heads=3 head_width=64"
+    key = "tnt tokens=50 in=24 patches2=49 tokens2=16 in2=8 heads=3 inner_heads=2 inner_head_width=4 hidden=96"
+    assert canonical([spelt], "here") == [key]
+
+
+def test_windows_of_maps_of_several_sides_are_read_together():
+    keys = [
+        f"window_transformer side={side} in={width} heads=2 window={window} hidden=32"
+        for side in (14, 7) for width in (16, 24) for window in (2, 7)
+    ]  # fmt: skip
+    walks = list(walked_keys(keys, "here"))
+    assert canonical(keys, "here") == [key.replace(" window=7", "") for key in keys]
+    assert [len(positions) for positions, _ in walks] == [4, 4]
+
+
 @pytest.mark.parametrize(
     "key, problem",
     [
@@ -35,6 +51,10 @@ def test_other_spellings():
         ("conv in=3 out=4", "needs a map"),
         ("skip side=3 in=x out=3", "not a number"),
         ("", "unknown block kind"),
+        ("tnt tokens=50 in=24 patches3=49 tokens3=16 in3=8 heads=3 inner_heads=2 inner_head_width=4", "tensors 1, 3"),
+        ("tnt tokens=50 in=24 heads=3 inner_heads=2 inner_head_width=4", "words beside patches"),
+        ("transformer side=7 in=24 heads=3", "needs tokens"),
+        ("transformer tokens=0 in=24 heads=3", "an integer from 1"),
     ],
 )
 def test_keys_that_name_no_block(key, problem):

@@ -305,7 +305,7 @@ def test_tables_of_transformers_hold_every_block_of_the_published_networks(space
 
 @pytest.mark.slow
 def test_a_space_of_many_blocks():
-    """fbnetv2 has 140,000 distinct blocks: a few seconds."""
+    """fbnetv2 has 70,000 distinct blocks: a few seconds."""
     space = load_space("fbnetv2")
     rng, keys = np.random.default_rng(0), {}
     for use in graph_of(space).uses:
@@ -318,6 +318,6 @@ def test_a_space_of_many_blocks():
         ms = 0.003 * amounts["operators"] + sum(v for n, v in amounts.items() if n.startswith(".")) / 2e7
         entries |= dict(zip([list(keys)[p] for p in positions], ms.tolist(), strict=True))
     found = latency_cost(space, LatencyTable("t", "", "", "ms", entries))
-    assert found.coverage.count("interpolated") > 100_000
+    assert found.coverage.count("interpolated") > 50_000
     uniform = {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}
     assert 0 < ledger.mean(found.cost, uniform) < 100

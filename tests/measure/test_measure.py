@@ -65,9 +65,10 @@ class Clock:
 
 
 FORMERS = ("efficientformer_tiny", "efficientformerv2_tiny")
+TRANSFORMERS = ("autoformer_mini", "s3_mini", "tnt_mini", "cmt_mini")
 
 
-@pytest.mark.parametrize("name", ["tiny", *FORMERS])
+@pytest.mark.parametrize("name", ["tiny", *FORMERS, *TRANSFORMERS])
 def test_distinct_blocks_are_the_keys_of_the_space(name):
     space = load_space(name)
     keys = set()
@@ -83,7 +84,9 @@ def test_distinct_blocks_are_the_keys_of_the_space(name):
     assert [b.key for b in blocks] == sorted(keys)
 
 
-@pytest.mark.parametrize("name", ["fbnetv2_f1", "efficientformer_l3", "efficientformerv2_s1"])
+@pytest.mark.parametrize(
+    "name", ["fbnetv2_f1", "efficientformer_l3", "efficientformerv2_s1", "swin_t", "tnt_s", "cmt_ti"]
+)
 def test_blocks_of_a_network_hold_all_its_macs(name):
     network = load_space(name)
     assert sum(b.macs for b in blocks_of(network)) == at(macs(graph_of(network).ledger), {})
@@ -98,7 +101,7 @@ def test_how_training_starts_is_no_part_of_a_key():
     assert canonical([spelt], "t") == ["mb4d side=4 in=16 hidden=64"]
 
 
-@pytest.mark.parametrize("name", FORMERS)
+@pytest.mark.parametrize("name", [*FORMERS, *TRANSFORMERS])
 def test_each_kind_of_attention_block_runs_alone_with_its_macs(name):
     pytest.importorskip("onnxruntime", reason="needs dnas[onnx]")
     from dnas.export import onnx as onnx_export
@@ -108,9 +111,10 @@ def test_each_kind_of_attention_block_runs_alone_with_its_macs(name):
 
     groups = {block.group(): block for block in distinct_blocks(load_space(name))}
     for block in groups.values():
-        graph = trace_block(block.block, block.channels, block.side)
+        graph = trace_block(block.block, block.input)
         assert onnx_macs(onnx_export.model(graph, random_weights)) == block.macs
         runtime("onnxruntime").build(block)()
+        assert canonical([block.key], "t") == [block.key]
 
 
 def test_everything_is_measured_where_time_allows():
@@ -125,7 +129,7 @@ def test_a_plan_keeps_its_bound_and_takes_corners_first():
     assert plan.seconds <= 200 and len(plan.blocks) == len(set(plan.blocks)) == 200 < plan.of
     assert {b.kind for b in plan.blocks} == {b.kind for b in blocks}
     assert plan.blocks == make_plan(blocks, 200, lambda b: 1.0).blocks
-    group = next(b for b in blocks if b.kind == "mbconv" and b.side == 16 and dict(b.fields)["se"]).group()
+    group = next(b for b in blocks if b.key.startswith("mbconv side=16") and dict(b.fields)["se"]).group()
     members = [b for b in blocks if b.group() == group]
     whole = make_plan(members, 1e9, lambda b: 1.0).blocks
     extremes = {max(members, key=lambda b: sum(map(math.log, b.widths()))), min(members, key=lambda b: b.macs)}
@@ -237,6 +241,16 @@ def test_xla_is_labelled_as_such():
     assert made.build(block)().shape == (1, 24, 24, 16) and made.about["jax"]
     with pytest.raises(UserError, match="XLA_FLAGS"):
         runtime("xla", jax_threads() + 1)
+
+
+@pytest.mark.parametrize("name", ["tnt_mini", "cmt_mini"])
+def test_a_block_of_several_tensors_gives_all_of_them_on_xla(name):
+    from dnas.measure.runtimes import jax_threads, runtime
+
+    blocks = {block.kind: block for block in distinct_blocks(load_space(name))}
+    block = blocks[name.split("_")[0]]
+    given, made = block.input, runtime("xla", jax_threads()).build(block)()
+    assert [y.shape for y in made] == [(1, *(axis.length for axis in x.axes)) for x in given]
 
 
 def test_litert():
