@@ -161,6 +161,63 @@ def needs_late_global_statistic(seed: int, count: int = 2000, side: int = 24, ga
     return _dataset("needs_late_global_statistic", seed, count, 2, images)
 
 
+def needs_large_window(seed: int, count: int = 2000, window: int = 4) -> Dataset:
+    """Two classes of the same bright and dark squares, laid out so that they agree within twice their side or do not.
+
+    An image has four cells of four squares, each `window` pixels a side, under noise. Of class 1 two cells are bright
+    and two are dark; of class 0 every cell has two bright squares and two dark ones. Why windows that are squares fail:
+    in every image eight squares are bright and eight are dark, so any function of the aligned windows, averaged over
+    the image, has the same distribution in both classes. Windows of twice the side are the cells, whose mean brightness
+    tells. Holds for networks that mix pixels within aligned windows alone, and then average.
+    """
+
+    def images(part: int, labels: np.ndarray) -> np.ndarray:
+        signs = _cells(seed, part, labels, np.repeat([1, -1], 2))
+        squares = _squares(signs, window)
+        return squares + 0.5 * _random(seed, part, _NOISE).standard_normal(squares.shape)
+
+    return _dataset("needs_large_window", seed, count, 2, images)
+
+
+def needs_shifted_window(seed: int, count: int = 2000, window: int = 4) -> Dataset:
+    """The cells of `needs_large_window`, each as large as a window and half of one off, inside a frame.
+
+    Of class 1 each cell is bright or dark as a coin falls; of class 0 every cell has two bright squares and two dark
+    ones. Why one layer of aligned windows fails: a window holds at most one square of each cell, which are independent
+    coins in both classes, so functions of windows, averaged over the image, have the same mean in both; a linear
+    classifier can tell them apart by their spread alone (right on two of three images at most). A second layer, of
+    windows shifted by half, has the cells for windows.
+
+    Raises:
+        ValueError: an odd window.
+    """
+    if window % 2:
+        raise ValueError(f"window {window} is odd: half of it must be whole pixels")
+
+    def images(part: int, labels: np.ndarray) -> np.ndarray:
+        coins = _random(seed, part, _HIDDEN + 1).choice([-1, 1], (len(labels), 4))
+        inner = _squares(_cells(seed, part, labels, coins), window // 2)
+        framed = np.pad(inner, ((0, 0), *[(window // 2, window // 2)] * 2))
+        return framed + 0.5 * _random(seed, part, _NOISE).standard_normal(framed.shape)
+
+    return _dataset("needs_shifted_window", seed, count, 2, images)
+
+
+def _cells(seed: int, part: int, labels: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """[N, 4, 4]: the signs of the squares of each cell. Of class 1 a cell's are one of `signs`, which come in random
+    order; of class 0 they are two and two, in random order."""
+    hidden = _random(seed, part, _HIDDEN)
+    one = hidden.permuted(np.broadcast_to(signs, (len(labels), 4)), axis=1)[:, :, None].repeat(4, axis=2)
+    none = hidden.permuted(np.broadcast_to([1, 1, -1, -1], (len(labels), 4, 4)), axis=2)
+    return np.where(labels[:, None, None] == 1, one, none)
+
+
+def _squares(signs: np.ndarray, side: int) -> np.ndarray:
+    """[N, 4 side, 4 side]: two rows of two cells, each of two rows of two squares."""
+    grid = signs.reshape(-1, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 4, 4)
+    return grid.repeat(side, axis=1).repeat(side, axis=2).astype(np.float64)
+
+
 def plain(seed: int, count: int = 2000, side: int = 16, classes: int = 4) -> Dataset:
     """Classes are levels of brightness under noise: the mean of the image, one number, is all there is to know.
 

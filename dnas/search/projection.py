@@ -63,7 +63,7 @@ def project(
         centred = jnp.where(real, slopes - jnp.sum(q.values * slopes, -1, keepdims=True), 0)
         variance = jnp.sum(q.values * jnp.square(centred), (1, 2))
         # A decided q hardly varies, and Newton's step would throw it about: no step moves a logit by more than 1.
-        largest = 1 / jnp.maximum(jnp.max(jnp.abs(centred), (1, 2)), 1e-6)
+        largest = 1 / jnp.maximum(jnp.max(jnp.abs(centred), (1, 2), initial=0), 1e-6)
         move = jnp.clip(share * u / jnp.maximum(variance, 1e-6), -largest, largest)
         nearest = jnp.arange(len(equal)) == jnp.argmax(jnp.where(equal, u, -jnp.inf))
         least = jnp.where(nearest & jnp.asarray(equal), -MOST_NATS * largest, 0)

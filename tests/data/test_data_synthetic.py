@@ -9,6 +9,8 @@ MAKERS = [
     synthetic.needs_large_kernel,
     synthetic.needs_high_resolution,
     synthetic.needs_global_statistic,
+    synthetic.needs_large_window,
+    synthetic.needs_shifted_window,
     synthetic.plain,
 ]
 
@@ -141,6 +143,39 @@ def test_global_statistic_is_a_balanced_exclusive_or():
     assert {int(np.sum((bright == a) & (vertical == b))) for a in (0, 1) for b in (0, 1)} == {100}
     with pytest.raises(ValueError, match="gap"):
         synthetic.needs_global_statistic(0, side=16, gap=12)
+
+
+def means(images, window, shift=0):
+    """[N, windows]: mean brightness of aligned windows, about -1 to 1."""
+    x = (images[:, shift:, shift:, 0].astype(np.float64) - 127.5) / 40
+    n, count = len(x), x.shape[1] // window
+    x = x[:, : count * window, : count * window]
+    return x.reshape(n, count, window, count, window).mean(axis=(2, 4)).reshape(n, -1)
+
+
+def levels(images, window, shift=0):
+    """[N, 9]: how many windows are about as bright as each of nine levels."""
+    edges = np.linspace(-1.25, 1.25, 10)
+    return np.stack([np.histogram(row, edges)[0] for row in means(images, window, shift)]).astype(float)
+
+
+def test_large_window_is_the_same_squares_in_both_classes():
+    data = synthetic.needs_large_window(0, count=1200)
+    assert np.all((means(data.train_images, 4) > 0).sum(axis=1) == 8)
+    assert accuracy(data, lambda x: levels(x, 4)) < 0.57
+    assert accuracy(data, lambda x: levels(x, 8)) > 0.99
+
+
+def test_shifted_window_is_seen_by_windows_half_a_window_further():
+    data = synthetic.needs_shifted_window(0, count=1200)
+    assert data.side == 12
+    assert accuracy(data, lambda x: levels(x, 4)) < 0.7
+    assert accuracy(data, lambda x: levels(x, 4, 2)) > 0.99
+    for label in (0, 1):  # squares are independent coins within a window: the middle one's mean has their spread
+        middle = means(data.train_images[data.train_labels == label], 4)[:, 4]
+        assert abs(middle.mean()) < 0.1 and abs(middle.std() - 0.5) < 0.05
+    with pytest.raises(ValueError, match="odd"):
+        synthetic.needs_shifted_window(0, window=3)
 
 
 @pytest.mark.parametrize("classes", [2, 4, 10])

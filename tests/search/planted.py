@@ -1,4 +1,4 @@
-"""Tasks with a known answer, and the search that must find it; used by `test_planted.py`."""
+"""Tasks with a known answer, and searches that must find it; used by `test_planted.py`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dnas.data.splits import search_split
 from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import options_taken
 from dnas.learning.journal import Journal
+from dnas.search import strategies
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.problem import make_problem
 from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
-from dnas.search.strategies import dmasking
 
 SETTINGS = Settings(
     epochs=6, batch_size=32, theta_every=1.5, warm_up=0.25, weights_lr=0.1, theta_lr=0.1, check_images=200,
@@ -74,16 +74,16 @@ TASKS = {
 }  # fmt: skip
 
 
-def options_found(task: Planted, seeds: range) -> list[Any]:
-    """The option that the search takes for the planted choice, seed by seed. Programs are compiled once."""
-    console = Console(quiet=True)
+def options_found(task: Planted, seeds: range, name: str = "dmasking") -> list[Any]:
+    """The option that a strategy takes for the planted choice, seed by seed. Programs are compiled once."""
+    module, console = strategies.load(name), Console(quiet=True)
     first = make_problem(task.space, [parse_budget(b) for b in task.budgets], task.data(0), task.settings, 0)
-    programs = dmasking.compile_programs(first, Compiler())
+    programs = module.compile_programs(first, Compiler())
     taken = []
     for seed in seeds:
         data = task.data(seed)
         problem = dataclasses.replace(first, dataset=data, split=search_split(data, seed), seed=seed)
-        strategy = dmasking.strategy(problem, programs)
+        strategy = module.strategy(problem, programs)
         state = advance(strategy, Journal(None, {}), Options(), console, problem)
         taken.append(options_taken(task.space, strategy.outcome(state).assignment)[task.choice])
     return taken

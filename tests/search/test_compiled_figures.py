@@ -183,6 +183,17 @@ def test_all_choices_against_the_plain_largest_network():
     assert ratio.flops <= 1.08 and ratio.temp <= 1.4, ratio
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name, side", [("autoformer_tiny", 64), ("autoformer_mini", 28)])
+def test_all_choices_of_a_transformer_against_its_largest_network(name, side):
+    """Entangled weights: masks on widths, heads, hidden units and depth cost little beside the products."""
+    space = at_input(load_space(name), side=side)
+    plain = architecture(space, {c.name: len(c) - 1 for c in space.choices}).network
+    ratio = step(space, batch=8).over(step(plain, batch=8))
+    print(ratio)
+    assert ratio.flops <= 1.05 and ratio.bytes <= 1.15 and ratio.temp <= 1.15, ratio
+
+
 def test_a_mixture_of_activations_keeps_its_input_alone():
     """Between two matrix products; by itself jax would keep a map of each option."""
     x, w, v, gates = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((4096, 64), (64, 256), (256, 64), (2,)))

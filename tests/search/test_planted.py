@@ -7,6 +7,7 @@ import pytest
 from .chains import TASKS as CHAINS
 from .chains import dropped
 from .planted import TASKS, options_found
+from .planted_vision import TASKS as VISION
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -15,6 +16,15 @@ def test_right_option_in_nine_of_ten_seeds(name):
     taken = options_found(task, range(10))
     right = sum(option in task.right for option in taken)
     assert right >= 9, f"{name}: {taken}, right are {task.right}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["dmasking", "evolution"])
+@pytest.mark.parametrize("name", VISION)
+def test_right_option_of_a_transformer_in_nine_of_ten_seeds(name, strategy):
+    task = VISION[name]
+    taken = options_found(task, range(10), strategy)
+    assert sum(option in task.right for option in taken) >= 9, f"{name}: {taken}, right are {task.right}"
 
 
 @pytest.mark.slow

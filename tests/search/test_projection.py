@@ -100,3 +100,11 @@ def test_a_decided_distribution_stays_finite():
     theta, cost = drawn(7, scale=60), costs(8)
     state, q = projected(theta, lambda q: jnp.sum(q.values * cost, keepdims=True).reshape(1) - 1.0, [True])
     assert np.all(np.isfinite(np.asarray(state.logits)[REAL])) and np.all(np.isfinite(q))
+
+
+def test_nothing_to_project_where_there_is_no_choice():
+    """As a plain network is, whose steps are measured beside a search's."""
+    none = Layout(())
+    theta = jnp.zeros(none.shape)
+    found = project(none, theta, unconstrained(theta, 1), lambda gates: jnp.zeros(1), np.zeros(1, bool))
+    assert found.logits.shape == none.shape and np.isfinite(found.multipliers).all()
