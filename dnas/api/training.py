@@ -32,7 +32,7 @@ def run_training(
     Args:
         architecture: a result, with whose weights the training begins, or what `dnas.load` takes.
         data: as in `dnas.run_search`; those of the architecture's own run if not given.
-        recipe: name of a recipe (`quick`, `fbnet`, `fbnetv3`, `efficientformer`) or path of a file of your own.
+        recipe: name of a recipe (`quick`, `fbnet`, `fbnetv3`, `efficientformer`, `manifold`) or path of your own.
         init: begin with the architecture's weights or with random ones; inherited where it has some, if not given.
         weights: a safetensors file to inherit from; that beside the architecture if not given.
         teacher: an architecture with weights whose scores are learnt from as well.

@@ -34,11 +34,14 @@ class Arguments:
     weights: Path | None = None
     """Weights to inherit; those beside the architecture if not given."""
     recipe: str = "quick"
-    """Name of a recipe (quick, fbnet, fbnetv3, efficientformer) or path to a file of your own."""
+    """Name of a recipe (quick, fbnet, fbnetv3, efficientformer, manifold) or path to a file of your own."""
     epochs: float | None = None
     """Passes over the training images; the recipe's if not given. Its warm-up and milestones scale along."""
     batch_size: int | None = None
     """Images in a step; the recipe's if not given."""
+    distill: Literal["soft", "hard", "manifold"] | None = None
+    """What is learnt from a teacher: its probabilities, its first guess, or its probabilities and the likeness of its
+    patches, with the published weights (Hao et al. 2022); as the recipe says if not given."""
     lr: float | None = None
     """Largest learning rate; the recipe's if not given."""
     seed: int = 0
@@ -77,15 +80,20 @@ def main(args: Arguments) -> None:
 
     configure()
     start().begin()
+    from dnas.errors import InputError
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
+    from dnas.train.recipe import distilled
     from dnas.train.request import requested, train
 
+    if args.distill is not None and args.teacher is None:
+        raise InputError("--distill", "there is no teacher", found=args.distill, accepted="--teacher ARCH")
     source = read_result(args.arch, args.weights)
     teacher = None if args.teacher is None else read_result(args.teacher, args.teacher_weights)
     request = requested(
         source, data=args.data, recipe=args.recipe,
-        values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, start=args.init,
+        values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")} | distilled(args.distill),
+        start=args.init,
         image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
         skip_bad=args.skip_bad,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from dnas.errors import InputError, suggestion
 from dnas.graph import graph_of
@@ -46,6 +46,8 @@ class Pass(NamedTuple):
     student: Outputs
     gates: Gates
     teacher: Outputs | None = None
+    key: PRNGKeyArray | None = None
+    """Of what a term draws at random, another one at each step of a training; None in a search."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,12 @@ FIELDS: dict[str, Field] = {
     "distillation": name("what a teacher gives: its probabilities or its first guess", ("soft", "hard"), "soft"),
     "distillation_weight": _number("the teacher's share of the loss", 0.5, most=1),
     "distillation_temperature": _above_zero("softens both networks' probabilities ('soft')", 1.0),
+    "manifold": _number("weight of a teacher's manifold of patches (Hao et al. 2022); 0 for none", 0.0),
+    "manifold_intra": _number("of the likeness of the patches of an image, within that", 4.0),
+    "manifold_inter": _number("of the likeness of the images at a position", 0.1),
+    "manifold_random": _number("of the likeness of patches drawn from the whole batch", 0.2),
+    "manifold_samples": integer("patches drawn for that", 192, least=2),
+    "manifold_ends": integer("blocks compared at the beginning, and at the end, of those with equally many patches", 4),
     "validation": Field(_Number, "a number above 0, below 1", "share of the training images that choose the best epoch",
                         0.1, lambda v: 0 < v < 1),
 }  # fmt: skip
@@ -139,6 +145,12 @@ class Recipe:
     distillation: str
     distillation_weight: float
     distillation_temperature: float
+    manifold: float
+    manifold_intra: float
+    manifold_inter: float
+    manifold_random: float
+    manifold_samples: int
+    manifold_ends: int
     validation: float
 
     @property
@@ -238,6 +250,24 @@ def checked(recipe: Recipe, document: Document | None = None) -> Recipe:
     if recipe.warmup_lr > recipe.peak_lr:
         refuse("warmup_lr", "above the largest learning rate", f"at most {recipe.peak_lr:g}")
     return recipe
+
+
+DISTILLED: dict[str | None, dict[str, Any]] = {
+    None: {},
+    "soft": {"distillation": "soft", "manifold": 0.0},
+    "hard": {"distillation": "hard", "manifold": 0.0},
+    "manifold": {
+        "distillation": "soft", "distillation_weight": 1.0, "distillation_temperature": 1.0, "manifold": 1.0,
+        "manifold_intra": 4.0, "manifold_inter": 0.1, "manifold_random": 0.2, "manifold_samples": 192,
+        "manifold_ends": 4,
+    },
+}  # fmt: skip
+"""Fields of a recipe by what is learnt from a teacher; those of the manifold are the published ones."""
+
+
+def distilled(what: str | None) -> dict[str, Any]:
+    """Fields that say what is learnt from a teacher; none where that is the recipe's to say."""
+    return dict(DISTILLED[what])
 
 
 def _quantity(document: Document, key: str, value: Any, field: Field, choices: list[Choice]) -> Quantity:

@@ -56,7 +56,7 @@ class Setup:
     @property
     def terms(self) -> tuple[Term, ...]:
         """Of the loss."""
-        return (*terms_of(self.recipe, self.teacher is not None), *self.more_terms)
+        return (*terms_of(self.recipe, self.network, self.teacher and self.teacher.network), *self.more_terms)
 
     @property
     def per_epoch(self) -> int:

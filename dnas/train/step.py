@@ -14,6 +14,7 @@ from dnas.data.augment import augment
 from dnas.data.mix import erase, mix, random_crop
 from dnas.data.preprocess import Preprocessing, prepare
 from dnas.learning.losses import of_labels, of_teacher, targets
+from dnas.learning.manifold import Weights, of_manifold, pairs_of
 from dnas.learning.terms import Outputs, Pass, Term, outputs, taps_of, total
 from dnas.nn.drops import Drops, places
 from dnas.nn.forward import NORM_MOMENTUM
@@ -29,6 +30,8 @@ from dnas.train.schedule import Schedule
 Batch = tuple[Any, Any]
 """Images uint8 [B, H, W, C] and labels int32 [B]."""
 PackedVariables = dict[str, Leaves]
+OF_TERMS = 1 << 30
+"""Stream of random numbers that terms draw from: apart from those of drops, whose numbers are small."""
 
 
 class Sums(NamedTuple):
@@ -75,12 +78,20 @@ class Training(NamedTuple):
     packing: Packing
 
 
-def terms_of(recipe: Recipe, taught: bool) -> tuple[Term, ...]:
-    """The recipe's loss: cross-entropy, which shares the loss with distillation where there is a teacher."""
-    if not taught:
+def terms_of(recipe: Recipe, student: Space, teacher: Space | None) -> tuple[Term, ...]:
+    """The recipe's loss: cross-entropy, which shares the loss with distillation where there is a teacher:
+    (1 - alpha) CE + alpha KD + beta (w_intra L_intra + w_inter L_inter + w_random L_random) (Hao et al. 2022, eq. 10).
+    """
+    if teacher is None:
         return (of_labels(),)
-    share = recipe.distillation_weight
-    return of_labels(1 - share), of_teacher(recipe.distillation, share, recipe.distillation_temperature)
+    share, beta = recipe.distillation_weight, recipe.manifold
+    terms = of_labels(1 - share), of_teacher(recipe.distillation, share, recipe.distillation_temperature)
+    if not beta:
+        return terms
+    pairs = pairs_of(student, teacher, recipe.manifold_ends)
+    parts = Weights(recipe.manifold_intra, recipe.manifold_inter, recipe.manifold_random)
+    weights = Weights(*(beta * weight for weight in parts))
+    return (*terms, *of_manifold(student, teacher, pairs, weights, recipe.manifold_samples))
 
 
 def training(
@@ -93,7 +104,7 @@ def training(
     """
     packing, net = Packing(network), Supernet(network, forms=wing().forms)
     gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate, packing)
-    terms = terms_of(recipe, teacher is not None) if terms is None else terms
+    terms = terms_of(recipe, network, None if teacher is None else teacher.network) if terms is None else terms
     names, taps = [term.name for term in terms], taps_of(terms)
 
     def init(variables: Variables) -> TrainState:
@@ -113,7 +124,7 @@ def training(
         )  # fmt: skip
         (logits, values), updated = out
         student = outputs(network, logits, values, taps.student)
-        loss, of_terms = total(terms, Pass(target, student, gates, taught))
+        loss, of_terms = total(terms, Pass(target, student, gates, taught, jax.random.fold_in(key, OF_TERMS)))
         return loss, (packing.pack(updated)["batch_stats"], logits, of_terms)
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, taught: Any = None):

@@ -1,0 +1,148 @@
+"""The manifold of a teacher's patches: terms by hand and by plain loops, pairs of blocks, trainings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import yaml
+
+from dnas.data.load import load
+from dnas.errors import InputError
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
+from dnas.learning import weights
+from dnas.learning.manifold import (
+    Pair,
+    distance,
+    inter_image,
+    intra_image,
+    pairs_of,
+    patches,
+    random_patches,
+)
+from dnas.nn.supernet import init
+from dnas.runs.result import read_result
+from dnas.train.recipe import distilled, read_recipe
+from dnas.train.schedule import schedule
+from dnas.train.setup import make_setup
+from dnas.train.step import training
+from tests.train.test_train import plain_recipe, write_data
+
+PATCHED = """
+name: patched
+input: {{channels: 1, classes: 3, resolution: 8}}
+trunk:
+  - patch_embed: {{out: {out}, kernel: 4}}
+  - tokens: {{}}
+  - transformer: {{repeat: {depth}, heads: 2, head_width: 4}}
+head: [{{token_head: {{out: $classes}}}}]
+"""
+
+
+def test_terms_by_hand():
+    """One image, two patches: orthogonal for the student, the same for the teacher."""
+    student = patches(jnp.array([[[9.0, 9.0], [3.0, 0.0], [0.0, 2.0]]]), extra=1)
+    teacher = patches(jnp.array([[[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]]]))
+    np.testing.assert_allclose(student, [[[1, 0], [0, 1]]])
+    assert float(distance(intra_image, student, teacher)) == pytest.approx(0.5)  # two of four entries differ by 1
+    assert float(distance(inter_image, student, teacher)) == pytest.approx(0.0, abs=1e-6)
+    chosen = jnp.array([1, 0])
+    found = distance(lambda x: random_patches(x, chosen), student, teacher)
+    assert float(found) == pytest.approx(0.5)
+
+
+def test_terms_are_those_of_plain_loops():
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(3, 2, 2, 5)), rng.normal(size=(3, 4, 7))
+    ours, theirs = (patches(jnp.asarray(x, jnp.float32)) for x in raw)
+    vectors = [x.reshape(3, 4, -1) / np.linalg.norm(x.reshape(3, 4, -1), axis=-1, keepdims=True) for x in raw]
+
+    def mean_square(pairs):
+        return np.mean([(vectors[0][a] @ vectors[0][b] - vectors[1][a] @ vectors[1][b]) ** 2 for a, b in pairs])
+
+    images, places = range(3), range(4)
+    intra = mean_square([((b, n), (b, m)) for b in images for n in places for m in places])
+    inter = mean_square([((b, n), (c, n)) for n in places for b in images for c in images])
+    some = [(i // 4, i % 4) for i in (7, 0, 10)]
+    drawn = mean_square([(a, b) for a in some for b in some])
+    assert float(distance(intra_image, ours, theirs)) == pytest.approx(intra, rel=1e-5)
+    assert float(distance(inter_image, ours, theirs)) == pytest.approx(inter, rel=1e-5)
+    chosen = jnp.array([7, 0, 10])
+    assert float(distance(lambda x: random_patches(x, chosen), ours, theirs)) == pytest.approx(drawn, rel=1e-5)
+
+
+def test_the_published_pairs():
+    """Of twelve blocks and of thirteen: four at each end; equal widths are not needed."""
+    found = pairs_of(load_space("deit_ti"), load_space("autoformer_s"), 4)
+    students = [f"trunk.2.{n}" for n in (0, 1, 2, 3, 8, 9, 10, 11)]
+    teachers = [f"trunk.{2 + n}" for n in (0, 1, 2, 3, 9, 10, 11, 12)]
+    assert found == [Pair(*names) for names in zip(students, teachers, strict=True)]
+    few = pairs_of(small(4, 3), small(6, 2), 4)
+    assert [pair.teacher for pair in few] == ["trunk.2.0", "trunk.2.1"] and len({p.student for p in few}) == 2
+
+
+def test_networks_of_other_grids_are_refused():
+    with pytest.raises(InputError, match="none of the teacher's has as many"):
+        pairs_of(small(4, 1), space_from_data({**small(4, 1).document.data, "input": {"resolution": 16}}, "large"), 4)
+
+
+def test_maps_and_tokens_are_compared():
+    convolutions = space_from_data(
+        {
+            "name": "conv", "input": {"channels": 1, "classes": 3, "resolution": 8},
+            "trunk": [{"conv": {"out": 4, "kernel": 3, "stride": 4}}, {"conv": {"out": 4, "kernel": 3}}],
+            "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+        },
+        "conv",
+    )  # fmt: skip
+    assert pairs_of(small(4, 1), convolutions, 4)[-1] == Pair("trunk.2.0", "trunk.1")
+
+
+def small(out: int, depth: int):
+    return space_from_data(yaml.safe_load(PATCHED.format(out=out, depth=depth)), "small")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("manifold")
+    write_data(home / "data.npz")
+    for name, out, depth in (("student", 6, 2), ("teacher", 10, 3)):
+        (home / f"{name}.yaml").write_text(PATCHED.format(out=out, depth=depth))
+    space = read_result(home / "teacher.yaml").space
+    weights.save(home / "t.safetensors", space, init(space, jax.random.key(5)))
+    return home
+
+
+def step_of(home, **fields):
+    recipe = dataclasses.replace(plain_recipe(batch_size=6), **fields)
+    teacher = read_result(home / "teacher.yaml", home / "t.safetensors")
+    setup = make_setup(read_result(home / "student.yaml"), load(str(home / "data.npz")), recipe, teacher=teacher)
+    made = training(setup.network, setup.preprocessing, recipe, schedule(recipe, 10, 5), setup.teacher, setup.terms)
+    images, labels = setup.dataset.train_images[:6], setup.dataset.train_labels[:6]
+    assert setup.teacher is not None
+    return made.step(made.init(setup.variables), (images, labels), jax.random.key(0), setup.teacher.variables)
+
+
+def test_a_training_learns_on_the_three_terms_and_scores(home):
+    _, metrics = step_of(home, **distilled("manifold"))
+    names = ["cross_entropy", "soft_distillation", "manifold_intra", "manifold_inter", "manifold_random"]
+    assert set(metrics["terms"]) == set(names) and all(float(value) > 0 for value in metrics["terms"].values())
+    w = {"cross_entropy": 0, "soft_distillation": 1, "manifold_intra": 4, "manifold_inter": 0.1, "manifold_random": 0.2}
+    total = sum(w[name] * float(value) for name, value in metrics["terms"].items())
+    assert float(metrics["loss"]) == pytest.approx(total, rel=1e-5)
+
+
+def test_without_weight_the_training_is_the_same_bit_for_bit(home):
+    none = {"manifold_intra": 0.0, "manifold_inter": 0.0, "manifold_random": 0.0}
+    plain, zero = step_of(home)[0], step_of(home, manifold=1.0, **none)[0]
+    for ours, theirs in zip(jax.tree.leaves(plain.variables), jax.tree.leaves(zero.variables), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_recipe_has_the_published_weights():
+    recipe = read_recipe("manifold").fixed()
+    assert {name: getattr(recipe, name) for name in distilled("manifold")} == distilled("manifold")
