@@ -21,7 +21,7 @@ from dnas.grammar.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_spac
 from dnas.graph import Graph, graph_of
 from dnas.graph.architecture import architecture
 from dnas.learning.image_size import search_side
-from dnas.runs.folder import PROVENANCE
+from dnas.runs.folder import PROVENANCE, SPACE_FILE
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result, read_result
 from dnas.search.budget import BudgetedCost, measure
@@ -111,8 +111,10 @@ def content(network: Space) -> str:
 
 
 def _space_of(run: str, found: Result, record: Mapping[str, Any], given: str | None) -> Space:
-    """The space that the user names, else the one searched: the file that was read, or one of the recorded name."""
-    names = [given] if given is not None else [_space_file(found), record.get("space")]
+    """The space that the user names, else the one searched: that which the search made, the file that was read, or one
+    of the recorded name."""
+    own = str(Path(found.space.source).parent / SPACE_FILE)
+    names = [given] if given is not None else [own, _space_file(found), record.get("space")]
     known = [name for name in names if isinstance(name, str)]
     if not known:
         raise InputError(run, "no search is recorded with it", accepted="--space with the space that it comes from")

@@ -14,6 +14,7 @@ from dnas.report.network import TALL, network_scene
 from dnas.report.pareto import pareto
 from dnas.report.runs import FEW, accuracy, searches, trainings
 from dnas.report.scene import Scene
+from dnas.report.spaces import list_charts, moves_table, space_charts
 from dnas.report.table import Table
 from dnas.report.tested import tested
 from dnas.report.trained import epochs, recipe_table
@@ -63,6 +64,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
             tuple(map(_card, [*pareto(runs), *tested(found)])),
         ),
         _chains(runs),
+        _spaces(runs),
         Section(
             "The training" if len(trained) == 1 else "The trainings", _of(runs, trained, "Epoch by epoch"),
             tuple(map(_card, epochs(trained))), (recipe_table(trained),) if trained else (),
@@ -95,6 +97,19 @@ def _chains(runs: Sequence[Run]) -> Section:
         "The chain" if len(found) == 1 else "The chains",
         "From the largest network into the budget, action by action; each network lies in chain/ as a file.",
         tuple(map(_card, chains(found))), (*tables, *(actions_table(run, several) for run in found)),
+    )  # fmt: skip
+
+
+def _spaces(runs: Sequence[Run]) -> Section:
+    """How the spaces of searches changed."""
+    found = [run for run in searches(runs) if run.evolution is not None]
+    charts = list_charts(found)
+    return Section(
+        "How the space evolved",
+        "Each space by networks drawn from it: the E-T error is the mean of their errors and of their 50 lowest, "
+        "halved. Below, at each choice of a list, with the line by which the list moved.",
+        tuple(map(_card, [*space_charts(found), *charts])), tuple(moves_table(run, len(runs) > 1) for run in found),
+        folded=len(charts) > OPEN_UP_TO,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph import graph_of
 from dnas.runs.as_trained import Counted
-from dnas.runs.folder import BEGUN, PARTIAL
+from dnas.runs.folder import BEGUN, PARTIAL, SPACE_EVOLUTION
 from dnas.runs.history import HISTORY, lines, read_epochs, read_history, text
 from dnas.runs.names import Names, names_of
 from dnas.runs.records import (
@@ -31,6 +31,7 @@ from dnas.runs.records import (
     MemberFacts,
     Row,
     SearchFacts,
+    SpaceEvolution,
     TrainingFacts,
     converted,
 )
@@ -95,6 +96,7 @@ def _search(place: _Place, document: dict[str, Any], result: Result, warnings: t
         facts=facts, taken=taken, unused=names.unused, options=names.options if not facts.options else facts.options,
         rows=tuple(read_history(place.folder / HISTORY, len(facts.budgets))),
         chain=_chain(place.folder / "chain.json"), family=tuple(_family(place.folder / "family")),
+        evolution=_evolution(place.folder / SPACE_EVOLUTION),
     )  # fmt: skip
 
 
@@ -189,6 +191,18 @@ def _checked(chain: Chain, path: str) -> Chain:
             if given != wanted:
                 raise InputError(f"{path}: steps.{n}.{key}", f"{given} numbers", accepted=f"{wanted}, one a budget")
     return chain
+
+
+def _evolution(path: Path) -> SpaceEvolution | None:
+    """The spaces of a search; raises `InputError` where a list has not an error for each option."""
+    if not _is(path, "file"):
+        return None
+    found = converted(_json(path), SpaceEvolution, str(path))
+    for n, one in enumerate(known for space in found.spaces for known in space.lists):
+        if len(one.et_errors) != len(one.options):
+            raise InputError(f"{path}: list {n}, {one.name}", f"{len(one.et_errors)} errors",
+                             accepted=f"{len(one.options)}, one an option")  # fmt: skip
+    return found
 
 
 def _chain_of(rows: Sequence[Row], budgets: tuple[str, ...], where: str) -> Chain | None:

@@ -168,6 +168,42 @@ class Chain(msgspec.Struct, frozen=True):
     steps: tuple[ChainStep, ...]
 
 
+class ListMove(msgspec.Struct, frozen=True):
+    """What became of a list of choices: steps taken, the options after them, and why not what the rule says."""
+
+    count: int
+    options: tuple[float, ...]
+    why: str = ""
+
+
+class ListFacts(msgspec.Struct, frozen=True):
+    """A list of choices, rising, of one dimension in one stage: E-T error at each, and the line through them."""
+
+    name: str
+    options: tuple[float, ...]
+    et_errors: tuple[float | None, ...]
+    slope: float
+    intercept: float | None = None
+
+
+class SpaceFacts(msgspec.Struct, frozen=True):
+    """A space by networks drawn from it; errors in percentage points."""
+
+    name: str
+    et_error: float
+    lists: tuple[ListFacts, ...]
+    moves: dict[str, ListMove] = {}
+    """Of the lists, by name; empty of the last space."""
+
+
+class SpaceEvolution(msgspec.Struct, frozen=True):
+    """space_evolution.json: the spaces of a search, from the one given to the last one."""
+
+    rule: str
+    tau: float
+    spaces: tuple[SpaceFacts, ...]
+
+
 class MemberFacts(msgspec.Struct, frozen=True):
     """The part `search` of a network of a family; `cost` is in the unit of its budget, where it is stated."""
 

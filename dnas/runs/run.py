@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnas.runs.as_trained import Counted
-from dnas.runs.records import Chain, ChainStep, Epoch, Row, SearchFacts, TrainingFacts
+from dnas.runs.records import Chain, ChainStep, Epoch, Row, SearchFacts, SpaceEvolution, TrainingFacts
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class Search(Run):
     rows: tuple[Row, ...]
     chain: Chain | None
     family: tuple[Member, ...]
+    evolution: SpaceEvolution | None = None
+    """Of the space, where the search changed it."""
 
     @property
     def steps(self) -> tuple[ChainStep, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from dnas.cli.count import Arguments as CountArguments
 from dnas.cli.count import main as count
 from dnas.cli.entry import call, parse
+from dnas.compare.subject import read_subject
+from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space
 from dnas.process.extras import unusable
+from dnas.report.write import write_report
 from dnas.runs.folder import FORMER
 from dnas.runs.read import read_run
 
@@ -81,6 +85,31 @@ def test_the_network_is_of_the_last_space_and_within_the_budget(whole):
     assert [row.step for row in rows] == sorted({row.step for row in rows})
     phases = [row.phase for row in rows]
     assert list(dict.fromkeys(phases)) == ["supernet", "compare", "evolve", "settle"]
+
+
+def test_the_report_shows_every_list_and_every_move(whole, tmp_path):
+    _, out = whole
+    said = write_report([out], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "How the space evolved" in page and said
+    for known in read_run(out).evolution.spaces:  # type: ignore[attr-defined]
+        assert all(f"{one.name}, {known.name}" in page for one in known.lists if known.moves)
+
+
+def test_a_damaged_record_is_one_line(whole, tmp_path):
+    _, out = whole
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    facts = json.loads((copy / "space_evolution.json").read_text())
+    facts["spaces"][0]["lists"][0]["et_errors"] = [1.0]
+    (copy / "space_evolution.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="one an option"):
+        read_run(copy)
+
+
+def test_a_comparison_draws_from_the_last_space(whole):
+    _, out = whole
+    assert read_subject(str(out), None).space.name == "short_step2"
 
 
 def test_the_evolved_space_is_searched_like_any_other(whole, tmp_path):
