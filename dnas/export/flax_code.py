@@ -23,7 +23,9 @@ def source(network: Network, *, title: str, weights_file: str, head: Head = PLAI
     """The Python file: `head`, a class for each shape of block, and `Network` with one line a block."""
     of_blocks, classes = FLAX.classes(network)
     lines = [
-        f"        x = {FLAX.call(of_blocks[b.path], b, _named(b.path))}(x, train)" for b in network.blocks if b.ops
+        f"        x = {FLAX.call(of_blocks[b.path], b, _named(b.path))}(x, train)"
+        for b in network.blocks
+        if b.path in of_blocks
     ]
     helpers = CONV.format(momentum=NORM_MOMENTUM, epsilon=EPSILON) + FLAX.helpers(network)
     helpers += GELU if any(op.attributes.get("act") == "gelu" for op in network.ops) else ""

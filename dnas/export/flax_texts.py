@@ -207,3 +207,55 @@ def neighbours(x):
     return x.reshape(n, (h + 1) // 2, (w + 1) // 2, 4 * c)
 
 '''
+WORDS = '''
+def words(x, patch, conv):
+    """A convolution within each patch of a map [N, H, W, C]: [N, patches, words, C]."""
+    n, h, w, c = x.shape
+    cut = x.reshape(n, h // patch, patch, w // patch, patch, c).swapaxes(2, 3).reshape(-1, patch, patch, c)
+    y = conv(cut)
+    return y.reshape(n, -1, y.shape[1] * y.shape[2], y.shape[3])
+
+'''
+JOIN = '''
+def joined(x):
+    """The tokens of each patch beside one another as channels of one token."""
+    return x.reshape(*x.shape[:2], -1)
+
+'''
+LEADING = '''
+def after_zeros(x, count):
+    """Tokens of zeros before those of x."""
+    return jnp.pad(x, ((0, 0), (count, 0), (0, 0)))
+
+'''
+LEARNED_SCORES = '''
+class LearnedScores(nn.Module):
+    """A number for each head, query and key, whatever the image is."""
+
+    heads: int
+    queries: int
+    keys: int
+
+    @nn.compact
+    def __call__(self):
+        return jnp.asarray(self.param("table", nn.initializers.zeros, (self.heads, self.queries, self.keys)))[None]
+
+'''
+CIRCULANT = '''
+class Circulant(nn.Module):
+    """A linear layer whose matrix consists of blocks x blocks circulant ones: entry (r, c) of each is its coefficient
+    (r - c) mod d."""
+
+    blocks: int
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        b, c = self.blocks, x.shape[-1]
+        place = jnp.arange(c // b)
+        coefficients = jnp.asarray(self.param("coefficients", nn.initializers.zeros, (b, b, c // b)))
+        blocks = coefficients[:, :, (place[:, None] - place) % (c // b)]
+        y = x @ blocks.transpose(1, 3, 0, 2).reshape(c, c)
+        return y + self.param("bias", nn.initializers.zeros, (c,)) if self.bias else y
+
+'''

@@ -10,8 +10,12 @@ import numpy as np
 from dnas.export.flax_texts import (
     ATTENTION,
     AVERAGE_POOL,
+    CIRCULANT,
     CLASS_TOKEN,
     DISTANCE_BIAS,
+    JOIN,
+    LEADING,
+    LEARNED_SCORES,
     MERGE,
     MIX_HEADS,
     POSITIONS,
@@ -21,9 +25,10 @@ from dnas.export.flax_texts import (
     UPSAMPLE,
     WINDOW_BIAS,
     WINDOWS,
+    WORDS,
 )
 from dnas.export.python_code import attend, attention_scores, conv_parts, moved, padding_text, weighted_sum
-from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own
+from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own, pairs
 from dnas.export.trace import Op, Weights, conv_weight, convolution
 
 Leaves = dict[tuple[str, str], np.ndarray]
@@ -35,8 +40,12 @@ def _conv_numbers(op: Op) -> dict[str, Any]:
 
 
 def _conv(call: Call) -> str:
+    return f"{_conv_module(call)}({call.inputs[0]})"
+
+
+def _conv_module(call: Call) -> str:
     parts = conv_parts(call, ["out"]) + (["bias=True"] if call.numbers["bias"] else [])
-    return f'conv({", ".join(parts)}, name="{call.name}")({call.inputs[0]})'
+    return f'conv({", ".join(parts)}, name="{call.name}")'
 
 
 def _conv_leaves(op: Op, weights: Weights) -> Leaves:
@@ -113,6 +122,11 @@ def _relative(kind: str) -> Callable[[Call], str]:
     return made
 
 
+def _circulant(call: Call) -> str:
+    bias = "" if call.numbers["bias"] else "bias=False, "
+    return f'Circulant({call.text["blocks"]}, {bias}name="{call.name}")({call.inputs[0]})'
+
+
 _CONV = Writer(_conv_numbers, _conv, leaves=_conv_leaves, ends=True)
 WRITERS: dict[str, Writer] = {
     "conv": _CONV,
@@ -167,4 +181,20 @@ WRITERS: dict[str, Writer] = {
         own("window", "side", "shift"), _window_bias, leaves=_leaves(table="table"), helper=WINDOW_BIAS
     ),
     "space_to_depth": Writer(nothing, lambda c: f"neighbours({c.inputs[0]})", helper=MERGE),
+    "word_embed": Writer(
+        lambda op: _conv_numbers(op) | own("patch")(op), leaves=_conv_leaves, helper=WORDS, ends=True,
+        expression=lambda c: f"words({c.inputs[0]}, {c.text['patch']}, {_conv_module(c)})",
+    ),
+    "join_tokens": Writer(nothing, lambda c: f"joined({c.inputs[0]})", helper=JOIN),
+    "leading_zeros": Writer(
+        own("count"), lambda c: f"after_zeros({c.inputs[0]}, {c.text['count']})", helper=LEADING
+    ),
+    "learned_scores": Writer(
+        pairs, lambda c: f'LearnedScores({", ".join(c.text.values())}, name="{c.name}")()',
+        leaves=_leaves(table="table"), helper=LEARNED_SCORES,
+    ),
+    "circulant": Writer(
+        own("blocks", "bias"), _circulant, helper=CIRCULANT,
+        leaves=lambda op, weights: {("params", "coefficients"): op.leaf("coefficients", weights)} | _bias(op, weights),
+    ),
 }  # fmt: skip

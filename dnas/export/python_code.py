@@ -64,9 +64,12 @@ class Target:
             text = {k: f"self.{v.name}" if isinstance(v, Varying) else self.literal(v) for k, v in slot.items()}
             return self.writers[op.kind].expression(Call(op, local(op, block), tuple(inputs), slot, text))
 
-        done = list(statements(block, self.writers, render))
-        lines = [f"        {name} = {expression}" for name, expression in done[:-1]]
-        return [*lines, f"        return {done[-1][1]}", "", ""]
+        done, results = statements(block, self.writers, render)
+        if len(results) == 1 and done:  # the last variable needs no name
+            *done, (_, results[0]) = done
+        given = [f"        {', '.join(_inputs(block))} = x"] if len(block.inputs) > 1 else []
+        lines = [f"        {name} = {expression}" for name, expression in done]
+        return [*given, *lines, f"        return {', '.join(results)}", "", ""]
 
     def call(self, made: BlockClass, block: NetworkBlock, last: str = "") -> str:
         """`Mbconv(16, 48, 16, kernel=3)`: the call that makes one block.
@@ -80,21 +83,26 @@ class Target:
         return f"{made.name}({', '.join([*parts, *([last] if last else [])])})"
 
 
-def statements(block: NetworkBlock, writers: Writers, render: Render) -> Iterator[Statement]:
-    """The statements of a block's forward function; the last one's variable is the result.
+def _inputs(block: NetworkBlock) -> list[str]:
+    """The names of what a block reads."""
+    return [f"x{n if n > 1 else ''}" for n in range(1, len(block.inputs) + 1)]
+
+
+def statements(block: NetworkBlock, writers: Writers, render: Render) -> tuple[list[Statement], list[str]]:
+    """The statements of a block's forward function, and the variables of what it gives.
 
     A result that is read once goes straight into the expression that reads it, unless its writer `ends` a statement.
     """
-    last = block.output
-    read = reads(block.ops, block.outputs)
-    expressions: dict[int, str] = {block.input.index: "x"}
-    within: dict[int, set[int]] = {block.input.index: {block.input.index}}  # variables in an expression, by value
+    read, given = reads(block.ops, block.outputs), {value.index for value in block.outputs}
+    holders = {name: value.index for name, value in zip(_inputs(block), block.inputs, strict=True)}
+    expressions = {index: name for name, index in holders.items()}
+    within = {index: {index} for index in holders.values()}  # variables in an expression, by value
     left = dict(read)  # how many reads of a variable no statement holds yet
-    holders: dict[str, int] = {"x": block.input.index}
+    found: list[Statement] = []
     for index, op in enumerate(block.ops):
         expression = render(index, op, [expressions[v.index] for v in op.inputs])
         inside = [variable for value in op.inputs for variable in within[value.index]]
-        if not writers[op.kind].ends and read[op.output.index] == 1 and op.output.index != last.index:
+        if not writers[op.kind].ends and read[op.output.index] == 1 and op.output.index not in given:
             expressions[op.output.index], within[op.output.index] = expression, set(inside)
             for variable in inside:  # read later, and once however often it stands there
                 left[variable] -= 1
@@ -106,7 +114,8 @@ def statements(block: NetworkBlock, writers: Writers, render: Render) -> Iterato
         name = next(n for n in ("y", "s", "z", *(f"v{i}" for i in range(99))) if left.get(holders.get(n, -1), 0) == 0)
         holders[name] = op.output.index
         expressions[op.output.index], within[op.output.index] = name, {op.output.index}
-        yield name, expression
+        found.append((name, expression))
+    return found, [expressions[value.index] for value in block.outputs]
 
 
 # Text of operators that targets share -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 
 from dnas.errors import UserError
 from dnas.export.trace import Network, NetworkBlock, Op, Weights
-from dnas.ops.tensor import HEADS, leaves
+from dnas.ops.tensor import HEADS, KEYS, QUERIES
 
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
 
@@ -90,15 +90,13 @@ class Varying:
 
 
 def structure(network: Network, writers: Writers, target: str) -> dict[str, BlockClass]:
-    """Block path -> its class; blocks without operators (identities) have none.
+    """Block path -> its class; blocks that give what they read (identities) have none.
 
     Raises `UserError` for an operator without a writer.
     """
     groups: dict[Any, list[NetworkBlock]] = {}
     for block in network.blocks:
-        if len(leaves(block.use.input)) + len(leaves(block.use.out)) > 2:
-            raise UserError(f"{block.path}: blocks in {target} pass one tensor, and this one several; ONNX can have it")
-        if block.ops:
+        if block.ops or block.inputs != block.outputs:
             own = [writer_of(writers, op, block, target) for op in block.ops]
             groups.setdefault(_signature(block, own), []).append(block)
     per_kind: dict[str, int] = {}
@@ -152,6 +150,11 @@ def window_numbers(op: Op) -> dict[str, int]:
     return {"heads": op.output.sizes[HEADS]} | own("window", "side", "shift")(op)
 
 
+def pairs(op: Op) -> dict[str, int]:
+    """Heads, queries and keys."""
+    return {name: op.output.sizes[name] for name in (HEADS, QUERIES, KEYS)}
+
+
 def own(*names: str) -> Numbers:
     """Attributes of the operator, by name."""
     return lambda op: {name: op.attributes[name] for name in names}
@@ -159,12 +162,12 @@ def own(*names: str) -> Numbers:
 
 def _signature(block: NetworkBlock, writers: Sequence[Writer]) -> tuple:
     """Kind, and operators with their wiring; of their numbers flags and lists alone, which belong to the form."""
-    place = {block.input.index: 0} | {op.output.index: n + 1 for n, op in enumerate(block.ops)}
-    ops = []
+    known = (*block.inputs, *(op.output for op in block.ops))
+    place, ops = {value.index: n for n, value in enumerate(known)}, []
     for op, writer in zip(block.ops, writers, strict=True):
         form = tuple((name, v) for name, v in writer.numbers(op).items() if isinstance(v, bool | tuple))
         ops.append((op.kind, local(op, block), tuple(place[v.index] for v in op.inputs), form, tuple(op.output.sizes)))
-    return block.kind, tuple(ops)
+    return block.kind, tuple(ops), tuple(place[value.index] for value in block.outputs)
 
 
 def _block_class(name: str, blocks: Sequence[NetworkBlock], writers: Writers) -> BlockClass:
@@ -212,4 +215,5 @@ def _free(name: str, taken: dict[str, Any]) -> str:
 def _about(block: NetworkBlock) -> str:
     """`mbconv: expand, depthwise, project, + input`."""
     parts = [local(op, block) if op.word is None else op.word for op in block.ops]
-    return "\n    ".join(wrap(f"{block.kind}: {', '.join(part for part in parts if part)}.", 106))
+    text = f"{block.kind}: {', '.join(part for part in parts if part)}." if parts else f"{block.kind}."
+    return "\n    ".join(wrap(text, 106))

@@ -15,7 +15,8 @@ def source(network: Network, *, title: str, weights_file: str, head: Head = PLAI
     """The Python file: `head`, a class for each shape of block, and `network()` with one line a block."""
     of_blocks, classes = TORCH.classes(network)
     lines = [
-        f"        {TORCH.call(of_blocks[b.path], b) if b.ops else 'nn.Identity()'},  # {b.path}" for b in network.blocks
+        f"        {TORCH.call(of_blocks[b.path], b) if b.path in of_blocks else 'nn.Identity()'},  # {b.path}"
+        for b in network.blocks
     ]
     return "\n".join(
         [

@@ -166,3 +166,39 @@ def neighbours(x):
     return x.flatten(1, 3)
 
 '''
+WORDS = '''
+def words(x, patch, conv):
+    """A convolution within each patch of a map [N, C, H, W]: [N, patches, words, C]."""
+    cut = x.unflatten(3, (-1, patch)).unflatten(2, (-1, patch)).permute(0, 2, 4, 1, 3, 5)
+    return conv(cut.flatten(0, 2)).flatten(2).transpose(1, 2).unflatten(0, (len(x), -1))
+
+'''
+LEARNED_SCORES = '''
+class LearnedScores(nn.Module):
+    """A number for each head, query and key, whatever the image is."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, *sizes))
+
+    def forward(self, x):
+        return self.weight
+
+'''
+CIRCULANT = '''
+class Circulant(nn.Module):
+    """A linear layer whose matrix consists of blocks x blocks circulant ones: entry (r, c) of each is its coefficient
+    (r - c) mod d."""
+
+    def __init__(self, channels, blocks, bias=True):
+        super().__init__()
+        place = torch.arange(channels // blocks)
+        self.coefficients = nn.Parameter(torch.zeros(blocks, blocks, len(place)))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+        self.register_buffer("index", (place[:, None] - place) % len(place), persistent=False)
+
+    def forward(self, x):
+        weight = self.coefficients[:, :, self.index].transpose(1, 2).flatten(2).flatten(0, 1)
+        return F.linear(x, weight, self.bias)
+
+'''

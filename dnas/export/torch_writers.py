@@ -18,14 +18,17 @@ from dnas.export.structure import (
     nothing,
     out,
     own,
+    pairs,
     sizes,
     window_numbers,
 )
 from dnas.export.torch_texts import (
     ATTENTION,
     CHANNEL_NORM,
+    CIRCULANT,
     CLASS_TOKEN,
     DISTANCE_BIAS,
+    LEARNED_SCORES,
     MERGE,
     POSITIONS,
     RELATIVE,
@@ -33,6 +36,7 @@ from dnas.export.torch_texts import (
     SHUFFLE,
     WINDOW_BIAS,
     WINDOWS,
+    WORDS,
 )
 from dnas.export.trace import Op, Weights, conv_weight, convolution
 from dnas.nn.forward import NORM_MOMENTUM
@@ -149,6 +153,18 @@ def _relative(name: str) -> Callable[[Call], str]:
     return lambda call: f"{name}({', '.join(call.text[n] for n in ('side', 'width', 'reach', 'before'))})"
 
 
+def _circulant(call: Call) -> str:
+    bias = "" if call.numbers["bias"] else ", bias=False"
+    return f"Circulant({call.text['out']}, {call.text['blocks']}{bias})"
+
+
+def _on_last(call: Call) -> str:
+    """A module that takes channels last, as tokens have them."""
+    if call.op.output.side is None:
+        return _held(call)
+    return f"self.{call.name}({call.inputs[0]}.movedim(1, -1)).movedim(-1, 1)"
+
+
 _DISTANCES = _leaves(rows="rows", columns="columns")
 _CONV = Writer(_conv_numbers, _held, _conv, _conv_leaves)
 _NORM = _leaves(weight="scale", bias="shift", running_mean="mean", running_var="var")
@@ -201,4 +217,18 @@ WRITERS: dict[str, Writer] = {
     "window_merge": Writer(own("side", "shift"), moved("merged"), helper=WINDOWS, ends=True),
     "window_bias": Writer(window_numbers, _held, _window_bias, _leaves(weight="table"), WINDOW_BIAS),
     "space_to_depth": Writer(nothing, lambda c: f"neighbours({c.inputs[0]})", helper=MERGE),
+    "word_embed": Writer(
+        lambda op: _conv_numbers(op) | own("patch")(op),
+        lambda c: f"words({c.inputs[0]}, {c.text['patch']}, self.{c.name})", _conv, _conv_leaves, WORDS,
+    ),
+    "join_tokens": Writer(nothing, lambda c: f"{c.inputs[0]}.flatten(2)"),
+    "leading_zeros": Writer(own("count"), lambda c: f"F.pad({c.inputs[0]}, (0, 0, {c.text['count']}, 0))"),
+    "learned_scores": Writer(
+        pairs, _held, lambda c: f"LearnedScores({', '.join(c.text.values())})",
+        lambda op, weights: {"weight": op.leaf("table", weights)[None]}, LEARNED_SCORES,
+    ),
+    "circulant": Writer(
+        lambda op: out(op) | own("blocks", "bias")(op), _on_last, _circulant,
+        lambda op, weights: {"coefficients": op.leaf("coefficients", weights)} | _bias(op, weights), CIRCULANT,
+    ),
 }  # fmt: skip

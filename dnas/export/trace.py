@@ -219,7 +219,7 @@ def convolution(op: Op) -> dict[str, Any]:
     own = {"kernel": 1, "stride": 1, "padding": 0} | op.attributes
     every = own["kernel"] ** 2 * op.inputs[0].channels * op.output.channels
     sizes = {name: own[name] for name in ("kernel", "stride", "padding")}
-    return sizes | {"groups": every // math.prod(op.shapes["weight"]), "bias": own["bias"]}
+    return sizes | {"groups": every // math.prod(op.shapes["weight"]), "bias": "bias" in op.shapes}
 
 
 def conv_weight(op: Op, weights: Weights) -> np.ndarray:

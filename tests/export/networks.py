@@ -71,7 +71,41 @@ WINDOWS = {
     "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
 }
 """A Swin transformer whose windows do not fill every map, and one that is smaller than a window."""
-WRITTEN = {"grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS, "windows": WINDOWS}
+STREAMS = {
+    "name": "streams",
+    "input": {"channels": 2, "classes": 3, "resolution": 12},
+    "trunk": [
+        {"tnt_embed": {"out": 8, "inner": 4, "patch": 4, "kernel": 3, "stride": 2, "padding": 1}},
+        {"tnt": {"heads": 2, "head_width": 4, "inner_heads": 1, "inner_head_width": 2, "repeat": 2}},
+        {"tnt": {"heads": 1, "head_width": 4, "inner_heads": 2, "inner_head_width": 2, "inner_expand": 2}},
+        {"tnt_out": {}},
+        {"transformer": {"heads": 2, "head_width": 4, "shortcuts": 2}},
+        {"transformer": {"heads": 2, "head_width": 4, "shortcuts": 1, "shortcut_blocks": 0, "shortcut_act": "relu"}},
+    ],
+    "head": [{"token_head": {"out": "$classes"}}],
+}
+"""Words within patches, then augmented shortcuts."""
+BIASED = {
+    "name": "biased",
+    "input": {"channels": 2, "classes": 3, "resolution": 16},
+    "trunk": [
+        {"conv_act_norm": {"out": 6, "stride": 2}},
+        {"patch_embed": {"out": 8, "kernel": 2, "norm": True}},
+        {"cmt_bias": {"heads": 2, "reduction": 2}},
+        {"cmt": {"heads": 2, "head_width": 4, "reduction": 2, "expand": 2, "repeat": 2}},
+        {"cmt_out": {}},
+        {"patch_embed": {"out": 12, "kernel": 2, "norm": True}},
+        {"cmt_bias": {"heads": 3}},
+        {"cmt": {"heads": 3, "head_width": 4, "expand": 1}},
+        {"cmt_out": {}},
+    ],
+    "head": [{"conv": {"out": 8, "act": "swish"}}, {"pool": {}}, {"linear": {"out": "$classes"}}],
+}
+"""Two stages of CMT, each with a bias that its blocks share."""
+WRITTEN = {
+    "grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS,
+    "biased": BIASED,
+}  # fmt: skip
 
 
 def grouped() -> Space:

@@ -14,7 +14,7 @@ from dnas.export.write import export
 
 from .networks import GROUPED, network
 
-NETWORKS = ("grouped", "attended", "tokens", "windows", "tiny-0", "tiny-3", "fbnet_96@64")
+NETWORKS = ("grouped", "attended", "tokens", "windows", "streams", "biased", "tiny-0", "tiny-3", "fbnet_96@64")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -35,7 +35,7 @@ def test_torch(name):
     assert parity.check(space, variables, run, "torch") < parity.LIMIT
 
 
-@pytest.mark.parametrize("name", ("grouped", "attended", "tokens", "windows", "tiny-3"))
+@pytest.mark.parametrize("name", ("grouped", "attended", "tokens", "windows", "streams", "biased", "tiny-3"))
 def test_flax(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     space, variables = network(name)
