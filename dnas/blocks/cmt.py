@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS
 from dnas.blocks.kind import Fields, block
+from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.errors import UserError
 from dnas.ops import (
     Activation,
@@ -65,6 +66,7 @@ def cmt_bias(net: Builder, x: Tensor, f: Fields) -> Biased:
     expand=ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
     hidden=integer("hidden width of the inverted residual", Formula("int(in * expand)"), written="always"),
     act=name("activation", ACTIVATIONS, "gelu"),
+    **SHORTCUTS,
 )
 def cmt(net: Builder, x: Biased, f: Fields) -> Biased:
     """Depthwise convolution, attention on fewer keys, inverted residual with a depthwise convolution in it; each added
@@ -72,14 +74,18 @@ def cmt(net: Builder, x: Biased, f: Fields) -> Biased:
     if isinstance(x, Tensor):
         raise UserError("the block needs the bias of its stage; put a 'cmt_bias' block before")
     y, bias = x
-    y = net.add("local_add", Residual(), y, net.add("local", Depthwise(THREE, bias=True), y))
-    attended = net.add("attention_project", Linear(y.channels), _attended(net, y, bias, f))
-    y = net.add("attention_add", Residual(), y, attended)
-    return net.masked(net.add("mlp_add", Residual(), y, _inverted(net, y, f))), bias
+    local = net.add("local", Depthwise(THREE, bias=True), y)
+    y = augmented(net, "local_", net.add("local_add", Residual(), y, local), y, f)
+    normed = net.add("attention_norm", LayerNorm(EPSILON), y)
+    attended = net.add("attention_project", Linear(y.channels), _attended(net, normed, bias, f))
+    y = augmented(net, "attention_", net.add("attention_add", Residual(), y, attended), normed, f)
+    normed = net.add("mlp_norm", LayerNorm(EPSILON), y)
+    y = net.add("mlp_add", Residual(), y, _inverted(net, normed, f))
+    return net.masked(augmented(net, "mlp_", y, normed, f)), bias
 
 
 def _attended(net: Builder, x: Tensor, bias: Tensor, f: Fields) -> Tensor:
-    x, reduction = net.add("attention_norm", LayerNorm(EPSILON), x), f.fixed("reduction")
+    reduction = f.fixed("reduction")
     fewer, side = x, _reduced(x, reduction)
     if reduction > 1:
         kernel = Quantity.constant(reduction)
@@ -95,7 +101,7 @@ def _inverted(net: Builder, x: Tensor, f: Fields) -> Tensor:
     def normed(part: str, y: Tensor) -> Tensor:
         return net.add(f"{part}_norm", BatchNorm(), net.add(f"{part}_act", Activation(f.act), y))
 
-    y = normed("expand", net.add("expand", Conv(f.hidden, bias=True), net.add("mlp_norm", LayerNorm(EPSILON), x)))
+    y = normed("expand", net.add("expand", Conv(f.hidden, bias=True), x))
     y = normed(
         "depthwise", net.add("depthwise_add", Residual(), y, net.add("depthwise", Depthwise(THREE, bias=True), y))
     )

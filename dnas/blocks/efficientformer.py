@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
 from dnas.blocks.kind import Fields, block
+from dnas.blocks.shortcuts import SHORTCUTS, augmented
+from dnas.blocks.transformer import mlp
 from dnas.errors import UserError
 from dnas.ops import (
     Activation,
@@ -49,6 +51,7 @@ def _hidden() -> dict[str, Field]:
         "act": name("activation", ACTIVATIONS, "gelu"),
         "switchable": SWITCHABLE,
         "layer_scale": ratio("start of the learned factors of each branch", LAYER_SCALE, searchable=False, lasts=False),
+        **SHORTCUTS,
     }
 
 
@@ -76,11 +79,11 @@ def mb3d(net: Builder, x: Tensor, f: Fields) -> Tensor:
     widths = {"query": f.key_width, "key": f.key_width, "value": f.value_width}
     q, k, v = (net.add(part, Linear(f.heads * width), y) for part, width in widths.items())
     scores = net.add("softmax", Softmax(), _scores(net, q, k, f.heads))
-    y = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
-    x = _scaled_residual(net, f, "attention_scale", x, net.add("attention_project", Linear(x.channels), y))
-    y = net.add("expand", Linear(f.hidden), net.add("mlp_norm", LayerNorm(), x))
-    y = net.add("expand_act", Activation(f.act), y)
-    return _scaled_residual(net, f, "mlp_scale", x, net.add("project", Linear(x.channels), y))
+    attended = net.add("attend", Attend(q[ROWS].size, k[ROWS].size), scores, v)
+    branch = net.add("attention_project", Linear(x.channels), attended)
+    x = _scaled_residual(net, f, "attention_scale", x, branch, y)
+    y = net.add("mlp_norm", LayerNorm(), x)
+    return _scaled_residual(net, f, "mlp_scale", x, mlp(net, "", y, f.hidden, f.act), y)
 
 
 @block(
@@ -176,9 +179,10 @@ def _scores(net: Builder, q: Tensor, k: Tensor, heads: Quantity, stride: int = 1
     return net.add("bias", DistanceBias(q[ROWS].size, k[ROWS].size, stride), scores)
 
 
-def _scaled_residual(net: Builder, f: Fields, name: str, x: Tensor, y: Tensor) -> Tensor:
-    """x + gamma * y"""
-    return net.add(f"{name}_add", Residual(), x, net.add(name, LayerScale(f.fixed("layer_scale")), y))
+def _scaled_residual(net: Builder, f: Fields, name: str, x: Tensor, y: Tensor, normed: Tensor | None = None) -> Tensor:
+    """x + gamma * y; augmented shortcuts read `normed`, if there is any, else x."""
+    y = net.add(f"{name}_add", Residual(), x, net.add(name, LayerScale(f.fixed("layer_scale")), y))
+    return augmented(net, f"{name}_", y, normed or x, f)
 
 
 def _conv_norm(net: Builder, f: Fields, part: str, x: Tensor, out: Quantity) -> Tensor:

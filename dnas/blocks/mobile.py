@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
 from dnas.blocks.kind import Fields, block
+from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.ops import (
     Activation,
     BatchNorm,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     bias=flag("whether the convolutions have biases", False, searchable=False),
     residual=flag("identity added where stride is 1 and the widths agree", True, searchable=False),
     switchable=SWITCHABLE,
+    **SHORTCUTS,
 )
 def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """1x1 expansion, depthwise convolution, squeeze-excite, 1x1 projection, residual (Sandler et al. 2018)."""
@@ -67,7 +69,8 @@ def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     y = net.add("project", Conv(f.out, groups=groups, bias=bias), y)
     # A small first scale: the depth of soft blocks would otherwise blow up the first gradients.
     y = net.masked(net.add("project_norm", BatchNorm(masked=True, start=0.1, switchable=own), y))
-    return net.add("add", Residual(), x, y) if f.fixed("residual") and stride == 1 else y
+    y = net.add("add", Residual(), x, y) if f.fixed("residual") and stride == 1 else y
+    return augmented(net, "", y, x, f)
 
 
 def squeeze_excite(net: Builder, name: str, x: Tensor, hidden: Quantity, act: Quantity, on: Quantity) -> Tensor:

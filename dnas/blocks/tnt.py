@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnas.blocks.kind import Fields, block
+from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.blocks.transformer import attend, mlp, queries_keys_values
 from dnas.errors import UserError
 from dnas.ops import (
@@ -56,6 +57,7 @@ def tnt_embed(net: Builder, x: Tensor, f: Fields) -> Streams:
     expand=ratio("hidden width over width of patches; `hidden` wins where both stand", 4, written="never"),
     hidden=integer("hidden width of the MLP of patches", Formula("int(in * expand)"), written="always"),
     inner_expand=ratio("hidden width over width of words", 4),
+    **SHORTCUTS,
 )
 def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
     """Attention and MLP on the words of each patch, which are added to the patch; then attention and MLP on patches."""
@@ -63,21 +65,24 @@ def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
         raise UserError("the block needs words beside patches; put a 'tnt_embed' block before")
     patches, words = x
     hidden = Quantity.combine(lambda c, e: int(c * e), words.channels, f.inner_expand)
-    words = net.masked(_transformed(net, "inner_", words, f.inner_heads, f.inner_head_width, hidden))
+    words = net.masked(_transformed(net, f, "inner_", words, f.inner_heads, f.inner_head_width, hidden))
     y = net.add("join_norm", LayerNorm(), net.add("join", JoinTokens(), words))
     y = net.add("fuse_norm", LayerNorm(), net.add("fuse", Linear(patches.channels, bias=False), y))
     patches = net.add("fuse_add", Residual(), patches, net.add("beside_class", LeadingZeros(), net.masked(y)))
-    return net.masked(_transformed(net, "", patches, f.heads, f.head_width, f.hidden)), words
+    return net.masked(_transformed(net, f, "", patches, f.heads, f.head_width, f.hidden)), words
 
 
-def _transformed(net: Builder, prefix: str, x: Tensor, heads: Quantity, width: Quantity, hidden: Quantity) -> Tensor:
+def _transformed(
+    net: Builder, f: Fields, prefix: str, x: Tensor, heads: Quantity, width: Quantity, hidden: Quantity
+) -> Tensor:
     """Attention without biases of queries, keys and values, then an MLP, each added to its input."""
     y = net.add(f"{prefix}attention_norm", LayerNorm(), x)
     q, k, v = queries_keys_values(net, prefix, y, heads * width, False)
-    y = attend(net, prefix, q, k, v, heads)
-    x = net.add(f"{prefix}attention_add", Residual(), x, net.add(f"{prefix}attention_project", Linear(x.channels), y))
-    y = mlp(net, prefix, net.add(f"{prefix}mlp_norm", LayerNorm(), x), hidden, Quantity.constant("gelu"))
-    return net.add(f"{prefix}mlp_add", Residual(), x, y)
+    branch = net.add(f"{prefix}attention_project", Linear(x.channels), attend(net, prefix, q, k, v, heads))
+    x = augmented(net, f"{prefix}attention_", net.add(f"{prefix}attention_add", Residual(), x, branch), y, f)
+    y = net.add(f"{prefix}mlp_norm", LayerNorm(), x)
+    branch = mlp(net, prefix, y, hidden, Quantity.constant("gelu"))
+    return augmented(net, f"{prefix}mlp_", net.add(f"{prefix}mlp_add", Residual(), x, branch), y, f)
 
 
 @block("tnt_out")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS
 from dnas.blocks.kind import Fields, block
+from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.errors import UserError
 from dnas.ops import (
     Activation,
     Attend,
     AttentionScores,
-    Circulant,
     ClassToken,
     Conv,
     FirstToken,
@@ -80,16 +80,7 @@ EPSILON = ratio("added to variances by the layer norms", DEFAULT_EPSILON, search
     relative=integer(
         "distance up to which relative positions are told apart; 0 has none", 0, least=0, searchable=False
     ),
-    shortcuts=integer("augmented shortcuts beside each residual one", 0, least=0, searchable=False),
-    shortcut_blocks=integer(
-        "circulant matrices in a row of a shortcut's; 0 has a dense one",
-        4,
-        least=0,
-        searchable=False,
-        part_of="shortcuts",
-    ),
-    shortcut_act=name("activation of augmented shortcuts", ACTIVATIONS, "gelu", searchable=False, part_of="shortcuts"),
-    shortcut_factor=ratio("of the sum with augmented shortcuts", 0.75, searchable=False, part_of="shortcuts"),
+    **SHORTCUTS,
 )
 def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention, then an MLP, each after a layer norm and added to its input.
@@ -101,10 +92,10 @@ def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     y = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
     q, k, v = queries_keys_values(net, "", y, f.heads * f.head_width, f.fixed("bias"))
     branch = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
-    x = _augmented(net, "attention", net.add("attention_add", Residual(), x, branch), y, f)
+    x = augmented(net, "attention_", net.add("attention_add", Residual(), x, branch), y, f)
     y = net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x)
     branch = mlp(net, "", y, f.hidden, f.act)
-    return _augmented(net, "mlp", net.add("mlp_add", Residual(), x, branch), y, f)
+    return augmented(net, "mlp_", net.add("mlp_add", Residual(), x, branch), y, f)
 
 
 def queries_keys_values(net: Builder, prefix: str, x: Tensor, width: Quantity, bias: bool) -> list[Tensor]:
@@ -137,17 +128,6 @@ def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tenso
     return net.add("with_relative_values", WeightedSum((1, 1)), net.add("attend", Attend(), scores, v), added)
 
 
-def _augmented(net: Builder, name: str, x: Tensor, normed: Tensor, f: Fields) -> Tensor:
-    """factor * (x + sum_i act(normed Theta_i)) (augmented shortcuts, Tang et al. 2021, eq. 5); x without any."""
-    count, blocks, factor = f.fixed("shortcuts"), f.fixed("shortcut_blocks"), f.fixed("shortcut_factor")
-    paths = []
-    for n in range(count):
-        own = Circulant(blocks) if blocks else Linear(normed.channels)
-        y = net.add(f"{name}_shortcut{n}", own, normed)
-        paths.append(net.add(f"{name}_shortcut{n}_act", Activation(f.shortcut_act), y))
-    return net.add(f"{name}_augmented", WeightedSum((factor,) * (count + 1)), x, *paths) if count else x
-
-
 @block(
     "window_transformer",
     heads=integer("attention heads"),
@@ -159,6 +139,7 @@ def _augmented(net: Builder, name: str, x: Tensor, normed: Tensor, f: Fields) ->
     act=name("activation", ACTIVATIONS, "gelu"),
     bias=flag("whether queries, keys and values have a bias", True, searchable=False),
     epsilon=EPSILON,
+    **SHORTCUTS,
 )
 def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention within windows of a map, then an MLP, each after a layer norm and added to its input (Swin, Liu et
@@ -169,9 +150,9 @@ def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     window = Quantity.combine(lambda w: min(w, side), f.window)
     sides = sorted(window.values())
     options = ((window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
-    x = net.add("attention_add", Residual(), x, net.mixture(*options))
+    x = augmented(net, "attention_", net.add("attention_add", Residual(), x, net.mixture(*options)), y, f)
     y = net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x)
-    return net.add("mlp_add", Residual(), x, mlp(net, "", y, f.hidden, f.act))
+    return augmented(net, "mlp_", net.add("mlp_add", Residual(), x, mlp(net, "", y, f.hidden, f.act)), y, f)
 
 
 def _in_windows(net: Builder, x: Tensor, f: Fields, side: int, window: int) -> Tensor:

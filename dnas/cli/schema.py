@@ -87,6 +87,11 @@ def _top() -> dict[str, Any]:
             "items": {"anyOf": [{"type": "string"}, _order()]},
             "description": "what must hold, as formulas over names: '$w % 8 == 0', or as an order of options",
         },
+        "keep": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "description": "channels that operators of a pruned architecture have left, by path",
+        },
     }
     assert tuple(known) == TOP
     return known | {key: {"description": "written by dnas into an exported architecture"} for key in EXTRA}

@@ -115,8 +115,8 @@ def joined(parts: Iterable[Blocks]) -> Blocks:
     parts = list(parts)
     features, logs = _names(p.features for p in parts), _names(p.logs for p in parts)
     matrix, sizes = np.concatenate([p.matrix(features) for p in parts]), np.concatenate([p.sizes(logs) for p in parts])
-    columns = (dict(zip(*both, strict=True)) for both in ((features, matrix.T), (logs, sizes.T)))
-    return Blocks(*columns, [c for p in parts for c in p.categories])
+    done, alike = dict(zip(features, matrix.T, strict=True)), dict(zip(logs, sizes.T, strict=True))
+    return Blocks(done, alike, [c for p in parts for c in p.categories])
 
 
 def _names(parts: Iterable[dict[str, np.ndarray]]) -> list[str]:

@@ -204,9 +204,33 @@ AUGMENTED = {
     ],
     "head": [{"token_head": {"out": "$classes"}}],
 }  # fmt: skip
+# The same on every kind of block that adds to its input.
+SHORTCUTS = {
+    "name": "shortcuts",
+    "input": {"channels": 2, "classes": 3, "resolution": 16},
+    "trunk": [
+        {"conv": {"kernel": 3, "stride": 2, "out": 8}},
+        {"mbconv": {"out": 8, "expand": {"choices": [1, 2]}, "shortcuts": 1}},
+        {"mb4d": {"expand": {"choices": [1, 2]}, "layer_scale": 0.5, "shortcuts": 2}},
+        {"mb3d": {"heads": 1, "key_width": 4, "layer_scale": 0.5, "shortcuts": 1, "shortcut_blocks": 2}},
+        {"conv_ffn": {"attention": {"choices": [False, True]}, "heads": 2, "key_width": 2, "layer_scale": 0.5,
+                      "shortcuts": 1, "shortcut_blocks": 0}},
+        {"window_transformer": {"heads": {"choices": [1, 2]}, "head_width": 4, "window": {"choices": [2, 4]},
+                                "shortcuts": 1}},
+        {"cmt_bias": {"heads": 2, "reduction": 2}},
+        {"cmt": {"heads": 2, "head_width": 4, "reduction": 2, "expand": {"choices": [1, 2]}, "shortcuts": 1}},
+        {"cmt_out": {}},
+        {"tnt_embed": {"out": 8, "inner": 4, "patch": 4, "kernel": 3, "stride": 2, "padding": 1}},
+        {"tnt": {"heads": {"choices": [1, 2]}, "head_width": 4, "inner_heads": 1, "inner_head_width": 2,
+                 "shortcuts": 1}},
+        {"tnt_out": {}},
+    ],
+    "head": [{"token_head": {"out": "$classes"}}],
+}  # fmt: skip
 WRITTEN = {
     "everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING, "switchable": SWITCHABLE,
     "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS, "reduced": REDUCED, "augmented": AUGMENTED,
+    "shortcuts": SHORTCUTS,
 }  # fmt: skip
 FULL = {"fbnetv2": 64, "efficientformer": 64, "efficientformerv2": 64}
 """Side at which a full space is checked."""
@@ -274,6 +298,7 @@ CORNERS = {
     "streams": 6,
     "reduced": 6,
     "augmented": 4,
+    "shortcuts": 3,
 }
 
 
