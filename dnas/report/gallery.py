@@ -55,8 +55,9 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         Section(
             "The network" if one else "The networks",
             "From the image to the classes. A shape's height is its channels: in, inside, out. Its colour is the "
-            "kernel; the dashed line marks squeeze-excite; e is the expansion. Under the kind, the block's path in "
-            "the search space. Below, the output map drawn to scale.",
+            "kernel; the dashed line marks squeeze-excite; e is the expansion, h the heads of attention, n×n the "
+            "kernel or the window. Under the kind, the block's path in the search space. Below, the output map drawn "
+            "to scale, or how many tokens there are.",
             tuple(_network(run, network, one) for run, network in ended), layout="whole", folded=len(ended) > FEW,
         ),
         Section(

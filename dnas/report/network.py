@@ -120,21 +120,22 @@ def _block(
     items: list[Item] = [outline]
     if layer.fields.get("se") is True:
         items.append(line(left + 2, middle, right - 2, middle, stroke="paper", width=2, dash=(2, 3)))
-    return items + _words(layer, x + slot / 2, top + tall + 24, slot) + _map(layer, run, x + slot / 2, top + tall + 101)
+    at = x + slot / 2
+    return items + _words(layer, at, top + tall + 24, slot) + _map(layer, run, at, top + tall + 101, slot)
 
 
 def _words(layer: Layer, x: float, y: float, slot: float) -> list[Item]:
-    """Kind, path in the space (else in the network), kernel and expansion, channels out."""
+    """Kind, path in the space (else in the network), kernel or window, heads and expansion, channels out."""
     room = slot - 3
-    kernel, e = _count(layer, "kernel"), expansion(layer)
-    what = f"{kernel}×{kernel}" if kernel else ""
-    if e is not None:
-        what += f" e{e:.3g}"
+    e, parts = expansion(layer), [f"{n}×{n}" for n in (_count(layer, "kernel"), _count(layer, "window")) if n]
+    heads = _count(layer, "heads") if layer.fields.get("attention", True) else None
+    parts += [f"h{heads}"] if heads else []
+    parts += [] if e is None else [f"e{e:.3g}"]
     path = (layer.source or layer.path).removesuffix(f".{layer.kind}")
     lines = [
         (layer.kind, "ink", True),
         (path, "muted", False),
-        (what.strip(), "muted", False),
+        (" ".join(parts), "muted", False),
         (f"→ {layer.channels}", "muted", False),
     ]
     return [
@@ -144,11 +145,13 @@ def _words(layer: Layer, x: float, y: float, slot: float) -> list[Item]:
     ]
 
 
-def _map(layer: Layer, run: NetworkFacts, x: float, bottom: float) -> list[Item]:
-    """The output map: a square with its side, in proportion to the image's; a vector is a thin bar."""
+def _map(layer: Layer, run: NetworkFacts, x: float, bottom: float, slot: float) -> list[Item]:
+    """The output map: a square with its side, in proportion to the image's; of anything else its axes as text."""
     y = bottom - 13
     if layer.side is None:
-        return [Text(x, y, "vector", SMALL, "middle")]
+        first, *beside = layer.shapes or ("vector",)
+        texts = (first, *(f"+ {text}" for text in beside))
+        return [Text(x, y + 11 * n, shortened(t, slot - 3, SMALL), SMALL, "middle") for n, t in enumerate(texts)]
     share = layer.side / run.counted.side
     side = max(2.0, MAPS * share)
     colour = ramp(0.3 + 0.7 * share)
@@ -172,14 +175,14 @@ def _sentence(layer: Layer) -> str:
     parts = [f"{layer.kind} {layer.channels_in} to {layer.channels} channels"]
     parts += [f"kernel {kernel}"] if kernel else []
     parts += [f"expansion {e:.3g}"] if e is not None else []
-    parts += [f"map {layer.side}"] if layer.side is not None else []
+    parts += [f"map {layer.side}"] if layer.side is not None else layer.shapes[:1]
     return ", ".join(parts)
 
 
 def _told(layer: Layer, run: NetworkFacts) -> str:
     fields = ", ".join(f"{k} {str(v).lower() if isinstance(v, bool) else v}" for k, v in layer.fields.items())
     share = f" ({layer.macs / run.counted.macs:.1%})" if run.counted.macs else ""
-    shape = "a vector" if layer.side is None else f"{layer.side}x{layer.side}"
+    shape = " beside ".join(layer.shapes)
     where = f" (in the space {layer.source})" if layer.source else ""
     return (
         f"{layer.path} {layer.kind}{where}: {layer.channels_in} to {layer.channels} channels, {shape}; {fields}; "

@@ -17,6 +17,7 @@ from dnas.files import MAX_JSON, parse_json
 from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph import graph_of
+from dnas.ops.tensor import CHANNELS, Tensor, leaves
 from dnas.runs.as_trained import Counted
 from dnas.runs.folder import BEGUN, PARTIAL, SPACE_EVOLUTION
 from dnas.runs.history import HISTORY, lines, read_epochs, read_history, text
@@ -155,7 +156,7 @@ def _network(result: Result, names: Names, stated: bool) -> NetworkFacts:
     """`stated`: whether the file says at which input its weights were measured."""
     space, sources = result.space, names.sources
     counted = count(space)
-    layers = tuple(_layers(space, counted, sources))
+    layers = tuple(layers_of(space, counted, sources))
     measured = _counted(count(result.network)) if stated else None
     return NetworkFacts(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes)
 
@@ -165,13 +166,22 @@ def _counted(counted: dict[str, Any]) -> Counted:
     return Counted(size["resolution"], size["channels"], size["classes"], counted["macs"], counted["params"])
 
 
-def _layers(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> Iterator[Layer]:
+def layers_of(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> Iterator[Layer]:
+    """The blocks of a network; `counted` is its `dnas.cost.count.count`, `sources` their paths in a space."""
     for use, layer in zip(graph_of(space).uses, counted["layers"], strict=True):
         side = None if use.main.side is None else use.main.side.value
         yield Layer(
             use.path, use.kind, {name: q.value for name, q in use.fields.items()}, use.channels_in.value,
             use.main.channels.value, side, layer["macs"], layer["params"], sources.get(use.path, ""),
+            tuple(map(_shape, leaves(use.out))),
         )  # fmt: skip
+
+
+def _shape(tensor: Tensor) -> str:
+    """All axes but channels."""
+    if tensor.side is not None:
+        return f"{tensor.side.value}x{tensor.side.value}"
+    return ", ".join(f"{a.size.value} {a.name}" for a in tensor.axes if a.name != CHANNELS) or "vector"
 
 
 # Chains and families ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dnas.runs.records import Chain, ChainStep, Epoch, Row, SearchFacts, SpaceEv
 
 @dataclass(frozen=True)
 class Layer:
-    """One block of the network; `fields` has every field, defaults filled in. `side` is None of a vector."""
+    """One block of the network; `fields` has every field, defaults filled in. `side` is that of a map, else None."""
 
     path: str
     kind: str
@@ -26,6 +26,8 @@ class Layer:
     params: int
     source: str = ""
     """Path of the block in the search space; empty where that is not known."""
+    shapes: tuple[str, ...] = ()
+    """What it gives, a text for each tensor: `14x14`, `50 tokens`, `49 patches, 4 tokens`, `vector`."""
 
 
 @dataclass(frozen=True)
