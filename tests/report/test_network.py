@@ -31,4 +31,4 @@ def test_windows_stand_where_kernels_do():
 def test_a_block_without_its_attention_has_no_heads():
     said = words("efficientformerv2_tiny")
     heads = [text for text in said if text.startswith("h") and text[1:2].isdigit()]
-    assert len(heads) == said.count("attention_down") and "conv_ffn" in said
+    assert heads == ["h4"] and "conv_ffn" in said  # of attention_down, which has no choice about it
