@@ -23,6 +23,7 @@ def run_training(
     architecture: SpaceLike | RunResult, *, data: Data | None = None, recipe: str | os.PathLike[str] = "quick",
     init: Literal["inherited", "scratch"] | None = None, weights: str | os.PathLike[str] | None = None,
     teacher: SpaceLike | RunResult | None = None, teacher_weights: str | os.PathLike[str] | None = None,
+    distill: Literal["soft", "hard", "manifold"] | None = None,
     image_size: int | None = None, new_classes: bool = False, seed: int = 0, skip_bad: bool = False,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False, force: bool = False,
     checkpoint_every: float | None = None, quiet: bool = False, terms: Sequence[Term] = (), **values: Any,
@@ -37,6 +38,8 @@ def run_training(
         weights: a safetensors file to inherit from; that beside the architecture if not given.
         teacher: an architecture with weights whose scores are learnt from as well.
         teacher_weights: its weights; those beside it if not given.
+        distill: what is learnt from the teacher: its probabilities, its first guess, or its probabilities and the
+            likeness of its patches; as the recipe says if not given.
         image_size: side of the images given to the network, in pixels; that of its weights if not given.
         new_classes: the data have other classes than the architecture's run: the classifier begins anew.
         seed: everything random follows from it.
@@ -67,7 +70,7 @@ def run_training(
         request = requested(
             source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=init,
             image_size=image_size, seed=seed, teacher=None if teacher is None else result_for(teacher, teacher_weights),
-            new_classes=new_classes, skip_bad=skip_bad, terms=terms,
+            new_classes=new_classes, skip_bad=skip_bad, distill=distill, terms=terms,
         )  # fmt: skip
         train(
             request, place.path, console(quiet), Claiming(resume=resume, overwrite=overwrite), force=force,

@@ -80,20 +80,16 @@ def main(args: Arguments) -> None:
 
     configure()
     start().begin()
-    from dnas.errors import InputError
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
-    from dnas.train.recipe import distilled
     from dnas.train.request import requested, train
 
-    if args.distill is not None and args.teacher is None:
-        raise InputError("--distill", "there is no teacher", found=args.distill, accepted="--teacher ARCH")
     source = read_result(args.arch, args.weights)
     teacher = None if args.teacher is None else read_result(args.teacher, args.teacher_weights)
     request = requested(
         source, data=args.data, recipe=args.recipe,
-        values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")} | distilled(args.distill),
-        start=args.init,
+        values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")},
+        start=args.init, distill=args.distill,
         image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
         skip_bad=args.skip_bad,
     )  # fmt: skip

@@ -91,23 +91,29 @@ class Op:
 
 
 @dataclass(frozen=True)
-class NetworkBlock:
-    """The operators of one block, in order; none for an identity."""
+class Ends:
+    """What goes into a block or a network, and what comes out."""
 
-    use: BlockUse
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    ops: tuple[Op, ...]
 
     @property
     def input(self) -> Value:
-        """The first, of which costs speak."""
+        """The first, of which costs speak; the images of a whole network."""
         return self.inputs[0]
 
     @property
     def output(self) -> Value:
-        """The first, of which costs speak."""
+        """The first, of which costs speak; the class scores of a whole network."""
         return self.outputs[0]
+
+
+@dataclass(frozen=True)
+class NetworkBlock(Ends):
+    """The operators of one block, in order; none for an identity."""
+
+    use: BlockUse
+    ops: tuple[Op, ...]
 
     @property
     def path(self) -> str:
@@ -124,22 +130,10 @@ class NetworkBlock:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Ends):
     """A network without choices, or one block, as a chain of blocks."""
 
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
     blocks: tuple[NetworkBlock, ...]
-
-    @property
-    def input(self) -> Value:
-        """The images, where it is a whole network."""
-        return self.inputs[0]
-
-    @property
-    def output(self) -> Value:
-        """The class scores, where it is a whole network."""
-        return self.outputs[0]
 
     @property
     def ops(self) -> tuple[Op, ...]:
@@ -176,7 +170,7 @@ def _network(x: Feature, y: Feature, uses: Iterable[BlockUse]) -> Network:
 
 def _block(use: BlockUse, values: dict[Tensor, Value]) -> NetworkBlock:
     ops = tuple(_op(node, values) for node in nodes_of(use.parts) if not node.idle)
-    return NetworkBlock(use, _all(use.input, values), _all(use.out, values), ops)
+    return NetworkBlock(_all(use.input, values), _all(use.out, values), use, ops)
 
 
 def _all(feature: Feature, values: Mapping[Tensor, Value]) -> tuple[Value, ...]:

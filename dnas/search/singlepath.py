@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import UserError
+from dnas.learning.course import Metrics, State
+from dnas.search.candidates import compare
+from dnas.search.compiling import Program
 from dnas.search.descent import Weights, fresh, optimizer, planned
 from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
@@ -60,6 +63,16 @@ def sampler(problem: Problem, count: int = 1) -> Sampler:
 def assignments(problem: Problem, rows: Sequence[Sequence[int]]) -> list[dict[str, int]]:
     """Rows of option indices, as notes hold them, by name."""
     return [as_assignment(np.array(row, int), problem.space.choices) for row in rows]
+
+
+def compared(
+    problem: Problem, program: Program, state: State, part: Sequence[Sequence[int]]
+) -> tuple[State, Metrics]:  # fmt: skip
+    """The state with the scores of some more networks, given as rows of option indices."""
+    found = compare(program, problem, state.arrays.variables, assignments(problem, part))
+    more = zip(found.accuracy.tolist(), found.loss.tolist(), strict=True)
+    scores = [*state.notes["scores"], *map(list, more)]
+    return state._replace(notes={**state.notes, "scores": scores}), {"compared": len(scores), "best": best(scores)[1]}
 
 
 def best(scores: Sequence[Sequence[float]]) -> tuple[int, float]:

@@ -252,22 +252,15 @@ def checked(recipe: Recipe, document: Document | None = None) -> Recipe:
     return recipe
 
 
-DISTILLED: dict[str | None, dict[str, Any]] = {
-    None: {},
+DISTILLED: dict[str, dict[str, Any]] = {
     "soft": {"distillation": "soft", "manifold": 0.0},
     "hard": {"distillation": "hard", "manifold": 0.0},
     "manifold": {
-        "distillation": "soft", "distillation_weight": 1.0, "distillation_temperature": 1.0, "manifold": 1.0,
-        "manifold_intra": 4.0, "manifold_inter": 0.1, "manifold_random": 0.2, "manifold_samples": 192,
-        "manifold_ends": 4,
+        "distillation": "soft", "distillation_weight": 1.0, "distillation_temperature": 1.0, "manifold": 1.0
     },
 }  # fmt: skip
-"""Fields of a recipe by what is learnt from a teacher; those of the manifold are the published ones."""
-
-
-def distilled(what: str | None) -> dict[str, Any]:
-    """Fields that say what is learnt from a teacher; none where that is the recipe's to say."""
-    return dict(DISTILLED[what])
+"""Fields of a recipe by what is learnt from a teacher. Those of the manifold are published (Hao et al. 2022), as are
+the defaults of the fields that begin with its name."""
 
 
 def _quantity(document: Document, key: str, value: Any, field: Field, choices: list[Choice]) -> Quantity:

@@ -16,7 +16,7 @@ from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result
 from dnas.train.memory import must_fit
-from dnas.train.recipe import Recipe, read_recipe, with_values
+from dnas.train.recipe import DISTILLED, Recipe, read_recipe, with_values
 from dnas.train.run import run_training
 from dnas.train.setup import Start, make_setup, training_side
 
@@ -41,7 +41,7 @@ class Request:
 def requested(
     source: Result, *, data: Data | None = None, recipe: str | Path = "quick", values: Mapping[str, Any],
     start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
-    new_classes: bool = False, skip_bad: bool = False, terms: Sequence[Term] = (),
+    new_classes: bool = False, skip_bad: bool = False, distill: str | None = None, terms: Sequence[Term] = (),
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.train` of the same names do.
 
@@ -56,7 +56,12 @@ def requested(
     check_side(image_size)
     if start not in (None, *get_args(Start)):
         raise InputError("--init", "unknown", found=start, accepted=", ".join(get_args(Start)))
-    chosen = with_values(read_recipe(recipe).fixed(), values)
+    if distill not in (None, *DISTILLED):
+        raise InputError("--distill", "unknown", found=distill, accepted=", ".join(DISTILLED))
+    if distill is not None and teacher is None:
+        raise InputError("--distill", "there is no teacher", found=distill, accepted="--teacher ARCH")
+    learnt = {} if distill is None else DISTILLED[distill]
+    chosen = with_values(read_recipe(recipe).fixed(), {**learnt, **values})
     found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
     return Request(source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms))
 

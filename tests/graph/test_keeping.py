@@ -58,6 +58,13 @@ def scores(graph: Graph, variables, images, momentum=None, masks=None) -> jax.Ar
     return forward.run(graph.parts, Value(graph.input, images), graph.output)
 
 
+def by_onnx(space: Space, variables, images) -> np.ndarray:
+    """The scores that the exported network gives."""
+    onnx_export = pytest.importorskip("dnas.export.onnx", reason="needs dnas[onnx]")
+    session = onnx_export.session(onnx_export.model(trace(space), weights_of(variables)).SerializeToString())
+    return session.run(None, {"images": np.asarray(images).transpose(0, 3, 1, 2)})[0]
+
+
 @pytest.fixture(scope="module")
 def case():
     wide, narrow = network(), network(len(STEM), len(INNER))
@@ -99,13 +106,9 @@ def test_gradients_are_those_of_the_network_cut_out_and_nothing_elsewhere(case):
 
 
 def test_the_network_cut_out_is_exported(case):
-    onnx_export = pytest.importorskip("dnas.export.onnx", reason="needs dnas[onnx]")
     masked, narrow, variables, images, cut = case
-    model = onnx_export.model(trace(narrow), weights_of(cut))
-    found = onnx_export.session(model.SerializeToString()).run(
-        None, {"images": np.asarray(images).transpose(0, 3, 1, 2)}
-    )
-    assert parity.difference(found[0], scores(masked, variables, images)) < parity.LIMIT
+    found = by_onnx(narrow, cut, images)
+    assert parity.difference(found, scores(masked, variables, images)) < parity.LIMIT
 
 
 def test_masks_that_are_given_have_gradients_and_serve_any_entries(case):

@@ -9,7 +9,6 @@ import pytest
 from dnas.cost.count import count
 from dnas.errors import InputError
 from dnas.export import parity
-from dnas.export.trace import trace, weights_of
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input, space_from_data
 from dnas.graph import graph_of
@@ -20,7 +19,7 @@ from dnas.nn.inherit import inherit, inherited
 from dnas.nn.supernet import Supernet
 from dnas.space.entries import kept
 from dnas.space.space import Space
-from tests.graph.test_keeping import scores, variables_of
+from tests.graph.test_keeping import by_onnx, scores, variables_of
 
 KEEP = {
     "trunk.2.0.attention_norm": [0, 2, 3, 5, 7],
@@ -109,13 +108,8 @@ def test_a_convolutional_network_keeps_channels_of_its_hidden_layers():
 
 
 def test_the_pruned_network_is_exported(case):
-    onnx_export = pytest.importorskip("dnas.export.onnx", reason="needs dnas[onnx]")
     _, pruned, _, cut, images = case
-    model = onnx_export.model(trace(pruned), weights_of(cut))
-    found = onnx_export.session(model.SerializeToString()).run(
-        None, {"images": np.asarray(images).transpose(0, 3, 1, 2)}
-    )
-    assert parity.difference(found[0], run(pruned, cut, images)) < parity.LIMIT
+    assert parity.difference(by_onnx(pruned, cut, images), run(pruned, cut, images)) < parity.LIMIT
 
 
 @pytest.mark.parametrize(

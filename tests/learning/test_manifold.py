@@ -26,7 +26,8 @@ from dnas.learning.manifold import (
 )
 from dnas.nn.supernet import init
 from dnas.runs.result import read_result
-from dnas.train.recipe import distilled, read_recipe
+from dnas.train.recipe import DISTILLED, FIELDS, read_recipe
+from dnas.train.request import requested
 from dnas.train.schedule import schedule
 from dnas.train.setup import make_setup
 from dnas.train.step import training
@@ -128,7 +129,7 @@ def step_of(home, **fields):
 
 
 def test_a_training_learns_on_the_three_terms_and_scores(home):
-    _, metrics = step_of(home, **distilled("manifold"))
+    _, metrics = step_of(home, **DISTILLED["manifold"])
     names = ["cross_entropy", "soft_distillation", "manifold_intra", "manifold_inter", "manifold_random"]
     assert set(metrics["terms"]) == set(names) and all(float(value) > 0 for value in metrics["terms"].values())
     w = {"cross_entropy": 0, "soft_distillation": 1, "manifold_intra": 4, "manifold_inter": 0.1, "manifold_random": 0.2}
@@ -143,6 +144,15 @@ def test_without_weight_the_training_is_the_same_bit_for_bit(home):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_recipe_has_the_published_weights():
+def test_the_published_weights_stand_in_the_recipe_and_in_the_option():
     recipe = read_recipe("manifold").fixed()
-    assert {name: getattr(recipe, name) for name in distilled("manifold")} == distilled("manifold")
+    published = {"intra": 4.0, "inter": 0.1, "random": 0.2, "samples": 192, "ends": 4}
+    assert {name: getattr(recipe, f"manifold_{name}") for name in published} == published
+    assert {name: FIELDS[f"manifold_{name}"].default for name in published} == published
+    assert {name: getattr(recipe, name) for name in DISTILLED["manifold"]} == DISTILLED["manifold"]
+
+
+@pytest.mark.parametrize(("more", "said"), [({}, "there is no teacher"), ({"distill": "all"}, "unknown")])
+def test_what_is_learnt_from_no_teacher_is_refused(home, more, said):
+    with pytest.raises(InputError, match=f"--distill: {said}"):
+        requested(read_result(home / "student.yaml"), values={}, **{"distill": "manifold", **more})

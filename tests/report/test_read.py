@@ -257,7 +257,11 @@ def test_the_stored_runs_have_the_form_that_the_commands_write_today(made):
         for stored in sorted((STORED / kind).rglob("*.json*")):
             now = made / kind / stored.relative_to(STORED / kind)
             if stored.name.startswith(("architecture", "history", "chain")):
-                assert shape_of(stored) <= shape_of(now), stored
+                assert shape_of(stored) - SOMETIMES <= shape_of(now), stored
+
+
+SOMETIMES = {".preprocessing.subgrid"}
+"""Only networks of a smaller resolution than the images have it, and which one is found may change."""
 
 
 def shape_of(file: Path) -> set[str]:

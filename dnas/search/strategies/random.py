@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dnas.learning.course import Metrics, Phase, State
 from dnas.search import singlepath, supernet
-from dnas.search.candidates import ROWS, compare, compile_comparison
+from dnas.search.candidates import ROWS, compile_comparison
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, planned
 from dnas.search.found import Ending
@@ -55,10 +55,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def compare_some(state: State, n: int) -> tuple[State, Metrics]:
         part = state.notes["drawn"][n * ROWS : (n + 1) * ROWS]
-        found = compare(programs.compare, problem, state.arrays.variables, singlepath.assignments(problem, part))
-        scores = [*state.notes["scores"], *zip(found.accuracy.tolist(), found.loss.tolist(), strict=True)]
-        state = state._replace(notes={**state.notes, "scores": [list(pair) for pair in scores]})
-        return state, {"compared": len(scores), "best": singlepath.best(state.notes["scores"])[1]}
+        return singlepath.compared(problem, programs.compare, state, part)
 
     def decide(state: State) -> dict[str, int]:
         index, _ = singlepath.best(state.notes["scores"])

@@ -97,10 +97,7 @@ def comparing(problem: Problem, programs: Programs) -> Phase:
 
     def step(state: State, n: int) -> tuple[State, Metrics]:
         part = state.notes["seen"][n * ROWS : (n + 1) * ROWS]
-        found = compare(programs.compare, problem, state.arrays.variables, singlepath.assignments(problem, part))
-        scores = [*state.notes["scores"], *zip(found.accuracy.tolist(), found.loss.tolist(), strict=True)]
-        state = state._replace(notes={**state.notes, "scores": [list(pair) for pair in scores]})
-        return state, {"compared": len(scores), "best": singlepath.best(state.notes["scores"])[1]}
+        return singlepath.compared(problem, programs.compare, state, part)
 
     def done(state: State) -> bool:
         return len(state.notes["scores"]) >= len(state.notes["seen"])
