@@ -97,7 +97,7 @@ def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserErr
     body = list(itertools.takewhile(lambda line: line and not _RULE.match(line), rest))
     text = " ".join(body)
     if match := _CHOICE.search(text):
-        known = [name.strip(" '\"") for name in match["known"].split(",")]
+        known = sorted({name.strip(" '\"") for name in match["known"].split(",")} - {"None"})
         near = suggestion(match["found"], known)
         return InputError(match["name"], f"not accepted here{near}", found=match["found"], accepted=", ".join(known))
     if match := _VALUE.search(text):

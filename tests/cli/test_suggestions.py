@@ -156,3 +156,9 @@ def test_one_line_whatever_the_terminal_can_show(encoding):
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == b""
     assert done.stderr == b"error: --resolution: not accepted here (found 'wide'; accepted: INT)\n"
+
+
+def test_names_that_are_accepted_are_in_order_and_none_is_no_name(capsys):
+    """tyro lists a set, and in it that nothing need be given."""
+    text = said("dnas.cli.train", capsys, "fbnetv2_f1", "--distill", "all")
+    assert "(found 'all'; accepted: hard, manifold, soft)\n" in text
