@@ -61,7 +61,9 @@ def random_patches(x: Patches, chosen: Int[Array, " K"]) -> Float[Array, "K K"]:
     return some @ some.T
 
 
-def distance(similarity: Similarity, student: Patches, teacher: Patches) -> Float[Array, ""]:
+def distance(
+    similarity: Similarity, student: Float[Array, "B N student"], teacher: Float[Array, "B N teacher"]
+) -> Float[Array, ""]:
     """Mean squared difference of similarities. The paper writes a Frobenius norm; its code takes the mean, as here."""
     return jnp.mean(jnp.square(similarity(teacher) - similarity(student)))
 
