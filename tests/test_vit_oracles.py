@@ -99,6 +99,19 @@ def two_streams(model: dict[str, Any]) -> dict[str, Any]:
     return network(model, trunk, [{"token_head": {"out": "$classes"}}])
 
 
+def slimmed(model: dict[str, Any]) -> dict[str, Any]:
+    """The file of a network of the catalogue whose blocks hand on so many tokens, wherever these lie."""
+    base = load_space(catalogued(model["config"]["base"])).document.data
+    blocks = [use.path for use in graph_of(space_from_data(base, "")).uses if use.kind in ("transformer", "tnt")]
+    counts = model["config"]["kept_tokens_per_layer_incl_cls"]
+    return {**base, "keep_tokens": {path: list(range(n)) for path, n in zip(blocks, counts, strict=True)}}
+
+
+def catalogued(base: str) -> str:
+    """The catalogue's name of a network."""
+    return base.replace("_base", "_b").replace("_small", "_s").replace("_tiny", "_ti")
+
+
 def convolutional(model: dict[str, Any]) -> dict[str, Any]:
     """The file of a CMT."""
     c = model["config"]
@@ -127,7 +140,7 @@ def augmented(model: dict[str, Any]) -> dict[str, Any]:
 
 FILES = {
     "vit": transformer, "autoformer": transformer, "swin": windowed, "s3_swin": windowed, "tnt": two_streams,
-    "cmt": convolutional, "vit+augmented_shortcuts": augmented,
+    "cmt": convolutional, "vit+augmented_shortcuts": augmented, "vit+patch_slimming": slimmed,
 }  # fmt: skip
 
 
@@ -172,7 +185,7 @@ def test_spaces_span_the_published_parameters(name, least, most):
 def test_pruned_transformers_are_those_of_the_closed_form(model):
     """The four places of VTP (Zhu et al. 2021) in each block, whatever channels are left."""
     c = model["config"]
-    base = load_space(c["base"].replace("_base", "_b").replace("_small", "_s").replace("_tiny", "_ti")).document.data
+    base = load_space(catalogued(c["base"])).document.data
     widths = {"attention_norm": "qkv_in", "value": "attn_out", "mlp_norm": "fc1_in", "expand": "fc2_in"}
     blocks = [use.path for use in graph_of(space_from_data(base, "")).uses if use.kind == "transformer"]
     keep = {}

@@ -16,9 +16,12 @@ from dnas.ops import (
     Linear,
     Positions,
     Residual,
+    Select,
     Tensor,
     WordEmbed,
 )  # fmt: skip
+from dnas.ops.tensor import PATCHES, TOKENS
+from dnas.space.entries import past, whole
 from dnas.space.fields import Formula, integer, ratio
 from dnas.space.quantity import Quantity
 
@@ -68,18 +71,30 @@ def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
     words = net.masked(_transformed(net, f, "inner_", words, f.inner_heads, f.inner_head_width, hidden))
     y = net.add("join_norm", LayerNorm(), net.add("join", JoinTokens(), words))
     y = net.add("fuse_norm", LayerNorm(), net.add("fuse", Linear(patches.channels, bias=False), y))
+    kept, before = net.kept_tokens(patches), whole(patches[TOKENS].size) - whole(words[PATCHES].size)
     patches = net.add("fuse_add", Residual(), patches, net.add("beside_class", LeadingZeros(), net.masked(y)))
-    return net.masked(_transformed(net, f, "", patches, f.heads, f.head_width, f.hidden)), words
+    words = net.add("words_kept", Select(past(kept, before), PATCHES), words)
+    return net.masked(_transformed(net, f, "", patches, f.heads, f.head_width, f.hidden, kept)), words
 
 
 def _transformed(
-    net: Builder, f: Fields, prefix: str, x: Tensor, heads: Quantity, width: Quantity, hidden: Quantity
+    net: Builder,
+    f: Fields,
+    prefix: str,
+    x: Tensor,
+    heads: Quantity,
+    width: Quantity,
+    hidden: Quantity,
+    kept: Quantity | None = None,
 ) -> Tensor:
-    """Attention without biases of queries, keys and values, then an MLP, each added to its input."""
+    """Attention without biases of queries, keys and values, then an MLP, each added to its input, of the tokens that
+    are kept."""
     y = net.add(f"{prefix}attention_norm", LayerNorm(), x)
-    q, k, v = queries_keys_values(net, prefix, y, heads * width, False)
+    stay = Select(kept or x[TOKENS].size, TOKENS)
+    x, rows = net.add(f"{prefix}kept", stay, x), net.add(f"{prefix}kept_rows", stay, y)
+    q, k, v = queries_keys_values(net, prefix, rows, y, heads * width, False)
     branch = net.add(f"{prefix}attention_project", Linear(x.channels), attend(net, prefix, q, k, v, heads))
-    x = augmented(net, f"{prefix}attention_", net.add(f"{prefix}attention_add", Residual(), x, branch), y, f)
+    x = augmented(net, f"{prefix}attention_", net.add(f"{prefix}attention_add", Residual(), x, branch), rows, f)
     y = net.add(f"{prefix}mlp_norm", LayerNorm(), x)
     branch = mlp(net, prefix, y, hidden, Quantity.constant("gelu"))
     return augmented(net, f"{prefix}mlp_", net.add(f"{prefix}mlp_add", Residual(), x, branch), y, f)

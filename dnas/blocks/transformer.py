@@ -22,6 +22,7 @@ from dnas.ops import (
     RelativeScores,
     RelativeValues,
     Residual,
+    Select,
     Softmax,
     SpaceToDepth,
     Tensor,
@@ -33,6 +34,7 @@ from dnas.ops import (
 )  # fmt: skip
 from dnas.ops.norm import EPSILON as DEFAULT_EPSILON
 from dnas.ops.tensor import TOKENS
+from dnas.space.entries import whole
 from dnas.space.fields import Formula, flag, integer, name, ratio
 from dnas.space.quantity import Quantity
 
@@ -89,18 +91,22 @@ def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """
     if TOKENS not in x.names:
         raise UserError("the block needs tokens; put a 'tokens' block before")
-    y = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
-    q, k, v = queries_keys_values(net, "", y, f.heads * f.head_width, f.fixed("bias"))
+    y, kept = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x), net.kept_tokens(x)
+    x, rows = net.add("kept", Select(kept, TOKENS), x), net.add("kept_rows", Select(kept, TOKENS), y)
+    q, k, v = queries_keys_values(net, "", rows, y, f.heads * f.head_width, f.fixed("bias"))
     branch = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
-    x = augmented(net, "attention_", net.add("attention_add", Residual(), x, branch), y, f)
+    x = augmented(net, "attention_", net.add("attention_add", Residual(), x, branch), rows, f)
     y = net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x)
     branch = mlp(net, "", y, f.hidden, f.act)
     return augmented(net, "mlp_", net.add("mlp_add", Residual(), x, branch), y, f)
 
 
-def queries_keys_values(net: Builder, prefix: str, x: Tensor, width: Quantity, bias: bool) -> list[Tensor]:
-    """Of one width, from one tensor."""
-    return [net.add(f"{prefix}{part}", Linear(width, bias), x) for part in ("query", "key", "value")]
+def queries_keys_values(
+    net: Builder, prefix: str, rows: Tensor, x: Tensor, width: Quantity, bias: bool
+) -> list[Tensor]:
+    """Of one width: queries from `rows`, keys and values from x."""
+    parts = (("query", rows), ("key", x), ("value", x))
+    return [net.add(f"{prefix}{part}", Linear(width, bias), source) for part, source in parts]
 
 
 def mlp(net: Builder, prefix: str, x: Tensor, hidden: Quantity, act: Quantity) -> Tensor:
@@ -120,9 +126,9 @@ def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tenso
     if not reach:
         return attend(net, "", q, k, v, f.heads)
     scores = net.add("scores", AttentionScores(f.heads), q, k)
-    side = int((q[TOKENS].size.value - 1) ** 0.5)
-    distances = side, f.fixed("head_width"), reach
-    added = net.add("relative_scores", RelativeScores(f.heads, *distances), q)
+    tokens = k[TOKENS].size
+    distances = int((whole(tokens) - 1) ** 0.5), f.fixed("head_width"), reach
+    added = net.add("relative_scores", RelativeScores(f.heads, *distances, keys=tokens), q)
     scores = net.add("softmax", Softmax(), net.add("with_relative_scores", WeightedSum((1, 1)), scores, added))
     added = net.add("relative_values", RelativeValues(v.channels, *distances), scores)
     return net.add("with_relative_values", WeightedSum((1, 1)), net.add("attend", Attend(), scores, v), added)
@@ -158,7 +164,7 @@ def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
 def _in_windows(net: Builder, x: Tensor, f: Fields, side: int, window: int) -> Tensor:
     shift = window // 2 if f.fixed("shifted") and side > window else 0
     y = net.add("partition", WindowPartition(window, shift), x)
-    q, k, v = queries_keys_values(net, "", y, f.heads * f.head_width, f.fixed("bias"))
+    q, k, v = queries_keys_values(net, "", y, y, f.heads * f.head_width, f.fixed("bias"))
     scores = net.add("scores", AttentionScores(f.heads), q, k)
     scores = net.add("softmax", Softmax(), net.add(f"bias_{window}", WindowBias(window, side, shift), scores))
     y = net.add("attention_project", Linear(x.channels), net.add("attend", Attend(), scores, v))

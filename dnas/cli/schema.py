@@ -92,6 +92,11 @@ def _top() -> dict[str, Any]:
             "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
             "description": "channels that operators of a pruned architecture have left, by path",
         },
+        "keep_tokens": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "description": "tokens that go on after blocks of a slimmed architecture, by path",
+        },
     }
     assert tuple(known) == TOP
     return known | {key: {"description": "written by dnas into an exported architecture"} for key in EXTRA}

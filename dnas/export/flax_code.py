@@ -52,7 +52,7 @@ def _imports(helpers: str, classes: str) -> list[str]:
         *(["from typing import Any", ""] if ": Any\n" in classes else []),
         "import flax.linen as nn",
         *(["import jax"] if "jax.image" in helpers or "jax.nn" in classes else []),
-        *(["import jax.numpy as jnp"] if "jnp." in helpers else []),
+        *(["import jax.numpy as jnp"] if "jnp." in helpers or "jnp." in classes else []),
         "import safetensors.numpy",
         "from flax.traverse_util import unflatten_dict",
     ]
@@ -108,7 +108,7 @@ def _named(path: str) -> str:
 
 
 def _type(value: object) -> str:
-    return "Any" if isinstance(value, str) else type(value).__name__
+    return type(value).__name__ if isinstance(value, bool | int | float) else "Any"
 
 
 FLAX = Target("flax", WRITERS, ACTIVATIONS, _class)

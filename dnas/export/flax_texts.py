@@ -122,12 +122,15 @@ class Positions(nn.Module):
 '''
 RELATIVE = '''
 class Distances(nn.Module):
-    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them."""
+    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them.
+    `queries` and `keys` are the tokens that are left, where some were dropped."""
 
     side: int
     width: int
     reach: int
     before: int
+    queries: tuple | None = None
+    keys: tuple | None = None
 
     def vectors(self):
         """[queries, keys, width]"""
@@ -135,7 +138,10 @@ class Distances(nn.Module):
         for name, at in (("rows", place // self.side), ("columns", place % self.side)):
             table = jnp.asarray(self.param(name, nn.initializers.zeros, (2 * reach + 2, self.width)))
             index = jnp.clip(at[None] - at[:, None], -reach, reach) + reach + 1
-            total = total + table[jnp.pad(index, ((self.before, 0), (self.before, 0)))]
+            index = jnp.pad(index, ((self.before, 0), (self.before, 0)))
+            index = index if self.queries is None else index[jnp.array(self.queries)]
+            index = index if self.keys is None else index[:, jnp.array(self.keys)]
+            total = total + table[index]
         return total
 
 

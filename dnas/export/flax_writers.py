@@ -28,8 +28,18 @@ from dnas.export.flax_texts import (
     WORDS,
 )
 from dnas.export.python_code import attend, attention_scores, conv_parts, moved, padding_text, weighted_sum
-from dnas.export.structure import Call, Writer, distance_numbers, nothing, out, own, pairs
-from dnas.export.trace import Op, Weights, conv_weight, convolution
+from dnas.export.structure import (
+    Call,
+    Writer,
+    distance_numbers,
+    distances_text,
+    nothing,
+    out,
+    own,
+    pairs,
+    taken_numbers,
+)
+from dnas.export.trace import Op, Weights, conv_weight, convolution, entries_taken
 
 Leaves = dict[tuple[str, str], np.ndarray]
 """By group and name."""
@@ -116,10 +126,13 @@ def _positions(call: Call) -> str:
 
 def _relative(kind: str) -> Callable[[Call], str]:
     def made(call: Call) -> str:
-        numbers = ", ".join(call.text[n] for n in ("side", "width", "reach", "before"))
-        return f'{kind}({numbers}, name="{call.name}")({call.inputs[0]})'
+        return f'{kind}({distances_text(call)}, name="{call.name}")({call.inputs[0]})'
 
     return made
+
+
+def _select(call: Call) -> str:
+    return f"{call.inputs[0]}[{':, ' * entries_taken(call.op)[0]}jnp.array({call.text['entries']})]"
 
 
 def _circulant(call: Call) -> str:
@@ -145,6 +158,7 @@ WRITERS: dict[str, Writer] = {
     "average_pool": Writer(own("kernel", "stride", "padding"), _average_pool, helper=AVERAGE_POOL),
     "upsample": Writer(own("factor"), lambda c: f"upsample({c.inputs[0]}, {c.text['factor']})", helper=UPSAMPLE),
     "channel_shuffle": Writer(own("groups"), lambda c: f"shuffle({c.inputs[0]}, {c.text['groups']})", helper=SHUFFLE),
+    "select": Writer(taken_numbers, _select, ends=True),
     "residual": Writer(nothing, lambda c: f"{c.inputs[0]} + {c.inputs[1]}", ends=True),
     "weighted_sum": Writer(own("factors"), weighted_sum, ends=True),
     "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),

@@ -19,6 +19,7 @@ from dnas.export.trace import (
     Weights,
     conv_weight,
     convolution,
+    entries_taken,
     reads,
     spread_distances,
 )
@@ -236,7 +237,12 @@ def _attend_evenly(made: Builder, s: Value, v: Value, y: Value) -> None:
 
 
 def _select(made: Builder, op: Op, after: Folded) -> None:
-    made.take_channels(op.inputs[0], op.attributes["entries"], op.output, op.node.path)
+    (axis, entries), x = entries_taken(op), op.inputs[0]
+    if op.attributes["axis"] == CHANNELS:
+        made.take_channels(x, entries, op.output, op.node.path)
+        return
+    index = made.constant(f"{op.node.path}.entries", np.array(entries, np.int64))
+    made.node("Gather", [x, index], op.output, op.node.path, axis=axis)
 
 
 def _excite(made: Builder, op: Op, after: Folded) -> None:

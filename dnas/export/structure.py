@@ -15,10 +15,20 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.export.trace import Network, NetworkBlock, Op, Weights
+from dnas.export.trace import Network, NetworkBlock, Op, Weights, entries_taken, tokens_left
 from dnas.ops.tensor import HEADS, KEYS, QUERIES
 
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Places on an axis: a number that differs from block to block, where other lists belong to their form."""
+
+    places: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return repr(self.places)
 
 
 Numbers = Callable[[Op], dict[str, Any]]
@@ -140,9 +150,21 @@ def distances(op: Op) -> dict[str, int]:
     return own("stride")(op) | {"heads": op.output.sizes[HEADS]} | own("queries", "keys")(op)
 
 
-def distance_numbers(op: Op) -> dict[str, int]:
-    """What tables of vectors for distances follow from."""
-    return own("side", "width", "reach", "before")(op)
+def distance_numbers(op: Op) -> dict[str, Any]:
+    """What tables of vectors for distances follow from; queries and keys that are left where some were dropped."""
+    left = {name: None if entries is None else Entries(entries) for name, entries in tokens_left(op).items()}
+    return own("side", "width", "reach", "before")(op) | left
+
+
+def distances_text(call: Call) -> str:
+    """The arguments of such a table."""
+    left = [f"{name}={call.text[name]}" for name in (QUERIES, KEYS) if call.numbers[name] is not None]
+    return ", ".join([*(call.text[n] for n in ("side", "width", "reach", "before")), *left])
+
+
+def taken_numbers(op: Op) -> dict[str, Any]:
+    """Places of the entries that are taken of an axis."""
+    return {"entries": Entries(entries_taken(op)[1])}
 
 
 def window_numbers(op: Op) -> dict[str, int]:

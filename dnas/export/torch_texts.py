@@ -88,15 +88,19 @@ class Positions(nn.Module):
 '''
 RELATIVE = '''
 class Distances(nn.Module):
-    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them."""
+    """Vectors for the distances of pixels, in rows and in columns; entry 0 is for pairs with a token before them.
+    `queries` and `keys` are the tokens that are left, where some were dropped."""
 
-    def __init__(self, side, width, reach, before):
+    def __init__(self, side, width, reach, before, queries=None, keys=None):
         super().__init__()
         self.rows, self.columns = (nn.Parameter(torch.zeros(2 * reach + 2, width)) for _ in range(2))
         place = torch.arange(side * side)
         for name, at in (("row", place // side), ("column", place % side)):
             index = (at[None] - at[:, None]).clamp(-reach, reach) + reach + 1
-            self.register_buffer(name, F.pad(index, (before, 0, before, 0)), persistent=False)
+            index = F.pad(index, (before, 0, before, 0))
+            index = index if queries is None else index[list(queries)]
+            index = index if keys is None else index[:, list(keys)]
+            self.register_buffer(name, index, persistent=False)
 
     def vectors(self):
         """[queries, keys, width]"""

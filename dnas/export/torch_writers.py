@@ -14,12 +14,14 @@ from dnas.export.structure import (
     Writer,
     distance_numbers,
     distances,
+    distances_text,
     heads,
     nothing,
     out,
     own,
     pairs,
     sizes,
+    taken_numbers,
     window_numbers,
 )
 from dnas.export.torch_texts import (
@@ -38,7 +40,7 @@ from dnas.export.torch_texts import (
     WINDOWS,
     WORDS,
 )
-from dnas.export.trace import Op, Weights, conv_weight, convolution
+from dnas.export.trace import Op, Weights, conv_weight, convolution, entries_taken
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.ops.norm import EPSILON
 
@@ -150,7 +152,13 @@ def _window_bias(call: Call) -> str:
 
 
 def _relative(name: str) -> Callable[[Call], str]:
-    return lambda call: f"{name}({', '.join(call.text[n] for n in ('side', 'width', 'reach', 'before'))})"
+    return lambda call: f"{name}({distances_text(call)})"
+
+
+def _select(call: Call) -> str:
+    """A map has its channels first."""
+    x, (axis, _) = call.op.inputs[0], entries_taken(call.op)
+    return f"{call.inputs[0]}[{':, ' * (axis if x.side is None else 1)}{call.text['entries']}]"
 
 
 def _circulant(call: Call) -> str:
@@ -187,6 +195,7 @@ WRITERS: dict[str, Writer] = {
     "channel_shuffle": Writer(
         own("groups"), lambda c: f"shuffle({c.inputs[0]}, {c.text['groups']})", helper=SHUFFLE
     ),
+    "select": Writer(taken_numbers, _select, ends=True),
     "residual": Writer(nothing, lambda c: f"{c.inputs[0]} + {c.inputs[1]}", ends=True),
     "weighted_sum": Writer(own("factors"), weighted_sum, ends=True),
     "excite": Writer(nothing, lambda c: f"{c.inputs[0]} * {c.inputs[1]}"),

@@ -19,7 +19,9 @@ from dnas.graph import BlockUse, Builder, graph_of
 from dnas.graph.graph import Graph
 from dnas.graph.parts import Node, blocks_of, nodes_of
 from dnas.maths.windows import APART, regions
-from dnas.ops.tensor import CHANNELS, ROWS, TOKENS, Feature, Tensor, leaves
+from dnas.ops import Select
+from dnas.ops.tensor import CHANNELS, KEYS, QUERIES, ROWS, TOKENS, Feature, Tensor, leaves
+from dnas.space.entries import Cut
 from dnas.space.space import Block, Space
 
 Weights = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -222,6 +224,22 @@ def conv_weight(op: Op, weights: Weights) -> np.ndarray:
     return op.leaf("weight", weights).reshape(kernel, kernel, -1, op.output.channels)
 
 
+def entries_taken(op: Op) -> tuple[int, tuple[int, ...]]:
+    """The axis of which an operator takes some entries, the batch being the first, and their places on it."""
+    x, select = op.node.inputs[0], op.node.operator
+    assert isinstance(select, Select)
+    places = select.places(x)
+    assert places is not None, op.node.path
+    return 1 + x.names.index(select.axis), places
+
+
+def tokens_left(op: Op) -> dict[str, tuple[int, ...] | None]:
+    """Queries and keys that are left of those there are distances for; None where all are."""
+    pairs = next(x for x in (op.node.output, *op.node.inputs) if KEYS in x.names)
+    sizes = {name: pairs[name].size for name in (QUERIES, KEYS)}
+    return {name: size.entries if isinstance(size, Cut) else None for name, size in sizes.items()}
+
+
 def spread_distances(op: Op, table: np.ndarray) -> np.ndarray:
     """[heads, queries, keys]: the table's number for every pair."""
     queries, keys, stride = (op.attributes[name] for name in ("queries", "keys", "stride"))
@@ -237,6 +255,8 @@ def distance_vectors(op: Op, weights: Weights) -> np.ndarray:
     for name, at in (("rows", place // a["side"]), ("columns", place % a["side"])):
         index = np.clip(at[None] - at[:, None], -a["reach"], a["reach"]) + a["reach"] + 1
         total = total + op.leaf(name, weights)[np.pad(index, ((a["before"], 0), (a["before"], 0)))]
+    for axis, left in enumerate(tokens_left(op).values()):
+        total = total if left is None else total.take(left, axis)
     return total.astype(np.float32)
 
 

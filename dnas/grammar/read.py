@@ -20,7 +20,8 @@
   along a run of choices (`dnas.space.order`).
 * A template's arguments are its fields: a choice given as an argument is one choice wherever the template uses it.
 * `keep: {trunk.1.expand: [0, 2, 5]}` says which channels an operator of a pruned architecture has left; whatever reads
-  them is as narrow (`dnas.graph.Graph.keeping`).
+  them is as narrow (`dnas.graph.Graph.keeping`). `keep_tokens: {trunk.3: [0, 4, 7]}` says which tokens go on after a
+  block of a slimmed one (`dnas.graph.Builder.kept_tokens`), numbered as before any were dropped.
 * `strategy: slimming` names the search algorithm used where the command line names none.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
@@ -43,7 +44,7 @@ from dnas.space.fields import Field, Positive
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
-TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep")
+TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep", "keep_tokens")
 _NAME = re.compile(r"[\w][\w .+()=,-]{0,99}")
 
 INPUT = {
@@ -101,7 +102,7 @@ class _Reader(Nodes):
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
-            self._keep(data), {key: data[key] for key in EXTRA if key in data}, self.places,
+            self._keep(data, "keep", "channels"), self._keep(data, "keep_tokens", "tokens that a block keeps"), {key: data[key] for key in EXTRA if key in data}, self.places,
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:
@@ -122,6 +123,9 @@ class _Reader(Nodes):
         found = {key: self._input(size.get(key, default), key) for key, default in defaults.items()}
         if self.side is not None:
             largest, side = found["resolution"].max(), self.side
+            if side != largest and "keep_tokens" in self.document.data:
+                where = self.document.where(("keep_tokens",))
+                raise InputError(where, f"tokens of images of side {largest} are kept, not of side {side}")
             found["resolution"] = Quantity.combine(lambda r: max(1, round(r * side / largest)), found["resolution"])
         return found
 
@@ -138,16 +142,16 @@ class _Reader(Nodes):
             else:
                 scope[key] = self.choice(value, place, key)
 
-    def _keep(self, data: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Which channels a pruned architecture has left; whether there are such operators is the graph's to say."""
-        found = self.mapping(data.get("keep", {}), ("keep",))
+    def _keep(self, data: dict[str, Any], section: str, what: str) -> dict[str, tuple[int, ...]]:
+        """Which entries a pruned architecture has left, by path; whether there are such paths is the graph's to say."""
+        found = self.mapping(data.get(section, {}), (section,))
         if found and self.choices:
-            raise InputError(self.document.where(("keep",)), "a space with choices cannot be pruned before a search")
+            raise InputError(self.document.where((section,)), "a space with choices cannot be pruned before a search")
         for path, entries in found.items():
             whole = isinstance(entries, list) and all(type(n) is int and n >= 0 for n in entries)
             if not whole or not entries or any(a >= b for a, b in pairwise(entries)):
                 accepted = "a list of whole numbers from 0, rising"
-                raise InputError(self.document.where(("keep", path)), "not channels", found=entries, accepted=accepted)
+                raise InputError(self.document.where((section, path)), f"not {what}", found=entries, accepted=accepted)
         return {path: tuple(entries) for path, entries in found.items()}
 
     def _strategy(self, data: dict[str, Any]) -> str | None:

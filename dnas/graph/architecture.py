@@ -54,6 +54,7 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
         },
         **sections,
         **({"keep": _renamed(space.keep, sources)} if space.keep else {}),
+        **({"keep_tokens": _renamed(space.keep_tokens, sources)} if space.keep_tokens else {}),
     }  # fmt: skip
     return Architecture(space, assignment, data, space_from_data(data, f"<{space.name}>"), sources)
 
@@ -63,7 +64,7 @@ def _renamed(keep: Mapping[str, tuple[int, ...]], sources: Mapping[str, str]) ->
     found = {}
     for path, source in sources.items():
         for name, entries in keep.items():
-            if name.startswith(f"{source}."):
+            if name == source or name.startswith(f"{source}."):
                 found[path + name.removeprefix(source)] = list(entries)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,9 +12,9 @@ from dnas.errors import InputError, UserError, suggestion
 from dnas.graph.fields import evaluated_fields
 from dnas.graph.graph import Graph, placed
 from dnas.graph.parts import BlockUse, Branch, Branches, Part
-from dnas.ops import Mask, Mixture, Operator
-from dnas.ops.tensor import CHANNELS, Feature, Tensor, leaves, mapped, square
-from dnas.space.entries import kept
+from dnas.ops import ClassToken, Mask, Mixture, Operator
+from dnas.ops.tensor import CHANNELS, TOKENS, Feature, Tensor, leaves, mapped, square
+from dnas.space.entries import cut, given, kept, whole
 from dnas.space.quantity import Choice, Quantity, indicator
 from dnas.space.space import Block, Node, OneOf, Space, Stage
 
@@ -34,11 +34,25 @@ class _Option(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def graph_of(space: Space) -> Graph:
     """The graph of a space, at its own input and classes."""
-    builder, x = Builder(), square(space.resolution, Quantity.constant(space.channels))
+    builder, x = Builder(space.keep_tokens), square(space.resolution, Quantity.constant(space.channels))
     y = builder.walk(space.nodes, x)
     if not isinstance(y, Tensor):
         raise InputError(space.source, "the last block gives several tensors", accepted="one that gives class scores")
-    return _pruned(builder.graph(x, y), space) if space.keep else builder.graph(x, y)
+    graph = builder.graph(x, y)
+    _check_tokens(space, graph, builder.on_tokens)
+    return _pruned(graph, space) if space.keep else graph
+
+
+def _check_tokens(space: Space, graph: Graph, blocks: Collection[str]) -> None:
+    """Kept tokens are those of blocks on tokens, and the learned ones among them."""
+    learned = [node.operator.count for node in graph.nodes if isinstance(node.operator, ClassToken)]
+    for path, entries in space.keep_tokens.items():
+        where = space.document.where(("keep_tokens", path))
+        if path not in blocks:
+            raise InputError(where, f"no block that works on tokens has this path{suggestion(path, blocks)}")
+        missing = next((n for n in range(sum(learned)) if n not in entries), None)
+        if missing is not None:
+            raise InputError(where, f"token {missing} is missing, which is learned and always stays")
 
 
 def _pruned(graph: Graph, space: Space) -> Graph:
@@ -64,9 +78,14 @@ def _pruned(graph: Graph, space: Space) -> Graph:
 
 
 class Builder:
-    """Adds operators, one after another, to parts of a graph."""
+    """Adds operators, one after another, to parts of a graph.
 
-    def __init__(self) -> None:
+    `tokens` are those that blocks keep, by path; None for a mask of the block's name that comes with each forward pass.
+    """
+
+    def __init__(self, tokens: Mapping[str, Sequence[int] | None] | None = None) -> None:
+        self._tokens = tokens or {}
+        self._on_tokens: list[str] = []
         self._parts: list[Part] = []
         self._conditions: tuple[Quantity, ...] = ()
         self._path = ""
@@ -90,6 +109,25 @@ class Builder:
         if node.matters:
             self._parts.append(node)
         return node.output
+
+    @property
+    def on_tokens(self) -> tuple[str, ...]:
+        """Blocks that asked which tokens they keep."""
+        return tuple(self._on_tokens)
+
+    def kept_tokens(self, x: Tensor) -> Quantity:
+        """How many of the tokens of x go on after the block, and which: all, where nothing else was said. A block that
+        asks can be slimmed; its queries and what it adds to are then of these, its keys and values of all."""
+        self._on_tokens.append(self._path)
+        tokens = x[TOKENS].size
+        if self._path not in self._tokens:
+            return tokens
+        entries, full = self._tokens[self._path], whole(tokens)
+        if entries is None:
+            return given(self._path, full)
+        if entries[-1] >= full:
+            raise UserError(f"no token {entries[-1]} to keep; they are 0 to {full - 1}")
+        return cut(full, entries)
 
     def masked(self, x: T) -> T:
         """The tensor, or each of several, with its masks applied, where they are not already."""

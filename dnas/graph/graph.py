@@ -119,7 +119,9 @@ class _Replay:
                 node = placed(part.path, operator, tuple(mask.output for mask in masks), ())
                 self.at[part.output] = node.output
                 sizes = zip(part.output.axes, node.output.axes, strict=True)
-                self.masked |= {old.size: new.size for old, new in sizes if new.size.masked}
+                # A size that is handed on is the affair of what made it: behind `kept` it is another one here alone.
+                passed = {axis.size for x in part.inputs for axis in x.axes} if wanted is None else ()
+                self.masked |= {old.size: new.size for old, new in sizes if new.size.masked and old.size not in passed}
                 nodes = [*masks, node]
                 if wanted is not None and narrowed is None:
                     nodes.append(placed(f"{part.path}.kept", Select(wanted), (node.output,), ()))

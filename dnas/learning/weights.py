@@ -81,7 +81,8 @@ def fingerprint(space: Space) -> str:
     """A hash of an architecture's blocks and channels; names, resolution and how it was written do not enter."""
     network = graph_of(space)
     blocks = [[use.kind, written_fields(use, {})] for use in network.uses]
-    text = json.dumps([space.channels, blocks, *([space.keep] if space.keep else [])], sort_keys=True)
+    kept = [space.keep, space.keep_tokens] if space.keep_tokens else [space.keep] if space.keep else []
+    text = json.dumps([space.channels, blocks, *kept], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

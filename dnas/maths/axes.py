@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Map = Float[Array, "N H W C"]
@@ -21,6 +26,32 @@ def resized(x: Float[Array, "*batch C"], width: int) -> Float[Array, "*batch D"]
 def along(mask: Float[Array, " n"], after: int) -> Array:
     """A mask over an axis that has so many after it."""
     return mask.reshape(-1, *(1,) * after)
+
+
+def taken(x: Array, entries: Sequence[int], axis: int) -> Array:
+    """The entries of an axis, in their order; each at most once."""
+    return _taken(x, tuple(entries), axis)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _taken(x: Array, entries: tuple[int, ...], axis: int) -> Array:
+    return x[(slice(None),) * axis + (np.array(entries),)]
+
+
+def _taken_forward(x: Array, entries: tuple[int, ...], axis: int) -> tuple[Array, tuple[int, ...]]:
+    return _taken(x, entries, axis), x.shape
+
+
+def _taken_backward(entries: tuple[int, ...], axis: int, shape: tuple[int, ...], dy: Array) -> tuple[Array]:
+    """Each entry comes from the one it went to, or is the zero after them: the gradient of an index would be a serial
+    scatter on CPU."""
+    source = np.full(shape[axis], len(entries))
+    source[list(entries)] = np.arange(len(entries))
+    ends = [(0, int(n == axis)) for n in range(len(shape))]
+    return (jnp.pad(dy, ends)[(slice(None),) * axis + (source,)],)
+
+
+_taken.defvjp(_taken_forward, _taken_backward)
 
 
 def shuffled(x: Float[Array, "*batch C"], groups: int) -> Float[Array, "*batch C"]:

@@ -17,7 +17,7 @@ from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import CHANNELS, COLUMNS, HEADS, KEYS, QUERIES, ROWS, TOKENS, Axis, Tensor, Value, square
-from dnas.space.entries import Cut, agreement, cut
+from dnas.space.entries import Cut, agreement, cut, whole
 from dnas.space.quantity import Product, Quantity
 
 
@@ -123,12 +123,17 @@ class MixHeads(Operator):
 
 @operator("softmax")
 class Softmax(Operator):
-    """Softmax over the keys."""
+    """Softmax over the keys, without those that a mask leaves out."""
 
     word = "softmax"
 
+    def reads(self, gates: Reads, y: Tensor, s: Tensor) -> None:
+        if s[KEYS].size.masked:
+            gates.mask(s[KEYS])
+
     def apply(self, env: Env, held: Held, y: Tensor, s: Value) -> Any:
-        return maths.attention.softmax(s.array)
+        keys = s.tensor[KEYS]
+        return maths.attention.softmax(s.array, env.mask(keys) if keys.size.masked else None)
 
 
 class Uneven(NamedTuple):
@@ -175,9 +180,9 @@ class Attend(Operator):
         heads, size = s[HEADS].size, v.channels
         if not isinstance(size, Cut):
             return None
-        left = heads if isinstance(heads, Cut) else cut(heads.value, range(heads.value))
-        owners = [left.entries.index(entry // (size.full // left.full)) for entry in size.entries]
-        counts = [owners.count(head) for head in range(len(left.entries))]
+        stay = heads if isinstance(heads, Cut) else cut(heads.value, range(heads.value))
+        owners = [stay.entries.index(entry // (size.full // stay.full)) for entry in size.entries]
+        counts = [owners.count(head) for head in range(len(stay.entries))]
         ranks = [n - sum(counts[:head]) for n, head in enumerate(owners)]
         if len(set(counts)) == 1:
             return None
@@ -217,7 +222,7 @@ class LearnedScores(Operator):
 class _Relative(Operator):
     """Vectors for the distances of pixels, in rows and in columns, that all heads share; a vector of its own for pairs
     with one of the `before` tokens that stand before the pixels of a map of side `side`. Distances beyond `reach` are
-    taken for it. `size` is that of the heads, or channels, of the result."""
+    taken for it. `size` is that of the heads, or channels, of the result. Of the tokens some may have been dropped."""
 
     size: Quantity
     side: int
@@ -233,36 +238,42 @@ class _Relative(Operator):
         entries = self.size.entries if isinstance(self.size, Cut) else None
         return super().attributes() | {"entries": entries}
 
-    def table(self, held: Held) -> Any:
+    def table(self, held: Held, queries: Quantity, keys: Quantity) -> Any:
         """[queries, keys, width]"""
-        return maths.attention.relative_table(held["rows"], held["columns"], self.side, self.before)
+        table = maths.attention.relative_table(held["rows"], held["columns"], self.side, self.before)
+        for axis, size in enumerate((queries, keys)):
+            if isinstance(size, Cut):
+                table = maths.axes.taken(table, size.entries, axis)
+        return table
 
-    def check(self, x: Tensor, name: str) -> None:
-        found = x[name].size
-        if not found.is_constant or found.value != self.side**2 + self.before:
+    def check(self, tokens: Quantity) -> None:
+        if not tokens.is_constant or whole(tokens) != self.side**2 + self.before:
             raise UserError(f"relative positions need {self.before} tokens before a map of side {self.side}")
 
-    def works(self, heads: Quantity, tokens: Quantity) -> Iterator[Work]:
-        yield Work("matmul", macs=Product(heads, self.width, tokens, tokens))
+    def works(self, heads: Quantity, queries: Quantity, keys: Quantity) -> Iterator[Work]:
+        yield Work("matmul", macs=Product(heads, self.width, queries, keys))
         yield Work("relative_positions", biases=Product(2 * (2 * self.reach + 2), self.width))
 
 
 @operator("relative_scores")
 class RelativeScores(_Relative):
     """What the distances of keys add to the scores of queries (AutoFormer, Chen et al. 2021, section 3.1; Shaw et al.
-    2018, eq. 5)."""
+    2018, eq. 5). `keys` is how many there are; by itself as many as queries."""
+
+    keys: Quantity | None = None
 
     def output(self, q: Tensor) -> Tensor:
-        self.check(q, TOKENS)
-        tokens = q[TOKENS].size
-        return Tensor((Axis(HEADS, self.size, pending=True), Axis(QUERIES, tokens), Axis(KEYS, tokens)))
+        queries, keys = q[TOKENS].size, self.keys or q[TOKENS].size
+        for tokens in (queries, keys):
+            self.check(tokens)
+        return Tensor((Axis(HEADS, self.size, pending=True), Axis(QUERIES, queries), Axis(KEYS, keys)))
 
     def work(self, y: Tensor, q: Tensor) -> Iterator[Work]:
-        yield from self.works(y[HEADS].size, q[TOKENS].size)
+        yield from self.works(*(y[name].size for name in (HEADS, QUERIES, KEYS)))
 
     def apply(self, env: Env, held: Held, y: Tensor, q: Value) -> Any:
         form = functools.partial(maths.attention.relative_scores, heads=y[HEADS].length)
-        return env.product(held, form, q.array, self.table(held))
+        return env.product(held, form, q.array, self.table(held, y[QUERIES].size, y[KEYS].size))
 
 
 @operator("relative_values")
@@ -270,12 +281,13 @@ class RelativeValues(_Relative):
     """Vectors of distances weighted by the scores, beside the values (Shaw et al. 2018, eq. 3)."""
 
     def output(self, s: Tensor) -> Tensor:
-        self.check(s, KEYS)
+        self.check(s[KEYS].size)
         return Tensor((Axis(TOKENS, s[QUERIES].size), Axis(CHANNELS, self.size, pending=True)))
 
     def work(self, y: Tensor, s: Tensor) -> Iterator[Work]:
-        yield from self.works(s[HEADS].size, s[QUERIES].size)
+        yield from self.works(*(s[name].size for name in (HEADS, QUERIES, KEYS)))
 
     def apply(self, env: Env, held: Held, y: Tensor, s: Value) -> Any:
-        found = env.product(held, maths.attention.relative_values, s.array, self.table(held))
+        table = self.table(held, s.tensor[QUERIES].size, s.tensor[KEYS].size)
+        found = env.product(held, maths.attention.relative_values, s.array, table)
         return found[..., np.array(self.size.entries)] if isinstance(self.size, Cut) else found

@@ -11,7 +11,7 @@ from dnas.errors import UserError
 from dnas.ops.conv import bias_of, biased, read_pending
 from dnas.ops.operator import Env, Held, Operator, Parameter, Reads, Work, operator
 from dnas.ops.tensor import CHANNELS, PATCHES, TOKENS, Axis, Tensor, Value
-from dnas.space.entries import repeated
+from dnas.space.entries import preceded, repeated
 from dnas.space.quantity import Product, Quantity
 
 
@@ -85,16 +85,26 @@ class FirstToken(Operator):
 
 @operator("token_mean")
 class TokenMean(Operator):
-    """The mean of the tokens without the `skip` first ones."""
+    """The mean of the tokens without the `skip` first ones, of those that are left."""
 
     skip: int = 0
     word = "mean of tokens"
 
     def output(self, x: Tensor) -> Tensor:
+        if x[TOKENS].length <= self.skip:
+            raise UserError(f"no token is left to take the mean of after the first {self.skip}")
         return Tensor(tuple(axis for axis in x.axes if axis.name != TOKENS))
 
+    def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
+        if x[TOKENS].size.masked:
+            gates.mask(x[TOKENS])
+
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
-        return x.array[..., self.skip :, :].mean(-2)
+        tokens = x.array[..., self.skip :, :]
+        if not x.tensor[TOKENS].size.masked:
+            return tokens.mean(-2)
+        mask = env.mask(x.tensor[TOKENS])[self.skip :]
+        return (tokens * mask[:, None]).sum(-2) / mask.sum()
 
 
 @operator("word_embed")
@@ -159,7 +169,7 @@ class LeadingZeros(Operator):
     word = ""
 
     def output(self, x: Tensor) -> Tensor:
-        return x.like(**{TOKENS: x[TOKENS].size + self.count})
+        return x.like(**{TOKENS: preceded(x[TOKENS].size, self.count)})
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         arrays = x.array.__array_namespace__()

@@ -93,6 +93,37 @@ def cut(of: int, entries: Sequence[int]) -> Cut:
     return Cut((), np.array(len(entries)), of, tuple(entries))
 
 
+def whole(size: Quantity) -> int:
+    """Entries of the axis out of which `size` was cut, or is; entries are numbered as there."""
+    return size.full if isinstance(size, Cut) else size.length
+
+
+def left(size: Quantity) -> tuple[int, ...]:
+    """The entries that are left of an axis on which nothing is masked."""
+    return size.entries if isinstance(size, Cut) else tuple(range(size.value))
+
+
+def past(size: Quantity, count: int) -> Quantity:
+    """The size of an axis that has all but the first `count` entries of another, which are left there."""
+    match size:
+        case Cut():
+            assert size.entries[:count] == tuple(range(count)), size.entries
+            return cut(size.full - count, [n - count for n in size.entries[count:]])
+        case Given():
+            return given(size.name, size.value - count)
+    return size - count
+
+
+def preceded(size: Quantity, count: int) -> Quantity:
+    """The size of an axis that has `count` more entries before those of another."""
+    match size:
+        case Cut():
+            return cut(size.full + count, [*range(count), *(n + count for n in size.entries)])
+        case Given():
+            return given(size.name, size.value + count)
+    return size + count
+
+
 def given(name: str, length: int) -> Given:
     """The size of an axis whose mask comes with each forward pass."""
     return Given((), np.array(length), name)

@@ -65,6 +65,8 @@ class Space:
     """Name of the search algorithm that the file suggests; any other works as well."""
     keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Path of an operator -> which of its channels are left, of an architecture that was pruned."""
+    keep_tokens: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Path of a block -> which tokens go on after it, numbered as they enter the first one."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
     places: Mapping[str, tuple] = field(default_factory=dict)

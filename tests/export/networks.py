@@ -102,9 +102,24 @@ BIASED = {
     "head": [{"conv": {"out": 8, "act": "swish"}}, {"pool": {}}, {"linear": {"out": "$classes"}}],
 }
 """Two stages of CMT, each with a bias that its blocks share."""
+SLIMMED = {
+    **TOKENS,
+    "name": "slimmed",
+    "keep_tokens": {"trunk.2.0": [0, 1, 3, 4, 6, 7, 9], "trunk.2.1": [0, 3, 4, 9], "trunk.3": [0, 4, 9]},
+}
+"""Fewer tokens after each block, with and without relative positions."""
+SLIMMED_STREAMS = {
+    **STREAMS,
+    "name": "slimmed streams",
+    "keep_tokens": {
+        "trunk.1.0": [0, 1, 2, 5, 6, 8, 9], "trunk.1.1": [0, 2, 5, 9], "trunk.2": [0, 2, 9], "trunk.4": [0, 9],
+        "trunk.5": [0],
+    },
+}  # fmt: skip
+"""Fewer patches after each block, and the words of those alone."""
 WRITTEN = {
     "grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS,
-    "biased": BIASED,
+    "biased": BIASED, "slimmed": SLIMMED, "slimmed streams": SLIMMED_STREAMS,
 }  # fmt: skip
 
 

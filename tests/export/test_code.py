@@ -14,7 +14,10 @@ from dnas.export.write import export
 
 from .networks import GROUPED, network
 
-NETWORKS = ("grouped", "attended", "tokens", "windows", "streams", "biased", "tiny-0", "tiny-3", "fbnet_96@64")
+NETWORKS = (
+    "grouped", "attended", "tokens", "windows", "streams", "biased", "slimmed", "slimmed streams", "tiny-0", "tiny-3",
+    "fbnet_96@64",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -35,7 +38,7 @@ def test_torch(name):
     assert parity.check(space, variables, run, "torch") < parity.LIMIT
 
 
-@pytest.mark.parametrize("name", ("grouped", "attended", "tokens", "windows", "streams", "biased", "tiny-3"))
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("tiny-0", "fbnet_96@64")])
 def test_flax(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     space, variables = network(name)

@@ -63,7 +63,7 @@ from dnas.ops import (
     WordEmbed,
 )
 from dnas.ops.tensor import CHANNELS, HEADS, KEYS, PATCHES, QUERIES, TOKENS, WINDOWS, Axis, Value, square
-from dnas.space.entries import Kept, kept
+from dnas.space.entries import Kept, cut, kept
 from dnas.space.quantity import Choice, Quantity
 from tests.nn.graphs import Held, evaluated
 
@@ -89,6 +89,11 @@ def times(heads: Quantity, width: int) -> Quantity:
 def tokens(width: Quantity, count: int = 5) -> Tensor:
     """A class token and the pixels of a map of side 2."""
     return Tensor((Axis(TOKENS, fixed(count)), Axis(CHANNELS, width, pending=True)))
+
+
+def dropped(x: Tensor, name: str, entries: tuple[int, ...]) -> Tensor:
+    """The same with so many entries of an axis left."""
+    return x.like(**{name: cut(x[name].length, entries)})
 
 
 def patches(width: Quantity) -> Tensor:
@@ -173,11 +178,22 @@ EXAMPLES = {
     "relative_scores": Example(
         lambda w: RelativeScores(w, 2, 3, reach=1), lambda w: [tokens(times(w, 3))], 3 * WIDE * 25, 2 * 4 * 3
     ),
+    "relative_scores@dropped": Example(
+        lambda w: RelativeScores(w, 2, 3, reach=1, keys=cut(5, (0, 2, 3, 4))),
+        lambda w: [dropped(tokens(times(w, 3)), TOKENS, (0, 3))], 3 * WIDE * 8, 2 * 4 * 3,
+    ),
+    "relative_values@dropped": Example(
+        lambda w: RelativeValues(times(w, 3), 2, 3, reach=1),
+        lambda w: [dropped(dropped(scores_of(w, 5), KEYS, (0, 2, 3, 4)), QUERIES, (0, 3))], 3 * WIDE * 8, 2 * 4 * 3,
+    ),
     "relative_values": Example(
         lambda w: RelativeValues(times(w, 3), 2, 3, reach=1), lambda w: [scores_of(w, 5)], 3 * WIDE * 25, 2 * 4 * 3
     ),
     "residual": Example(lambda w: Residual(), lambda w: [on_map(w), on_map(w)]),
     "select": Example(Select, lambda w: [tokens(fixed(WIDE))]),
+    "select@map": Example(lambda w: Select(cut(WIDE, (0, 3))), lambda w: [on_map(fixed(WIDE))]),
+    "select@patches": Example(lambda w: Select(cut(3, (0, 2)), PATCHES), lambda w: [patches(w)]),
+    "select@tokens": Example(lambda w: Select(cut(5, (0, 2, 3)), TOKENS), lambda w: [tokens(w)]),
     "softmax": Example(lambda w: Softmax(), lambda w: [scores(w)]),
     "token_mean": Example(lambda w: TokenMean(1), lambda w: [tokens(w)]),
     "upsample": Example(lambda w: Upsample(2)),
