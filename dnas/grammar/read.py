@@ -102,7 +102,8 @@ class _Reader(Nodes):
         return Space(
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
-            self._keep(data, "keep", "channels"), self._keep(data, "keep_tokens", "tokens that a block keeps"), {key: data[key] for key in EXTRA if key in data}, self.places,
+            self._keep(data, "keep", "channels"), self._keep(data, "keep_tokens", "tokens that a block keeps"),
+            {key: data[key] for key in EXTRA if key in data}, self.places,
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:

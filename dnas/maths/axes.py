@@ -35,7 +35,7 @@ def taken(x: Array, entries: Sequence[int], axis: int) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _taken(x: Array, entries: tuple[int, ...], axis: int) -> Array:
-    return x[(slice(None),) * axis + (np.array(entries),)]
+    return x[(slice(None),) * axis + (np.array(entries, int),)]
 
 
 def _taken_forward(x: Array, entries: tuple[int, ...], axis: int) -> tuple[Array, tuple[int, ...]]:
