@@ -182,12 +182,23 @@ def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
     "token_head",
     out=integer("classes"),
     pool=name("what the classifier reads", ("token", "mean"), "token", searchable=False),
+    distilled=flag(
+        "a second classifier, on the second token, for distillation; the scores are the mean of both", False,
+        searchable=False,
+    ),
     epsilon=EPSILON,
 )
 def token_head(net: Builder, x: Tensor, f: Fields) -> Tensor:
-    """Layer norm, then a linear classifier on the class token, or on the mean of all tokens after it."""
+    """Layer norm, then a linear classifier on the class token, or on the mean of all tokens after it; `distilled` has
+    two (DeiT, Touvron et al. 2021)."""
     if TOKENS not in x.names:
         raise UserError("the head reads tokens; put a 'tokens' block before")
+    by_token, distilled = f.fixed("pool") == "token", f.fixed("distilled")
+    if distilled and not (by_token and x[TOKENS].size.min() > 1):
+        raise UserError("two classifiers read the first two tokens: 'tokens: {count: 2}', and no mean")
     y = net.add("norm", LayerNorm(f.fixed("epsilon")), x)
-    y = net.add("pool", FirstToken() if f.fixed("pool") == "token" else TokenMean(1), y)
-    return net.masked(net.add("classifier", Linear(f.out), y))
+    scores = net.add("classifier", Linear(f.out), net.add("pool", FirstToken() if by_token else TokenMean(1), y))
+    if distilled:
+        second = net.add("distilled_classifier", Linear(f.out), net.add("distilled_pool", FirstToken(1), y))
+        scores = net.add("mean", WeightedSum((1 / 2, 1 / 2)), scores, second)
+    return net.masked(scores)

@@ -180,7 +180,7 @@ WRITERS: dict[str, Writer] = {
     "positions": Writer(
         own("inner"), _positions, leaves=_leaves(table="table"), helper=POSITIONS
     ),
-    "first_token": Writer(nothing, lambda c: f"{c.inputs[0]}[..., 0, :]"),
+    "first_token": Writer(own("place"), lambda c: f"{c.inputs[0]}[..., {c.text['place']}, :]"),
     "token_mean": Writer(own("skip"), lambda c: f"{c.inputs[0]}[..., {c.text['skip']}:, :].mean(-2)"),
     "relative_scores": Writer(
         distance_numbers, _relative("RelativeScores"), leaves=_leaves(rows="rows", columns="columns"), helper=RELATIVE

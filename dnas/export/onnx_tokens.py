@@ -39,8 +39,9 @@ def _positions(made: Builder, op: Op, after: Folded) -> None:
 
 def _first_token(made: Builder, op: Op, after: Folded) -> None:
     x, y = op.inputs[0], op.output
-    first = made.constant("first", np.array([0], np.int64))
-    alone = made.node("Gather", [x, first], y, "", to=f"first_{y.index}", axis=len(x.around) + 1)
+    place = op.attributes["place"]
+    which = made.constant(f"token_{place}", np.array([place], np.int64))
+    alone = made.node("Gather", [x, which], y, "", to=f"alone_{y.index}", axis=len(x.around) + 1)
     made.node("Reshape", [alone, made.shape(0, *y.sizes.values())], y, "")
 
 

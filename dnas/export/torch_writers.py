@@ -214,7 +214,7 @@ WRITERS: dict[str, Writer] = {
         _token_numbers, _held, _class_token, _leaves(weight="token"), CLASS_TOKEN, ends=True
     ),
     "positions": Writer(nothing, _held, _positions, _positions_leaves, POSITIONS),
-    "first_token": Writer(nothing, lambda c: f"{c.inputs[0]}[..., 0, :]"),
+    "first_token": Writer(own("place"), lambda c: f"{c.inputs[0]}[..., {c.text['place']}, :]"),
     "token_mean": Writer(own("skip"), lambda c: f"{c.inputs[0]}[..., {c.text['skip']}:, :].mean(-2)"),
     "relative_scores": Writer(
         distance_numbers, _held, _relative("RelativeScores"), _DISTANCES, RELATIVE

@@ -72,15 +72,16 @@ class Positions(Operator):
 
 @operator("first_token")
 class FirstToken(Operator):
-    """The first of the tokens alone: what a class token has gathered."""
+    """One of the tokens alone, as a rule the first: what a class token has gathered."""
 
+    place: int = 0
     word = "class token"
 
     def output(self, x: Tensor) -> Tensor:
         return Tensor(tuple(axis for axis in x.axes if axis.name != TOKENS))
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
-        return x.array[..., 0, :]
+        return x.array[..., self.place, :]
 
 
 @operator("token_mean")

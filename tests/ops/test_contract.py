@@ -157,6 +157,7 @@ EXAMPLES = {
     ),
     "excite": Example(lambda w: Excite(fixed(1)), lambda w: [on_map(w), on_map(w, 1)]),
     "first_token": Example(lambda w: FirstToken(), lambda w: [tokens(w)]),
+    "first_token@second": Example(lambda w: FirstToken(1), lambda w: [tokens(w)]),
     "global_pool": Example(lambda w: GlobalPool()),
     "layer_norm": Example(lambda w: LayerNorm(), params=2 * WIDE),
     "layer_scale": Example(lambda w: LayerScale(0.1), params=WIDE),
