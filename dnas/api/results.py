@@ -177,18 +177,32 @@ class TrainingResult(RunResult):
         return self.document["training"]["warnings"]
 
 
-KINDS: dict[str, type[RunResult]] = {"search": SearchResult, "training": TrainingResult}
+class ImportedResult(RunResult):
+    """Weights that come from elsewhere (`dnas.import_weights`)."""
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Nothing: nothing was measured (`dnas.run_evaluation` does)."""
+        return {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was left out or changed on the way, a sentence each."""
+        return self.document["imported"]["notes"]
+
+
+KINDS: dict[str, type[RunResult]] = {"search": SearchResult, "training": TrainingResult, "imported": ImportedResult}
 """Section of `architecture.json` -> what it is the result of."""
 
 
-def open_run(folder: str | os.PathLike[str]) -> SearchResult | TrainingResult:
-    """Reads the result folder of a search or a training, made by a command or from Python.
+def open_run(folder: str | os.PathLike[str]) -> SearchResult | TrainingResult | ImportedResult:
+    """Reads the result folder of a search, a training or an import, made by a command or from Python.
 
     Args:
         folder: what was its `out`.
 
     Returns:
-        A `SearchResult` or a `TrainingResult`.
+        A `SearchResult`, a `TrainingResult` or an `ImportedResult`.
 
     Raises:
         UserError: no such folder, a damaged file, or a run that has not ended.

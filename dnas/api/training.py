@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dnas.api.guard import guarded
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 def run_training(
     architecture: SpaceLike | RunResult, *, data: Data | None = None, recipe: str | os.PathLike[str] = "quick",
-    init: Literal["inherited", "scratch"] | None = None, weights: str | os.PathLike[str] | None = None,
+    init: Literal["inherited", "scratch"] | str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
     teacher: SpaceLike | RunResult | None = None, teacher_weights: str | os.PathLike[str] | None = None,
     distill: Literal["soft", "hard", "manifold"] | None = None,
     image_size: int | None = None, new_classes: bool = False, seed: int = 0, skip_bad: bool = False,
@@ -34,8 +36,9 @@ def run_training(
         architecture: a result, with whose weights the training begins, or what `dnas.load` takes.
         data: as in `dnas.run_search`; those of the architecture's own run if not given.
         recipe: name of a recipe (`quick`, `fbnet`, `fbnetv3`, `efficientformer`, `manifold`) or path of your own.
-        init: begin with the architecture's weights or with random ones; inherited where it has some, if not given.
-        weights: a safetensors file to inherit from; that beside the architecture if not given.
+        init: begin with the architecture's weights (`inherited`), with random ones (`scratch`), or with those of a
+            safetensors file, dnas' own or timm's; inherited where the architecture has some, if not given.
+        weights: a safetensors file to inherit from, dnas' own or timm's; that beside the architecture if not given.
         teacher: an architecture with weights whose scores are learnt from as well.
         teacher_weights: its weights; those beside it if not given.
         distill: what is learnt from the teacher: its probabilities, its first guess, or its probabilities and the
@@ -63,12 +66,15 @@ def run_training(
     """
     place = Place(out)
     with guarded(go_on=GO_ON if place.named else LOST):
-        from dnas.train.request import requested, train
+        from dnas.train.request import beginning, requested, train
 
-        source = result_for(architecture, weights)
+        start, file = beginning(
+            None if init is None else os.fspath(init), None if weights is None else Path(weights)
+        )  # fmt: skip
+        source = result_for(architecture, file)
         data = remembered(architecture, data)
         request = requested(
-            source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=init,
+            source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=start,
             image_size=image_size, seed=seed, teacher=None if teacher is None else result_for(teacher, teacher_weights),
             new_classes=new_classes, skip_bad=skip_bad, distill=distill, terms=terms,
         )  # fmt: skip

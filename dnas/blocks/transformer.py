@@ -183,7 +183,8 @@ def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
     out=integer("classes"),
     pool=name("what the classifier reads", ("token", "mean"), "token", searchable=False),
     distilled=flag(
-        "a second classifier, on the second token, for distillation; the scores are the mean of both", False,
+        "a second classifier, on the second token, for distillation; the scores are the mean of both",
+        False,
         searchable=False,
     ),
     epsilon=EPSILON,

@@ -27,6 +27,7 @@ COMMANDS = {
     "count": Command("dnas.cli.count", "exact multiply-adds and parameters of a network, layer by layer"),
     "spaces": Command("dnas.cli.spaces", "search spaces and published networks that come with dnas"),
     "measure": Command("dnas.cli.measure", "a latency table of a space's blocks on this machine"),
+    "weights": Command("dnas.cli.weights", "weights of timm's networks as result folders"),
     "lut": Command("dnas.cli.lut", "look at latency tables, check, merge, fit and import them"),
 }
 

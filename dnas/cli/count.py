@@ -62,7 +62,7 @@ def main(args: Arguments) -> None:
 
 def _following(arch: str, space: Space) -> list[Next]:
     """A result's weights can be evaluated; an architecture without any is trained."""
-    if "training" in (space.extra or {}) or "search" in (space.extra or {}):
+    if not {"training", "search", "imported"}.isdisjoint(space.extra or {}):
         return [
             (command("evaluate", arch), "accuracy by class"),
             (command("export", arch, "--to", "onnx"), "its graph"),

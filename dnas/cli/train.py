@@ -2,6 +2,7 @@
 
 python -m dnas.train runs/fbnetv2-0
 python -m dnas.train fbnetv2_f1 --data images/ --recipe fbnet --init scratch
+python -m dnas.train deit_ti --init model.safetensors --data images/ --new-classes
 python -m dnas.train runs/small --teacher runs/large
 """
 
@@ -29,10 +30,11 @@ class Arguments:
 
     arch: Annotated[str, tyro.conf.Positional]
     """Result folder, path to an architecture's file, or name of a published one (see dnas.spaces)."""
-    init: Literal["inherited", "scratch"] | None = None
-    """Begin with the architecture's weights or with random ones; inherited where it has some, if not given."""
+    init: str | None = None
+    """inherited, scratch or FILE.safetensors: begin with the architecture's weights, with random ones, or with those of
+    a file, dnas' own or timm's; inherited where the architecture has some, if not given."""
     weights: Path | None = None
-    """Weights to inherit; those beside the architecture if not given."""
+    """Weights to inherit, dnas' own or timm's; those beside the architecture if not given."""
     recipe: str = "quick"
     """Name of a recipe (quick, fbnet, fbnetv3, efficientformer, manifold) or path to a file of your own."""
     epochs: float | None = None
@@ -82,14 +84,15 @@ def main(args: Arguments) -> None:
     start().begin()
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
-    from dnas.train.request import requested, train
+    from dnas.train.request import beginning, requested, train
 
-    source = read_result(args.arch, args.weights)
+    start_with, weights = beginning(args.init, args.weights)
+    source = read_result(args.arch, weights)
     teacher = None if args.teacher is None else read_result(args.teacher, args.teacher_weights)
     request = requested(
         source, data=args.data, recipe=args.recipe,
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")},
-        start=args.init, distill=args.distill,
+        start=start_with, distill=args.distill,
         image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
         skip_bad=args.skip_bad,
     )  # fmt: skip

@@ -1,12 +1,13 @@
 """timm: block strings for its EfficientNet and MobileNetV3 classes, where those can express the network.
 
 The operators of each block are matched against the blocks timm has (`ir` inverted residual, `ds` depthwise separable,
-`cn` convolution). What does not match is refused, naming the part.
+`cn` convolution). What does not match is refused, naming the part. Names of tensors are those of `dnas.timm`.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,10 @@ import numpy as np
 from dnas.errors import InputError
 from dnas.export.preprocess_code import PLAIN, Head
 from dnas.export.torch_code import script, usage
-from dnas.export.trace import Network, NetworkBlock, Op, Value, Weights, conv_weight, convolution
+from dnas.export.trace import Network, NetworkBlock, Op, Value, Weights, convolution
 from dnas.ops.norm import EPSILON
+from dnas.timm import checkpoint
+from dnas.timm.layouts import names_of, places
 
 SHORT = {"relu": "re", "relu6": "r6", "hswish": "hs", "swish": "sw"}
 LONG = {"relu": "relu", "relu6": "relu6", "hswish": "hard_swish", "swish": "swish"}
@@ -60,11 +63,10 @@ def network():
 
 @dataclass(frozen=True)
 class TimmNetwork:
-    """A network in timm's terms: block strings by stage, options of the model, and timm's name of each weighted op."""
+    """A network in timm's terms: block strings by stage, and options of the model."""
 
     stages: list[list[str]]
     options: dict[str, object]
-    names: dict[str, str]
 
 
 def source(network: Network, *, title: str, weights_file: str, where: str, head: Head = PLAIN) -> str:
@@ -86,24 +88,8 @@ def source(network: Network, *, title: str, weights_file: str, where: str, head:
 
 def tensors(network: Network, weights: Weights, where: str) -> dict[str, np.ndarray]:
     """The state dict of timm's model. A bias before a norm, which timm has not, moves into the norm's mean."""
-    names, found = translated(network, where).names, {}
-    bias = np.zeros(())
-    for op in network.ops:
-        name = names.get(op.path, "")
-        if op.kind == "batch_norm":
-            leaves = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
-            found |= {f"{name}.{theirs}": op.leaf(ours, weights) for theirs, ours in leaves.items()}
-            found[f"{name}.running_mean"] = found[f"{name}.running_mean"] - bias
-            bias = np.zeros(())
-        elif op.shapes:
-            linear = _kind(op) == "linear"
-            w = op.leaf("weight", weights).T if linear else conv_weight(op, weights).transpose(3, 2, 0, 1)
-            found[f"{name}.weight"] = w if w.ndim == 4 or name == "classifier" else w[:, :, None, None]
-            if "bias" in op.shapes and not linear and ".se." not in name:
-                bias = op.leaf("bias", weights)
-            elif "bias" in op.shapes:
-                found[f"{name}.bias"] = op.leaf("bias", weights)
-    return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
+    translated(network, where)
+    return checkpoint.written(names_of([block.use for block in network.blocks], where), weights)
 
 
 def translated(network: Network, where: str) -> TimmNetwork:
@@ -120,9 +106,7 @@ def translated(network: Network, where: str) -> TimmNetwork:
     if _kinds(stem) != PLAIN_CONV or [convolution(stem[0])[n] for n in ("kernel", "stride", "padding")] != [3, 2, 1]:
         raise _refused(where, stem_block.path, "timm's stem is a 3x3 convolution of stride 2 with norm and activation")
     act = _act(where, stem_block.path, stem[2])
-    names = {stem[0].path: "conv_stem", stem[1].path: "bn1"}
     if mobile:
-        names |= {tail[0].path: "conv_head", tail[2].path: "classifier"}
         _must(tail[1].attributes["act"] == act, where, "head", "the activation differs from the stem's")
         _must(tail[2].attributes["bias"], where, "head", "timm's classifier has a bias")
         features = tail[0].output.channels
@@ -132,29 +116,24 @@ def translated(network: Network, where: str) -> TimmNetwork:
         _must(one, where, head_block.path, "before the pooling timm has a 1x1 convolution")
         _must(head[2].attributes["act"] == act, where, head_block.path, "the activation differs from the stem's")
         _must(tail[0].attributes["bias"], where, "head", "timm's classifier has a bias")
-        names |= {head[0].path: "conv_head", head[1].path: "bn2", tail[0].path: "classifier"}
         features = head[0].output.channels
+    texts = [_unit(where, block, unit, mobile) for block, unit in units]
+    total = 2 * math.prod(stride for _, stride in texts)
     stages: list[list[str]] = []
-    total = 2
-    for block, unit in units:
-        text, stride, parts = _unit(where, block, unit, mobile)
-        if stride > 1 or not stages:
-            stages.append([])
-        total *= stride
-        prefix = f"blocks.{len(stages) - 1}.{len(stages[-1])}"
+    for (text, _), (_, number) in zip(texts, places(stride for _, stride in texts), strict=True):
+        stages += [] if number else [[]]
         stages[-1].append(text)
-        names |= {path: f"{prefix}.{name}" for path, name in parts.items()}
     _must(not mobile or total <= 32, where, "trunk", f"a total stride of {total}; timm's MobileNetV3 stops at 32")
     options = {
         "model": "MobileNetV3" if mobile else "EfficientNet", "classes": tail[-1].output.channels,
         "channels": network.input.channels, "stem": stem[0].output.channels, "features": features, "act": LONG[act],
         "stride": max(total, 32), "head_bias": bool(tail[0].attributes["bias"]),
     }  # fmt: skip
-    return TimmNetwork(stages, options, names)
+    return TimmNetwork(stages, options)
 
 
-def _unit(where: str, block: NetworkBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int, dict[str, str]]:
-    """Block string without its repeats, stride, and timm's names inside the block."""
+def _unit(where: str, block: NetworkBlock, unit: Sequence[Op], from_hidden: bool) -> tuple[str, int]:
+    """Block string without its repeats, and the stride."""
     kinds, path = _kinds(unit), block.path
     residual = kinds[-1:] == ("residual",)
     core, core_kinds = (unit[:-1], kinds[:-1]) if residual else (unit, kinds)
@@ -167,7 +146,7 @@ def _unit(where: str, block: NetworkBlock, unit: Sequence[Op], from_hidden: bool
         _must(not residual, where, path, "a plain convolution with a residual")
         act = SHORT[_act(where, path, core[2])]
         text = f"cn_k{a['kernel']}_s{a['stride']}_c{conv.output.channels}_n{act}"
-        return text, a["stride"], {conv.path: "conv", core[1].path: "bn1"}
+        return text, a["stride"]
     se = SE if "excite" in core_kinds else ()
     inverted = core_kinds == (*PLAIN_CONV, *PLAIN_CONV, *se, "conv", "batch_norm")
     if not inverted and core_kinds != (*PLAIN_CONV, *se, "conv", "batch_norm"):
@@ -184,22 +163,16 @@ def _unit(where: str, block: NetworkBlock, unit: Sequence[Op], from_hidden: bool
     hidden, stride, out = depthwise.output.channels, inner["stride"], project.output.channels
     can_add = stride == 1 and start.channels == out
     text = f"{'ir' if inverted else 'ds'}_k{inner['kernel']}_s{stride}"
-    names = [core[0].path, core[1].path, *([core[3].path, core[4].path] if inverted else [])]
-    timm_names = ["conv_pw", "bn1", "conv_dw", "bn2"] if inverted else ["conv_dw", "bn1"]
     if inverted:
         _must(hidden % 8 == 0, where, path, f"hidden width {hidden}; timm's are multiples of 8")
         text += f"_e{_number(hidden / start.channels)}"
     if se:
-        reduce, expand = core[-7], core[-5]
+        reduce = core[-7]
         _must(core[-4].attributes["act"] == "hsigmoid", where, path, "the gate is not a hard sigmoid")
         base = hidden if from_hidden or not inverted else start.channels
         text += f"_se{_number(reduce.output.channels / base)}"
-        names += [reduce.path, expand.path]
-        timm_names += ["se.conv_reduce", "se.conv_expand"]
-    names += [project.path, core[-1].path]
-    timm_names += ["conv_pwl", "bn3"] if inverted else ["conv_pw", "bn2"]
     text += f"_c{out}_n{SHORT[acts.pop()]}" + ("_noskip" if can_add and not residual else "")
-    return text, stride, dict(zip(names, timm_names, strict=True))
+    return text, stride
 
 
 def _check_conv(where: str, path: str, conv: Op) -> None:

@@ -2,7 +2,7 @@
 
 Tensors are named `params/<path>` and `batch_stats/<path>`, paths as in `dnas.nn.supernet`. The file's metadata names
 the architecture and holds a fingerprint of it, so that weights of another network are refused even where all shapes
-agree (another activation, say).
+agree (another activation, say). A checkpoint under timm's names is read as well (`dnas.timm`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from dnas.errors import InputError
 from dnas.files import write_atomic
-from dnas.files.sets import current
 from dnas.graph import graph_of
 from dnas.graph.architecture import written_fields
 from dnas.nn.supernet import Variables, abstract_variables
 from dnas.space.space import Space
+from dnas.timm import checkpoint
 
 FORMAT = "dnas-weights-1"
 
@@ -51,30 +50,30 @@ def _in_order(data: bytes) -> bytes:
 
 
 def load(path: Path, space: Space) -> Variables:
-    """The variables of an architecture.
+    """The variables of an architecture, of weights that dnas has written or of timm's.
 
     Raises:
         InputError: no such file, not safetensors, weights of another architecture (the first name that is missing,
-            unexpected or of another shape is named), another type than float32, or a number that is not finite.
+            unexpected or of another shape is named), another type than float32 (timm's may be of any float), or a
+            number that is not finite.
     """
-    path = Path(path)
-    if not current(path).is_file():
-        raise InputError(str(path), "no such file")
-    wanted = {f"{g}/{n}": leaf.shape for g, leaves in abstract_variables(space).items() for n, leaf in leaves.items()}
-    try:
-        with safetensors.safe_open(current(path), "np") as file:  # pyright: ignore[reportAttributeAccessIssue]
-            metadata = file.metadata() or {}
-            _check_names(path, space, metadata, file.keys(), wanted)
-            tensors = {name: _checked(path, space, metadata, name, file, shape) for name, shape in wanted.items()}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(str(path), f"not a readable safetensors file: {error}") from error
+    path, wanted = Path(path), abstract_variables(space)
+    with checkpoint.opened(path) as file:
+        own = checkpoint.is_own(file.keys())
+        values = _own(path, space, file, wanted) if own else {}
+    values = values or checkpoint.read(path, space).values
+    return {group: {name: jnp.asarray(values[name]) for name in leaves} for group, leaves in wanted.items()}
+
+
+def _own(path: Path, space: Space, file: Any, groups: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The variables by path, from a file that dnas has written."""
+    wanted = {f"{group}/{name}": leaf.shape for group, leaves in groups.items() for name, leaf in leaves.items()}
+    metadata = file.metadata() or {}
+    _check_names(path, space, metadata, file.keys(), wanted)
+    tensors = {name: _checked(path, space, metadata, name, file, shape) for name, shape in wanted.items()}
     if metadata.get("fingerprint", fingerprint(space)) != fingerprint(space):
         raise _other(path, space, metadata, "all shapes agree, but its blocks differ (an activation, a stride)")
-    groups: dict[str, dict[str, Any]] = {group: {} for group in abstract_variables(space)}
-    for name, value in tensors.items():
-        group, leaf = name.split("/", 1)
-        groups[group][leaf] = jnp.asarray(value)
-    return groups
+    return {name.split("/", 1)[1]: value for name, value in tensors.items()}
 
 
 def fingerprint(space: Space) -> str:

@@ -11,7 +11,7 @@ from dnas.report.runs import option_text, taken_text
 from dnas.report.style import STYLE
 from dnas.report.svg import clean, svg
 from dnas.report.table import Table
-from dnas.runs.run import Run, Search, Training
+from dnas.runs.run import Imported, Run, Search, Training
 
 SETTINGS_SHOWN = 200
 SHORT = 20
@@ -112,6 +112,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
             rows.append(("options taken", ", ".join(f"{name} {taken_text(run, name)}" for name in run.taken)))
         case Training(facts=facts) if facts is not None:
             rows += [("start", f"{facts.start} weights"), ("seed", str(facts.seed)), ("recipe", plain(facts.recipe))]
+        case Imported(facts=facts):
+            rows += [("weights", f"{facts.file} (SHA-256 {facts.sha256})"), ("model", facts.model)]
+            rows += [("note", note) for note in facts.notes]
     return rows
 
 

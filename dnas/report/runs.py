@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnas.learning.chance import at_chance
-from dnas.runs.run import Run, Search, Training
+from dnas.runs.run import Imported, Run, Search, Training
 from dnas.space.units import standard_error
 
 FEW = 8
@@ -61,6 +61,8 @@ def kind(run: Run) -> str:
         case Training(facts=facts):
             recipe = "" if facts is None else facts.recipe.get("name", "")
             return f"training, {recipe}" if recipe else "training"
+        case Imported(facts=facts):
+            return f"imported weights of {facts.names}"
     raise TypeError(type(run))
 
 

@@ -10,7 +10,7 @@ from dnas.grammar.catalogue import space_names
 from dnas.report.runs import accuracy
 from dnas.report.verdict import level_of
 from dnas.runs.following import command
-from dnas.runs.run import Run, Search, Training
+from dnas.runs.run import Imported, Run, Search, Training
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ def next_steps(run: Run) -> list[Step]:
         steps.append(_trained_longer(run))
     if isinstance(run, Training):
         steps.append(Step("See which classes it mistakes", command("evaluate", run.folder, *_data(run))))
+    if isinstance(run, Imported):
+        steps.append(Step("Train it on images of your own", command("train", run.folder, "--data", "IMAGES")))
     steps.append(Step("Hand it over", command("export", run.folder, "--to", "onnx")))
     return steps
 

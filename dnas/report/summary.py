@@ -11,8 +11,10 @@ from dnas.report.steps import next_of_all, next_steps
 from dnas.report.svg import clean
 from dnas.report.verdict import level_of, overall, verdict
 from dnas.runs.records import BudgetResult
-from dnas.runs.run import NetworkFacts, Run, Search, Training
+from dnas.runs.run import Imported, NetworkFacts, Run, Search, Training
 from dnas.space.units import share as percent
+
+_REPORT = {Search: "Search report", Training: "Training report", Imported: "Imported weights"}
 
 
 def title(runs: Sequence[Run]) -> str:
@@ -29,8 +31,7 @@ def summary(runs: Sequence[Run]) -> str:
 def _masthead(runs: Sequence[Run]) -> str:
     parts = list(dict.fromkeys(p for run in runs for p in _said(run)))
     about = " · ".join(parts if len(runs) == 1 else [f"{len(runs)} runs", *parts])
-    what = "Training report" if isinstance(runs[0], Training) else "Search report"
-    eyebrow = what if len(runs) == 1 else "Runs side by side"
+    eyebrow = _REPORT[type(runs[0])] if len(runs) == 1 else "Runs side by side"
     names = list(dict.fromkeys(run.network.name for run in runs if run.network is not None))
     name = runs[0].name if len(runs) == 1 else ", ".join(names) or f"{len(runs)} runs"
     return f'<header><p class="eyebrow">{eyebrow}</p><h1>{clean(name)}</h1><p class="lede">{clean(about)}</p></header>'

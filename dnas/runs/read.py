@@ -29,6 +29,7 @@ from dnas.runs.records import (
     Chain,
     ChainStep,
     Epoch,
+    ImportedFacts,
     MemberFacts,
     Row,
     SearchFacts,
@@ -37,11 +38,11 @@ from dnas.runs.records import (
     converted,
 )
 from dnas.runs.result import Result, read_result
-from dnas.runs.run import Layer, Member, NetworkFacts, Run, Search, Training
+from dnas.runs.run import Imported, Layer, Member, NetworkFacts, Run, Search, Training
 from dnas.space.space import Space
 
 MAX_RUNS = 32
-ACCEPTED = "a result folder of dnas.search or dnas.train (its --out)"
+ACCEPTED = "a result folder of dnas.search, dnas.train or dnas.weights (its --out)"
 
 
 class _Place(NamedTuple):
@@ -82,7 +83,10 @@ def _read(place: _Place) -> Run:
         return _training(place, document, result, warnings)
     if "search" in document:
         return _search(place, document, result, warnings)
-    raise InputError(str(folder / ARCHITECTURE), "neither 'search' nor 'training' in it", accepted=ACCEPTED)
+    if "imported" in document:
+        return _imported(place, document, result, warnings)
+    sections = "neither 'search' nor 'training' nor 'imported' in it"
+    raise InputError(str(folder / ARCHITECTURE), sections, accepted=ACCEPTED)
 
 
 def _search(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Search:
@@ -107,6 +111,11 @@ def _training(place: _Place, document: dict[str, Any], result: Result, warnings:
     epochs = tuple(read_epochs(place.folder / HISTORY))
     network = _network(result, Names() if facts.found is None else Names(facts.found.blocks), True)
     return Training(**_common(place, network, "", warnings), facts=facts, epochs=epochs)
+
+
+def _imported(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Imported:
+    facts = converted(document["imported"], ImportedFacts, f"{place.folder / ARCHITECTURE}: imported")
+    return Imported(**_common(place, _network(result, Names(), True), "", warnings), facts=facts)
 
 
 def _unfinished(place: _Place) -> Run:

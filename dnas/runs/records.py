@@ -273,6 +273,18 @@ class TrainingFacts(msgspec.Struct, frozen=True):
     found: FoundFacts | None = None
 
 
+class ImportedFacts(msgspec.Struct, frozen=True):
+    """The part `imported` of an architecture whose weights come from elsewhere."""
+
+    names: str = "not stated"
+    """Whose names the file's tensors had: `timm` or `dnas`."""
+    model: str = "not stated"
+    """Of timm."""
+    file: str = "not stated"
+    sha256: str = "not stated"
+    notes: tuple[str, ...] = ()
+
+
 def converted(data: Any, kind: type[Struct], where: str) -> Struct:
     """Plain data as a record, every number in it finite; raises `InputError` naming the place and the value."""
     try:

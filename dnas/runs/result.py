@@ -18,6 +18,7 @@ from dnas.files.sets import current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.grammar.read import at_input
 from dnas.space.space import Space
+from dnas.timm import checkpoint, models
 
 WEIGHTS = "weights.safetensors"
 
@@ -53,6 +54,8 @@ class Result:
 def read_result(arch: str | Path, weights: Path | None = None) -> Result:
     """Reads an architecture by name, file or result folder; a result's weights are found by themselves.
 
+    With a checkpoint of timm as `weights` it has that one's classes and preprocessing.
+
     Raises:
         InputError: no such architecture, a space with choices, a damaged record.
     """
@@ -66,6 +69,9 @@ def result_of(space: Space, weights: Path | None = None) -> Result:
         raise InputError(
             space.source, f"a space with {count} choices, not one architecture", accepted="an architecture"
         )
+    timms = weights is not None and checkpoint.is_timms(weights)
+    if weights is not None and timms:
+        space = models.with_its_classes(space, weights)
     source = Path(space.source)
     beside = source.parent / WEIGHTS
     found = weights or (beside if source.name == ARCHITECTURE and current(beside).is_file() else None)
@@ -73,6 +79,8 @@ def result_of(space: Space, weights: Path | None = None) -> Result:
     preprocessing = None
     if "preprocessing" in extra:
         preprocessing = Preprocessing.from_json(extra["preprocessing"], f"{space.source}: preprocessing")
+    elif timms:
+        preprocessing = models.preprocessing_of(space)
     labels = _labels(space, extra.get("labels", []))
     network = _network(space, preprocessing, labels)
     if labels and len(labels) != network.classes:

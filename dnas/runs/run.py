@@ -1,4 +1,4 @@
-"""A run as data: what a search or a training of one result folder came to.
+"""A run as data: what a search or a training of one result folder came to, or whose weights were imported there.
 
 A run that has not ended has no network yet; its rows are those written so far.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnas.runs.as_trained import Counted
-from dnas.runs.records import Chain, ChainStep, Epoch, Row, SearchFacts, SpaceEvolution, TrainingFacts
+from dnas.runs.records import Chain, ChainStep, Epoch, ImportedFacts, Row, SearchFacts, SpaceEvolution, TrainingFacts
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,10 @@ class Training(Run):
 
     facts: TrainingFacts | None
     epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Imported(Run):
+    """Weights that come from elsewhere; what is known of their training is not."""
+
+    facts: ImportedFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from dnas.data.load import Data, Source
 from dnas.errors import InputError, UserError
@@ -19,6 +19,8 @@ from dnas.train.memory import must_fit
 from dnas.train.recipe import DISTILLED, Recipe, read_recipe, with_values
 from dnas.train.run import run_training
 from dnas.train.setup import Start, make_setup, training_side
+
+SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,24 @@ class Request:
     """Of the loss, beside the recipe's."""
 
 
+def beginning(init: str | None, weights: Path | None) -> tuple[Start | None, Path | None]:
+    """What the options `--init` and `--weights` say together: how a training begins, and the file to inherit from.
+
+    `--init FILE.safetensors` means `--init inherited --weights FILE.safetensors`.
+
+    Raises:
+        InputError: a word that is not known, two files, or a file beside `scratch`.
+    """
+    words = get_args(Start)
+    if init is None or init in words:
+        return cast("Start | None", init), None if init == "scratch" else weights
+    if not Path(init).is_file() and not init.endswith(SUFFIX):
+        raise InputError("--init", "unknown", found=init, accepted=f"{', '.join(words)}, or a file of weights")
+    if weights is not None:
+        raise InputError("--init", "a second file of weights beside --weights", found=init, accepted="one of the two")
+    return "inherited", Path(init)
+
+
 def requested(
     source: Result, *, data: Data | None = None, recipe: str | Path = "quick", values: Mapping[str, Any],
     start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
@@ -46,7 +66,7 @@ def requested(
     """A request, whose arguments mean what the options of `dnas.cli.train` of the same names do.
 
     Args:
-        start: what the command calls `--init`.
+        start: as `beginning` reads it from `--init`.
         values: fields of the recipe in place of its own; those that are None are its own.
         terms: of the loss, beside the recipe's.
 
@@ -54,8 +74,6 @@ def requested(
         InputError: a value that is not accepted, data that cannot be read or do not fit.
     """
     check_side(image_size)
-    if start not in (None, *get_args(Start)):
-        raise InputError("--init", "unknown", found=start, accepted=", ".join(get_args(Start)))
     if distill not in (None, *DISTILLED):
         raise InputError("--distill", "unknown", found=distill, accepted=", ".join(DISTILLED))
     if distill is not None and teacher is None:

@@ -144,7 +144,7 @@ def make_setup(
 
 
 def _other_classes(source: Result, dataset: Dataset) -> bool:
-    return dataset.classes != source.network.classes or bool(source.labels and source.labels != dataset.class_names)
+    return dataset.classes != source.network.classes or source.labels != dataset.class_names
 
 
 def _inherited(
@@ -160,7 +160,8 @@ def _inherited(
     try:
         preprocessing = preprocessing_of(replace(source, network=network), dataset)
     except InputError as error:
-        problem = f"the inherited weights do not fit: {error}; try --init scratch"
+        instead = "--new-classes" if dataset.classes != network.classes else "--init scratch"
+        problem = f"the inherited weights do not fit: {error}; try {instead}"
         raise InputError(str(source.weights), problem) from error
     variables = weights.load(source.weights, own)
     if anew:

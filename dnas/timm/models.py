@@ -1,0 +1,98 @@
+"""Models of timm that the catalogue has, and how pictures reached them there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from dnas.data.preprocess import Preprocessing
+from dnas.grammar.read import at_input
+from dnas.space.space import Space
+from dnas.timm.checkpoint import classes_of
+
+
+class Statistics(NamedTuple):
+    """Of the colours, in units of values from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALVES = Statistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+class Model(NamedTuple):
+    """A model of timm and how it is evaluated there."""
+
+    architecture: str
+    """Its name in the catalogue."""
+    crop: float
+    """Side of the square in the middle over the shortest edge of the resized picture."""
+    interpolation: str
+    statistics: Statistics = IMAGENET
+
+
+MODELS = {
+    "fbnetc_100": Model("timm_fbnetc_100", 0.875, "bilinear"),
+    **{f"fbnetv3_{n}": Model(f"timm_fbnetv3_{n}", 0.95, "bilinear") for n in "bdg"},
+    **{f"efficientformer_{n}": Model(f"efficientformer_{n}", 0.95, "bicubic") for n in ("l1", "l3", "l7")},
+    **{f"efficientformerv2_{n}": Model(f"efficientformerv2_{n}", 0.95, "bicubic") for n in ("s0", "s1", "s2", "l")},
+    "deit_tiny_patch16_224": Model("deit_ti", 0.9, "bicubic"),
+    "deit_small_patch16_224": Model("deit_s", 0.9, "bicubic"),
+    "deit_base_patch16_224": Model("deit_b", 0.9, "bicubic"),
+    "deit_tiny_distilled_patch16_224": Model("deit_ti_distilled", 0.9, "bicubic"),
+    "deit_small_distilled_patch16_224": Model("deit_s_distilled", 0.9, "bicubic"),
+    "deit_base_distilled_patch16_224": Model("deit_b_distilled", 0.9, "bicubic"),
+    "swin_tiny_patch4_window7_224": Model("swin_t", 0.9, "bicubic"),
+    "swin_small_patch4_window7_224": Model("swin_s", 0.9, "bicubic"),
+    "swin_base_patch4_window7_224": Model("swin_b", 0.9, "bicubic"),
+    "swin_s3_tiny_224": Model("s3_t", 0.9, "bicubic"),
+    "swin_s3_small_224": Model("s3_s", 0.9, "bicubic"),
+    "swin_s3_base_224": Model("s3_b", 0.9, "bicubic"),
+    "tnt_s_patch16_224": Model("tnt_s", 0.9, "bicubic", HALVES),
+    "tnt_b_patch16_224": Model("tnt_b", 0.9, "bicubic", HALVES),
+}
+"""By timm's names."""
+_BY_ARCHITECTURE = {model.architecture: name for name, model in MODELS.items()}
+
+
+def architecture_of(name: str) -> str:
+    """The catalogue's name of a model of timm, which may have a tag (`deit_tiny_patch16_224.fb_in1k`); other names stay
+    as they are."""
+    model = MODELS.get(name.partition(".")[0])
+    return model.architecture if model else name
+
+
+def model_of(space: Space) -> str | None:
+    """Timm's name of an architecture of the catalogue."""
+    return _BY_ARCHITECTURE.get(space.name)
+
+
+def preprocessing_of(space: Space) -> Preprocessing | None:
+    """How pictures reach timm's weights of an architecture, as far as a record here can say it; ImageNet's statistics
+    where timm has no model of it, None where the colours are not three."""
+    if space.channels != 3:
+        return None
+    name = model_of(space)
+    mean, std = MODELS[name].statistics if name else IMAGENET
+    return Preprocessing(space.resolution.value, 3, mean, std)
+
+
+def notes_of(space: Space) -> list[str]:
+    """What a record of the preprocessing cannot say, or does not know."""
+    name = model_of(space)
+    if name is None:
+        return ["preprocessing not known: taken to be that of ImageNet"] if space.channels == 3 else []
+    model, side = MODELS[name], space.resolution.value
+    edge = int(side / model.crop)
+    return [
+        f"timm resizes pictures to a shortest edge of {edge} px ({model.interpolation}) and takes the {side} px in the "
+        f"middle; here the shortest edge becomes {side} px (bilinear), so accuracies differ by a little"
+    ]
+
+
+def with_its_classes(space: Space, weights: Path) -> Space:
+    """The architecture with as many classes as a checkpoint of timm has."""
+    classes = classes_of(weights, space)
+    return space if classes in (None, space.classes) else at_input(space, classes=classes)
