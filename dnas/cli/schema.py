@@ -15,10 +15,11 @@ import msgspec
 from dnas.blocks import KINDS
 from dnas.blocks.kind import Kind
 from dnas.files import to_json, write_atomic
-from dnas.grammar.read import TOP
+from dnas.grammar.read import TOP, WEIGHTS
 from dnas.grammar.values import EXTRA
 from dnas.search.strategies import NAMES
 from dnas.space.fields import MAX_OPTIONS, REQUIRED, Field, Formula
+from dnas.space.quantized import LEAST_BITS, MOST_BITS
 
 CHOICE = {"$ref": "#/$defs/choice"}
 FORMULA = {"$ref": "#/$defs/formula"}
@@ -97,9 +98,28 @@ def _top() -> dict[str, Any]:
             "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
             "description": "tokens that go on after blocks of a slimmed architecture, by path",
         },
+        "quantization": {
+            "type": "object",
+            "additionalProperties": _quantized(),
+            "description": "of how many bits the numbers of operators are, by path",
+        },
     }
     assert tuple(known) == TOP
     return known | {key: {"description": "written by dnas into an exported architecture"} for key in EXTRA}
+
+
+def _quantized() -> dict[str, Any]:
+    bits = {"type": "integer", "minimum": LEAST_BITS, "maximum": MOST_BITS}
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "bits": bits | {"description": "of both factors of a product"},
+            "weights": {"enum": list(WEIGHTS), "description": "what one step of quantised weights serves"},
+            "result": bits | {"description": "of the result"},
+        },
+    }
 
 
 def _order() -> dict[str, Any]:

@@ -10,12 +10,14 @@ from typing import Any
 
 from dnas.errors import UserError
 from dnas.export.onnx_builder import INPUT, Builder, names
+from dnas.export.onnx_quantize import quantize
 from dnas.export.onnx_writers import WRITERS, Writer, folded
 from dnas.export.trace import Network, Op, Value, Weights
 from dnas.process.extras import need
 
 OUTPUT = "logits"
 OPSETS = {"Gelu": 20, "ReduceMean": 18}
+INT16_OPSET = 21
 OPSET = 17
 """Of a graph without the operators above, which came, or came in the form used here, later."""
 
@@ -34,14 +36,17 @@ def model(
     made = Builder(onnx, weights, len(network.inputs))
     given = network.inputs if full is None else (made.take_grid(network.input, full),)
     for op, after in folded(network.ops, network.outputs):
+        first = len(made.nodes)
         writer(op, network).write(made, op, after)
+        quantize(made, op, after, first, WRITERS)
     for name_there, value in zip(names(OUTPUT, network.outputs), network.outputs, strict=True):
         made.give(value, name_there, value in network.inputs)
     onnx_graph = onnx.helper.make_graph(
         made.nodes, name, _infos(onnx, INPUT, given), _infos(onnx, OUTPUT, network.outputs),
         list(made.initializers.values()),
     )  # fmt: skip
-    opset = max(OPSETS.get(node.op_type, OPSET) for node in made.nodes)
+    wide = INT16_OPSET if "zero_int16" in made.initializers else OPSET
+    opset = max(wide, *(OPSETS.get(node.op_type, OPSET) for node in made.nodes))
     opsets = [onnx.helper.make_opsetid("", opset)]
     result = onnx.helper.make_model(
         onnx_graph, opset_imports=opsets, producer_name="dnas",
@@ -68,6 +73,8 @@ def session(model_bytes: bytes, threads: int = 1) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Without it, integer kernels of CPUs before VNNI add two products of 8 bits in 16, and cut off what is beyond.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return ort.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
 
 

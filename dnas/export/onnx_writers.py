@@ -29,7 +29,8 @@ from dnas.ops.tensor import CHANNELS, HEADS
 
 
 def folded(ops: Sequence[Op], outputs: Sequence[Value]) -> list[tuple[Op, Folded]]:
-    """Operators in order, each with what is affine and only its result enters, where its writer takes that."""
+    """Operators in order, each with what is affine and only its result enters, where its writer takes that; not across
+    a result that is quantised."""
     read = reads(ops, outputs)
     pairs: list[tuple[Op, Folded]] = []
     place: dict[int, int] = {}
@@ -39,10 +40,12 @@ def folded(ops: Sequence[Op], outputs: Sequence[Value]) -> list[tuple[Op, Folded
             maker, after = pairs[place[source]]
             pairs[place[source]] = replace(maker, output=op.output), (*after, op)
             place[op.output.index] = place.pop(source)
-            continue
-        if writer and writer.takes:
-            place[op.output.index] = len(pairs)
-        pairs.append((op, ()))
+        else:
+            if writer and writer.takes:
+                place[op.output.index] = len(pairs)
+            pairs.append((op, ()))
+        if op.result_bits is not None:
+            place.pop(op.output.index, None)
     return pairs
 
 

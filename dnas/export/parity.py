@@ -17,6 +17,8 @@ from dnas.space.space import Space
 
 LIMIT = 1e-4
 """Largest difference accepted, relative to the largest output."""
+QUANTIZED_LIMIT = 0.1
+"""The same of a quantised network: where a number lies between two of a grid, rounding decides for one of them."""
 
 
 def forward(space: Space, variables: Variables, full: int | None = None) -> Callable[[Any], jax.Array]:
@@ -74,6 +76,11 @@ def reference(space: Space, variables: Variables, batch_images: np.ndarray, full
         return np.asarray(jax.jit(forward(space, variables, full))(jnp.asarray(batch_images)))
 
 
+def limit_of(space: Space) -> float:
+    """Largest difference accepted between an architecture and its export, relative to the largest output."""
+    return QUANTIZED_LIMIT if space.quantization else LIMIT
+
+
 def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     """Largest absolute difference over the largest absolute output."""
     if found.shape != wanted.shape:
@@ -85,18 +92,19 @@ def check(
     space: Space, variables: Variables, run: Callable[[np.ndarray], Any], what: str, batch: int = 2,
     full: int | None = None,
 ) -> float:  # fmt: skip
-    """The difference between the network and `run` (images [N, H, W, C] -> logits); refuses one above `LIMIT`.
+    """The difference between the network and `run` (images [N, H, W, C] -> logits); refuses one above `limit_of`.
 
     `full` is the side of what `run` is given, where that is not the network's own (see `forward`).
     """
     x = images(space, batch, full=full)
     wanted = reference(space, variables, x, full)
     found = difference(np.asarray(run(x)), wanted)
-    if not found <= LIMIT:
+    limit = limit_of(space)
+    if not found <= limit:
         moved = difference(reference(space, variables, x * np.float32(1 + 1e-6), full), wanted)
         raise UserError(
             f"{space.source}: the {what} export differs from the network by {found:.2e} of the largest output "
-            f"(accepted: at most {LIMIT:.0e}); nothing was written. The network itself moves by {moved:.2e} when its "
+            f"(accepted: at most {limit:.0e}); nothing was written. The network itself moves by {moved:.2e} when its "
             "input is scaled by 1 + 1e-6: where that is as much, its weights amplify rounding"
         )
     return found

@@ -82,6 +82,11 @@ class Op:
         """What a description of the block says for it: None for its own name, nothing for an empty text."""
         return self.node.operator.word
 
+    @property
+    def result_bits(self) -> int | None:
+        """Of its result, where that is quantised."""
+        return None if self.node.quantized is None else self.node.quantized.result
+
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of its parameters and statistics, by their names within it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from dnas.cost.count import count
 from dnas.data.hugging_face import PROCESSOR
-from dnas.errors import UserError
+from dnas.errors import InputError, UserError
 from dnas.export import flax_code, litert, parity, stablehlo, timm, torch_code
 from dnas.export import onnx as onnx_export
 from dnas.export.count_onnx import macs
@@ -55,6 +55,9 @@ def export(
     delivery = delivery_of(result)
     network = trace(delivery.network)  # refuses what is not an architecture, before any work
     main, processor = _places(out, _name(result.space), to)
+    if delivery.network.quantization and to in WITHOUT_QUANTIZATION:
+        accepted = ", ".join(name for name in MAKERS if name not in WITHOUT_QUANTIZATION)
+        raise InputError("--to", f"{delivery.network.source} is quantised", found=to, accepted=accepted)
     for module, extra, how in NEEDS.get(to, ()):
         need(module, extra, how)
     if main.is_dir():
@@ -215,7 +218,8 @@ def _checked(
     full: int | None = None,
 ) -> str:  # fmt: skip
     found = parity.check(delivery.network, variables, run, what, full=full)
-    return f"checked in {runtime}: differs by at most {found:.1e} of the largest output (accepted: {parity.LIMIT:.0e})"
+    limit = parity.limit_of(delivery.network)
+    return f"checked in {runtime}: differs by at most {found:.1e} of the largest output (accepted: {limit:.0e})"
 
 
 def _beside(out: Path) -> Path:
@@ -225,6 +229,8 @@ def _beside(out: Path) -> Path:
 MAKERS: dict[str, Callable[[Delivery, Network, Variables, Path], Made]] = {
     "onnx": _onnx, "stablehlo": _stablehlo, "litert": _litert, "timm": _timm, "flax": _flax, "torch": _torch,
 }  # fmt: skip
+WITHOUT_QUANTIZATION = ("timm", "flax", "torch")
+"""Source files, which compute in float32."""
 NEEDS = {
     "onnx": (("onnx", "onnx", ""), ("onnxruntime", "onnx", "")),
     "stablehlo": (("flatbuffers", "stablehlo", ""),),

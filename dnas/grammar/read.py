@@ -22,6 +22,8 @@
 * `keep: {trunk.1.expand: [0, 2, 5]}` says which channels an operator of a pruned architecture has left; whatever reads
   them is as narrow (`dnas.graph.Graph.keeping`). `keep_tokens: {trunk.3: [0, 4, 7]}` says which tokens go on after a
   block of a slimmed one (`dnas.graph.Builder.kept_tokens`), numbered as before any were dropped.
+* `quantization: {trunk.1.expand: {bits: 8, weights: per-channel}, trunk.1.expand_norm: {result: 8}}` says of how many
+  bits the factors of a product are, and results (`dnas.space.quantized`); the steps stand with the weights.
 * `strategy: slimming` names the search algorithm used where the command line names none.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
@@ -42,9 +44,15 @@ from dnas.grammar.values import EXTRA
 from dnas.space.expr import Expression, parse
 from dnas.space.fields import Field, Positive
 from dnas.space.quantity import Quantity
+from dnas.space.quantized import LEAST_BITS, MOST_BITS, Quantized
 from dnas.space.space import Space
 
-TOP = ("name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep", "keep_tokens")
+TOP = (
+    "name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep", "keep_tokens",
+    "quantization",
+)  # fmt: skip
+WEIGHTS = ("per-tensor", "per-channel")
+"""What one step of quantised weights serves."""
 _NAME = re.compile(r"[\w][\w .+()=,-]{0,99}")
 
 INPUT = {
@@ -103,7 +111,7 @@ class _Reader(Nodes):
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
             self._keep(data, "keep", "channels"), self._keep(data, "keep_tokens", "tokens that a block keeps"),
-            {key: data[key] for key in EXTRA if key in data}, self.places,
+            self._quantization(data), {key: data[key] for key in EXTRA if key in data}, self.places,
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:
@@ -154,6 +162,29 @@ class _Reader(Nodes):
                 accepted = "a list of whole numbers from 0, rising"
                 raise InputError(self.document.where((section, path)), f"not {what}", found=entries, accepted=accepted)
         return {path: tuple(entries) for path, entries in found.items()}
+
+    def _quantization(self, data: dict[str, Any]) -> dict[str, Quantized]:
+        """How operators are quantised; whether there are such operators is the graph's to say."""
+        found = self.mapping(data.get("quantization", {}), ("quantization",))
+        if found and self.choices:
+            where = self.document.where(("quantization",))
+            raise InputError(where, "a space with choices cannot be quantised before a search")
+        return {path: self._quantized(entry, ("quantization", path)) for path, entry in found.items()}
+
+    def _quantized(self, data: Any, place: tuple) -> Quantized:
+        found = self.mapping(data, place, ("bits", "weights", "result"))
+        for key in ("bits", "result"):
+            n = found.get(key, LEAST_BITS)
+            if type(n) is not int or not LEAST_BITS <= n <= MOST_BITS:
+                accepted = f"a whole number from {LEAST_BITS} to {MOST_BITS}"
+                raise InputError(self.document.where((*place, key)), "not bits", found=n, accepted=accepted)
+        weights = found.get("weights", "per-tensor")
+        if weights not in WEIGHTS:
+            accepted = ", ".join(WEIGHTS)
+            raise InputError(self.document.where((*place, "weights")), "unknown", found=weights, accepted=accepted)
+        if not found or ("weights" in found and "bits" not in found):
+            raise InputError(self.document.where(place), "'bits' is missing", accepted="bits, or result")
+        return Quantized(found.get("bits"), weights == WEIGHTS[1], found.get("result"))
 
     def _strategy(self, data: dict[str, Any]) -> str | None:
         """The name as it stands: which ones there are is the search's to say."""

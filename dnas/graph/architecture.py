@@ -53,20 +53,22 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
             "channels": space.channels, "classes": space.classes, "resolution": space.resolution.at(assignment),
         },
         **sections,
-        **({"keep": _renamed(space.keep, sources)} if space.keep else {}),
-        **({"keep_tokens": _renamed(space.keep_tokens, sources)} if space.keep_tokens else {}),
+        **_renamed("keep", {path: list(kept) for path, kept in space.keep.items()}, sources),
+        **_renamed("keep_tokens", {path: list(kept) for path, kept in space.keep_tokens.items()}, sources),
+        **_renamed("quantization", {path: how.to_json() for path, how in space.quantization.items()}, sources),
     }  # fmt: skip
     return Architecture(space, assignment, data, space_from_data(data, f"<{space.name}>"), sources)
 
 
-def _renamed(keep: Mapping[str, tuple[int, ...]], sources: Mapping[str, str]) -> dict[str, list[int]]:
-    """What is kept, by the paths of the blocks as they are written."""
+def _renamed(section: str, of_paths: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
+    """A section that speaks of blocks or operators, by the paths of the blocks as they are written; none where it says
+    nothing."""
     found = {}
     for path, source in sources.items():
-        for name, entries in keep.items():
+        for name, said in of_paths.items():
             if name == source or name.startswith(f"{source}."):
-                found[path + name.removeprefix(source)] = list(entries)
-    return found
+                found[path + name.removeprefix(source)] = said
+    return {section: found} if found else {}
 
 
 def _follow_classes(last: dict[str, dict[str, Any]], classes: int) -> None:

@@ -13,6 +13,7 @@ from dnas.graph.fields import evaluated_fields
 from dnas.graph.graph import Graph, placed
 from dnas.graph.parts import BlockUse, Branch, Branches, Part
 from dnas.ops import ClassToken, Mask, Mixture, Operator
+from dnas.ops.operator import WEIGHT
 from dnas.ops.tensor import CHANNELS, TOKENS, Feature, Tensor, leaves, mapped, square
 from dnas.space.entries import cut, given, kept, whole
 from dnas.space.quantity import Choice, Quantity, indicator
@@ -40,7 +41,8 @@ def graph_of(space: Space) -> Graph:
         raise InputError(space.source, "the last block gives several tensors", accepted="one that gives class scores")
     graph = builder.graph(x, y)
     _check_tokens(space, graph, builder.on_tokens)
-    return _pruned(graph, space) if space.keep else graph
+    graph = _pruned(graph, space) if space.keep else graph
+    return _quantized(graph, space) if space.quantization else graph
 
 
 def _check_tokens(space: Space, graph: Graph, blocks: Collection[str]) -> None:
@@ -53,6 +55,21 @@ def _check_tokens(space: Space, graph: Graph, blocks: Collection[str]) -> None:
         missing = next((n for n in range(sum(learned)) if n not in entries), None)
         if missing is not None:
             raise InputError(where, f"token {missing} is missing, which is learned and always stays")
+
+
+def _quantized(graph: Graph, space: Space) -> Graph:
+    """The graph of an architecture whose numbers are quantised."""
+    nodes = {node.path: node for node in graph.nodes if not node.idle}
+    for path, how in space.quantization.items():
+        where = space.document.where(("quantization", path))
+        if path not in nodes:
+            raise InputError(where, f"no operator has this path{suggestion(path, nodes)}")
+        second = nodes[path].operator.second
+        if how.bits is not None and second is None:
+            raise InputError(where, f"'{nodes[path].operator.name}' is no product of two arrays", accepted="result")
+        if how.per_channel and second != WEIGHT:
+            raise InputError(where, "it has no weights of one output channel each", accepted="weights: per-tensor")
+    return graph.quantized(space.quantization)
 
 
 def _pruned(graph: Graph, space: Space) -> Graph:

@@ -6,7 +6,7 @@ Every fact of a network - costs, memory, names of parameters, its forward pass -
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from dnas.ops import Mask, Operator, Select
 from dnas.ops.operator import Parameter
 from dnas.ops.tensor import Tensor, leaves, mapped
 from dnas.space.quantity import Assignment, Quantity
+from dnas.space.quantized import Quantized
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +63,24 @@ class Graph:
             raise UserError(f"no operator at '{path}'")
         return _Replay({}, sizes).graph(self)
 
+    def quantized(self, how: Mapping[str, Quantized]) -> Graph:
+        """The network, without choices, in which operators are quantised, by path."""
+        return replace(self, parts=tuple(_quantized(part, how) for part in self.parts))
+
     def __str__(self) -> str:
         return "\n".join(
             f"{node.path}: {node.operator.name} {' '.join(map(_sizes, node.inputs))} -> {_sizes(node.output)}"
             for node in self.nodes
         )
+
+
+def _quantized(part: Part, how: Mapping[str, Quantized]) -> Part:
+    match part:
+        case Node():
+            return replace(part, quantized=how.get(part.path))
+        case BlockUse():
+            return replace(part, parts=tuple(_quantized(inner, how) for inner in part.parts))
+    raise AssertionError(part)
 
 
 def placed(path: str, operator: Operator, inputs: tuple[Tensor, ...], conditions: tuple[Quantity, ...]) -> Node:
@@ -117,6 +131,7 @@ class _Replay:
                 operator = narrowed or operator
                 masks = masking(part.path, operator, inputs)
                 node = placed(part.path, operator, tuple(mask.output for mask in masks), ())
+                node = replace(node, quantized=part.quantized)
                 self.at[part.output] = node.output
                 sizes = zip(part.output.axes, node.output.axes, strict=True)
                 # A size that is handed on is the affair of what made it: behind `kept` it is another one here alone.

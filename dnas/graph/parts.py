@@ -12,6 +12,7 @@ from dnas.ops.operator import Parameter, Work
 from dnas.ops.sizes import sizes_of
 from dnas.ops.tensor import Feature, Tensor, leaves, mapped
 from dnas.space.quantity import Choice, Product, Quantity
+from dnas.space.quantized import FIRST, RESULT, SECOND, Quantized
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Node:
     inputs: tuple[Tensor, ...]
     output: Tensor
     conditions: tuple[Quantity, ...] = ()
+    quantized: Quantized | None = None
 
     @property
     def idle(self) -> bool:
@@ -50,7 +52,21 @@ class Node:
     @property
     def parameters(self) -> dict[str, Parameter]:
         """By path."""
-        return {f"{self.path}.{name}": p for name, p in self.operator.parameters(*self.inputs).items()}
+        own = {**self.operator.parameters(*self.inputs), **self.scales}
+        return {f"{self.path}.{name}": p for name, p in own.items()}
+
+    @property
+    def scales(self) -> dict[str, Parameter]:
+        """Steps of its quantisers, by name; 1 where nothing was calibrated."""
+        q, found = self.quantized, {}
+        if q is not None and q.bits is not None:
+            found[FIRST] = Parameter((), 1.0, statistic=True)
+            weights = self.operator.parameters(*self.inputs).get(self.operator.second or "")
+            channels = weights.shape[-1:] if weights is not None and q.per_channel else ()
+            found[SECOND] = Parameter(channels, 1.0, statistic=True)
+        if q is not None and q.result is not None:
+            found[RESULT] = Parameter((), 1.0, statistic=True)
+        return found
 
     @property
     def records(self) -> Iterator[Record]:

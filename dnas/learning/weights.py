@@ -22,10 +22,12 @@ from dnas.files import write_atomic
 from dnas.graph import graph_of
 from dnas.graph.architecture import written_fields
 from dnas.nn.supernet import Variables, abstract_variables
+from dnas.space.quantized import FIRST, RESULT, SECOND
 from dnas.space.space import Space
 from dnas.timm import checkpoint
 
 FORMAT = "dnas-weights-1"
+STEPS = tuple(f".{name}" for name in (FIRST, SECOND, RESULT))
 
 
 def save(path: Path, space: Space, variables: Variables, notes: Mapping[str, str] | None = None) -> None:
@@ -81,7 +83,9 @@ def fingerprint(space: Space) -> str:
     network = graph_of(space)
     blocks = [[use.kind, written_fields(use, {})] for use in network.uses]
     kept = [space.keep, space.keep_tokens] if space.keep_tokens else [space.keep] if space.keep else []
-    text = json.dumps([space.channels, blocks, *kept], sort_keys=True)
+    quantized = {path: how.to_json() for path, how in space.quantization.items()}
+    said = [*kept, *([{"quantization": quantized}] if quantized else [])]
+    text = json.dumps([space.channels, blocks, *said], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -104,6 +108,8 @@ def _checked(path: Path, space: Space, metadata: Mapping[str, str], name: str, f
     value = file.get_tensor(name)
     if not np.isfinite(value).all():
         raise InputError(str(path), f"'{name}' holds numbers that are not finite")
+    if name.endswith(STEPS) and not (value > 0).all():
+        raise InputError(str(path), f"'{name}' holds steps of a quantiser that are not above 0")
     return value
 
 

@@ -19,6 +19,7 @@ from dnas.graph.parts import BlockUse, Branch, Branches, LayerRun, Node, Part, i
 from dnas.maths.axes import resized
 from dnas.maths.grids import coverage, joint_probability, pixel_weights
 from dnas.maths.mixing import Grids
+from dnas.nn import quantize
 from dnas.nn.branches import Inputs, Option, run_largest
 from dnas.nn.drops import Drops
 from dnas.nn.forms import Forms
@@ -112,10 +113,12 @@ class Forward:
                 for path, parameter in node.parameters.items()
             },
             node.path,
+            node.quantized,
         )
         form = self.forms.get(operator.name)
         apply = type(operator).apply if form is None else form.apply
-        self.values[node.output] = apply(operator, self, held, node.output, *map(Value, node.inputs, arrays))
+        result = apply(operator, self, held, node.output, *map(Value, node.inputs, arrays))
+        self.values[node.output] = quantize.result(held, result)
         for name, value in held.after.items():
             self.parameters.update(f"{node.path}.{name}", value)
 
@@ -191,6 +194,7 @@ class Forward:
         return Grids(joint_probability(x.side, self.gates), tuple(sides), share, self.resolution_paths)
 
     def product(self, held: Held, form: Callable[[Array, Array], Array], x: Array, w: Array) -> Array:
+        x, w = quantize.factors(held, x, w)
         return form(x, w) if self.products is None else self.products(held.path, form, x, w)
 
     @property

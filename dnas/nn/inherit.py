@@ -44,3 +44,5 @@ def _of_node(
     stored = {name: variables[group][f"{node.path}.{name}"] for name, group in groups.items()}
     for name, value in node.operator.inherited(stored, assignment, *node.inputs).items():
         yield groups.get(name, "params"), f"{node.path}.{name}", value
+    for name in node.scales:
+        yield "batch_stats", f"{node.path}.{name}", variables["batch_stats"][f"{node.path}.{name}"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from dnas import maths
 from dnas.errors import UserError
-from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
+from dnas.ops.operator import WEIGHT, Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import CHANNELS, COLUMNS, HEADS, KEYS, QUERIES, ROWS, TOKENS, Axis, Tensor, Value, square
 from dnas.space.entries import Cut, agreement, cut, whole
 from dnas.space.quantity import Product, Quantity
@@ -49,6 +49,7 @@ class AttentionScores(Operator):
 
     heads: Quantity
     word = ""
+    second = ""
 
     def output(self, q: Tensor, k: Tensor) -> Tensor:
         if not (positions(q).is_constant and positions(k).is_constant):
@@ -99,6 +100,8 @@ class DistanceBias(Operator):
 @operator("mix_heads")
 class MixHeads(Operator):
     """Talking heads (Shazeer et al. 2020): a linear layer over the heads, at each query and key."""
+
+    second = WEIGHT
 
     def output(self, s: Tensor) -> Tensor:
         return s.to_mask(True, HEADS)
@@ -153,6 +156,7 @@ class Attend(Operator):
     queries: Quantity | None = None
     keys: Quantity | None = None
     word = "weighted values"
+    second = ""
 
     def output(self, s: Tensor, v: Tensor) -> Tensor:
         even = isinstance(v.channels, Cut) or width_of_head(v, s[HEADS].size).is_constant
@@ -229,6 +233,7 @@ class _Relative(Operator):
     width: int
     reach: int
     before: int = 1
+    second = ""
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         shape = (2 * self.reach + 2, self.width)

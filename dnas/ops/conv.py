@@ -9,7 +9,7 @@ from typing import Any
 
 from dnas import maths
 from dnas.errors import UserError
-from dnas.ops.operator import Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
+from dnas.ops.operator import WEIGHT, Env, Held, Operator, Parameter, Pass, Reads, Segment, Work, operator
 from dnas.ops.tensor import CHANNELS, COLUMNS, ROWS, Tensor, Value
 from dnas.ops.windows import (
     grids_memory,
@@ -73,6 +73,7 @@ class Conv(Operator):
     groups: int = 1
     bias: bool = False
     operands = 1
+    second = WEIGHT
 
     @property
     def zeros(self) -> Quantity:
@@ -156,6 +157,7 @@ class Depthwise(Operator):
     stride: int = 1
     padding: Quantity | None = None
     bias: bool = False
+    second = WEIGHT
 
     @property
     def zeros(self) -> Quantity:
@@ -208,6 +210,7 @@ class Linear(Operator):
     out: Quantity
     bias: bool = True
     operands = 1
+    second = WEIGHT
 
     def output(self, x: Tensor) -> Tensor:
         return x.like(**{CHANNELS: self.out}).to_mask(True)
@@ -255,6 +258,7 @@ class Circulant(Operator):
     blocks: int = 4
     bias: bool = True
     operands = 1
+    second = "coefficients"
 
     def output(self, x: Tensor) -> Tensor:
         if x.channels.masked or x.channels.value % self.blocks:

@@ -14,8 +14,11 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_trans
 
 from dnas.ops.tensor import Axis, Tensor, Value
 from dnas.space.quantity import Assignment, Product, Quantity
+from dnas.space.quantized import Quantized
 
 NOTHING = Product(0)
+WEIGHT = "weight"
+"""Name of weights whose last axis are output channels."""
 
 
 class Parameter(NamedTuple):
@@ -148,9 +151,9 @@ class Env(Protocol):
 class Held(dict[str, Any]):
     """The parameters and statistics of the operator at `path`, by name; it leaves new statistics in `after`."""
 
-    def __init__(self, values: Mapping[str, Any], path: str = ""):
+    def __init__(self, values: Mapping[str, Any], path: str = "", quantized: Quantized | None = None):
         super().__init__(values)
-        self.path = path
+        self.path, self.quantized = path, quantized
         self.after: dict[str, Any] = {}
 
 
@@ -169,6 +172,9 @@ class Operator:
     """So many of its first inputs are read from memory by its gradient, wherever they come from."""
     word: ClassVar[str | None] = None
     """What a description of a block says for it: None for its name there, nothing for an empty text."""
+    second: ClassVar[str | None] = None
+    """Of a product of two arrays (`Env.product`), the parameter that is the second one; empty where it is another input
+    or made of several parameters, None where there is no product."""
     branch: ClassVar[int | None] = None
     """Which input is a residual branch, which a training may leave out."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from dnas import maths
 from dnas.errors import UserError
 from dnas.ops.conv import bias_of, biased, read_pending
-from dnas.ops.operator import Env, Held, Operator, Parameter, Reads, Work, operator
+from dnas.ops.operator import WEIGHT, Env, Held, Operator, Parameter, Reads, Work, operator
 from dnas.ops.tensor import CHANNELS, PATCHES, TOKENS, Axis, Tensor, Value
 from dnas.space.entries import preceded, repeated
 from dnas.space.quantity import Product, Quantity
@@ -119,6 +119,7 @@ class WordEmbed(Operator):
     stride: int
     padding: int
     operands = 1
+    second = WEIGHT
 
     def side(self) -> int:
         """Words in a row of a patch."""

@@ -12,6 +12,7 @@ from typing import Any
 from dnas.files import Document
 from dnas.space.expr import Expression
 from dnas.space.quantity import Choice, Quantity
+from dnas.space.quantized import Quantized
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,8 @@ class Space:
     """Path of an operator -> which of its channels are left, of an architecture that was pruned."""
     keep_tokens: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Path of a block -> which tokens go on after it, numbered as they enter the first one."""
+    quantization: Mapping[str, Quantized] = field(default_factory=dict)
+    """Path of an operator -> how its numbers are quantised."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
     places: Mapping[str, tuple] = field(default_factory=dict)
