@@ -57,8 +57,8 @@ def _positive(step: np.ndarray) -> np.ndarray:
     return np.where(step > 0, step, np.float32(1))
 
 
-@partial(jax.jit, static_argnums=2)
-def _errors(sample: Array, start: Array, bits: int, candidates: Array) -> Array:
+@jax.jit
+def _errors(sample: Array, start: Array, bits: Any, candidates: Array) -> Array:
     def of(factor: Array) -> Array:
         return jnp.sum(jnp.square(whole(sample, start * factor, bits) * start * factor - sample))
 
@@ -74,7 +74,8 @@ class Search:
 
     def steps(self, of: Factors, start: Steps, bits: int, ranked: bool) -> Steps:
         """First the second factor's step with the first's fixed, then the other way, until neither changes."""
-        scan, at = self._scan(of, ranked), [None, None]
+        scan = self._scan(of, ranked)
+        at: list[int | None] = [None, None]
         for _ in range(ROUNDS):
             before = list(at)
             for place in (1, 0):
@@ -83,7 +84,8 @@ class Search:
                 at[place] = int(np.argmax(scan(of.x, of.w, *start, *map(jnp.asarray, factors), bits)))
             if at == before:
                 break
-        return Steps(*(np.float32(step * CANDIDATES[n]) for step, n in zip(start, at, strict=True)))
+        first, second = (step if n is None else step * CANDIDATES[n] for step, n in zip(start, at, strict=True))
+        return Steps(np.asarray(first, np.float32), np.asarray(second, np.float32))
 
     def _scan(self, of: Factors, ranked: bool) -> Callable[..., Array]:
         traced = jax.make_jaxpr(of.form)(of.x, of.w)

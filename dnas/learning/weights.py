@@ -39,7 +39,8 @@ def save(path: Path, space: Space, variables: Variables, notes: Mapping[str, str
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """A safetensors file, written atomically; equal contents give equal bytes."""
-    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    # Of a number alone numpy would make an array of one.
+    ordered = {name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)}
     write_atomic(Path(path), _in_order(safetensors.numpy.save(ordered, dict(metadata))))
 
 
