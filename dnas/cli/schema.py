@@ -103,6 +103,10 @@ def _top() -> dict[str, Any]:
             "additionalProperties": _quantized(),
             "description": "of how many bits the numbers of operators are, by path",
         },
+        "gates": {
+            "type": "array", "items": {"type": "string"}, "uniqueItems": True,
+            "description": "paths of operators behind which a learned factor a channel stands",
+        },
     }
     assert tuple(known) == TOP
     return known | {key: {"description": "written by dnas into an exported architecture"} for key in EXTRA}

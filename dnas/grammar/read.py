@@ -24,6 +24,8 @@
   block of a slimmed one (`dnas.graph.Builder.kept_tokens`), numbered as before any were dropped.
 * `quantization: {trunk.1.expand: {bits: 8, weights: per-channel}, trunk.1.expand_norm: {result: 8}}` says of how many
   bits the factors of a product are, and results (`dnas.space.quantized`); the steps stand with the weights.
+* `gates: [trunk.1.expand_act]` puts a learned factor a channel behind an operator, which says how much the channel is
+  worth before some are left out (`dnas.graph.Graph.gated`).
 * `strategy: slimming` names the search algorithm used where the command line names none.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
@@ -49,7 +51,7 @@ from dnas.space.space import Space
 
 TOP = (
     "name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep", "keep_tokens",
-    "quantization",
+    "quantization", "gates",
 )  # fmt: skip
 WEIGHTS = ("per-tensor", "per-channel")
 """What one step of quantised weights serves."""
@@ -111,7 +113,8 @@ class _Reader(Nodes):
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
             self._keep(data, "keep", "channels"), self._keep(data, "keep_tokens", "tokens that a block keeps"),
-            self._quantization(data), {key: data[key] for key in EXTRA if key in data}, self.places,
+            self._quantization(data), self._gates(data), {key: data[key] for key in EXTRA if key in data},
+            self.places,
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:
@@ -185,6 +188,17 @@ class _Reader(Nodes):
         if not found or ("weights" in found and "bits" not in found):
             raise InputError(self.document.where(place), "'bits' is missing", accepted="bits, or result")
         return Quantized(found.get("bits"), weights == WEIGHTS[1], found.get("result"))
+
+    def _gates(self, data: dict[str, Any]) -> tuple[str, ...]:
+        """Behind which operators gates stand; whether there are such operators is the graph's to say."""
+        found = self.listed(data, "gates")
+        if found and self.choices:
+            raise InputError(self.document.where(("gates",)), "a space with choices has no gates of single channels")
+        for n, path in enumerate(found):
+            if not isinstance(path, str) or path in found[:n]:
+                accepted = "paths of operators, each once"
+                raise InputError(self.document.where(("gates", n)), "not a path", found=path, accepted=accepted)
+        return tuple(found)
 
     def _strategy(self, data: dict[str, Any]) -> str | None:
         """The name as it stands: which ones there are is the search's to say."""

@@ -7,7 +7,7 @@ gives a `Space` without choices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
         **_renamed("keep", {path: list(kept) for path, kept in space.keep.items()}, sources),
         **_renamed("keep_tokens", {path: list(kept) for path, kept in space.keep_tokens.items()}, sources),
         **_renamed("quantization", {path: how.to_json() for path, how in space.quantization.items()}, sources),
+        **{name: list(paths) for name, paths in _renamed("gates", dict.fromkeys(space.gates), sources).items()},
     }  # fmt: skip
     return Architecture(space, assignment, data, space_from_data(data, f"<{space.name}>"), sources)
 

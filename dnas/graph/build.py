@@ -42,6 +42,7 @@ def graph_of(space: Space) -> Graph:
     graph = builder.graph(x, y)
     _check_tokens(space, graph, builder.on_tokens)
     graph = _pruned(graph, space) if space.keep else graph
+    graph = _gated(graph, space) if space.gates else graph
     return _quantized(graph, space) if space.quantization else graph
 
 
@@ -92,6 +93,14 @@ def _pruned(graph: Graph, space: Space) -> Graph:
     if lost is not None:
         raise InputError(where, f"'{lost}' has nothing to do with so few channels; its inputs must keep the same ones")
     return pruned
+
+
+def _gated(graph: Graph, space: Space) -> Graph:
+    """The graph of an architecture with its gates."""
+    try:
+        return graph.gated(space.gates)
+    except UserError as error:
+        raise InputError(space.document.where(("gates",)), str(error)) from error
 
 
 class Builder:

@@ -5,18 +5,21 @@ Every fact of a network - costs, memory, names of parameters, its forward pass -
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from dnas.errors import UserError
+from dnas.errors import UserError, suggestion
 from dnas.graph.parts import BlockUse, Branches, LayerRun, Node, Part, Record, blocks_of, nodes_of
-from dnas.ops import Mask, Operator, Select
+from dnas.ops import LayerScale, Mask, Operator, Select
 from dnas.ops.operator import Parameter
-from dnas.ops.tensor import Tensor, leaves, mapped
+from dnas.ops.tensor import CHANNELS, Tensor, leaves, mapped
 from dnas.space.quantity import Assignment, Quantity
 from dnas.space.quantized import Quantized
+
+GATE = "gate"
+"""Ends the path of a learned factor behind an operator."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,18 @@ class Graph:
         """The network, without choices, in which operators are quantised, by path."""
         return replace(self, parts=tuple(_quantized(part, how) for part in self.parts))
 
+    def gated(self, paths: Collection[str]) -> Graph:
+        """The network, without choices, with a learned factor a channel behind the results of these operators: 1 at
+        first (the gates of VTP, Zhu et al. 2021, section 3.1).
+
+        Raises `UserError` for a path without an operator, or one whose result has no channels.
+        """
+        channels = {node.path for node in self.nodes if CHANNELS in node.output.names}
+        for path in paths:
+            if path not in channels:
+                raise UserError(f"no operator with channels has the path '{path}'{suggestion(path, channels)}")
+        return _Replay({}, {}, dict.fromkeys(paths, LayerScale(1.0))).graph(self)
+
     def __str__(self) -> str:
         return "\n".join(
             f"{node.path}: {node.operator.name} {' '.join(map(_sizes, node.inputs))} -> {_sizes(node.output)}"
@@ -99,8 +114,10 @@ def masking(path: str, operator: Operator, inputs: tuple[Tensor, ...]) -> tuple[
 class _Replay:
     """Parts with choices decided and some sizes replaced, and what each tensor has become."""
 
-    def __init__(self, assignment: Assignment, sizes: Mapping[str, Quantity]):
-        self.assignment, self.sizes = assignment, sizes
+    def __init__(
+        self, assignment: Assignment, sizes: Mapping[str, Quantity], gates: Mapping[str, Operator] | None = None
+    ):  # fmt: skip
+        self.assignment, self.sizes, self.gates = assignment, sizes, gates or {}
         self.at: dict[Tensor, Tensor] = {}
         self.masked: dict[Quantity, Quantity] = {}
         """What sizes have become: what is made as wide as something else follows it."""
@@ -138,8 +155,10 @@ class _Replay:
                 passed = {axis.size for x in part.inputs for axis in x.axes} if wanted is None else ()
                 self.masked |= {old.size: new.size for old, new in sizes if new.size.masked and old.size not in passed}
                 nodes = [*masks, node]
-                if wanted is not None and narrowed is None:
-                    nodes.append(placed(f"{part.path}.kept", Select(wanted), (node.output,), ()))
+                behind = {"kept": Select(wanted)} if wanted is not None and narrowed is None else {}
+                behind |= {GATE: self.gates[part.path]} if part.path in self.gates else {}
+                for name, more in behind.items():
+                    nodes.append(placed(f"{part.path}.{name}", more, (nodes[-1].output,), ()))
                     self.at[part.output] = nodes[-1].output
                 if all(condition.at(self.assignment) for condition in part.conditions):
                     yield from (found for found in nodes if found.matters)

@@ -13,6 +13,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -46,6 +47,8 @@ class Pass(NamedTuple):
     student: Outputs
     gates: Gates
     teacher: Outputs | None = None
+    params: Mapping[str, Array] = MappingProxyType({})
+    """Parameters of the network that learns, by their paths; of a search none."""
     key: PRNGKeyArray | None = None
     """Of what a term draws at random, another one at each step of a training; None in a search."""
 

@@ -85,7 +85,7 @@ def fingerprint(space: Space) -> str:
     blocks = [[use.kind, written_fields(use, {})] for use in network.uses]
     kept = [space.keep, space.keep_tokens] if space.keep_tokens else [space.keep] if space.keep else []
     quantized = {path: how.to_json() for path, how in space.quantization.items()}
-    said = [*kept, *([{"quantization": quantized}] if quantized else [])]
+    said = [*kept, *([{"quantization": quantized}] if quantized else []), *([space.gates] if space.gates else [])]
     text = json.dumps([space.channels, blocks, *said], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -157,6 +157,7 @@ class Attend(Operator):
     keys: Quantity | None = None
     word = "weighted values"
     second = ""
+    proportional = 1
 
     def output(self, s: Tensor, v: Tensor) -> Tensor:
         even = isinstance(v.channels, Cut) or width_of_head(v, s[HEADS].size).is_constant

@@ -73,6 +73,7 @@ class Excite(Operator):
 
     on: Quantity
     word = ""
+    proportional = 0
 
     def passes(self, x: Tensor, s: Tensor) -> Tensor | None:
         return None if self.on.max() else x

@@ -74,6 +74,7 @@ class Conv(Operator):
     bias: bool = False
     operands = 1
     second = WEIGHT
+    weighs = "weight"
 
     @property
     def zeros(self) -> Quantity:
@@ -211,6 +212,7 @@ class Linear(Operator):
     bias: bool = True
     operands = 1
     second = WEIGHT
+    weighs = "weight"
 
     def output(self, x: Tensor) -> Tensor:
         return x.like(**{CHANNELS: self.out}).to_mask(True)

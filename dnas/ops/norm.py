@@ -123,6 +123,7 @@ class LayerScale(Operator):
     start: float
     resident = False
     word = ""
+    proportional = 0
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         return {"scale": Parameter((x.channels,), self.start)}

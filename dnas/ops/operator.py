@@ -177,6 +177,10 @@ class Operator:
     or made of several parameters, None where there is no product."""
     branch: ClassVar[int | None] = None
     """Which input is a residual branch, which a training may leave out."""
+    proportional: ClassVar[int | None] = None
+    """To which input the result is proportional, channel by channel: a factor of one is that of the other."""
+    weighs: ClassVar[str | None] = None
+    """Its parameter that multiplies the channels of the first input, which are the last axis but one, and sums them."""
 
     def output(self, *x: Tensor) -> Tensor:
         """Sizes of the result; raises `UserError` for inputs that do not fit. By default those of the first input."""

@@ -20,6 +20,7 @@ class Mask(Operator):
     """The masks that are still to be applied, applied: x * M (FBNetV2, Wan et al. 2020, eq. 6)."""
 
     resident = False
+    proportional = 0
 
     def passes(self, x: Tensor) -> Tensor | None:
         return None if any(axis.masked for axis in x.axes) else x
@@ -55,6 +56,7 @@ class Select(Operator):
     axis: str = CHANNELS
     resident = False
     word = ""
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         return x.like(**{self.axis: self.size}).to_mask(self.axis == CHANNELS, self.axis)

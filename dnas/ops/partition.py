@@ -34,6 +34,7 @@ class WindowPartition(Operator):
     side: int
     shift: int = 0
     word = "windows"
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         count = across(constant_side(x), self.side)
@@ -51,6 +52,7 @@ class WindowMerge(Operator):
     side: int
     shift: int = 0
     word = "map"
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         window = round(x[TOKENS].length ** 0.5)

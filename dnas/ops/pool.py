@@ -26,6 +26,7 @@ class GlobalPool(Operator):
     kind: str = "pool"
     keep: bool = False
     word = "pool"
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         if self.keep:
@@ -54,6 +55,7 @@ class AveragePool(Operator):
     stride: int = 1
     padding: Quantity | None = None
     word = "local means"
+    proportional = 0
 
     @property
     def zeros(self) -> Quantity:
@@ -97,6 +99,7 @@ class Upsample(Operator):
 
     factor: int
     word = "enlarged"
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         if x.side is None:

@@ -76,6 +76,7 @@ class FirstToken(Operator):
 
     place: int = 0
     word = "class token"
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         return Tensor(tuple(axis for axis in x.axes if axis.name != TOKENS))
@@ -90,6 +91,7 @@ class TokenMean(Operator):
 
     skip: int = 0
     word = "mean of tokens"
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         if x[TOKENS].length <= self.skip:
@@ -120,6 +122,7 @@ class WordEmbed(Operator):
     padding: int
     operands = 1
     second = WEIGHT
+    weighs = "weight"
 
     def side(self) -> int:
         """Words in a row of a patch."""
@@ -169,6 +172,7 @@ class LeadingZeros(Operator):
 
     count: int = 1
     word = ""
+    proportional = 0
 
     def output(self, x: Tensor) -> Tensor:
         return x.like(**{TOKENS: preceded(x[TOKENS].size, self.count)})

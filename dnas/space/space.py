@@ -70,6 +70,8 @@ class Space:
     """Path of a block -> which tokens go on after it, numbered as they enter the first one."""
     quantization: Mapping[str, Quantized] = field(default_factory=dict)
     """Path of an operator -> how its numbers are quantised."""
+    gates: tuple[str, ...] = ()
+    """Paths of operators behind whose results stands a learned factor a channel, of an architecture to be pruned."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
     places: Mapping[str, tuple] = field(default_factory=dict)

@@ -124,7 +124,8 @@ def training(
         )  # fmt: skip
         (logits, values), updated = out
         student = outputs(network, logits, values, taps.student)
-        loss, of_terms = total(terms, Pass(target, student, gates, taught, jax.random.fold_in(key, OF_TERMS)))
+        seen = Pass(target, student, gates, taught, variables["params"], jax.random.fold_in(key, OF_TERMS))
+        loss, of_terms = total(terms, seen)
         return loss, (packing.pack(updated)["batch_stats"], logits, of_terms)
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, taught: Any = None):
