@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": Command(
         "dnas.cli.compare", "was a search worth it: its network and others, trained alike", lasting=True
     ),
+    "compress": Command("dnas.cli.compress", "a trained network made smaller, within a budget", lasting=True),
     "evaluate": Command("dnas.cli.evaluate", "accuracy of a network on images with known classes"),
     "predict": Command("dnas.cli.predict", "what pictures show, by a network or an exported file"),
     "export": Command("dnas.cli.export", "a network for ONNX, StableHLO, LiteRT, timm, flax or PyTorch"),

@@ -104,7 +104,9 @@ def _top() -> dict[str, Any]:
             "description": "of how many bits the numbers of operators are, by path",
         },
         "gates": {
-            "type": "array", "items": {"type": "string"}, "uniqueItems": True,
+            "type": "array",
+            "items": {"type": "string"},
+            "uniqueItems": True,
             "description": "paths of operators behind which a learned factor a channel stands",
         },
     }

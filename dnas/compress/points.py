@@ -65,7 +65,7 @@ def points(space: Space) -> tuple[Point, ...]:
 
 
 def kept_entries(space: Space, left: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """`keep` of the architecture of which, by point, these channels are left: of those that it had, in its own count."""
+    """`keep` of the architecture of which, by point, these channels are left, counted as its file does."""
     found = {path: list(entries) for path, entries in space.keep.items()}
     for path, entries in left.items():
         path = path.removesuffix(LEFT)
@@ -79,11 +79,14 @@ def _point(network: _Network, node: Node) -> Point | None:
     if width < 2 or not (_has_width(node) or isinstance(node.operator, LayerNorm)):
         return None
     changed = _changed(network, node, width)
-    if changed is None:
+    if changed is None or any(n.operator.across for n in network.nodes.values() if n.path in changed and n is not node):
         return None
-    reads = [(n, x) for n in network.nodes.values() if n.path not in changed for x in n.inputs if _made_by(network, x, changed)]
+    rest = [n for n in network.nodes.values() if n.path not in changed]
+    reads = [(n, x) for n in rest for x in n.inputs if _made_by(network, x, changed)]
     if not reads or not all(n.operator.weighs is not None and x is n.inputs[0] for n, x in reads):
         return None
+    if not _has_width(node) and all(n.output is network.graph.output for n, _ in reads):
+        return None  # what the classifier alone reads of a norm: nothing would be saved before it
     order = [n for n in network.nodes.values() if n.path in changed]
     ends = [network.makers[x] for _, x in reads]
     gate = next((m for m in reversed(order) if all(m in _before(network, end, changed) for end in ends)), None)

@@ -119,7 +119,7 @@ class _Replay:
     ):  # fmt: skip
         self.assignment, self.sizes, self.gates = assignment, sizes, gates or {}
         self.at: dict[Tensor, Tensor] = {}
-        self.masked: dict[Quantity, Quantity] = {}
+        self.became: dict[Quantity, Quantity] = {}
         """What sizes have become: what is made as wide as something else follows it."""
 
     def graph(self, graph: Graph) -> Graph:
@@ -134,7 +134,10 @@ class _Replay:
         return self.at[x]
 
     def size(self, size: Quantity) -> Quantity:
-        return self.masked[size] if size in self.masked else size.fix(self.assignment)
+        """One and the same for all that have one size, so that they go on to follow one another."""
+        if size not in self.became:
+            self.became[size] = size.fix(self.assignment)
+        return self.became[size]
 
     def parts(self, parts: Sequence[Part]) -> tuple[Part, ...]:
         return tuple(found for part in parts for found in self.part(part))
@@ -153,7 +156,7 @@ class _Replay:
                 sizes = zip(part.output.axes, node.output.axes, strict=True)
                 # A size that is handed on is the affair of what made it: behind `kept` it is another one here alone.
                 passed = {axis.size for x in part.inputs for axis in x.axes} if wanted is None else ()
-                self.masked |= {old.size: new.size for old, new in sizes if new.size.masked and old.size not in passed}
+                self.became |= {old.size: new.size for old, new in sizes if new.size.masked and old.size not in passed}
                 nodes = [*masks, node]
                 behind = {"kept": Select(wanted)} if wanted is not None and narrowed is None else {}
                 behind |= {GATE: self.gates[part.path]} if part.path in self.gates else {}

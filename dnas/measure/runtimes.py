@@ -21,7 +21,7 @@ import numpy as np
 from dnas.errors import UserError
 from dnas.export import litert
 from dnas.export import onnx as onnx_export
-from dnas.export.trace import Network, trace_block
+from dnas.export.trace import Network, Weights, trace_block
 from dnas.graph import Builder
 from dnas.measure.blocks import BlockSpec
 from dnas.nn.forward import Forward
@@ -91,9 +91,9 @@ def random_weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return (generator.standard_normal(shape) * (2 / max(1, np.prod(shape[:-1]))) ** 0.5).astype(np.float32)
 
 
-def onnx_program(network: Network, threads: int) -> Callable[[], Any]:
-    """A network in onnxruntime, inputs and outputs bound beforehand."""
-    model = onnx_export.model(network, random_weights, check=False)
+def onnx_program(network: Network, threads: int, weights: Weights | None = None) -> Callable[[], Any]:
+    """A network in onnxruntime, inputs and outputs bound beforehand; with random weights if none are given."""
+    model = onnx_export.model(network, weights or random_weights, check=False)
     session = onnx_export.session(model.SerializeToString(), threads)
     ort = need("onnxruntime", "onnx")
     binding = session.io_binding()

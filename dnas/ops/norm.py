@@ -95,6 +95,7 @@ class LayerNorm(Operator):
     """Normalises over the channels of every position (Ba et al. 2016), under a mask over those that are kept alone."""
 
     epsilon: float = EPSILON
+    across = True
 
     def output(self, x: Tensor) -> Tensor:
         return x.to_mask(True)

@@ -179,6 +179,8 @@ class Operator:
     """Which input is a residual branch, which a training may leave out."""
     proportional: ClassVar[int | None] = None
     """To which input the result is proportional, channel by channel: a factor of one is that of the other."""
+    across: ClassVar[bool] = False
+    """Whether each channel of the result follows from all channels, though there are as many."""
     weighs: ClassVar[str | None] = None
     """Its parameter that multiplies the channels of the first input, which are the last axis but one, and sums them."""
 

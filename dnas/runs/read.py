@@ -108,7 +108,8 @@ def _search(place: _Place, document: dict[str, Any], result: Result, warnings: t
 def _training(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Training:
     file = place.folder / ARCHITECTURE
     facts = converted(document["training"], TrainingFacts, f"{file}: training")
-    epochs = tuple(read_epochs(place.folder / HISTORY))
+    # What was made smaller, and not trained on, has no epochs.
+    epochs = () if facts.steps == 0 else tuple(read_epochs(place.folder / HISTORY))
     network = _network(result, Names() if facts.found is None else Names(facts.found.blocks), True)
     return Training(**_common(place, network, "", warnings), facts=facts, epochs=epochs)
 

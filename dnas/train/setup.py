@@ -52,6 +52,8 @@ class Setup:
     teacher_name: str | None
     more_terms: tuple[Term, ...] = ()
     """Of the loss, beside the recipe's."""
+    keeps_last: bool = False
+    """The result is of the last epoch, not of the one that does best on the validation share."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -80,6 +82,7 @@ class Setup:
             "seed": self.seed,
             "teacher": None if self.teacher is None else _digest(self.teacher.variables),
             **({"terms": [term.to_json() for term in self.more_terms]} if self.more_terms else {}),
+            **({"keeps": "last"} if self.keeps_last else {}),
             "kernels": bool(wing().forms),
             "versions": versions(),
         }

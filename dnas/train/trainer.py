@@ -60,10 +60,10 @@ class Epochs(NamedTuple):
     later: float | None = None
     """The best after an epoch."""
 
-    def after(self, step: int, accuracy: float) -> Epochs:
-        """With one more evaluation."""
+    def after(self, step: int, accuracy: float, keeps_last: bool = False) -> Epochs:
+        """With one more evaluation; with `keeps_last` it counts as the best whatever it is."""
         now = self._replace(last=accuracy, later=max(accuracy, self.later or 0.0))
-        return now._replace(best_step=step, best=accuracy) if accuracy > self.best else now
+        return now._replace(best_step=step, best=accuracy) if accuracy > self.best or keeps_last else now
 
 
 class Trainer:
@@ -120,7 +120,7 @@ class Trainer:
         train, best = state.arrays
         variables = train.averaged or train.variables
         accuracy = self.count_right(variables, "validation").accuracy
-        epochs = Epochs(**state.notes).after(step, accuracy)
+        epochs = Epochs(**state.notes).after(step, accuracy, self.setup.keeps_last)
         if epochs.best_step == step:
             best = jax.tree.map(jnp.copy, variables)  # the state is donated to the next step
         sums = jax.device_get(train.sums)

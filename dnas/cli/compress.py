@@ -1,0 +1,92 @@
+"""A trained network made smaller, within a budget.
+
+python -m dnas.compress runs/vit --method vtp --budget 700MFLOPs
+python -m dnas.compress runs/vit --method vtp --rate 0.4 --epochs 20
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from dnas.process.console import console
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Makes a trained network smaller: fewer channels, or whatever the method takes away."""
+
+    groups: ClassVar[dict[str, str]] = {
+        "run": "what to make smaller, and how far",
+        "penalty": "pruning (vtp)",
+        "recipe": "the training on",
+        "data": "data",
+        "out": "result and continuing",
+    }
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Result folder, path to an architecture's file, or name of a published one together with --weights."""
+    method: Literal["vtp"]
+    """vtp: channels go whose learned gates are the smallest of the whole network (Zhu et al. 2021)."""
+    budget: tuple[str, ...] = ()
+    """What the network may cost at most, as in a search: 700MFLOPs, 5Mparams. Several hold together."""
+    rate: float | None = None
+    """Share of the channels that goes, in place of a budget."""
+    weights: Path | None = None
+    """Weights as a safetensors file; those beside the architecture if not given."""
+    penalty: float = 1e-4
+    """Weight of the sum of the gates' magnitudes in the loss, while they are learned."""
+    recipe: str = "finetune"
+    """Name of a recipe or path to a file of your own, by which gates are learned and the smaller network is trained
+    on."""
+    epochs: float | None = None
+    """Passes over the training images of each training; the recipe's if not given."""
+    batch_size: int | None = None
+    """Images in a step; the recipe's if not given."""
+    lr: float | None = None
+    """Largest learning rate; the recipe's if not given."""
+    train_on: bool = True
+    """Train the smaller network on."""
+    seed: int = 0
+    """Everything random follows from it."""
+    data: str | None = None
+    """Image folder, .npz file or folder of IDX files; the data of the network's own run if not given, and the
+    Fashion-MNIST extract that comes with dnas for a network of no run."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read, instead of stopping."""
+    out: Path | None = None
+    """Folder of the result; runs/NAME-METHOD if not given, with a number where another run has that."""
+    overwrite: bool = False
+    """Replace what the folder holds of another run; it stays until the new result is whole."""
+    resume: bool = False
+    """Go on where the run in the folder was stopped, which is found by itself without --out."""
+    checkpoint_every: float | None = None
+    """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
+
+
+def main(args: Arguments) -> None:
+    """Makes a network smaller, as the arguments say."""
+    from dnas.process.backend import configure
+    from dnas.process.wing import start
+
+    configure()
+    start().begin()
+    from dnas.compress.asked import Asked
+    from dnas.compress.request import compress, requested
+    from dnas.cost.budget import parse_budget
+    from dnas.runs.folder import Claiming
+    from dnas.runs.result import read_result
+
+    source = read_result(args.run, args.weights)
+    asked = Asked(args.method, tuple(map(parse_budget, args.budget)), args.rate, args.penalty)
+    request = requested(
+        source, asked, data=args.data, recipe=args.recipe,
+        values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, seed=args.seed,
+        skip_bad=args.skip_bad, train_on=args.train_on,
+    )  # fmt: skip
+    out = args.out or Path("runs") / f"{source.space.name}-{args.method}"
+    claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)
+    compress(request, out, console(), claiming, checkpoint_seconds=args.checkpoint_every)

@@ -1,0 +1,76 @@
+"""A compression as it is asked for, by the command or from Python: put together and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dnas.compress.asked import Asked
+from dnas.compress.methods import method
+from dnas.compress.run import run_compression
+from dnas.data.load import Data, Source
+from dnas.errors import InputError, UserError
+from dnas.process.progress import told
+from dnas.runs.folder import Claiming
+from dnas.runs.recall import source_for
+from dnas.runs.result import Result
+from dnas.train.recipe import Recipe, read_recipe, with_values
+from dnas.train.setup import make_setup, training_side
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is made smaller, how, on which data, and how it is trained on."""
+
+    source: Result
+    asked: Asked
+    data: Source
+    recipe: Recipe
+    seed: int
+    train_on: bool
+    """Whether the smaller network is trained on, where the method does that."""
+
+
+def requested(
+    source: Result, asked: Asked, *, data: Data | None = None, recipe: str | Path = "finetune",
+    values: Mapping[str, Any], seed: int = 0, skip_bad: bool = False, train_on: bool = True,
+) -> Request:  # fmt: skip
+    """A request, whose arguments mean what the options of `dnas.cli.compress` of the same names do.
+
+    Raises:
+        InputError: a value that is not accepted, a network without weights, data that cannot be read or do not fit.
+    """
+    method(asked.method)
+    if source.weights is None:
+        raise InputError(
+            source.space.source, "no weights: only a trained network can be made smaller",
+            accepted="a result folder, or --weights FILE.safetensors",
+        )  # fmt: skip
+    chosen = with_values(read_recipe(recipe).fixed(), values)
+    found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, keeps_classifier=True)
+    return Request(source, asked, found, chosen, seed, train_on)
+
+
+def compress(
+    request: Request, out: Path, console: Any, claiming: Claiming, *,
+    checkpoint_seconds: float | None = None, commands: bool = True,
+) -> None:  # fmt: skip
+    """Makes the network smaller and writes the result's files into `out`; `console` is a rich one.
+
+    Raises:
+        UserError: the folder of the network itself, and what `dnas.compress.run.run_compression` raises.
+        Stopped: after a signal; what was done is kept.
+    """
+    source = request.source
+    if Path(source.space.source).resolve().parent == out.resolve():
+        raise UserError(f"--out {out}: the folder of the network itself; name another one")
+    side, why = training_side(source, request.data.native_side, "inherited")
+    with told(console, "decoding images") as progress:
+        dataset = request.data.load(side, source.image_channels, why, progress)
+    setup = make_setup(source, dataset, request.recipe, start="inherited", side=side, seed=request.seed)
+    run_compression(
+        setup, request.asked, out, console, claiming, train_on=request.train_on,
+        checkpoint_seconds=checkpoint_seconds, commands=commands,
+    )  # fmt: skip

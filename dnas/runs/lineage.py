@@ -1,0 +1,95 @@
+"""How a network came about, step by step: each file of an architecture holds those before it, the oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dnas.errors import InputError
+from dnas.runs.as_trained import counted_at
+from dnas.runs.records import Count, Positive, Share, converted
+from dnas.runs.result import Result
+from dnas.space.space import Space
+
+FLOAT = 4
+"""Bytes of a number."""
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of them, and the network that it came to, at the input of its weights."""
+
+    step: str
+    """`search`, `train`, or a method of compression."""
+    name: str
+    macs: Count
+    params: Count
+    bytes: Count
+    """Of its numbers, as they are kept."""
+    accuracy: Share | None = None
+    images: Positive | None = None
+    split: str = "test"
+    """Of the data, on which it was measured."""
+    detail: str = ""
+    """The budgets of a search, the recipe of a training, what a compression was asked for."""
+
+
+class _Steps(msgspec.Struct, frozen=True):
+    lineage: tuple[Step, ...]
+
+
+def steps_before(space: Space) -> tuple[Step, ...]:
+    """Those that an architecture's file holds; raises `InputError` where it is damaged."""
+    found = (space.extra or {}).get("lineage", [])
+    if not isinstance(found, list):
+        raise InputError(f"{space.source}: lineage", "not a list", found=found)
+    return converted({"lineage": found}, _Steps, space.source).lineage
+
+
+def lineage(result: Result) -> tuple[Step, ...]:
+    """The steps of a result, its own among them; none of an architecture that nothing has found or trained."""
+    own = _own(result)
+    return (*steps_before(result.space), *([] if own is None else [own]))
+
+
+def to_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    """As an architecture's file holds them."""
+    return msgspec.to_builtins(steps)
+
+
+def _own(result: Result) -> Step | None:
+    extra = result.space.extra or {}
+    compression, training, search = (_section(extra, name) for name in ("compression", "training", "search"))
+    counted = counted_at(result.network)
+    known = {"name": result.space.name, "macs": counted.macs, "params": counted.params}
+    if compression is not None:
+        images = _section(training or {}, "images") or {}
+        size = compression.get("bytes", FLOAT * counted.params)
+        found = {"step": compression.get("method"), "detail": compression.get("asked", ""), "bytes": size}
+        found |= {"accuracy": _accuracy(training), "images": images.get("test")}
+    elif training is not None:
+        recipe, images = (_section(training, name) or {} for name in ("recipe", "images"))
+        found = {"step": "train", "detail": str(recipe.get("name", "")), "bytes": FLOAT * counted.params}
+        found |= {"accuracy": _accuracy(training), "images": images.get("test")}
+    elif search is not None:
+        budgets = [b.get("budget") for b in search.get("budgets", []) if isinstance(b, Mapping)]
+        found = {"step": "search", "detail": ", ".join(map(str, budgets)), "bytes": FLOAT * counted.params}
+        known |= {"accuracy": _last(search.get("inherited_accuracy")), "split": search.get("accuracy_split", "")}
+    else:
+        return None
+    return converted(known | found, Step, result.space.source)
+
+
+def _last(accuracies: Any) -> Any:
+    """Of the weights as they are: before and after they settled, by name."""
+    return next(reversed(accuracies.values()), None) if isinstance(accuracies, dict) else None
+
+
+def _accuracy(training: Mapping[str, Any] | None) -> Any:
+    return (_section(training or {}, "accuracy") or {}).get("test")
+
+
+def _section(of: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    found = of.get(name)
+    return found if isinstance(found, Mapping) else None

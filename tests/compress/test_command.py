@@ -1,0 +1,158 @@
+"""`python -m dnas.compress` as a user runs it, on a small network and small data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnas.cli.compress import Arguments
+from dnas.cli.compress import main as compress_main
+from dnas.cli.entry import call, parse
+from dnas.cli.evaluate import Arguments as EvaluateArguments
+from dnas.cli.evaluate import main as evaluate_main
+from dnas.cli.train import Arguments as TrainArguments
+from dnas.cli.train import main as train_main
+from dnas.cost.count import count
+from dnas.files import write_json
+from dnas.grammar.catalogue import load_space
+from dnas.learning.journal import Journal
+from dnas.runs.lineage import lineage
+from dnas.runs.result import read_result
+from tests.compress.networks import convolutional, dataset_file, transformer
+
+FILES = ("architecture.json", "weights.safetensors", "history.jsonl", "recipe.yaml", "compression.md")
+
+
+def compress(*argv: str) -> int:
+    return call(compress_main, parse(Arguments, list(argv)))
+
+
+def refused(capsys, *argv: str) -> str:
+    """The one line that a mistake ends in."""
+    assert compress(*argv) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Data, and a trained transformer and a trained convolutional network beside them."""
+    folder = tmp_path_factory.mktemp("compress")
+    data = dataset_file(folder)
+    for space in (transformer(), convolutional()):
+        file = folder / f"{space.name}.json"
+        write_json(file, space.document.data)
+        argv = [str(file), "--data", str(data), "--recipe", "finetune", "--epochs", "2", "--batch-size", "16"]
+        assert call(train_main, parse(TrainArguments, [*argv, "--out", str(folder / f"{space.name}-run")])) == 0
+    return folder
+
+
+def arguments(home: Path, out: str, *more: str, network: str = "vit") -> list[str]:
+    usual = ["--method", "vtp", "--epochs", "1", "--batch-size", "16"]
+    return [str(home / f"{network}-run"), *usual, "--out", str(home / out), *more]
+
+
+@pytest.mark.parametrize("network", ["vit", "mobile"])
+def test_a_budget_is_kept_and_what_was_done_is_told(home, capsys, network):
+    whole = count(read_result(home / f"{network}-run").network)
+    limit = int(0.75 * whole["macs"])
+    out = f"{network}-small"
+    assert compress(*arguments(home, out, "--budget", f"{limit}FLOPs", network=network)) == 0
+    said = capsys.readouterr().out
+    assert "before" in said and "trained on" in said and "next:" in said
+    small = count(load_space(home / out))
+    assert 0.5 * limit < small["macs"] <= limit
+    document = json.loads((home / out / "architecture.json").read_text())
+    stages = document["compression"]["stages"]
+    assert [stage["stage"] for stage in stages] == ["before", "vtp", "trained on"]
+    assert stages[-1]["macs"] == small["macs"] == document["costs"]["macs"]
+    assert document["compression"]["budgets"] == [{"budget": f"{limit}FLOPs", "limit": limit, "cost": small["macs"]}]
+    assert [step.step for step in lineage(read_result(home / out))] == ["train", "vtp"]
+    assert "| before |" in (home / out / "compression.md").read_text()
+    assert call(evaluate_main, parse(EvaluateArguments, [str(home / out), "--json"])) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["top1"] == pytest.approx(stages[-1]["test_accuracy"], abs=1e-6)
+
+
+def test_what_was_made_smaller_is_made_smaller_again(home):
+    assert compress(*arguments(home, "once", "--rate", "0.2")) == 0
+    argv = [str(home / "once"), "--method", "vtp", "--rate", "0.3", "--epochs", "1", "--batch-size", "16"]
+    assert compress(*argv, "--out", str(home / "twice"), "--no-train-on") == 0
+    steps = lineage(read_result(home / "twice"))
+    assert [(step.step, step.detail) for step in steps] == [
+        ("train", "finetune"), ("vtp", "--rate 0.2"), ("vtp", "--rate 0.3"),
+    ]  # fmt: skip
+    macs = [step.macs for step in steps]
+    assert macs == sorted(macs, reverse=True) and len(set(macs)) == 3
+
+
+def test_nothing_goes_at_a_rate_of_zero(home):
+    assert compress(*arguments(home, "all", "--rate", "0", "--penalty", "0", "--no-train-on")) == 0
+    before, after = (read_result(home / name) for name in ("vit-run", "all"))
+    from dnas.learning import weights
+
+    old, new = (weights.load(r.weights, r.network) for r in (before, after))
+    assert {g: set(old[g]) for g in old} == {g: set(new[g]) for g in new}
+    for group, values in old.items():
+        for path, value in values.items():
+            np.testing.assert_array_equal(new[group][path], value)
+
+
+def test_stopped_and_continued_ends_in_the_same_bytes(home, monkeypatch, capsys):
+    """SIGTERM in the learning of gates and again in the training on."""
+    argv = ("--rate", "0.4", "--checkpoint-every", "0")
+    assert compress(*arguments(home, "whole", *argv)) == 0
+    for at in (2, 4):
+        step = Journal.save
+
+        def save(self, state, number, *rest, at=at, step=step, **more):
+            found = step(self, state, number, *rest, **more)
+            save.count += 1
+            if save.count == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return found
+
+        save.count = 0
+        monkeypatch.setattr(Journal, "save", save)
+        assert compress(*arguments(home, "parts", *argv, *(["--resume"] if at > 2 else []))) == 143
+        monkeypatch.undo()
+        assert "--resume" in capsys.readouterr().err
+    assert compress(*arguments(home, "parts", *argv, "--resume")) == 0
+    for name in FILES[:3]:
+        assert (home / "parts" / name).read_bytes() == (home / "whole" / name).read_bytes(), name
+    assert not (home / "parts" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "--budget 700MFLOPs, or --rate 0.4"),
+        (["--rate", "1"], "--rate"),
+        (["--rate", "0.1", "--budget", "1kFLOPs"], "one of --rate and --budget"),
+        (["--budget", "10FLOPs"], "out of reach"),
+        (["--budget", "1ms@cpu_2core_ort_fbnetv2"], "--budget"),
+        (["--rate", "0.1", "--penalty", "-1"], "--penalty"),
+        (["--rate", "0.1", "--recipe", "none"], "none"),
+        (["--rate", "0.1", "--epochs", "0"], "--epochs"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(home, capsys, more, said):
+    assert said in refused(capsys, *arguments(home, "mistake", *more))
+    assert not (home / "mistake").exists()
+
+
+def test_a_network_without_weights_is_refused(home, capsys):
+    line = refused(capsys, str(home / "vit.json"), "--method", "vtp", "--rate", "0.1", "--out", str(home / "none"))
+    assert "no weights" in line and not (home / "none").exists()
+
+
+def test_the_folder_of_another_run_is_left_alone(home, capsys):
+    before = (home / "mobile-run" / "architecture.json").read_bytes()
+    assert "another" in refused(capsys, *arguments(home, "mobile-run", "--rate", "0.1"))
+    assert (home / "mobile-run" / "architecture.json").read_bytes() == before
