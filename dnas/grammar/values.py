@@ -16,7 +16,8 @@ from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Node
 
 EXTRA = (
-    "costs", "as_trained", "search", "training", "compression", "lineage", "imported", "preprocessing", "choices_taken", "labels",
+    "costs", "as_trained", "search", "training", "compression", "lineage", "imported", "preprocessing", "choices_taken",
+    "labels",
 )  # fmt: skip
 """Keys of a file beside those of the grammar: what wrote it has recorded there."""
 ANY = Field(object, "a value or a choice", "argument of a template")
