@@ -36,6 +36,10 @@ def explained(problem: object, known: Iterable[str]) -> str:
     return text + suggestion(unknown[1], known) if unknown else text
 
 
+class Diverged(UserError):
+    """A run whose loss is not finite any more."""
+
+
 class MissingExtra(UserError):
     """An optional package is not installed."""
 

@@ -17,9 +17,10 @@ from dnas.blocks.kind import Kind
 from dnas.files import to_json, write_atomic
 from dnas.grammar.read import TOP, WEIGHTS
 from dnas.grammar.values import EXTRA
-from dnas.search.strategies import NAMES
+from dnas.search.strategies import ALL
 from dnas.space.fields import MAX_OPTIONS, REQUIRED, Field, Formula
 from dnas.space.quantized import LEAST_BITS, MOST_BITS
+from dnas.train.recipe import FIELDS as RECIPE
 
 CHOICE = {"$ref": "#/$defs/choice"}
 FORMULA = {"$ref": "#/$defs/formula"}
@@ -57,7 +58,7 @@ def _top() -> dict[str, Any]:
     known: dict[str, Any] = {
         "name": {"type": "string"},
         "about": {"type": "string"},
-        "strategy": {"enum": list(NAMES), "description": "search algorithm where the command line names none"},
+        "strategy": {"enum": list(ALL), "description": "search algorithm where the command line names none"},
         "input": {
             "type": "object",
             "additionalProperties": False,
@@ -109,6 +110,12 @@ def _top() -> dict[str, Any]:
             "uniqueItems": True,
             "description": "paths of operators behind which a learned factor a channel stands",
         },
+        "recipe": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {name: _field(field, formulas=False) for name, field in RECIPE.items()},
+            "description": "fields of the trainings that a joint search tries, each a value or a choice",
+        },
     }
     assert tuple(known) == TOP
     return known | {key: {"description": "written by dnas into an exported architecture"} for key in EXTRA}
@@ -155,6 +162,7 @@ def _choice() -> dict[str, Any]:
             for key, value in (
                 ("choices", choices | {"description": "the options"}),
                 ("range", steps | {"description": "[low, high, step], both ends included"}),
+                ("log_range", steps | {"description": "[low, high, number]: so many, each in one ratio to the next"}),
             )
         ],
     }
@@ -210,11 +218,11 @@ def _each(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _field(field: Field) -> dict[str, Any]:
+def _field(field: Field, formulas: bool = True) -> dict[str, Any]:
     value = {"enum": list(field.names)} if field.names else msgspec.json.schema(field.type)
     formula = {"type": "string", "pattern": r"^\$", "description": "a named choice"} if field.names else FORMULA
     result: dict[str, Any] = {
-        "anyOf": [value, *([CHOICE] if field.searchable else []), formula],
+        "anyOf": [value, *([CHOICE] if field.searchable else []), *([formula] if formulas else [])],
         "description": f"{field.about} ({field.accepts})",
     }
     if isinstance(field.default, Formula):

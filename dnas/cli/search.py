@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
+
+from dnas.errors import InputError
+
+if TYPE_CHECKING:
+    from dnas.space.space import Space
 
 
 @dataclass(frozen=True)
@@ -27,18 +33,23 @@ class Arguments:
     """Name of a search space (see dnas.spaces) or path to a file of your own."""
     budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Upper limit that the result keeps: 200MFLOPs (multiply-adds), 5Mparams, 12ms@TABLE. May be repeated."""
-    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution", "space_evolution"] | None = None
+    strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution", "space_evolution", "joint"] | None = (
+        None
+    )
     """The one that the space's file names (dmasking where it names none). dmasking: weights and choices' logits in turn
     (FBNet). slimming, sandwich: from the largest network down, action by action (EfficientFormer V1, V2). random,
     evolution: the best of networks sampled from a supernet. space_evolution: first moves the space's lists of numbers
-    to where networks err less, and writes the better space (space.yaml), then evolution in it (S3)."""
+    to where networks err less, and writes the better space (space.yaml), then evolution in it (S3). joint: trains
+    networks one by one and finds architecture and training recipe together (FBNetV3)."""
     family: str | None = None
-    """With slimming or sandwich: several budgets of one kind, A,B,C, each of which gets a network from the one run."""
+    """With slimming, sandwich or joint: several budgets of one kind, A,B,C, each of which gets a network from the one
+    run."""
     start: str | None = None
     """With dmasking: a design to begin at, scaled into the budgets: name of a published network, file or result
     folder. It takes part in the race at the end."""
     preset: Literal["smoke", "quick", "paper"] = "quick"
-    """smoke: does everything run (about a minute); quick: minutes on a laptop; paper: FBNetV2's schedule."""
+    """smoke: does everything run (about a minute); quick: minutes on a laptop; paper: FBNetV2's schedule. Not of joint,
+    whose trainings the recipe describes."""
     seed: int = 0
     """Everything random follows from it."""
     data: str | None = None
@@ -123,6 +134,18 @@ class Arguments:
     space_rule: Literal["floor", "trunc"] | None = None
     """With space_evolution: how slope / tau becomes whole steps; floor as published, where the least falling moves a
     list up, or trunc, which leaves what changes by less than tau either way."""
+    trainings: int | None = None
+    """With joint: networks trained for one set of budgets, all together (24)."""
+    rounds: int | None = None
+    """With joint: rounds in which the predictor names the next candidates (4)."""
+    winners: int | None = None
+    """With joint: pairs trained whole at the end, the best of which is the result; one in twelve of --trainings if not
+    given."""
+    recipe: str | None = None
+    """With joint: name or file of the training recipe (quick), whose fields may be choices; the space's section
+    'recipe' takes the place of its own."""
+    workers: int | None = None
+    """With joint: trainings side by side; one a device if not given. The result is the same."""
     weights_lr: float | None = None
     """Learning rate of the weights; the preset's if not given."""
     theta_lr: float | None = None
@@ -153,14 +176,39 @@ FLAGS = ("distill", "low_memory")
 """The same, of those that can only be switched on."""
 
 
+OF_JOINT = ("trainings", "rounds", "winners", "recipe", "workers")
+NOT_OF_JOINT = (
+    "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", *FLAGS,
+    *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill")),
+)  # fmt: skip
+
+
 def main(args: Arguments) -> None:
     """Reads what is asked for, then searches."""
+    from dnas.grammar.catalogue import load_space
+    from dnas.search import strategies
+
+    space = load_space(args.space, args.classes)
+    joint = (args.strategy or strategies.of(space)) == strategies.JOINT
+    _refuse(args, NOT_OF_JOINT if joint else OF_JOINT, "not of" if joint else "only of")
+    (_joint if joint else _supernet)(args, space)
+
+
+def _refuse(args: Arguments, names: Sequence[str], why: str) -> None:
+    """Raises `InputError` for an option that is given and would do nothing."""
+    for name in names:
+        if getattr(args, name) != Arguments.__dataclass_fields__[name].default:
+            raise InputError(f"--{name.replace('_', '-')}", f"{why} --strategy joint", found=getattr(args, name))
+
+
+def _supernet(args: Arguments, space: Space) -> None:
+    """A search of the networks inside a supernet."""
     from dnas.grammar.catalogue import load_space
     from dnas.search.request import requested, search
 
     settings = {name: getattr(args, name) for name in SETTINGS} | {n: getattr(args, n) or None for n in FLAGS}
     request = requested(
-        load_space(args.space, args.classes), data=args.data, budgets=args.budget, family=args.family,
+        space, data=args.data, budgets=args.budget, family=args.family,
         strategy=args.strategy, start=None if args.start is None else load_space(args.start), preset=args.preset,
         seed=args.seed, skip_bad=args.skip_bad, max_memory=args.max_memory,
         settings=settings | {"side": args.image_size},
@@ -177,4 +225,31 @@ def main(args: Arguments) -> None:
         args.preset, args.resume, args.force, args.checkpoint_every, args.profile, args.tensorboard,
         overwrite=args.overwrite, numbered=args.out is None and not args.overwrite,
     )  # fmt: skip
-    search(request, args.out or Path("runs") / f"{request.space.name}-{args.seed}", Console(), options)
+    search(request, _out(args, space), Console(), options)
+
+
+def _out(args: Arguments, space: Space) -> Path:
+    return args.out or Path("runs") / f"{space.name}-{args.seed}"
+
+
+def _joint(args: Arguments, space: Space) -> None:
+    """A search of architecture and recipe, by trainings."""
+    from dnas.joint.processes import chosen
+    from dnas.joint.request import requested
+    from dnas.joint.stages import Plan
+    from dnas.process.backend import configure
+    from dnas.process.console import console
+    from dnas.runs.folder import Claiming
+
+    plan = Plan(**{n: getattr(args, n) for n in OF_JOINT[:3] if getattr(args, n) is not None}).validated()
+    workers = chosen(args.workers)
+    configure()
+    given = requested(
+        space, recipe=args.recipe or "quick", values={"epochs": args.epochs, "batch_size": args.batch_size},
+        budgets=args.budget, family=args.family, plan=plan, fill=args.fill, data=args.data, image_size=args.image_size,
+        skip_bad=args.skip_bad, seed=args.seed, console=console(),
+    )  # fmt: skip
+    from dnas.joint.run import run_joint
+
+    claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
+    run_joint(given, _out(args, space), workers, console(), claiming)

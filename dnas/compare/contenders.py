@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dnas.compare.subject import Subject, content, cost_of, label
+from dnas.compare.subject import Subject, cost_of, label
 from dnas.errors import InputError, UserError
 from dnas.grammar.read import at_input
 from dnas.graph import graph_of
@@ -19,6 +19,7 @@ from dnas.runs.result import read_result
 from dnas.search.sampling import Sampler
 from dnas.solve.nearest import scaled_designs
 from dnas.space.space import Space
+from dnas.train.folders import content
 
 WITHIN = (0.03, 0.06, 0.12, 0.25, 0.5)
 """How far from the cost of the network found others are drawn: further only where too few lie nearer."""

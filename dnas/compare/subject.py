@@ -15,11 +15,10 @@ from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.data.load import Source
 from dnas.errors import InputError
-from dnas.files import plain, read_document, to_json
+from dnas.files import plain, read_document
 from dnas.files.sets import current
 from dnas.grammar.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
 from dnas.graph import Graph, graph_of
-from dnas.graph.architecture import architecture
 from dnas.learning.image_size import search_side
 from dnas.runs.folder import PROVENANCE, SPACE_FILE
 from dnas.runs.recall import source_for
@@ -102,12 +101,6 @@ def cost_of(network: Space, budget: Budget) -> float:
     if budget.kind == "ms":
         return ledger.at(latency_cost(network, read_table(find_table(budget.table or ""))).cost, {})
     return ledger.at(ledger.COSTS[budget.kind](graph_of(network).ledger), {})
-
-
-def content(network: Space) -> str:
-    """What tells one architecture from another: its blocks and its input, as text; not its name."""
-    data = architecture(network, {}).data
-    return to_json({key: value for key, value in data.items() if key != "name"})
 
 
 def _space_of(run: str, found: Result, record: Mapping[str, Any], given: str | None) -> Space:

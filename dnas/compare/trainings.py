@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,20 +14,20 @@ from rich.console import Console
 
 from dnas.compare.clock import Clock
 from dnas.compare.contenders import Contender, Lineup
-from dnas.compare.subject import Subject, content
+from dnas.compare.subject import Subject
 from dnas.data.dataset import Dataset
 from dnas.data.load import Source
-from dnas.errors import InputError, Stopped
-from dnas.files import read_document
+from dnas.errors import Stopped
 from dnas.grammar.read import at_input
 from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import told, working
 from dnas.process.provenance import versions
 from dnas.runs.as_trained import counted_at
-from dnas.runs.folder import PARTS, Claiming, holding
+from dnas.runs.folder import PARTS, Claiming
 from dnas.runs.result import Result
 from dnas.space import units
+from dnas.train.folders import content, digest, folder_of, has_ended, recorded
 from dnas.train.memory import must_fit
 from dnas.train.recipe import Recipe
 from dnas.train.run import run_training
@@ -66,8 +65,8 @@ class Premises:
         """
         document = json.dumps(self.subject.space.document.data, sort_keys=True)
         return {
-            "architecture": _digest(content(self.subject.found.space)),
-            "space": _digest(document),
+            "architecture": digest(content(self.subject.found.space)),
+            "space": digest(document),
             "data": self.dataset(self.side, console).fingerprint,
             "image_size": self.side,
             "recipe": self.recipe.to_json(),
@@ -100,9 +99,7 @@ def trainings(given: Premises, console: Any) -> list[Training]:
     found = []
     for seed in range(given.seed, given.seed + given.seeds):
         for contender in given.lineup.contenders:
-            blocks = json.loads(content(contender.network))
-            name = _digest(json.dumps([blocks["trunk"], blocks["head"], contender.side, *common]))[:12]
-            found.append(Training(contender, seed, f"{PARTS}/{name}-{seed}"))
+            found.append(Training(contender, seed, folder_of(contender.network, contender.side, common, seed)))
     return found
 
 
@@ -122,23 +119,6 @@ def train_all(
     with asked_to_stop() as asked:
         _run(given, left, out, console, (behind, len(several)), overwrite, asked)
     return {t.folder: recorded(out / t.folder) for t in several}
-
-
-def has_ended(folder: Path) -> bool:
-    """Whether a training's whole result is there."""
-    held = holding(folder)
-    return held.result is not None and held.begun is None
-
-
-def recorded(folder: Path) -> Mapping[str, Any]:
-    """What a training that has ended says of itself; raises `InputError` for a damaged file."""
-    file = folder / "architecture.json"
-    data = read_document(file).data
-    training = data.get("training") if isinstance(data, dict) else None
-    accuracy = training.get("accuracy") if isinstance(training, dict) else None
-    if training is None or not isinstance(accuracy, dict) or not isinstance(accuracy.get("test"), float | int):
-        raise InputError(str(file), "not the result of a training", accepted=f"remove {folder} to train it again")
-    return training
 
 
 def _run(
@@ -176,7 +156,7 @@ def _train(
     stop()
     run_training(
         setup, out / training.folder, Console(quiet=True), Claiming(resume=not overwrite, overwrite=overwrite),
-        watch=lambda step, line: clock.note(step, setup.steps, line),
+        watch=lambda step, line: clock.note(step, setup.taken, line),
     )  # fmt: skip
 
 
@@ -205,7 +185,3 @@ def unused(several: Sequence[Training], out: Path) -> list[Path]:
     """Folders of trainings that belong to no network or seed of this comparison."""
     mine = {out / t.folder for t in several}
     return [folder for folder in sorted((out / PARTS).glob("*")) if folder not in mine]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -27,6 +27,8 @@
 * `gates: [trunk.1.expand_act]` puts a learned factor a channel behind an operator, which says how much the channel is
   worth before some are left out (`dnas.graph.Graph.gated`).
 * `strategy: slimming` names the search algorithm used where the command line names none.
+* `recipe: {lr: {log_range: [0.02, 0.5, 7]}, mixup: {choices: [0, 0.2]}}` says which trainings a joint search tries
+  (`dnas.train.recipe`); no other search reads it.
 * A choice's name is its own (`choices:`) or the path of its field after repetition: `trunk.1.0.kernel`.
 """
 
@@ -51,7 +53,7 @@ from dnas.space.space import Space
 
 TOP = (
     "name", "about", "strategy", "input", "choices", "templates", "trunk", "head", "where", "keep", "keep_tokens",
-    "quantization", "gates",
+    "quantization", "gates", "recipe",
 )  # fmt: skip
 WEIGHTS = ("per-tensor", "per-channel")
 """What one step of quantised weights serves."""
@@ -113,8 +115,8 @@ class _Reader(Nodes):
             name, str(data.get("about", "")), self.document, scope["channels"].value, scope["classes"].value,
             scope["resolution"], tuple(self.choices.values()), tuple(nodes), tuple(constraints), self._strategy(data),
             self._keep(data, "keep", "channels"), self._keep(data, "keep_tokens", "tokens that a block keeps"),
-            self._quantization(data), self._gates(data), {key: data[key] for key in EXTRA if key in data},
-            self.places,
+            self._quantization(data), self._gates(data), self.mapping(data.get("recipe"), ("recipe",)),
+            {key: data[key] for key in EXTRA if key in data}, self.places,
         )  # fmt: skip
 
     def _name(self, data: dict[str, Any]) -> str:

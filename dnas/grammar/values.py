@@ -10,7 +10,7 @@ import msgspec
 from dnas.errors import InputError, suggestion
 from dnas.files import Document
 from dnas.space.expr import Expression, parse
-from dnas.space.fields import Field, Options
+from dnas.space.fields import ACCEPTED, Field, Options
 from dnas.space.order import matching, order_constraints
 from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Node
@@ -74,7 +74,7 @@ class Values:
         try:
             options = msgspec.convert(value, Options, strict=True).options(where)
         except msgspec.ValidationError as error:
-            accepted = "{choices: [...]} or {range: [low, high, step]}"
+            accepted = ACCEPTED
             unknown = [key for key in value if key not in Options.__struct_fields__]
             if unknown:
                 near = suggestion(str(unknown[0]), Options.__struct_fields__)

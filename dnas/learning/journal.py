@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dnas.errors import UserError
+from dnas.errors import Diverged, UserError
 from dnas.files import write_atomic
 from dnas.learning.checkpoint import Checkpoints, Pace
 from dnas.learning.course import Course, Metrics, State
@@ -69,7 +69,7 @@ class Journal:
         return self._checkpoints
 
     def plain(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row as plain numbers; raises `UserError` where one is not finite."""
+        """A row as plain numbers; raises `Diverged` where one is not finite."""
         plain = {name: _rounded(value, self.digits) for name, value in jax.device_get(row).items()}
         _refuse_nan(plain, self.advice)
         return plain
@@ -138,7 +138,7 @@ def _rounded(value: Any, digits: int) -> Any:
 def _refuse_nan(row: dict[str, Any], advice: str) -> None:
     bad = [name for name, value in row.items() if not all(map(_finite, jax.tree.leaves(value)))]
     if bad:
-        raise UserError(
+        raise Diverged(
             f"the run diverged at step {row['step']}: {', '.join(bad)} not finite; nothing is exported. {advice}"
         )
 

@@ -43,7 +43,7 @@ UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
     "chain", "family", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png", "spaces", "comparison.json",
-    "comparison.md", "comparison.png", PARTS,
+    "comparison.md", "comparison.png", "joint.json", "joint.md", "joint.png", PARTS,
 )  # fmt: skip
 """What results consist of, for those that were written before they listed their files."""
 

@@ -115,6 +115,8 @@ def proxy_notes(problem: Problem) -> list[str]:
     """What the search does otherwise than a reader may think, in sentences."""
     space, proxy, data = problem.space, problem.proxy, problem.dataset
     notes = repeats(len(problem.split.weights_index), problem.settings.batch_size)
+    if space.recipe:
+        notes.append("the space's 'recipe' is left alone: only --strategy joint searches it")
     own = (space.resolution.max(), space.channels, space.classes)
     used = (problem.preprocessing.side, problem.preprocessing.channels, data.classes)
     if own != used:

@@ -63,7 +63,7 @@ def requested(
     networks = () if family is None else tuple(parse_family(family))
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
-    name = strategies.of(space) if strategy is None else _known("--strategy", strategy, strategies.NAMES)
+    name = _known("--strategy", strategies.of(space) if strategy is None else strategy, strategies.NAMES)
     return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms))
 
 

@@ -52,6 +52,7 @@ class Sampler:
     ):  # fmt: skip
         self.choices, self.by_options = space.choices, by_options
         self.sizes = np.array([len(c) for c in space.choices])
+        self.column = {c: n for n, c in enumerate(space.choices)}
         self.limits = np.array(limits, np.float64)
         even = {c.name: np.zeros(len(c)) for c in space.choices}
         known = derive(space, walked, even, costs, limits, fill=fill)
@@ -118,7 +119,17 @@ class Sampler:
 
     def spelled_row(self, row: Int[np.ndarray, " choices"]) -> Int[np.ndarray, " choices"]:
         """`spelled` of a row of option indices."""
-        return as_options([self.spelled(as_assignment(row, self.choices))], self.choices)[0]
+        return self.spelled_rows(row[None])[0]
+
+    def spelled_rows(self, rows: Int[np.ndarray, "n choices"]) -> Int[np.ndarray, "n choices"]:
+        """`spelled` of many rows."""
+        rows, before = rows.copy(), np.full_like(rows, -1)
+        while (before != rows).any():
+            before = rows.copy()
+            for column, choice in enumerate(self.choices):
+                first = self.first[choice.name]
+                rows[:, column] = first.table[tuple(rows[:, self.column[c]] for c in first.over)]
+        return rows
 
     def _chains(self, count: int, random: np.random.Generator) -> Int[np.ndarray, "count choices"]:
         """The ends of `count` chains, those that arrived within the budgets."""

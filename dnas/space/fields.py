@@ -18,19 +18,26 @@ from dnas.space.quantity import Option
 
 REQUIRED = object()
 MAX_OPTIONS = 512
+ACCEPTED = "{choices: [...]}, {range: [low, high, step]} or {log_range: [low, high, number]}"
+"""What a choice is written as."""
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A choice in a file: either `choices: [a, b, ...]` or `range: [low, high, step]`."""
+    """A choice in a file: `choices: [a, b, ...]`, `range: [low, high, step]` or `log_range: [low, high, number]`."""
 
     choices: tuple[Option, ...] | None = None
     range: tuple[int | float, int | float, int | float] | None = None
+    log_range: tuple[int | float, int | float, int] | None = None
+    """So many numbers, each in the same ratio to the one before."""
 
     def options(self, where: str) -> tuple[Option, ...]:
         """The options in order; raises `InputError` for none, repeated ones or a range that is not one."""
-        if (self.choices is None) == (self.range is None):
-            raise InputError(where, "a choice needs either 'choices' or 'range'", accepted="one of the two")
-        options = self.choices if self.choices is not None else _stepped(self.range, where)
+        if [self.choices, self.range, self.log_range].count(None) != 2:
+            raise InputError(where, "a choice needs 'choices', 'range' or 'log_range'", accepted="one of the three")
+        if self.choices is not None:
+            options = self.choices
+        else:
+            options = _stepped(self.range, where) if self.range is not None else _in_ratio(self.log_range, where)
         if not options:
             raise InputError(where, "a choice without options", accepted="at least one")
         if len(options) > MAX_OPTIONS:
@@ -53,6 +60,16 @@ def _stepped(bounds: tuple[int | float, int | float, int | float] | None, where:
     if all(isinstance(v, int) for v in (low, high, step)):
         return tuple(range(int(low), int(high) + 1, int(step)))
     return tuple(round(low + i * step, 9) for i in range(round(count) + 1))
+
+
+def _in_ratio(bounds: tuple[int | float, int | float, int] | None, where: str) -> tuple[Option, ...]:
+    assert bounds is not None
+    low, high, number = bounds
+    if not all(map(math.isfinite, (low, high))) or not 0 < low < high or not 2 <= number <= MAX_OPTIONS:
+        accepted = f"[low, high, number], 0 < low < high, 2 to {MAX_OPTIONS} numbers"
+        raise InputError(where, "not a range of logarithms", found=[low, high, number], accepted=accepted)
+    between = [low * (high / low) ** (n / (number - 1)) for n in range(1, number - 1)]
+    return (float(low), *(float(f"{value:.4g}") for value in between), float(high))
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class Space:
     """Path of an operator -> how its numbers are quantised."""
     gates: tuple[str, ...] = ()
     """Paths of operators behind whose results stands a learned factor a channel, of an architecture to be pruned."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the trainings that a joint search tries, as the file has them; the training says what they may be."""
     extra: Mapping[str, Any] | None = None
     """What an exported architecture says of itself: costs, how it was found, preprocessing."""
     places: Mapping[str, tuple] = field(default_factory=dict)

@@ -36,7 +36,7 @@ def opening(s: Setup, console: Any) -> None:
         console.print(f"  {note}", markup=False)
     console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
-        f"{recipe.batch_size}, {s.steps} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
+        f"{recipe.batch_size}, {s.taken} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
     )
 
 

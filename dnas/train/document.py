@@ -31,7 +31,7 @@ def trained_document(s: Setup, epochs: Epochs, counts: Tally) -> dict[str, Any]:
             "start": s.start,
             **({"classifier": "begun anew"} if s.new_classifier else {}),
             "seed": s.seed,
-            "steps": s.steps,
+            "steps": s.taken,
             "data": data_record(s.dataset, s.source.data_seed(s.seed)),
             "images": {"train": len(s.train_index), "validation": len(s.validation_index), "test": counts.images},
             "teacher": s.teacher_name,

@@ -6,6 +6,7 @@
     lr: 0.1
     mixup: {choices: [0, 0.2]}          # a choice makes it a space of recipes; a training needs values
 
+A search space may hold such fields in its section `recipe:`: a joint search finds architecture and recipe together.
 Jax-free. `FIELDS` says what a recipe may hold, what is accepted, and what stands where a field is left out.
 """
 
@@ -22,9 +23,12 @@ import msgspec
 from dnas.errors import InputError, suggestion
 from dnas.files import Document, read_document
 from dnas.grammar.catalogue import find_recipe
-from dnas.space.fields import Field, Options, flag, integer, name
-from dnas.space.quantity import Assignment, Choice, Quantity
+from dnas.space.fields import ACCEPTED, Field, Options, flag, integer, name
+from dnas.space.quantity import Assignment, Choice, Quantity, union
+from dnas.space.space import Space
 
+SECTION = "recipe"
+"""Of a search space's file, with fields of its own."""
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -200,21 +204,27 @@ def read_recipe(source: str | Path) -> RecipeSpace:
     data = document.data
     if not isinstance(data, dict):
         raise InputError(document.path, "not a recipe", found=data, accepted="field: value lines")
-    choices: list[Choice] = []
-    for key in data:
-        if key not in FIELDS and key not in ("name", "about"):
-            raise InputError(
-                document.where((key,)), f"unknown field '{key}'{suggestion(str(key), FIELDS)}",
-                accepted=", ".join(FIELDS),
-            )  # fmt: skip
-    fields = {key: Quantity.constant(field.default) for key, field in FIELDS.items()}
-    for key, value in data.items():
-        if key in FIELDS:
-            fields[key] = _quantity(document, key, value, FIELDS[key], choices)
+    own = {key: value for key, value in data.items() if key not in ("name", "about")}
+    stated = _read(document, own, ())
+    fields = {key: Quantity.constant(field.default) for key, field in FIELDS.items()} | stated
     title = data.get("name", Path(document.path).stem)
     if not isinstance(title, str):
         raise InputError(document.where(("name",)), "not text", found=title)
-    return RecipeSpace(title, document, fields, tuple(choices))
+    return RecipeSpace(title, document, fields, union(stated.values()))
+
+
+def joined(base: RecipeSpace, space: Space) -> RecipeSpace:
+    """The recipe with the fields of the space's section `recipe` in place of its own.
+
+    Its choices are named as those of the space, by the path of their field: `recipe.lr`.
+
+    Raises:
+        InputError: an unknown field or a value that is not accepted, with file and line.
+    """
+    own = _read(space.document, space.recipe, (SECTION,))
+    rest = {key: _renamed(quantity, f"{SECTION}.{key}") for key, quantity in base.fields.items() if key not in own}
+    left = [rest[choice.name] for choice in base.choices if choice.name in rest]
+    return RecipeSpace(base.name, base.document, rest | own, union((*own.values(), *left)))
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -263,8 +273,26 @@ DISTILLED: dict[str, dict[str, Any]] = {
 the defaults of the fields that begin with its name."""
 
 
-def _quantity(document: Document, key: str, value: Any, field: Field, choices: list[Choice]) -> Quantity:
-    where = document.where((key,))
+def _read(document: Document, data: Mapping[str, Any], place: tuple[str, ...]) -> dict[str, Quantity]:
+    """The fields of a mapping at a place of a file."""
+    found = {}
+    for key, value in data.items():
+        if key not in FIELDS:
+            raise InputError(
+                document.where((*place, key)), f"unknown field '{key}'{suggestion(str(key), FIELDS)}",
+                accepted=", ".join(FIELDS),
+            )  # fmt: skip
+        found[key] = _quantity(document.where((*place, key)), ".".join((*place, key)), value, FIELDS[key])
+    return found
+
+
+def _renamed(quantity: Quantity, name: str) -> Quantity:
+    """A field's quantity, its choice under another name."""
+    over = tuple(Choice(name, choice.options) for choice in quantity.over)
+    return Quantity(over, quantity.table)
+
+
+def _quantity(where: str, name: str, value: Any, field: Field) -> Quantity:
     value = _numbers(value, field)
     if isinstance(value, list):
         value = tuple(value)
@@ -275,11 +303,11 @@ def _quantity(document: Document, key: str, value: Any, field: Field, choices: l
     try:
         options = msgspec.convert(value, Options, strict=True).options(where)
     except msgspec.ValidationError as error:
-        accepted = "{choices: [...]} or {range: [low, high, step]}"
-        raise InputError(where, f"not a choice: {error}", found=value, accepted=accepted) from None
-    choice = Choice(key, options)
-    choices.append(choice)
-    return Quantity.combine(lambda v: field.validated(v, where), Quantity.of(choice))
+        raise InputError(where, f"not a choice: {error}", found=value, accepted=ACCEPTED) from None
+    if len(options) == 1:
+        return Quantity.constant(field.validated(options[0], where))
+    checked = tuple(field.validated(option, where) for option in options)
+    return Quantity.of(Choice(name, checked))
 
 
 def _numbers(value: Any, field: Field) -> Any:

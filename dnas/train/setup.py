@@ -54,6 +54,8 @@ class Setup:
     """Of the loss, beside the recipe's."""
     keeps_last: bool = False
     """The result is of the last epoch, not of the one that does best on the validation share."""
+    until: int | None = None
+    """Epochs after which it ends, before those of the recipe, whose schedule it follows so far; None for all."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -67,8 +69,13 @@ class Setup:
 
     @property
     def steps(self) -> int:
-        """Of the whole training."""
+        """Of the recipe's whole schedule."""
         return max(1, round(self.recipe.epochs * self.per_epoch))
+
+    @property
+    def taken(self) -> int:
+        """Steps that are taken."""
+        return self.steps if self.until is None else min(self.steps, self.until * self.per_epoch)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -83,6 +90,7 @@ class Setup:
             "teacher": None if self.teacher is None else _digest(self.teacher.variables),
             **({"terms": [term.to_json() for term in self.more_terms]} if self.more_terms else {}),
             **({"keeps": "last"} if self.keeps_last else {}),
+            **({} if self.until is None else {"until": self.until}),
             "kernels": bool(wing().forms),
             "versions": versions(),
         }
@@ -108,6 +116,7 @@ def _start(source: Result, start: Start | None) -> Start:
 def make_setup(
     source: Result, dataset: Dataset, recipe: Recipe, *, start: Start | None = None, side: int | None = None,
     seed: int = 0, teacher: Result | None = None, new_classes: bool = False, terms: Sequence[Term] = (),
+    until: int | None = None,
 ) -> Setup:  # fmt: skip
     """Puts a training together.
 
@@ -117,6 +126,7 @@ def make_setup(
         new_classes: where the classes are others than the architecture's, inherited weights are kept but for the
             classifier, which begins anew.
         terms: of the loss, beside the recipe's.
+        until: epochs after which the training ends early.
 
     Raises:
         InputError: weights that are missing or of another network; classes or channels that do not fit them; a
@@ -140,7 +150,7 @@ def make_setup(
     setup = Setup(
         source, network, preprocessing, variables, start, anew, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,
-        tuple(terms),
+        tuple(terms), until=until,
     )  # fmt: skip
     check(setup.terms, teacher is not None)
     return setup

@@ -71,13 +71,13 @@ class Trainer:
 
     def __init__(self, setup: Setup):
         s, recipe = setup, setup.recipe
-        self.setup, self.steps = setup, setup.steps
+        self.setup, self.steps = setup, setup.taken
         rate = schedule(recipe, s.steps, s.per_epoch)
         self.training = training(s.network, s.preprocessing, recipe, rate, s.teacher, s.terms)
         batches = Batches(s.dataset.train_images, s.dataset.train_labels, s.train_index, recipe.batch_size, s.seed)
-        self.batches = Ahead(Stream(batches, recipe), s.steps)
+        self.batches = Ahead(Stream(batches, recipe), s.taken)
         self.phases = (
-            Phase("train", s.steps, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate),
+            Phase("train", s.taken, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate),
         )  # fmt: skip
         self._key, self._taught = jax.random.key(s.seed), None if s.teacher is None else s.teacher.variables
         self._program, self._compiled = jax.jit(self.training.step, donate_argnums=0), False

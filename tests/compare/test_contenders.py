@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from dnas.compare.contenders import contenders
-from dnas.compare.subject import content, read_subject
+from dnas.compare.subject import read_subject
 from dnas.cost.budget import parse_budget
 from dnas.errors import InputError
 from dnas.files import write_json
 from dnas.grammar.read import read_space
 from dnas.graph.architecture import architecture
+from dnas.train.folders import content
 
 CLASSES = ("0", "1", "2")
 

@@ -207,7 +207,7 @@ MISTAKES = {
     "same option": (HEAD + "trunk:\n  - conv: {out: {choices: [8, 8]}}", ["stands twice"]),
     "too many options": (HEAD + "trunk:\n  - conv: {out: {range: [1, 5000, 1]}}", ["at most 512"]),
     "endless range": (HEAD + "trunk:\n  - conv: {out: {range: [0, 1, 1.0e-300]}}", ["at most 512"]),
-    "both": (HEAD + "trunk:\n  - conv: {out: {choices: [8], range: [8, 16, 8]}}", ["one of the two"]),
+    "both": (HEAD + "trunk:\n  - conv: {out: {choices: [8], range: [8, 16, 8]}}", ["one of the three"]),
     "unknown choice key": (HEAD + "trunk:\n  - conv: {out: {choice: [8, 16]}}", ["not a choice", "{choices: [...]}"]),
     "repeat -1": (HEAD + "trunk:\n  - conv: {out: 8, repeat: -1}", ["repeat", "found -1", "from 0"]),
     "short each": (HEAD + "trunk:\n  - conv: {repeat: 3, each: {out: [8, 8]}}", ["each.out", "a list of 3 values"]),

@@ -8,7 +8,9 @@ import pytest
 
 from dnas.errors import InputError
 from dnas.grammar.catalogue import recipe_names
-from dnas.train.recipe import FIELDS, Recipe, read_recipe, with_values
+from dnas.grammar.read import read_space
+from dnas.space.fields import Options
+from dnas.train.recipe import FIELDS, Recipe, joined, read_recipe, with_values
 
 
 def written(tmp_path, text: str):
@@ -120,3 +122,56 @@ def test_other_epochs_keep_the_shape_of_the_schedule():
     quick, fbnet = (read_recipe(name).fixed() for name in ("quick", "fbnet"))
     assert with_values(quick, {"epochs": 6}).warmup_epochs == quick.warmup_epochs / 2
     assert with_values(fbnet, {"epochs": 36}).decay_epochs == pytest.approx((9, 18, 27))
+
+
+SPACE = """
+input: {channels: 1, classes: 3, resolution: 8}
+trunk: [{conv: {out: {choices: [4, 8]}}}]
+head: [{pool: {}}, {linear: {out: $classes}}]
+"""
+
+
+def space_with(tmp_path, recipe: str):
+    file = tmp_path / "space.yaml"
+    file.write_text(f"{SPACE}recipe: {recipe}\n")
+    return read_space(file)
+
+
+def test_a_space_may_say_which_trainings_are_tried(tmp_path):
+    """Its section stands in place of the recipe's fields; choices are named by their path, as the space's own are."""
+    space = space_with(tmp_path, "{lr: {log_range: [0.01, 1, 3]}, mixup: {choices: [0, 0.2]}, epochs: 2}")
+    recipes = joined(read_recipe("quick"), space)
+    assert [(c.name, c.options) for c in recipes.choices] == [
+        ("recipe.lr", (0.01, 0.1, 1.0)), ("recipe.mixup", (0.0, 0.2)),
+    ]  # fmt: skip
+    assert [c.name for c in space.choices] == ["trunk.0.out"]  # a search of architectures alone is as it was
+    taken = recipes.at({"recipe.lr": 1, "recipe.mixup": 0})
+    assert (taken.lr, taken.mixup, taken.epochs, taken.label_smoothing) == (0.1, 0.0, 2.0, 0.05)
+    assert written(tmp_path, taken.to_yaml()).fixed() == taken
+
+
+def test_choices_of_the_recipe_itself_stay_choices(tmp_path):
+    names = [c.name for c in joined(read_recipe("fbnetv3_search"), space_with(tmp_path, "{lr: 0.5}")).choices]
+    assert "recipe.lr" not in names and {"recipe.optimizer", "recipe.ema"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("{mixap: 0.1}", "space.yaml:5: recipe.mixap: unknown field 'mixap', did you mean 'mixup'?"),
+        ("{lr: {log_range: [0, 1, 3]}}", "space.yaml:5: recipe.lr: not a range of logarithms"),
+        ("{lr: {log_range: [0.1, 1, 1]}}", "2 to 512 numbers"),
+        ("{lr: {choices: [0.1], log_range: [0.1, 1, 2]}}", "'choices', 'range' or 'log_range'"),
+        ("{mixup: {choices: [0, -1]}}", "space.yaml:5: recipe.mixup: not accepted here (found -1"),
+        ("[lr]", "space.yaml:5: recipe: not a mapping"),
+    ],
+)
+def test_a_section_that_says_what_cannot_be_is_refused(tmp_path, recipe, said):
+    with pytest.raises(InputError) as error:
+        joined(read_recipe("quick"), space_with(tmp_path, recipe))
+    assert said in str(error.value)
+
+
+def test_numbers_of_one_ratio_keep_their_ends():
+    options = Options(log_range=(0.003, 3, 4)).options("here")
+    assert options == (0.003, 0.03, 0.3, 3.0)

@@ -1,4 +1,7 @@
-"""The search algorithms by name. A new one is a file with `check`, `compile_programs`, `strategy`, and a name."""
+"""The search algorithms by name. A new one is a file with `check`, `compile_programs`, `strategy`, and a name.
+
+`JOINT` is none of them: it trains networks one by one, without a supernet (`dnas.joint`).
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ from dnas.errors import InputError, suggestion
 from dnas.space.space import Space
 
 NAMES = ("dmasking", "slimming", "sandwich", "random", "evolution", "space_evolution")
+JOINT = "joint"
+ALL = (*NAMES, JOINT)
 DEFAULT = "dmasking"
 
 
 def of(space: Space) -> str:
     """The strategy that a space's file names, else the default; raises `InputError` for a name that is none."""
     name = space.strategy or DEFAULT
-    if name not in NAMES:
+    if name not in ALL:
         where = space.document.where(("strategy",))
-        raise InputError(where, f"unknown strategy{suggestion(name, NAMES)}", found=name, accepted=", ".join(NAMES))
+        raise InputError(where, f"unknown strategy{suggestion(name, ALL)}", found=name, accepted=", ".join(ALL))
     return name
 
 

@@ -1,0 +1,99 @@
+"""A joint search as it is asked for: checked before anything is trained, then put together and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dnas.cost.budget import Budget, parse_budget, parse_family
+from dnas.data.dataset import Dataset
+from dnas.data.load import scan
+from dnas.errors import InputError
+from dnas.graph import graph_of
+from dnas.joint.pairs import Pairs
+from dnas.joint.stages import Plan
+from dnas.joint.trainings import Images
+from dnas.learning.chance import chance_level
+from dnas.learning.image_size import check_side, search_side
+from dnas.process.progress import told
+from dnas.search import budget
+from dnas.space.space import Space
+from dnas.train.recipe import RecipeSpace, joined, read_recipe, with_values
+
+TRIED = 20_000
+"""Recipes that are looked at before the search: fields may contradict each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Everything that a joint search follows from."""
+
+    pairs: Pairs
+    """Within what the coarse stage keeps to."""
+    targets: tuple[Pairs, ...]
+    """Within the budgets of each result."""
+    recipes: RecipeSpace
+    values: Mapping[str, Any]
+    """Fields of every recipe that the command line states."""
+    plan: Plan
+    images: Images
+    dataset: Dataset
+    seed: int
+
+
+def requested(
+    space: Space, *, recipe: str, values: Mapping[str, Any], budgets: Sequence[str], family: str | None,
+    plan: Plan, fill: float | None, data: str | None, image_size: int | None, skip_bad: bool, seed: int, console: Any,
+) -> Given:  # fmt: skip
+    """A joint search, whose arguments mean what the options of `dnas.cli.search` of the same names do.
+
+    Raises `InputError` for a value that is not accepted, budgets out of reach, nothing to search.
+    """
+    check_side(image_size)
+    if fill is not None and not 0 <= fill <= 1:
+        raise InputError("--fill", "out of range", found=fill, accepted="0 to 1")
+    if seed < 0:
+        raise InputError("--seed", "out of range", found=seed, accepted="at least 0")
+    limits, members = [parse_budget(text) for text in budgets], [] if family is None else parse_family(family)
+    recipes = joined(read_recipe(recipe), space)
+    if not space.choices and not recipes.choices:
+        raise InputError(space.source, "neither architecture nor recipe has a choice", accepted="a space, or a recipe")
+    _check(recipes, values)
+    pairs, targets = _within(space, recipes, limits, members, fill or 0.0)
+    source = scan(data, seed=seed, skip_bad=skip_bad)
+    side = search_side(space, source, image_size, 64)[0]
+    with told(console, "decoding images") as progress:
+        dataset = source.load(side, why="", progress=progress)
+    chance = chance_level(dataset.test_labels, dataset.classes)
+    images = Images(data, skip_bad, dataset.fingerprint, side, dataset.channels, chance)
+    return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed)
+
+
+def _within(
+    space: Space, recipes: RecipeSpace, limits: list[Budget], family: list[Budget], fill: float
+) -> tuple[Pairs, tuple[Pairs, ...]]:
+    """The pairs of the coarse stage, which has the largest budget of a family, and those of each result."""
+    walked = graph_of(space)
+    common = [budget.measure(limit, walked, space) for limit in limits]
+    several = [[*common, budget.measure(limit, walked, space)] for limit in family] or [common]
+    for measured in several:
+        budget.check(measured, space.constraints)
+    found = tuple(Pairs(space, walked, recipes.choices, tuple(measured), fill) for measured in several)
+    for pairs in found:
+        assert pairs.sampler is not None  # refuses a fill that no network has
+    return max(found, key=lambda pairs: pairs.budgets[-1].budget.limit if pairs.budgets else 0.0), found
+
+
+def _check(recipes: RecipeSpace, values: Mapping[str, Any]) -> None:
+    """Raises `InputError` where fields of a recipe contradict each other, of all or of many drawn."""
+    sizes = [len(choice) for choice in recipes.choices]
+    total = np.prod(sizes, dtype=float)
+    if total <= TRIED:
+        rows = np.indices(sizes).reshape(len(sizes), int(total)).T
+    else:
+        rows = np.random.default_rng(0).integers(0, sizes, (TRIED, len(sizes)))
+    for row in rows.tolist():
+        with_values(recipes.at({c.name: n for c, n in zip(recipes.choices, row, strict=True)}), values)

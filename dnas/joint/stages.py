@@ -1,0 +1,178 @@
+"""The two stages of a joint search (FBNetV3, Dai et al. 2021, section 3).
+
+Coarse: candidates are trained in rounds. The first are spread evenly and trained whole, which says how early later ones
+may stop; each later round are the pairs that the predictor, fitted to all trainings before, finds most promising. Fine:
+a genetic search by the predictor alone, whose best pairs are trained whole.
+
+What a training gives is asked of a function, so that nothing here knows of files or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from dnas.errors import InputError
+from dnas.joint import genetic
+from dnas.joint.early import Curve, stopping_epoch
+from dnas.joint.genetic import searched
+from dnas.joint.pairs import Pairs, Row, Rows, distinct
+from dnas.joint.pool import pool
+from dnas.joint.predictor import Fitted, Predictor
+
+Evaluate = Callable[[Sequence[Row], int | None], list[Curve]]
+"""Curves of pairs that are trained for so many epochs of their recipe, or to its end."""
+POOL = 4096
+BRIEF = genetic.Plan(population=64, parents=16, generations=20, patience=4)
+"""Of the genetic searches for the next candidates."""
+MOST = 1000
+"""Trainings of one search."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many trainings each stage has."""
+
+    trainings: int = 24
+    """Of one search of one set of budgets, all together."""
+    rounds: int = 4
+    """Of the coarse stage, after the first candidates."""
+    winners: int | None = None
+    """Pairs of the fine stage that are trained whole (None: one in twelve of all trainings, at least one)."""
+
+    def validated(self) -> Plan:
+        """Itself; raises `InputError` for a value out of range."""
+        if not 3 <= self.trainings <= MOST:
+            raise InputError("--trainings", "out of range", found=self.trainings, accepted=f"3 to {MOST}")
+        if not 0 <= self.rounds <= 100:
+            raise InputError("--rounds", "out of range", found=self.rounds, accepted="0 to 100")
+        if self.winners is not None and not 1 <= self.winners <= self.trainings - 2:
+            accepted = f"1 to {self.trainings - 2}, two fewer than --trainings"
+            raise InputError("--winners", "out of range", found=self.winners, accepted=accepted)
+        return self
+
+    @property
+    def last(self) -> int:
+        """Trainings of the fine stage."""
+        return max(1, self.trainings // 12) if self.winners is None else self.winners
+
+    @property
+    def coarse(self) -> list[int]:
+        """Candidates of each round, the first ones first."""
+        left = self.trainings - self.last
+        first = left if not self.rounds else min(left, max(2, round(0.4 * left)))
+        each, more = divmod(left - first, max(1, self.rounds))
+        return [first, *(n for n in (each + (r < more) for r in range(self.rounds)) if n)]
+
+
+class Trained(NamedTuple):
+    """A pair, its curve and what the predictor had expected when it was chosen (None of the first ones)."""
+
+    row: Row
+    curve: Curve
+    expected: float | None
+
+
+class Coarse(NamedTuple):
+    """What the coarse stage has learned."""
+
+    trained: list[Trained]
+    epoch: int | None
+    """After which trainings stop; None for their end."""
+    correlations: list[float]
+    """Of the ranks after each epoch with those at the end."""
+
+    def accuracy(self, curve: Curve) -> float:
+        """What the predictor learns of a curve."""
+        return curve[-1] if self.epoch is None else curve[min(self.epoch, len(curve)) - 1]
+
+
+class Winner(NamedTuple):
+    """A pair that was trained whole, and its predicted accuracy."""
+
+    row: Row
+    curve: Curve
+    predicted: float
+    spread: float
+    """Standard deviation of the ensemble."""
+
+
+def coarse(pairs: Pairs, plan: Plan, predictor: Predictor, evaluate: Evaluate, seed: int) -> Coarse:
+    """All rounds; fewer trainings where there are fewer pairs within the budgets."""
+    counts = plan.coarse
+    candidates = pool(pairs, POOL, seed)
+    first = candidates[: counts[0]]
+    curves = evaluate(first, None)
+    epoch, correlations = stopping_epoch(curves)
+    found = Coarse([Trained(r, c, None) for r, c in zip(first, curves, strict=True)], epoch, correlations)
+    for number, count in enumerate(counts[1:]):
+        fitted = fit(predictor, found)
+        rows, expected = promising(pairs, fitted, found, candidates, count, seed + number)
+        if not rows:
+            break
+        more = [Trained(*t) for t in zip(rows, evaluate(rows, epoch), expected, strict=True)]
+        found = found._replace(trained=[*found.trained, *more])
+    return found
+
+
+def fit(predictor: Predictor, known: Coarse) -> Fitted:
+    """The predictor after all that was trained."""
+    return predictor.fit([t.row for t in known.trained], [known.accuracy(t.curve) for t in known.trained])
+
+
+def promising(
+    pairs: Pairs, fitted: Fitted, known: Coarse, candidates: list[Row], count: int, seed: int
+) -> tuple[list[Row], list[float]]:
+    """The next pairs to train, and what is expected of them: each member of the ensemble names its best in turn.
+
+    So pairs about which the members disagree are tried (Thompson sampling). Beside the candidates, which are spread
+    evenly, those are looked at that a genetic search finds by each member.
+    """
+    done = {t.row for t in known.trained}
+    begin = _within(pairs, sorted(done)) + candidates
+    best: list[Row] = []
+    for turn in range(count):
+        member = turn % fitted.predictor.sizes.members
+        near = searched(pairs, begin[:256], partial(fitted.member, member), seed * MOST + turn, BRIEF)
+        values = fitted.member(member, np.array(begin, int))
+        ranked = [row for row, _ in near] + [begin[n] for n in np.argsort(-values, kind="stable").tolist()]
+        best += next(([row] for row in ranked if row not in done and row not in best), [])
+    means = fitted.predict(np.array(best, int).reshape(len(best), len(pairs.sizes))).mean(axis=0)
+    return best, means.tolist()
+
+
+def fine(
+    pairs: Pairs, plan: Plan, fitted: Fitted, known: Coarse, evaluate: Evaluate, seed: int
+) -> list[Winner]:  # fmt: skip
+    """The best pairs that were trained whole, as many as the plan trains at the end, the best by validation first.
+
+    Those trained at the end are the best by the predictor; where a pair was trained already, what was measured and what
+    is predicted count alike. Candidates that ran to their end are compared with them.
+    """
+    measured = {t.row: known.accuracy(t.curve) for t in known.trained}
+
+    def score(rows: Rows) -> Float[np.ndarray, " n"]:
+        predicted = fitted.predict(rows).mean(axis=0)
+        told = np.array([measured.get(row, np.nan) for row in map(tuple, rows.tolist())])
+        return np.where(np.isnan(told), predicted, (predicted + told) / 2)
+
+    begin = distinct(np.array([*_within(pairs, list(measured)), *pool(pairs, POOL, seed)], int))
+    best = [row for row, _ in searched(pairs, begin, score, seed)[: plan.last]]
+    ended = dict(zip(best, evaluate(best, None), strict=True))
+    whole = plan.coarse[0] if known.epoch is not None else len(known.trained)
+    inside = set(_within(pairs, list(measured)))
+    ended = {t.row: t.curve for t in known.trained[:whole] if t.row in inside} | ended
+    predicted = fitted.predict(np.array(list(ended), int))
+    told = zip(*zip(*ended.items(), strict=True), predicted.mean(axis=0), predicted.std(axis=0), strict=True)
+    found = [Winner(row, curve, float(mean), float(spread)) for row, curve, mean, spread in told]
+    return sorted(found, key=lambda winner: -winner.curve[-1])[: plan.last]
+
+
+def _within(pairs: Pairs, rows: list[Row]) -> list[Row]:
+    """Those within the budgets."""
+    return [row for row, inside in zip(rows, pairs.within(np.array(rows, int)), strict=True) if inside]
