@@ -64,7 +64,7 @@ def evaluated(
         answer, variables, images, labels, dataset.classes, batch_size(side), lambda done: progress(done, len(labels))
     )
     guessing = chance.chance_level(labels, dataset.classes)
-    notes = [*dataset.notes, *told_apart(counted_at(result.space), counted_at(result.network))]
+    notes = [*result.notes, *dataset.notes, *told_apart(counted_at(result.space), counted_at(result.network))]
     if result.preprocessing is None:
         notes.append("no preprocessing recorded: scaled to the network's input by the statistics of these data")
     return {

@@ -36,10 +36,9 @@ def import_weights(space: Space, file: Path, out: Path, claiming: Claiming, say:
     result = result_of(space, file)
     if Path(space.source).resolve().parent == out.resolve():
         raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
-    notes = list(checkpoint.read(file, result.network).notes) if checkpoint.is_timms(file) else []
     variables = weights.load(file, result.network)
     own = architecture(result.network, {})
-    document = _document(result, own, file, notes)
+    document = _document(result, own, file)
     identity = {"architecture": weights.fingerprint(own.network), **document["imported"]}
     with claimed(out, Owner("weights", identity), claiming, say) as claim:
         with claim.result(check) as staged:
@@ -62,7 +61,7 @@ def check(folder: Path) -> None:
     read_run(folder)
 
 
-def _document(result: Result, own: Architecture, file: Path, notes: list[str]) -> dict[str, Any]:
+def _document(result: Result, own: Architecture, file: Path) -> dict[str, Any]:
     """The architecture's file; the weights' is named without its folder."""
     counted, network = count(result.network), result.network
     timms = checkpoint.is_timms(file)
@@ -77,7 +76,7 @@ def _document(result: Result, own: Architecture, file: Path, notes: list[str]) -
             **({"model": name} if timms and (name := models.model_of(network)) else {}),
             "file": file.name,
             "sha256": _digest(file),
-            "notes": [*notes, *(models.notes_of(network) if timms else [])],
+            "notes": [*result.notes, *(models.notes_of(network) if timms else [])],
         },
     }
 

@@ -64,7 +64,7 @@ def load(path: Path, space: Space) -> Variables:
     with checkpoint.opened(path) as file:
         own = checkpoint.is_own(file.keys())
         values = _own(path, space, file, wanted) if own else {}
-    values = values or checkpoint.read(path, space).values
+    values = values or checkpoint.read(path, space)
     return {group: {name: jnp.asarray(values[name]) for name in leaves} for group, leaves in wanted.items()}
 
 

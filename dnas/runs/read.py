@@ -42,7 +42,7 @@ from dnas.runs.run import Imported, Layer, Member, NetworkFacts, Run, Search, Tr
 from dnas.space.space import Space
 
 MAX_RUNS = 32
-ACCEPTED = "a result folder of dnas.search, dnas.train or dnas.weights (its --out)"
+ACCEPTED = "a result folder of dnas.search or dnas.train (its --out), or of an import by dnas.weights"
 
 
 class _Place(NamedTuple):

@@ -36,6 +36,8 @@ class Result:
     labels: tuple[str, ...] = ()
     data: Mapping[str, Any] | None = None
     """What it was searched or trained on (`dnas.runs.recall`)."""
+    notes: tuple[str, ...] = ()
+    """What reading the weights leaves out or changes."""
 
     def data_seed(self, otherwise: int = 0) -> int:
         """The seed that drew the test split of data without one: the images that never chose anything."""
@@ -88,7 +90,8 @@ def result_of(space: Space, weights: Path | None = None) -> Result:
         raise InputError(f"{space.source}: labels", "of another network", found=len(labels), accepted=accepted)
     if preprocessing is not None:
         preprocessing = _taken(space, preprocessing, network.resolution.value)
-    return Result(space, network, preprocessing, found, labels, _recorded_data(space))
+    notes = checkpoint.check(weights, network) if weights is not None and timms else ()
+    return Result(space, network, preprocessing, found, labels, _recorded_data(space), notes)
 
 
 def preprocessing_of(result: Result, dataset: Dataset) -> Preprocessing:

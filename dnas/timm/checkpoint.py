@@ -58,13 +58,6 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
-class Read(NamedTuple):
-    """Variables of ours by path, parameters and statistics together, and what was left out or changed on the way."""
-
-    values: dict[str, np.ndarray]
-    notes: tuple[str, ...]
-
-
 def is_timms(path: Path) -> bool:
     """Whether a file's tensors have other names than those that dnas writes."""
     with opened(path) as file:
@@ -106,33 +99,36 @@ def classes_of(path: Path, space: Space) -> int | None:
     return classifier.shape[0] if classifier and classifier.shape else None
 
 
-def read(path: Path, space: Space) -> Read:
-    """The variables of an architecture, from timm's checkpoint of it.
+def read(path: Path, space: Space) -> dict[str, np.ndarray]:
+    """The variables of an architecture by path, parameters and statistics together, from timm's checkpoint of it.
 
     Raises:
         InputError: a network that timm lacks; a tensor that is missing, too many, of another shape or type, or that
             holds a number that is not finite. The first one is named.
     """
-    graph = graph_of(space)
-    names = names_of(graph.uses, space.source)
     with opened(path) as file:
-        found = _checkpoint(path, file, names)
-        entries = _numbered_as(names.entries, found, space)
-        _check(entries, found, space)
-        values = {name: np.zeros(p.lengths, np.float32) for name, p in graph.parameters.items()}
+        found, entries = _fitting(path, file, space)
+        values = {name: np.zeros(p.lengths, np.float32) for name, p in graph_of(space).parameters.items()}
         for entry in entries:
             entry.fill(_value(found, entry, file), values)
-    halves = sorted({t.dtype for e in entries if (t := found.tensors[e.name]).dtype != "F32"})
-    converted = [f"{', '.join(halves)} became float32"] if halves else []
-    return Read(values, (*found.notes, *converted))
+    return values
 
 
-def check(path: Path, space: Space) -> None:
-    """Raises `InputError` as `read` does, but for numbers, which are not looked at."""
-    names = names_of(graph_of(space).uses, space.source)
+def check(path: Path, space: Space) -> tuple[str, ...]:
+    """What reading it leaves out or changes; raises `InputError` as `read` does, but looks at no number."""
     with opened(path) as file:
-        found = _checkpoint(path, file, names)
-        _check(_numbered_as(names.entries, found, space), found, space)
+        found, entries = _fitting(path, file, space)
+    types = sorted({tensor.dtype for e in entries if (tensor := found.tensors[e.name]).dtype != "F32"})
+    return (*found.notes, *([f"{', '.join(types)} became float32"] if types else []))
+
+
+def _fitting(path: Path, file: Any, space: Space) -> tuple[Checkpoint, list[Entry]]:
+    """The file's tensors and those of the network, which are the same."""
+    names = names_of(graph_of(space).uses, space.source)
+    found = _checkpoint(path, file, names)
+    entries = _numbered_as(names.entries, found, space)
+    _check(entries, found, space)
+    return found, entries
 
 
 def written(names: Names, value: Any) -> dict[str, np.ndarray]:

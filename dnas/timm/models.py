@@ -95,4 +95,6 @@ def notes_of(space: Space) -> list[str]:
 def with_its_classes(space: Space, weights: Path) -> Space:
     """The architecture with as many classes as a checkpoint of timm has."""
     classes = classes_of(weights, space)
-    return space if classes in (None, space.classes) else at_input(space, classes=classes)
+    if classes in (None, space.classes):
+        return space
+    return at_input(space, channels=space.channels, classes=classes, side=space.resolution.value)

@@ -9,6 +9,7 @@ import jax
 from rich.markup import escape
 
 from dnas.data.batches import repeats
+from dnas.data.names import counted
 from dnas.learning.evaluator import Tally
 from dnas.runs.following import lines
 from dnas.runs.result import ARCHITECTURE, WEIGHTS
@@ -32,12 +33,19 @@ def opening(s: Setup, console: Any) -> None:
         f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
         f"{len(s.dataset.test_labels)} for test"
     )
-    for note in (*repeats(len(s.train_index), recipe.batch_size), *s.dataset.notes):
+    for note in (*s.source.notes, *_resized(s), *repeats(len(s.train_index), recipe.batch_size), *s.dataset.notes):
         console.print(f"  {note}", markup=False)
     console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
         f"{recipe.batch_size}, {s.taken} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
     )
+
+
+def _resized(s: Setup) -> list[str]:
+    if not s.resized:
+        return []
+    before, side = s.source.network.resolution.value, s.network.resolution.value
+    return [f"{counted(len(s.resized), 'table')} of positions resized from images of {before} px to {side} px"]
 
 
 def closing(s: Setup, epochs: Epochs, counts: Tally, out: Any, folder: Path | None) -> None:

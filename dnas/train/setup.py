@@ -19,6 +19,7 @@ from dnas.grammar.read import at_input
 from dnas.graph import graph_of
 from dnas.learning import weights
 from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
+from dnas.learning.resized import Resized, at_side
 from dnas.learning.terms import Term, check
 from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.nn.wing import wing
@@ -43,6 +44,8 @@ class Setup:
     start: Start
     new_classifier: bool
     """The weights are inherited but for the classifier, which begins anew for other classes."""
+    resized: tuple[str, ...]
+    """Paths of inherited tables of positions that were resized for images of another side."""
     dataset: Dataset
     train_index: np.ndarray
     validation_index: np.ndarray
@@ -135,8 +138,9 @@ def make_setup(
     start = _start(source, start)
     side = training_side(source, dataset.side, start, side)[0]
     anew = start == "inherited" and new_classes and _other_classes(source, dataset)
+    resized: tuple[str, ...] = ()
     if start == "inherited":
-        network, preprocessing, variables = _inherited(source, dataset, side, anew, seed)
+        network, preprocessing, (variables, resized) = _inherited(source, dataset, side, anew, seed)
     else:
         network = at_input(source.space, channels=dataset.channels, classes=dataset.classes, side=side)
         preprocessing, variables = preprocessing_for(dataset, side=side), init(network, jax.random.key(seed))
@@ -148,7 +152,7 @@ def make_setup(
     if not len(held):
         raise InputError(f"data {dataset.name}", "no class has two training images: none is left to validate on")
     setup = Setup(
-        source, network, preprocessing, variables, start, anew, dataset, rest, held, recipe, seed,
+        source, network, preprocessing, variables, start, anew, resized, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,
         tuple(terms), until=until,
     )  # fmt: skip
@@ -162,13 +166,14 @@ def _other_classes(source: Result, dataset: Dataset) -> bool:
 
 def _inherited(
     source: Result, dataset: Dataset, side: int, anew: bool, seed: int
-) -> tuple[Space, Preprocessing, Variables]:
+) -> tuple[Space, Preprocessing, Resized]:
     """The network at `side`, its preprocessing and its weights; the classifier's are fresh where it begins `anew`."""
     if source.weights is None:
         raise InputError(
             source.space.source, "no weights to inherit", accepted="--weights FILE.safetensors, or --init scratch"
         )
     own = source.network
+    resized = at_input(own, channels=own.channels, classes=own.classes, side=side)
     network = at_input(own, channels=own.channels, classes=dataset.classes if anew else own.classes, side=side)
     try:
         preprocessing = preprocessing_of(replace(source, network=network), dataset)
@@ -176,15 +181,16 @@ def _inherited(
         instead = "--new-classes" if dataset.classes != network.classes else "--init scratch"
         problem = f"the inherited weights do not fit: {error}; try {instead}"
         raise InputError(str(source.weights), problem) from error
-    variables = weights.load(source.weights, own)
+    variables, tables = at_side(weights.load(source.weights, own), own, resized)
     if anew:
-        variables = _with_fresh(variables, init(network, jax.random.key(seed)), _of_classifier(own))
-    return network, replace(preprocessing, side=side, grid=None), variables
+        variables = _with_fresh(variables, init(network, jax.random.key(seed)), _of_classifier(resized))
+    return network, replace(preprocessing, side=side, grid=None), Resized(variables, tables)
 
 
 def _of_classifier(network: Space) -> set[str]:
     """Names of the variables whose shape follows the number of classes."""
-    more = abstract_variables(at_input(network, classes=network.classes + 1))
+    size = {"channels": network.channels, "side": network.resolution.value}
+    more = abstract_variables(at_input(network, classes=network.classes + 1, **size))
     own = abstract_variables(network)
     return {name for group in own for name in own[group] if own[group][name].shape != more[group][name].shape}
 

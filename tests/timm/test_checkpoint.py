@@ -8,7 +8,7 @@ import pytest
 
 from dnas.errors import InputError
 from dnas.learning import weights
-from dnas.timm.checkpoint import classes_of, is_timms, read
+from dnas.timm.checkpoint import check, classes_of, is_timms, read
 
 from .networks import checkpoint, drawn, network, saved
 
@@ -63,25 +63,25 @@ def test_stages_may_begin_elsewhere(tmp_path):
     moved = {name.replace("blocks.1.1.", "blocks.2.0.").replace("blocks.1.2.", "blocks.3.0."): value
              for name, value in tensors.items()}  # fmt: skip
     assert moved.keys() != tensors.keys()
-    ours, theirs = (read(saved(tmp_path / f"{n}.safetensors", t), space).values for n, t in enumerate((tensors, moved)))
+    ours, theirs = (read(saved(tmp_path / f"{n}.safetensors", t), space) for n, t in enumerate((tensors, moved)))
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.parametrize("prefix", ["model.", "module.", "state_dict.model."])
 def test_names_may_stand_behind_a_prefix(tmp_path, deit, prefix):
     space, tensors = deit
-    found = read(saved(tmp_path / "w.safetensors", {prefix + name: value for name, value in tensors.items()}), space)
-    assert found.notes == (f"read without the prefix '{prefix}'",)
-    assert np.array_equal(found.values["head.0.norm.shift"], tensors["norm.bias"])
+    path = saved(tmp_path / "w.safetensors", {prefix + name: value for name, value in tensors.items()})
+    assert check(path, space) == (f"read without the prefix '{prefix}'",)
+    assert np.array_equal(read(path, space)["head.0.norm.shift"], tensors["norm.bias"])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
 def test_numbers_of_other_bits_become_float32(tmp_path, deit, dtype):
     space, tensors = deit
     path = saved(tmp_path / "w.safetensors", {name: value.astype(dtype) for name, value in tensors.items()})
-    found = read(path, space)
-    assert found.notes[0].endswith("became float32") and found.values["head.0.norm.shift"].dtype == np.float32
-    np.testing.assert_allclose(found.values["head.0.norm.shift"], tensors["norm.bias"], rtol=1e-2)
+    found = read(path, space)["head.0.norm.shift"]
+    assert check(path, space)[0].endswith("became float32") and found.dtype == np.float32
+    np.testing.assert_allclose(found, tensors["norm.bias"], rtol=1e-2)
     assert weights.load(path, space)["params"]["head.0.norm.shift"].dtype == np.float32
 
 
@@ -90,8 +90,8 @@ def test_buffers_are_left_out_and_said(tmp_path):
     tensors = checkpoint(space, drawn(space))
     tensors |= {"layers.0.blocks.0.attn.relative_position_index": np.zeros((16, 16), np.int64)}
     tensors |= {"layers.0.blocks.1.attn_mask": np.zeros((4, 16, 16), np.float32)}
-    found = read(saved(tmp_path / "w.safetensors", tensors), space)
-    assert found.notes == ("left out, no weights: 1 attn_mask, 1 relative_position_index",)
+    found = check(saved(tmp_path / "w.safetensors", tensors), space)
+    assert found == ("left out, no weights: 1 attn_mask, 1 relative_position_index",)
 
 
 def test_first_releases_are_read_too(tmp_path):
@@ -100,8 +100,8 @@ def test_first_releases_are_read_too(tmp_path):
     first = {name.replace("layers.1.downsample", "layers.0.downsample").replace("head.fc", "head"): value
              for name, value in tensors.items()}  # fmt: skip
     ours, theirs = (read(saved(tmp_path / f"{n}.safetensors", t), space) for n, t in enumerate((tensors, first)))
-    assert all(np.array_equal(ours.values[name], theirs.values[name]) for name in ours.values)
-    assert theirs.notes == ("names of the first release in timm's spelling",)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    assert check(tmp_path / "1.safetensors", space) == ("names of the first release in timm's spelling",)
 
 
 @pytest.mark.parametrize("family", ["mobile", "swin", "distilled", "tnt"])
