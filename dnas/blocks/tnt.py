@@ -67,6 +67,8 @@ def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
     if isinstance(x, Tensor):
         raise UserError("the block needs words beside patches; put a 'tnt_embed' block before")
     patches, words = x
+    if not words[PATCHES].length:
+        raise UserError("no patch is left whose words it could read; keep one in the blocks before")
     hidden = Quantity.combine(lambda c, e: int(c * e), words.channels, f.inner_expand)
     words = net.masked(_transformed(net, f, "inner_", words, f.inner_heads, f.inner_head_width, hidden))
     y = net.add("join_norm", LayerNorm(), net.add("join", JoinTokens(), words))

@@ -35,15 +35,29 @@ class _Option(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def graph_of(space: Space) -> Graph:
     """The graph of a space, at its own input and classes."""
-    builder, x = Builder(space.keep_tokens), square(space.resolution, Quantity.constant(space.channels))
-    y = builder.walk(space.nodes, x)
-    if not isinstance(y, Tensor):
-        raise InputError(space.source, "the last block gives several tensors", accepted="one that gives class scores")
-    graph = builder.graph(x, y)
-    _check_tokens(space, graph, builder.on_tokens)
+    graph, on_tokens = _built(space, space.keep_tokens)
+    _check_tokens(space, graph, on_tokens)
     graph = _pruned(graph, space) if space.keep else graph
     graph = _gated(graph, space) if space.gates else graph
     return _quantized(graph, space) if space.quantization else graph
+
+
+def masked_graph(space: Space) -> tuple[Graph, tuple[str, ...]]:
+    """The graph of an architecture on all tokens, and the paths of the blocks on them: after each of these the tokens
+    are those of a mask, [tokens], that comes by its path with each forward pass (`dnas.space.entries.Given`). Nothing is
+    quantised in it."""
+    _, on_tokens = _built(space, {})
+    graph, _ = _built(space, dict.fromkeys(on_tokens))
+    return (_pruned(graph, space) if space.keep else graph), on_tokens
+
+
+def _built(space: Space, tokens: Mapping[str, Sequence[int] | None]) -> tuple[Graph, tuple[str, ...]]:
+    """The graph before it is pruned, and the blocks on tokens."""
+    builder, x = Builder(tokens), square(space.resolution, Quantity.constant(space.channels))
+    y = builder.walk(space.nodes, x)
+    if not isinstance(y, Tensor):
+        raise InputError(space.source, "the last block gives several tensors", accepted="one that gives class scores")
+    return builder.graph(x, y), builder.on_tokens
 
 
 def _check_tokens(space: Space, graph: Graph, blocks: Collection[str]) -> None:

@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from dnas.graph.parts import Part, ProgramKey, nodes_of
-from dnas.ops.tensor import Tensor
+from dnas.ops.tensor import Feature, Tensor, leaves
+from dnas.space.entries import Given
 from dnas.space.quantity import Quantity
 
 
-def program_key(parts: Sequence[Part], x: Tensor, y: Tensor) -> ProgramKey:
-    """The key of the program that makes y of x. Tensors are told apart by the order in which they are made."""
-    numbers: dict[Tensor, int] = {x: 0}
-    steps: list[Any] = [_sizes(x)]
+def program_key(parts: Sequence[Part], x: Feature, y: Tensor) -> ProgramKey:
+    """The key of the program that makes y of x. Tensors are told apart by the order in which they are made, masks that
+    are given by that in which they are met."""
+    numbers: dict[Tensor, int] = {tensor: n for n, tensor in enumerate(leaves(x))}
+    plain = _Plain()
+    steps: list[Any] = [*map(plain.sizes, leaves(x))]
     size = 0
     for node in nodes_of(parts):
         if node.idle:
@@ -27,19 +30,25 @@ def program_key(parts: Sequence[Part], x: Tensor, y: Tensor) -> ProgramKey:
         size += kernel
         read = tuple(numbers[tensor] for tensor in node.inputs)
         numbers[node.output] = len(numbers)
-        steps.append((node.operator.name, _plain(attributes), read, _sizes(node.output)))
+        steps.append((node.operator.name, plain(attributes), read, plain.sizes(node.output)))
     return ProgramKey((*steps, numbers[y]), size)
 
 
-def _sizes(tensor: Tensor) -> Any:
-    return tuple((axis.name, _plain(axis.size), axis.pending) for axis in tensor.axes)
+class _Plain:
+    """Attributes as hashable values; of masks that are given the names do not count."""
 
+    def __init__(self) -> None:
+        self.masks: dict[str, int] = {}
 
-def _plain(part: Any) -> Any:
-    """As a hashable value."""
-    match part:
-        case Quantity():
-            return part.identity if part.over or part.masked else part.value
-        case list() | tuple():
-            return tuple(map(_plain, part))
-    return part
+    def sizes(self, tensor: Tensor) -> Any:
+        return tuple((axis.name, self(axis.size), axis.pending) for axis in tensor.axes)
+
+    def __call__(self, part: Any) -> Any:
+        match part:
+            case Given():
+                return "given", self.masks.setdefault(part.name, len(self.masks)), part.value
+            case Quantity():
+                return part.identity if part.over or part.masked else part.value
+            case list() | tuple():
+                return tuple(map(self, part))
+        return part

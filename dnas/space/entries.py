@@ -73,6 +73,10 @@ class Given(Quantity):
     def masked(self) -> bool:
         return True
 
+    def fix(self, assignment: Assignment) -> Quantity:
+        """The same: no choice decides it."""
+        return self
+
     @property
     def identity(self) -> tuple:
         return ("given", self.name, self.value)
