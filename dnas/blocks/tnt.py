@@ -93,7 +93,7 @@ def _transformed(
     are kept."""
     y = net.add(f"{prefix}attention_norm", LayerNorm(), x)
     stay = Select(kept or x[TOKENS].size, TOKENS)
-    x, rows = net.add(f"{prefix}kept", stay, x), net.add(f"{prefix}kept_rows", stay, y)
+    x, rows = net.add(f"{prefix}kept_tokens", stay, x), net.add(f"{prefix}kept_rows", stay, y)
     q, k, v = queries_keys_values(net, prefix, rows, y, heads * width, False)
     branch = net.add(f"{prefix}attention_project", Linear(x.channels), attend(net, prefix, q, k, v, heads))
     x = augmented(net, f"{prefix}attention_", net.add(f"{prefix}attention_add", Residual(), x, branch), rows, f)

@@ -92,7 +92,7 @@ def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     if TOKENS not in x.names:
         raise UserError("the block needs tokens; put a 'tokens' block before")
     y, kept = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x), net.kept_tokens(x)
-    x, rows = net.add("kept", Select(kept, TOKENS), x), net.add("kept_rows", Select(kept, TOKENS), y)
+    x, rows = net.add("kept_tokens", Select(kept, TOKENS), x), net.add("kept_rows", Select(kept, TOKENS), y)
     q, k, v = queries_keys_values(net, "", rows, y, f.heads * f.head_width, f.fixed("bias"))
     branch = net.add("attention_project", Linear(x.channels), _attended(net, q, k, v, f))
     x = augmented(net, "attention_", net.add("attention_add", Residual(), x, branch), rows, f)

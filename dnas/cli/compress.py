@@ -2,6 +2,7 @@
 
 python -m dnas.compress runs/vit --method vtp --budget 700MFLOPs
 python -m dnas.compress runs/vit --method vtp --rate 0.4 --epochs 20
+python -m dnas.compress runs/vit --method patch_slimming --error 0.01
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Arguments:
     groups: ClassVar[dict[str, str]] = {
         "run": "what to make smaller, and how far",
         "penalty": "pruning (vtp)",
+        "error": "dropping tokens (patch_slimming)",
         "recipe": "the training on",
         "data": "data",
         "out": "result and continuing",
@@ -29,8 +31,9 @@ class Arguments:
 
     run: Annotated[str, tyro.conf.Positional]
     """Result folder, path to an architecture's file, or name of a published one together with --weights."""
-    method: Literal["vtp"]
-    """vtp: channels go whose learned gates are the smallest of the whole network (Zhu et al. 2021)."""
+    method: Literal["vtp", "patch_slimming"]
+    """vtp: channels go whose learned gates are the smallest of the whole network (Zhu et al. 2021). patch_slimming:
+    each block of a vision transformer hands on the tokens that matter most (Tang et al. 2022)."""
     budget: tuple[str, ...] = ()
     """What the network may cost at most, as in a search: 700MFLOPs, 5Mparams. Several hold together."""
     rate: float | None = None
@@ -39,6 +42,10 @@ class Arguments:
     """Weights as a safetensors file; those beside the architecture if not given."""
     penalty: float = 1e-4
     """Weight of the sum of the gates' magnitudes in the loss, while they are learned."""
+    error: float | None = None
+    """Largest relative error of the tokens behind a block, in place of a budget; 0.01 if neither is given."""
+    images: int | None = None
+    """Training images that blocks are tuned and measured with; 512 if not given."""
     recipe: str = "finetune"
     """Name of a recipe or path to a file of your own, by which gates are learned and the smaller network is trained
     on."""
@@ -81,7 +88,9 @@ def main(args: Arguments) -> None:
     from dnas.runs.result import read_result
 
     source = read_result(args.run, args.weights)
-    asked = Asked(args.method, tuple(map(parse_budget, args.budget)), args.rate, args.penalty)
+    budgets = tuple(map(parse_budget, args.budget))
+    options = {name: getattr(args, name) for name in ("rate", "penalty", "error", "images")}
+    asked = Asked(args.method, budgets, **options)
     request = requested(
         source, asked, data=args.data, recipe=args.recipe,
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, seed=args.seed,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dnas.cost.budget import Budget
@@ -54,6 +55,8 @@ class Compressed(NamedTuple):
     variables: Variables
     record: dict[str, Any]
     """What the method did, as plain JSON; the same for the same command."""
+    files: Mapping[str, bytes] = MappingProxyType({})
+    """What else belongs beside the result, by name."""
 
 
 Method = Callable[[Setup, Asked, Path, Watching], Compressed]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import NamedTuple
 
-from dnas.compress.asked import Method
+from dnas.compress.asked import Asked, Method
+from dnas.compress.patch_slimming import patch_slimming
 from dnas.compress.vtp import vtp
 from dnas.errors import InputError, suggestion
 
 
 class Declared(NamedTuple):
-    """A method, what it is called for people, and whether the smaller network is trained on."""
+    """A method, what it is called for people, whether the smaller network is trained on, and the options it reads."""
 
     run: Method
     about: str
     trains_on: bool
+    options: tuple[str, ...]
 
 
-METHODS = {"vtp": Declared(vtp, "pruned by learned gates", trains_on=True)}
+METHODS = {
+    "vtp": Declared(vtp, "pruned by learned gates", trains_on=True, options=("budgets", "rate", "penalty")),
+    "patch_slimming": Declared(
+        patch_slimming, "without tokens that matter little", trains_on=True, options=("budgets", "error", "images")
+    ),
+}
 
 
 def method(name: str) -> Declared:
@@ -25,3 +33,17 @@ def method(name: str) -> Declared:
     if name not in METHODS:
         raise InputError("--method", f"unknown{suggestion(name, METHODS)}", found=name, accepted=", ".join(METHODS))
     return METHODS[name]
+
+
+def check_options(asked: Asked) -> None:
+    """Raises `InputError` for an option that the method does not read."""
+    declared, usual = method(asked.method), asdict(Asked(asked.method))
+    for name, value in asdict(asked).items():
+        if value != usual[name] and name not in ("method", *declared.options):
+            accepted = ", ".join(map(flag, declared.options))
+            raise InputError(flag(name), f"not an option of {asked.method}", found=value, accepted=accepted)
+
+
+def flag(option: str) -> str:
+    """As the command names it."""
+    return {"budgets": "--budget"}.get(option, f"--{option}")

@@ -8,6 +8,7 @@ budget. The ordinary training tunes the whole network afterwards.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from dnas.compress.slim_state import SlimState
 from dnas.compress.token_layers import Masks, Tokens, values_of
 from dnas.cost.count import count
 from dnas.errors import InputError, Stopped, UserError
-from dnas.files import write_atomic
 from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import Architecture, architecture
 from dnas.nn.inherit import inherit
@@ -30,8 +30,8 @@ from dnas.process.progress import progress
 from dnas.space.space import Space
 from dnas.train.setup import Setup
 
-ERROR, IMAGES = 0.01, 512
-"""Where nothing is asked for: the paper's limit for DeiT; training images."""
+ERROR, IMAGES, LEAST = 0.01, 512, 8
+"""Where nothing is asked for: the paper's limit for DeiT; training images, and the fewest of these."""
 EPOCHS = 3
 """Of the tuning of a block."""
 LIMITS = (1e-6, 1e2)
@@ -42,11 +42,12 @@ SHOWN = 6
 
 
 def patch_slimming(setup: Setup, asked: Asked, folder: Path, watch: Watching) -> Compressed:
-    """The network with fewer tokens after its blocks, which are tuned; `patches.png` in `folder` shows those.
+    """The network with fewer tokens after its blocks, which are tuned; `patches.png` shows those.
 
     Raises:
         UserError: no block works on tokens; a network that is quantised already.
-        InputError: a budget of something else than multiply-adds, or below what the last tokens need.
+        InputError: a budget of something else than multiply-adds, or below what the last tokens need; an error or a
+            number of images out of range.
         Stopped: asked to leave by a signal; the blocks that are done are saved in `folder`.
     """
     budget = _budget(asked)
@@ -61,9 +62,13 @@ def patch_slimming(setup: Setup, asked: Asked, folder: Path, watch: Watching) ->
     limit = ERROR if asked.error is None else asked.error
     masks, limit = run.by_error(limit) if budget is None else run.by_budget(budget)
     slimmed = architecture(slimmed_space(written.network, masks), {})
-    write_atomic(folder / PICTURE, png(_picture(setup, tokens, masks)))
     record = {"limit": _rounded(limit), "budget": budget, "images": len(images), "blocks": run.record(masks)}
-    return Compressed(slimmed.data, inherit(_grouped(variables, blocks), slimmed), record)
+    return Compressed(
+        slimmed.data,
+        inherit(_grouped(variables, blocks), slimmed),
+        record,
+        {PICTURE: png(_picture(setup, tokens, masks))},
+    )
 
 
 def slimmed_space(space: Space, masks: Masks) -> Space:
@@ -76,11 +81,15 @@ def slimmed_space(space: Space, masks: Masks) -> Space:
 
 
 def _budget(asked: Asked) -> float | None:
-    """Multiply-adds, the least of those asked for; None for a limit of the error."""
+    """Checks what is asked for. Multiply-adds, the least of those asked for; None for a limit of the error."""
     for budget in asked.budgets:
         if budget.kind != "MACs":
             raise InputError("--budget", "patch slimming saves multiply-adds alone", found=budget.text,
                              accepted="such as 700MFLOPs")  # fmt: skip
+    if asked.error is not None and not 0 <= asked.error < math.inf:
+        raise InputError("--error", "out of range", found=asked.error, accepted="a number from 0")
+    if asked.images is not None and asked.images < LEAST:
+        raise InputError("--images", "out of range", found=asked.images, accepted=f"from {LEAST}")
     if asked.budgets and asked.error is not None:
         raise InputError("--error", "not with a budget, from which the limit follows", found=asked.error)
     return min((budget.limit for budget in asked.budgets), default=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas.compress.asked import Asked
-from dnas.compress.methods import method
+from dnas.compress.methods import check_options
 from dnas.compress.run import run_compression
 from dnas.data.load import Data, Source
 from dnas.errors import InputError, UserError
@@ -42,7 +42,7 @@ def requested(
     Raises:
         InputError: a value that is not accepted, a network without weights, data that cannot be read or do not fit.
     """
-    method(asked.method)
+    check_options(asked)
     if source.weights is None:
         raise InputError(
             source.space.source, "no weights: only a trained network can be made smaller",

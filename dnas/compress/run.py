@@ -140,6 +140,8 @@ def _write(
         write_json(staged / ARCHITECTURE, written)
         write_json(staged / PROCESSOR, processor_beside(written))
         write_atomic(staged / MARKDOWN, table.markdown(found))
+        for name, content in compressed.files.items():
+            write_atomic(staged / name, content)
         if history is not None:
             write_atomic(staged / HISTORY, current(history / HISTORY).read_bytes())
             write_atomic(staged / RECIPE, setup.recipe.to_yaml())

@@ -44,8 +44,8 @@ def graph_of(space: Space) -> Graph:
 
 def masked_graph(space: Space) -> tuple[Graph, tuple[str, ...]]:
     """The graph of an architecture on all tokens, and the paths of the blocks on them: after each of these the tokens
-    are those of a mask, [tokens], that comes by its path with each forward pass (`dnas.space.entries.Given`). Nothing is
-    quantised in it."""
+    are those of a mask, [tokens], that comes by its path with each forward pass (`dnas.space.entries.Given`). It has no
+    gates, and nothing is quantised in it."""
     _, on_tokens = _built(space, {})
     graph, _ = _built(space, dict.fromkeys(on_tokens))
     return (_pruned(graph, space) if space.keep else graph), on_tokens

@@ -156,3 +156,32 @@ def test_the_folder_of_another_run_is_left_alone(home, capsys):
     before = (home / "mobile-run" / "architecture.json").read_bytes()
     assert "another" in refused(capsys, *arguments(home, "mobile-run", "--rate", "0.1"))
     assert (home / "mobile-run" / "architecture.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_tokens_are_dropped_and_then_channels(home, capsys):
+    """The method `patch_slimming`, its picture, and another method on what it wrote."""
+    limit = int(0.8 * count(read_result(home / "vit-run").network)["macs"])
+    usual = ["--epochs", "1", "--batch-size", "16"]
+    argv = [str(home / "vit-run"), "--method", "patch_slimming", *usual, "--images", "64"]
+    assert compress(*argv, "--budget", f"{limit}FLOPs", "--out", str(home / "slimmed")) == 0
+    slimmed = load_space(home / "slimmed")
+    assert slimmed.keep_tokens and count(slimmed)["macs"] <= limit
+    assert (home / "slimmed" / "patches.png").read_bytes()[:4] == b"\x89PNG"
+    blocks = json.loads((home / "slimmed" / "architecture.json").read_text())["compression"]["blocks"]
+    assert [block["tokens"] for block in blocks][-1] == [0]
+    argv = [str(home / "slimmed"), "--method", "vtp", *usual, "--rate", "0.2", "--out", str(home / "both")]
+    assert compress(*argv) == 0
+    both = load_space(home / "both")
+    assert both.keep and both.keep_tokens == slimmed.keep_tokens and count(both)["macs"] < count(slimmed)["macs"]
+    assert [step.step for step in lineage(read_result(home / "both"))] == ["train", "patch_slimming", "vtp"]
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "accepted"),
+    [("patch_slimming", ["--rate", "0.2"], "--budget, --error, --images"), ("vtp", ["--error", "0.1"], "--rate")],
+)
+def test_an_option_of_another_method_is_refused(home, capsys, method, option, accepted):
+    said = refused(capsys, str(home / "vit-run"), "--method", method, *option, "--out", str(home / "none"))
+    assert option[0] in said and f"not an option of {method}" in said and accepted in said
+    assert not (home / "none").exists()
