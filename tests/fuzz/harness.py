@@ -78,6 +78,7 @@ def targets() -> dict[str, Target]:
     named = dict(run)
     space = [find_space(n).read_bytes() for n in ("tiny", "fbnetv1_32", "fbnetv2")]
     published = [find_space(n).read_bytes() for n in ("fbnet_c", "fbnetv2_f4")]
+    published.append(find_space("deit_ti").read_bytes() + b"keep_tokens: {trunk.2.3: [0, 3, 9], trunk.2.11: [0]}\n")
     tables = [find_table(n).read_bytes() for n in ("pixel3", "eyeriss")]
     counts = (_command(count, "{}", "--json"), _command(count, "{}", "--convention", "timm"))
     latencies = (_command(lut, "check", "{}"), _command(lut, "show", "{}", "--space", "tiny"))

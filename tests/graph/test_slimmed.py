@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dnas.cost.count import count
 from dnas.errors import InputError
@@ -161,7 +165,7 @@ def test_macs_are_those_of_the_closed_form():
     trunk = [{"patch_embed": {"out": d, "kernel": 4}}, {"tokens": {}}, {"transformer": block}]
     kept = {f"trunk.2.{n}": entries for n, entries in enumerate(KEPT.values())}
     tokens = [10, *map(len, kept.values())]
-    blocks = sum(2 * p * d**2 + 10 * k * d**2 + 2 * k * p * d for p, k in zip(tokens, tokens[1:], strict=False))
+    blocks = sum(2 * p * d**2 + 10 * k * d**2 + 2 * k * p * d for p, k in pairwise(tokens))
     stem, head = 9 * 16 * 2 * d, 3 * d
     assert count(network(kept, trunk=trunk))["macs"] == stem + blocks + head
 
@@ -235,3 +239,35 @@ def test_entries_are_taken_along_any_axis_with_the_gradient_of_an_index(axis, en
     np.testing.assert_array_equal(taken(x, entries, axis), x[index])
     found = jax.grad(lambda x: jnp.sum(taken(x, entries, axis) ** 2))(x)
     np.testing.assert_array_equal(found, jax.grad(lambda x: jnp.sum(x[index] ** 2))(x))
+
+
+PATHS = st.sampled_from(["trunk.2.0", "trunk.2.1", "trunk.3", "trunk.2", "trunk.1", "head.0", ""])
+ENTRIES = st.lists(st.integers(0, 9), unique=True).map(lambda more: sorted({0, *more}))
+ANYTHING = st.lists(st.integers(-2, 12) | st.floats() | st.none() | st.booleans(), max_size=5) | st.text(max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(PATHS, ENTRIES | ANYTHING, max_size=3))
+def test_whatever_is_kept_is_read_or_refused_in_one_line(kept):
+    try:
+        space = network(kept)
+        found = graph_of(space)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    tokens = [found.uses[2].main["tokens"].length, *(use.main["tokens"].length for use in found.uses[3:5])]
+    assert tokens == sorted(tokens, reverse=True) and found.parameters.keys() == graph_of(network()).parameters.keys()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sets(st.integers(1, 9)), min_size=3, max_size=3))
+def test_macs_of_any_nested_tokens_are_those_of_the_closed_form(dropped):
+    d, block = 8, {"heads": 2, "head_width": 4, "repeat": 3}
+    trunk = [{"patch_embed": {"out": d, "kernel": 4}}, {"tokens": {}}, {"transformer": block}]
+    left, kept = set(range(10)), {}
+    for n, gone in enumerate(dropped):
+        left = left - gone
+        kept[f"trunk.2.{n}"] = sorted(left)
+    tokens = [10, *map(len, kept.values())]
+    blocks = sum(2 * p * d**2 + 10 * k * d**2 + 2 * k * p * d for p, k in pairwise(tokens))
+    assert count(network(kept, trunk=trunk))["macs"] == 9 * 16 * 2 * d + blocks + 3 * d
