@@ -66,10 +66,10 @@ def pair(made: Builder, x: str, step: Any, bits: int, name: str) -> str:
     half = 2 ** (bits - 1)
     if bits not in (8, 16):
         ends = [made.constant(f"{name}.{end}", np.array(n * step, np.float32)) for end, n in _ends(half)]
-        made.nodes.append(made.onnx.helper.make_node("Clip", [x, *ends], [f"{name}.cut"], name=f"{name}.cut"))
+        made.nodes.append(made.onnx.helper.make_node("Clip", [x, *ends], [f"{name}.cut"]))
         x = f"{name}.cut"
     for kind, to in (("QuantizeLinear", f"{name}.whole"), ("DequantizeLinear", f"{name}.on_grid")):
-        made.nodes.append(made.onnx.helper.make_node(kind, [x, scale, zero], [to], name=to))
+        made.nodes.append(made.onnx.helper.make_node(kind, [x, scale, zero], [to]))
         x = to
     return x
 
@@ -109,7 +109,7 @@ def _constant(made: Builder, name: str, integers: np.ndarray, step: np.ndarray, 
     inputs = [made.constant(f"{name}.whole", integers), made.constant(f"{name}.step", step)]
     inputs.append(made.constant(f"{name}.zero", np.zeros(step.shape, integers.dtype)))
     attributes = {"axis": axis} if step.ndim else {}
-    made.nodes.append(made.onnx.helper.make_node("DequantizeLinear", inputs, [name], name=name, **attributes))
+    made.nodes.append(made.onnx.helper.make_node("DequantizeLinear", inputs, [name], **attributes))
     return name
 
 

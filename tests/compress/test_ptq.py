@@ -15,6 +15,7 @@ from dnas.compress.scales import Steps, alone
 from dnas.compress.sensitivity import sensitivities
 from dnas.cost.budget import Budget
 from dnas.cost.size import stored_bytes
+from dnas.data.preprocess import Preprocessing
 from dnas.errors import InputError
 from dnas.export import onnx as onnx_export
 from dnas.export import parity
@@ -23,8 +24,10 @@ from dnas.export.trace import trace, weights_of
 from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
 from dnas.learning.evaluator import scores
+from dnas.nn.supernet import abstract_variables
 from tests.compress.small import CONVOLUTIONAL, QUIET, TRANSFORMER, setup_of
 from tests.compress.test_quantize_formulas import by_numpy
+from tests.export.networks import WRITTEN
 
 NETWORKS = {"convolutional": CONVOLUTIONAL, "transformer": TRANSFORMER}
 
@@ -226,3 +229,36 @@ def test_bias_correction_takes_off_the_mean_error(setup):
     wanted = np.asarray(setup.variables["params"][f"{path}.bias"]) - (rounded - x @ w).mean(0)
     np.testing.assert_allclose(found["params"][f"{path}.bias"], wanted, rtol=1e-4, atol=1e-5)
     assert left == []
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_products_are_those_that_operators_name(name):
+    space = space_from_data(WRITTEN[name], name)
+    met = []
+
+    def note(path, form, x, w):
+        met.append(path)
+        return form(x, w)
+
+    run = runner(space, preprocessing_of_zeros(space))
+    images = np.zeros((1, space.resolution.value, space.resolution.value, space.channels), np.uint8)
+    jax.eval_shape(lambda v: run(v, images, note), abstract_variables(space))
+    assert sorted(met) == sorted(node.path for part in parts_of(space) for node in part.products)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_operator_is_exported_as_it_is_simulated(name, tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    done = ptq(setup_of(WRITTEN[name], tmp_path), Asked("ptq", bits=16, scales="min-max"), None, QUIET)
+    space = space_from_data(done.data, name)
+    model = onnx_export.model(trace(space), weights_of(done.variables))
+    x = parity.images(space, 32)
+    found = onnx_export.session(model.SerializeToString()).run(None, {onnx_export.INPUT: x.transpose(0, 3, 1, 2)})[0]
+    simulated = parity.reference(space, done.variables, x)
+    assert parity.difference(found, simulated) < 1e-3, "16 bits: rounding hardly shows"
+
+
+def preprocessing_of_zeros(space):
+    c = space.channels
+    return Preprocessing(space.resolution.value, c, (0.0,) * c, (1.0,) * c, "bilinear")
