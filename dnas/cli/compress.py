@@ -3,6 +3,8 @@
 python -m dnas.compress runs/vit --method vtp --budget 700MFLOPs
 python -m dnas.compress runs/vit --method vtp --rate 0.4 --epochs 20
 python -m dnas.compress runs/vit --method patch_slimming --error 0.01
+python -m dnas.compress runs/vit --method ptq --bits 6 --mixed
+python -m dnas.compress runs/vit --method ptq --budget 2.5MB
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from dnas.process.console import console
 
 @dataclass(frozen=True)
 class Arguments:
-    """Makes a trained network smaller: fewer channels, or whatever the method takes away."""
+    """Makes a trained network smaller: fewer channels, fewer bits, or whatever the method takes away."""
 
     groups: ClassVar[dict[str, str]] = {
         "run": "what to make smaller, and how far",
         "penalty": "pruning (vtp)",
         "error": "dropping tokens (patch_slimming)",
+        "bits": "quantisation (ptq)",
         "recipe": "the training on",
         "data": "data",
         "out": "result and continuing",
@@ -31,11 +34,13 @@ class Arguments:
 
     run: Annotated[str, tyro.conf.Positional]
     """Result folder, path to an architecture's file, or name of a published one together with --weights."""
-    method: Literal["vtp", "patch_slimming"]
+    method: Literal["vtp", "patch_slimming", "ptq"]
     """vtp: channels go whose learned gates are the smallest of the whole network (Zhu et al. 2021). patch_slimming:
-    each block of a vision transformer hands on the tokens that matter most (Tang et al. 2022)."""
+    each block of a vision transformer hands on the tokens that matter most (Tang et al. 2022). ptq: both factors of
+    every product are rounded to a few bits (Liu et al. 2021)."""
     budget: tuple[str, ...] = ()
-    """What the network may cost at most, as in a search: 700MFLOPs, 5Mparams. Several hold together."""
+    """What the network may cost at most, as in a search: 700MFLOPs, 5Mparams. Several hold together.
+    For ptq a size: 2.5MB."""
     rate: float | None = None
     """Share of the channels that goes, in place of a budget."""
     weights: Path | None = None
@@ -44,8 +49,15 @@ class Arguments:
     """Weight of the sum of the gates' magnitudes in the loss, while they are learned."""
     error: float | None = None
     """Largest relative error of the tokens behind a block, in place of a budget; 0.01 if neither is given."""
+    bits: float | None = None
+    """Of each number, 2 to 16; 8 if neither this nor a budget is given. With --mixed on average."""
+    mixed: bool = False
+    """Parts of the network have bits of their own: those that suffer most have most."""
+    scales: str = "similarity"
+    """How the steps of quantisers are found: similarity (and ranking, in attention), min-max, percentile or mse."""
     images: int | None = None
-    """Training images that blocks are tuned and measured with; 512 if not given."""
+    """Training images: for patch_slimming those that blocks are tuned and measured with, 512 if not given; for ptq
+    those to calibrate with, 1000 or all that there are if not given."""
     recipe: str = "finetune"
     """Name of a recipe or path to a file of your own, by which gates are learned and the smaller network is trained
     on."""
@@ -88,9 +100,9 @@ def main(args: Arguments) -> None:
     from dnas.runs.result import read_result
 
     source = read_result(args.run, args.weights)
-    budgets = tuple(map(parse_budget, args.budget))
-    options = {name: getattr(args, name) for name in ("rate", "penalty", "error", "images")}
-    asked = Asked(args.method, budgets, **options)
+    budgets = tuple(parse_budget(text, sizes=True) for text in args.budget)
+    names = ("rate", "penalty", "error", "bits", "mixed", "scales", "images")
+    asked = Asked(args.method, budgets, **{name: getattr(args, name) for name in names})
     request = requested(
         source, asked, data=args.data, recipe=args.recipe,
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, seed=args.seed,

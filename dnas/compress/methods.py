@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dnas.compress.asked import Asked, Method
 from dnas.compress.patch_slimming import patch_slimming
+from dnas.compress.ptq import ptq
 from dnas.compress.vtp import vtp
 from dnas.errors import InputError, suggestion
 
@@ -25,6 +26,7 @@ METHODS = {
     "patch_slimming": Declared(
         patch_slimming, "without tokens that matter little", trains_on=True, options=("budgets", "error", "images")
     ),
+    "ptq": Declared(ptq, "quantised", trains_on=False, options=("budgets", "bits", "mixed", "scales", "images")),
 }
 
 

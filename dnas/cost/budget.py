@@ -10,17 +10,18 @@ from dnas.files import text_of
 from dnas.space.units import counted, timed
 
 ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
-_FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params)|(ms|us)@(.+))", re.IGNORECASE)
+_FORM = re.compile(r"([0-9.]+(?:e[0-9]+)?)\s*(?:([kMG]?)(FLOPs|MACs|params|B)|(ms|us)@(.+))", re.IGNORECASE)
+_KINDS = {"params": "params", "b": "bytes"}
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """An upper limit on one cost. `limit` is in multiply-adds, parameters or milliseconds."""
+    """An upper limit on one cost. `limit` is in multiply-adds, parameters, milliseconds or bytes."""
 
     text: str
     kind: str
-    """`MACs`, `params` or `ms`."""
+    """`MACs`, `params`, `ms` or `bytes`."""
     limit: float
     table: str | None = None
 
@@ -35,16 +36,19 @@ class Budget:
         """As the user named it."""
         if self.kind == "ms":
             return "ms"
+        if self.kind == "bytes":
+            return "B"
         return next((unit for unit in ("MACs", "params") if self.text.strip().lower().endswith(unit.lower())), "FLOPs")
 
 
-def parse_budget(text: str) -> Budget:
-    """Reads a budget; raises `InputError` naming the accepted forms."""
+def parse_budget(text: str, sizes: bool = False) -> Budget:
+    """Reads a budget, `sizes` in bytes among them; raises `InputError` naming the accepted forms."""
     match = _FORM.fullmatch(text.strip())
-    if match is None:
+    if match is None or (match[3] in ("B", "b") and not sizes):
         unit = text.strip().lstrip("0123456789.").lstrip("kMG")
         near = suggestion(unit, ("FLOPs", "MACs", "params", "ms@TABLE"))
-        raise InputError("--budget", f"not a budget{near}", found=text, accepted=ACCEPTED)
+        accepted = f"{ACCEPTED}, or a size: 2.5MB" if sizes else ACCEPTED
+        raise InputError("--budget", f"not a budget{near}", found=text, accepted=accepted)
     number, size, unit, time_unit, table = match.groups()
     try:
         value = float(number)
@@ -54,7 +58,7 @@ def parse_budget(text: str) -> Budget:
         raise InputError("--budget", "out of range", found=text, accepted="above 0")
     if time_unit:
         return Budget(text_of(text), "ms", value * (1e-3 if time_unit.lower() == "us" else 1.0), table)
-    return Budget(text, "params" if unit.lower() == "params" else "MACs", value * _SIZES[size.lower()])
+    return Budget(text, _KINDS.get(unit.lower(), "MACs"), value * _SIZES[size.lower()])
 
 
 def parse_family(text: str) -> list[Budget]:
@@ -68,6 +72,6 @@ def parse_family(text: str) -> list[Budget]:
 def recognised(text: str) -> Budget | None:
     """A budget's text, None where it is none: a run that has not ended does not know its budgets."""
     try:
-        return parse_budget(text)
+        return parse_budget(text, sizes=True)
     except InputError:
         return None

@@ -13,7 +13,7 @@ from dnas.compress.products import parts_of, per_channel
 from dnas.compress.ptq import ptq
 from dnas.compress.scales import Steps, alone
 from dnas.compress.sensitivity import sensitivities
-from dnas.cost.budget import Budget
+from dnas.cost.budget import Budget, parse_budget
 from dnas.cost.size import stored_bytes
 from dnas.data.preprocess import Preprocessing
 from dnas.errors import InputError
@@ -160,6 +160,7 @@ def test_mixed_bits_are_at_most_the_average(setup):
         (Asked("ptq", bits=1), "--bits"),
         (Asked("ptq", bits=6.5), "--bits"),
         (Asked("ptq", bits=99), "--bits"),
+        (Asked("ptq", rate=0.5), "--rate"),
         (Asked("ptq", scales="similar"), "similarity, min-max, percentile, mse"),
         (Asked("ptq", images=0), "--images"),
         (Asked("ptq", (Budget("1MMACs", "MACs", 1e6),)), "not a size"),
@@ -262,3 +263,10 @@ def test_every_operator_is_exported_as_it_is_simulated(name, tmp_path):
 def preprocessing_of_zeros(space):
     c = space.channels
     return Preprocessing(space.resolution.value, c, (0.0,) * c, (1.0,) * c, "bilinear")
+
+
+def test_sizes_are_budgets_of_a_compression_alone():
+    assert (parse_budget("2.5MB", sizes=True).kind, parse_budget("800 kB", sizes=True).limit) == ("bytes", 8e5)
+    assert parse_budget("2.5MB", sizes=True).shown(2.4e6) == "2.40 MB"
+    with pytest.raises(InputError, match="not a budget"):
+        parse_budget("2.5MB")
