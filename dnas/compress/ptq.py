@@ -77,8 +77,6 @@ def _check(setup: Setup, asked: Asked) -> None:
     where, bits = f"{setup.network.source}: quantization", asked.bits
     if setup.network.quantization:
         raise InputError(where, "the network is quantised already", accepted="the network before")
-    if asked.rate is not None:
-        raise InputError("--rate", "nothing is removed", found=asked.rate, accepted="--bits, or --budget 2.5MB")
     if asked.scales not in METHODS:
         raise InputError("--scales", "unknown", found=asked.scales, accepted=", ".join(METHODS))
     if asked.images is not None and asked.images < 1:

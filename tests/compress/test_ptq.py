@@ -160,7 +160,6 @@ def test_mixed_bits_are_at_most_the_average(setup):
         (Asked("ptq", bits=1), "--bits"),
         (Asked("ptq", bits=6.5), "--bits"),
         (Asked("ptq", bits=99), "--bits"),
-        (Asked("ptq", rate=0.5), "--rate"),
         (Asked("ptq", scales="similar"), "similarity, min-max, percentile, mse"),
         (Asked("ptq", images=0), "--images"),
         (Asked("ptq", (Budget("1MMACs", "MACs", 1e6),)), "not a size"),
