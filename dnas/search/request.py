@@ -63,7 +63,10 @@ def requested(
     networks = () if family is None else tuple(parse_family(family))
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
-    name = _known("--strategy", strategies.of(space) if strategy is None else strategy, strategies.NAMES)
+    name = strategies.of(space) if strategy is None else strategy
+    if name == strategies.JOINT:
+        raise UserError(f"--strategy {name}: trains networks one by one; only python -m dnas.search does, not Python")
+    name = _known("--strategy", name, strategies.NAMES)
     return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms))
 
 

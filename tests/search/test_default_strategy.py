@@ -15,6 +15,7 @@ NAMED = {
     "efficientformer": "slimming", "efficientformer_tiny": "slimming",
     "efficientformerv2": "sandwich", "efficientformerv2_tiny": "sandwich",
     **dict.fromkeys(("autoformer_tiny", "autoformer_small", "autoformer_base", "autoformer_mini"), "evolution"),
+    "fashion_joint": "joint",
     **dict.fromkeys(("s3", "s3_mini", "tnt", "tnt_mini", "cmt", "cmt_mini"), "evolution"),
 }  # fmt: skip
 SPACE = {
