@@ -43,7 +43,9 @@ def main(args: Arguments) -> None:
     if args.classes is not None and args.classes < 1:
         raise InputError("--classes", "not accepted here", found=args.classes, accepted="an integer from 1")
     loaded = [load_space(name, args.classes) for name in names]
-    spaces = [described(s, choices=bool(args.names)) for s in loaded if not s.is_architecture]
+    spaces = [
+        described(s, choices=bool(args.names)) | _recipe(s, bool(args.names)) for s in loaded if not s.is_architecture
+    ]
     architectures = [counted(s) for s in loaded if s.is_architecture]
     if args.json:
         print(json.dumps({"spaces": spaces, "architectures": architectures, "size_rule": RULE, "mean_rule": MEAN}))
@@ -62,6 +64,16 @@ def _following(loaded: Mapping[str, Space], described: list[dict[str, Any]]) -> 
     for name in [name for name, space in loaded.items() if space.is_architecture][:1]:
         found.append((command("count", name), "its cost layer by layer"))
     return found
+
+
+def _recipe(space: Space, shown: bool) -> dict[str, Any]:
+    """The choices of the trainings that a joint search tries, where the space has some."""
+    from dnas.train.recipe import joined, read_recipe
+
+    if not space.recipe:
+        return {}
+    choices = joined(read_recipe("quick"), space).choices
+    return {"recipe_choices": len(choices)} | ({"recipe": {c.name: list(c.options) for c in choices}} if shown else {})
 
 
 def counted(space: Space) -> dict[str, Any]:
@@ -86,7 +98,7 @@ def _show(spaces: list[dict[str, Any]], architectures: list[dict[str, Any]]) -> 
             table.add_row(s["name"], str(s["choices"]), f"{s['size_log10']:.2f}", *shown)
         out.print(table)
         for s in spaces:
-            for name, options in s.get("options", {}).items():
+            for name, options in (s.get("options", {}) | s.get("recipe", {})).items():
                 out.print(f"  {s['name']}  {name}: {', '.join(map(str, options))}", markup=False)
         out.print(RULE, MEAN, "", sep="\n")
     if architectures:

@@ -67,7 +67,7 @@ class Trainings:
         behind = len(self.seen)
         self.seen.update(p.folder for p in places)
         numbers = {p.folder: behind + n for n, p in enumerate(places, 1)}
-        left = [p for p in places if not ended(p.folder)]
+        left = list({p.folder: p for p in places if not ended(p.folder)}.values())
         for place in left:
             write_json(place.folder / JOB, place.job.to_json())
 

@@ -101,7 +101,7 @@ FIELDS: dict[str, Field] = {
     "manifold_samples": integer("patches drawn for that", 192, least=2),
     "manifold_ends": integer("blocks compared at the beginning, and at the end, of those with equally many patches", 4),
     "validation": Field(_Number, "a number above 0, below 1", "share of the training images that choose the best epoch",
-                        0.1, lambda v: 0 < v < 1),
+                        0.1, lambda v: 0 < v < 1, searchable=False),  # accuracies on unequal images do not compare
 }  # fmt: skip
 
 

@@ -202,3 +202,8 @@ def test_command(capsys):
     assert result["spaces"][0]["options"]["trunk.2.repeat"] == [1, 2] and result["architectures"] == []
     main(Arguments(names=("fbnet_c",), classes=10, json=True))
     assert json.loads(capsys.readouterr().out)["architectures"][0]["params"] == 5_592_784 - 990 * 1985
+
+
+def test_the_choices_of_the_recipe_are_shown(capsys):
+    main(Arguments(("fashion_joint",)))
+    assert "recipe.optimizer: sgd, adamw" in capsys.readouterr().out

@@ -164,6 +164,7 @@ def test_choices_of_the_recipe_itself_stay_choices(tmp_path):
         ("{lr: {choices: [0.1], log_range: [0.1, 1, 2]}}", "'choices', 'range' or 'log_range'"),
         ("{mixup: {choices: [0, -1]}}", "space.yaml:5: recipe.mixup: not accepted here (found -1"),
         ("[lr]", "space.yaml:5: recipe: not a mapping"),
+        ("{validation: {choices: [0.1, 0.2]}}", "space.yaml:5: recipe.validation: cannot be searched"),
     ],
 )
 def test_a_section_that_says_what_cannot_be_is_refused(tmp_path, recipe, said):
