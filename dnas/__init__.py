@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dnas import errors as errors
+    from dnas.api.compressing import run_compression as run_compression
     from dnas.api.evaluation import run_evaluation as run_evaluation
     from dnas.api.handing_over import run_export as run_export
     from dnas.api.handing_over import write_report as write_report
     from dnas.api.importing import import_weights as import_weights
     from dnas.api.module import PlainNetwork as PlainNetwork
     from dnas.api.module import build as build
+    from dnas.api.results import CompressionResult as CompressionResult
     from dnas.api.results import ImportedResult as ImportedResult
     from dnas.api.results import RunResult as RunResult
     from dnas.api.results import SearchResult as SearchResult
@@ -36,11 +38,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "dnas.api.compressing": ("run_compression",),
     "dnas.api.evaluation": ("run_evaluation",),
     "dnas.api.handing_over": ("run_export", "write_report"),
     "dnas.api.importing": ("import_weights",),
     "dnas.api.module": ("PlainNetwork", "build"),
-    "dnas.api.results": ("ImportedResult", "RunResult", "SearchResult", "TrainingResult", "open_run"),
+    "dnas.api.results": (
+        "CompressionResult",
+        "ImportedResult",
+        "RunResult",
+        "SearchResult",
+        "TrainingResult",
+        "open_run",
+    ),
     "dnas.api.searching": ("run_search",),
     "dnas.api.spaces": ("LoadedSpace", "costs", "load", "published_names", "space_names"),
     "dnas.api.training": ("run_training",),

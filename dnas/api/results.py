@@ -21,7 +21,7 @@ from dnas.data.load import Data
 from dnas.errors import UserError
 from dnas.files import read_document, text_of, write_atomic
 from dnas.files.read import read_bytes
-from dnas.files.sets import names
+from dnas.files.sets import current, names
 from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.runs.folder import PROVENANCE, Claiming, Owner, claimed
 from dnas.runs.history import HISTORY, MAX_HISTORY
@@ -86,6 +86,8 @@ class RunResult(os.PathLike[str]):
 
         A dict that `pandas.DataFrame` and `matplotlib` take as it is. `docs/files.md` says what each column holds.
         """
+        if not current(self.folder / HISTORY).is_file():  # nothing was trained
+            return {}
         text = read_bytes(self.folder / HISTORY, MAX_HISTORY).decode()
         rows = [json.loads(line) for line in text.splitlines()]
         columns = dict.fromkeys(name for row in rows for name in row)
@@ -177,6 +179,15 @@ class TrainingResult(RunResult):
         return self.document["training"]["warnings"]
 
 
+class CompressionResult(TrainingResult):
+    """A network that was made smaller (`dnas.run_compression`)."""
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes`, `test_accuracy`."""
+        return self.document["compression"]["stages"]
+
+
 class ImportedResult(RunResult):
     """Weights that come from elsewhere (`dnas.import_weights`)."""
 
@@ -191,18 +202,20 @@ class ImportedResult(RunResult):
         return self.document["imported"]["notes"]
 
 
-KINDS: dict[str, type[RunResult]] = {"search": SearchResult, "training": TrainingResult, "imported": ImportedResult}
+KINDS: dict[str, type[RunResult]] = {
+    "compression": CompressionResult, "search": SearchResult, "training": TrainingResult, "imported": ImportedResult,
+}  # fmt: skip
 """Section of `architecture.json` -> what it is the result of."""
 
 
 def open_run(folder: str | os.PathLike[str]) -> SearchResult | TrainingResult | ImportedResult:
-    """Reads the result folder of a search, a training or an import, made by a command or from Python.
+    """Reads the result folder of a search, training, compression or import, made by a command or from Python.
 
     Args:
         folder: what was its `out`.
 
     Returns:
-        A `SearchResult`, a `TrainingResult` or an `ImportedResult`.
+        A `SearchResult`, a `TrainingResult` (of a compression a `CompressionResult`) or an `ImportedResult`.
 
     Raises:
         UserError: no such folder, a damaged file, or a run that has not ended.

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnas.cost.size import stored_bytes
 from dnas.export.trace import trace, weights_of
+from dnas.graph import graph_of
 from dnas.learning.evaluator import Tally, batch_size, program, tally
 from dnas.measure.protocol import Protocol, measured
 from dnas.measure.runtimes import onnx_program
@@ -24,8 +26,6 @@ class Network(NamedTuple):
 
     space: Space
     variables: Variables
-    bytes: int
-    """Of its numbers, as they are kept."""
 
 
 class Figures(NamedTuple):
@@ -33,6 +33,7 @@ class Figures(NamedTuple):
 
     counted: Counted
     bytes: int
+    """Of its numbers, as they are kept."""
     tally: Tally
     ms: float | None
     """Of one image, in onnxruntime on one thread of this machine; None where that is not installed."""
@@ -51,7 +52,7 @@ def together(networks: list[Network], tallies: list[Tally]) -> list[Figures]:
     """Figures of several networks, their times taken in turns."""
     times = _times(networks)
     found = zip(networks, tallies, times, strict=True)
-    return [Figures(counted_at(n.space), n.bytes, counts, ms) for n, counts, ms in found]
+    return [Figures(counted_at(n.space), stored_bytes(graph_of(n.space)), counts, ms) for n, counts, ms in found]
 
 
 def _times(networks: list[Network]) -> list[float | None]:

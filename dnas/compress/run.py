@@ -36,7 +36,6 @@ from dnas.process.progress import working
 from dnas.process.provenance import provenance
 from dnas.runs import following
 from dnas.runs.folder import CHECKPOINTS, PROVENANCE, Claim, Claiming, Owner, claimed
-from dnas.runs.lineage import FLOAT
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
 from dnas.train.setup import Setup
@@ -100,31 +99,22 @@ def _stages(
     """The network before, made smaller, and trained on; what the method gave; where the last training lies."""
     written = architecture(setup.network, {})
     before = inherit(setup.variables, written)
-    stages = [_stage(setup, "before", Network(written.network, before, FLOAT * _numbers(before)))]
+    stages = [_stage(setup, "before", Network(written.network, before))]
     compressed = declared.run(setup, asked, steps / asked.method, watching)
     space = space_from_data(compressed.data, f"<{setup.network.name}>")
-    size = compressed.record.get("bytes")
-    stages.append(
-        _stage(
-            setup, asked.method, Network(space, compressed.variables, size or FLOAT * _numbers(compressed.variables))
-        )
-    )
+    stages.append(_stage(setup, asked.method, Network(space, compressed.variables)))
     if not (train_on and declared.trains_on):
         return stages, compressed, None
     on = replace(
         setup, network=space, variables=compressed.variables, start="inherited", new_classifier=False, more_terms=()
     )  # fmt: skip
     variables = trained(on, steps / TRAINED_ON, watching, "training on")
-    stages.append(_stage(setup, "trained on", Network(space, variables, stages[-1].network.bytes)))
+    stages.append(_stage(setup, "trained on", Network(space, variables)))
     return stages, compressed, steps / TRAINED_ON
 
 
 def _stage(setup: Setup, name: str, network: Network) -> Stage:
     return Stage(name, network, counts(setup, network))
-
-
-def _numbers(variables: Mapping[str, Mapping[str, Any]]) -> int:
-    return sum(value.size for group in variables.values() for value in group.values())
 
 
 def _write(

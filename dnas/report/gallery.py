@@ -10,6 +10,7 @@ from dnas.report.chart import Chart, draw
 from dnas.report.choices import choice_scenes, choices_table
 from dnas.report.curves import curves, missing
 from dnas.report.layers import layers_scene
+from dnas.report.lineage import grown, lineages, steps_table
 from dnas.report.network import TALL, network_scene
 from dnas.report.pareto import pareto
 from dnas.report.runs import FEW, accuracy, searches, trainings
@@ -64,6 +65,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
             "Accuracy against cost", "What the budget bought, on images that chose nothing.",
             tuple(map(_card, [*pareto(runs), *tested(found)])),
         ),
+        _made_smaller(runs),
         _chains(runs),
         _spaces(runs),
         Section(
@@ -87,6 +89,16 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 def _of(runs: Sequence[Run], shown: Sequence[Run], about: str) -> str:
     """What a section shows; and of which run, where it is of one among others."""
     return f"{about}, of {shown[0].name}." if len(shown) == 1 < len(runs) else f"{about}."
+
+
+def _made_smaller(runs: Sequence[Run]) -> Section:
+    """The steps that led to networks which were made smaller."""
+    found = grown(runs)
+    return Section(
+        "How it became small" if len(runs) == 1 else "How networks became small",
+        "The steps that led to the network, from the search or training that it began with.",
+        tuple(map(_card, lineages(found))) if found else (), tuple(steps_table(run, len(runs) > 1) for run in found),
+    )  # fmt: skip
 
 
 def _chains(runs: Sequence[Run]) -> Section:

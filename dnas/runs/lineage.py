@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 
+from dnas.cost.size import stored_bytes
 from dnas.errors import InputError
+from dnas.graph import graph_of
 from dnas.runs.as_trained import counted_at
 from dnas.runs.records import Count, Positive, Share, converted
 from dnas.runs.result import Result
 from dnas.space.space import Space
-
-FLOAT = 4
-"""Bytes of a number."""
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,6 +34,21 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """The budgets of a search, the recipe of a training, what a compression was asked for."""
 
 
+class Stage(msgspec.Struct, frozen=True):
+    """Of a compression: the network before, made smaller, trained on."""
+
+    stage: str
+    macs: Count
+    params: Count
+    bytes: Count
+    test_accuracy: Share
+    test_images: Positive
+
+
+class _Stages(msgspec.Struct, frozen=True):
+    stages: tuple[Stage, ...] = ()
+
+
 class _Steps(msgspec.Struct, frozen=True):
     lineage: tuple[Step, ...]
 
@@ -53,6 +67,12 @@ def lineage(result: Result) -> tuple[Step, ...]:
     return (*steps_before(result.space), *([] if own is None else [own]))
 
 
+def stages(result: Result) -> tuple[Stage, ...]:
+    """Of a network that was made smaller, as its file tells them; raises `InputError` where it is damaged."""
+    found = _section(result.space.extra or {}, "compression") or {}
+    return converted(found, _Stages, f"{result.space.source}: compression").stages
+
+
 def to_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
     """As an architecture's file holds them."""
     return msgspec.to_builtins(steps)
@@ -63,19 +83,21 @@ def _own(result: Result) -> Step | None:
     compression, training, search = (_section(extra, name) for name in ("compression", "training", "search"))
     counted = counted_at(result.network)
     known = {"name": result.space.name, "macs": counted.macs, "params": counted.params}
+    known |= {"bytes": stored_bytes(graph_of(result.network))}
     if compression is not None:
         images = _section(training or {}, "images") or {}
-        size = compression.get("bytes", FLOAT * counted.params)
-        found = {"step": compression.get("method"), "detail": compression.get("asked", ""), "bytes": size}
+        found = {"step": compression.get("method"), "detail": compression.get("asked", "")}
         found |= {"accuracy": _accuracy(training), "images": images.get("test")}
     elif training is not None:
         recipe, images = (_section(training, name) or {} for name in ("recipe", "images"))
-        found = {"step": "train", "detail": str(recipe.get("name", "")), "bytes": FLOAT * counted.params}
+        found = {"step": "train", "detail": str(recipe.get("name", ""))}
         found |= {"accuracy": _accuracy(training), "images": images.get("test")}
     elif search is not None:
         budgets = [b.get("budget") for b in search.get("budgets", []) if isinstance(b, Mapping)]
-        found = {"step": "search", "detail": ", ".join(map(str, budgets)), "bytes": FLOAT * counted.params}
+        found = {"step": "search", "detail": ", ".join(map(str, budgets))}
         known |= {"accuracy": _last(search.get("inherited_accuracy")), "split": search.get("accuracy_split", "")}
+    elif "imported" in extra:
+        found = {"step": "import"}
     else:
         return None
     return converted(known | found, Step, result.space.source)

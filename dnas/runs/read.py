@@ -21,6 +21,7 @@ from dnas.ops.tensor import CHANNELS, Tensor, leaves
 from dnas.runs.as_trained import Counted
 from dnas.runs.folder import BEGUN, PARTIAL, SPACE_EVOLUTION
 from dnas.runs.history import HISTORY, lines, read_epochs, read_history, text
+from dnas.runs.lineage import lineage, stages
 from dnas.runs.names import Names, names_of
 from dnas.runs.records import (
     Asked,
@@ -97,7 +98,7 @@ def _search(place: _Place, document: dict[str, Any], result: Result, warnings: t
         raise InputError(f"{file}: choices_taken", "not a mapping", found=taken)
     names = names_of(document["search"], result.space, facts.space, taken, str(file))
     return Search(
-        **_common(place, _network(result, names, facts.proxy is not None), "", (*warnings, *facts.warnings)),
+        **_common(place, _network(result, names, facts.proxy is not None), "", (*warnings, *facts.warnings), result),
         facts=facts, taken=taken, unused=names.unused, options=names.options if not facts.options else facts.options,
         rows=tuple(read_history(place.folder / HISTORY, len(facts.budgets))),
         chain=_chain(place.folder / "chain.json"), family=tuple(_family(place.folder / "family")),
@@ -111,12 +112,12 @@ def _training(place: _Place, document: dict[str, Any], result: Result, warnings:
     # What was made smaller, and not trained on, has no epochs.
     epochs = () if facts.steps == 0 else tuple(read_epochs(place.folder / HISTORY))
     network = _network(result, Names() if facts.found is None else Names(facts.found.blocks), True)
-    return Training(**_common(place, network, "", warnings), facts=facts, epochs=epochs)
+    return Training(**_common(place, network, "", warnings, result), facts=facts, epochs=epochs)
 
 
 def _imported(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Imported:
     facts = converted(document["imported"], ImportedFacts, f"{place.folder / ARCHITECTURE}: imported")
-    return Imported(**_common(place, _network(result, Names(), True), "", warnings), facts=facts)
+    return Imported(**_common(place, _network(result, Names(), True), "", warnings, result), facts=facts)
 
 
 def _unfinished(place: _Place) -> Run:
@@ -125,7 +126,9 @@ def _unfinished(place: _Place) -> Run:
     begun = converted(_json(mark), Begun, str(mark)) if _is(mark, "file") else Begun("", {})
     if not _is(path, "file"):
         told = "has begun and has not come to its first row"
-        return _rows_of_training(place, (), told) if begun.run == "train" else _rows_of_search(place, begun, (), told)
+        if begun.run in ("train", "compress"):
+            return _rows_of_training(place, (), told)
+        return _rows_of_search(place, begun, (), told)
     said = "has not ended: it is still running, or was stopped"
     first = next(lines(path))[1]
     if isinstance(first, dict) and "epoch" in first:
@@ -151,11 +154,15 @@ def _rows_of_search(place: _Place, begun: Begun, rows: tuple[Row, ...], told: st
     )  # fmt: skip
 
 
-def _common(place: _Place, network: NetworkFacts | None, unfinished: str, warnings: tuple[str, ...]) -> dict[str, Any]:
+def _common(
+    place: _Place, network: NetworkFacts | None, unfinished: str, warnings: tuple[str, ...],
+    result: Result | None = None,
+) -> dict[str, Any]:  # fmt: skip
     file = place.folder / "provenance.json"
     return {
         "name": place.name, "position": place.position, "folder": str(place.folder), "network": network,
         "unfinished": unfinished, "warnings": warnings, "provenance": _mapping(file) if _is(file, "file") else None,
+        "lineage": () if result is None else lineage(result), "stages": () if result is None else stages(result),
     }  # fmt: skip
 
 

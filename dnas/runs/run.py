@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnas.runs.as_trained import Counted
+from dnas.runs.lineage import Stage, Step
 from dnas.runs.records import Chain, ChainStep, Epoch, ImportedFacts, Row, SearchFacts, SpaceEvolution, TrainingFacts
 
 
@@ -71,6 +72,10 @@ class Run:
     """What is known of a run that has not ended; empty where it has."""
     warnings: tuple[str, ...]
     provenance: dict[str, Any] | None
+    lineage: tuple[Step, ...]
+    """The steps that led to its network, the last its own."""
+    stages: tuple[Stage, ...]
+    """Of a run that made a network smaller: before, after, trained on."""
 
 
 @dataclass(frozen=True)
