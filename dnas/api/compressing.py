@@ -19,8 +19,9 @@ from dnas.runs.folder import Claiming
 
 
 def run_compression(
-    architecture: SpaceLike | RunResult, method: Literal["vtp", "patch_slimming", "ptq"], *, budgets: str | Sequence[str] = (),
-    rate: float | None = None, penalty: float = 1e-4, error: float | None = None, bits: float | None = None, mixed: bool = False,
+    architecture: SpaceLike | RunResult, method: Literal["vtp", "patch_slimming", "ptq"], *,
+    budgets: str | Sequence[str] = (), rate: float | None = None, penalty: float = 1e-4, error: float | None = None,
+    bits: float | None = None, mixed: bool = False,
     scales: Literal["similarity", "min-max", "percentile", "mse"] = "similarity", images: int | None = None,
     weights: str | os.PathLike[str] | None = None, data: Data | None = None,
     recipe: str | os.PathLike[str] = "finetune", train_on: bool = True, seed: int = 0, skip_bad: bool = False,

@@ -44,7 +44,7 @@ def vtp(setup: Setup, asked: Asked, folder: Path, watching: Watching) -> Compres
         UserError: neither a rate nor a budget, a budget that cannot be kept, a network without a place to prune.
         Stopped: asked to leave by a signal; `folder` holds what is needed to go on.
     """
-    _check(asked)
+    _check(setup.network, asked)
     written = architecture(setup.network, {})
     places = points(written.network)
     if not places:
@@ -141,7 +141,9 @@ def _keep(network: Space, left: Left) -> dict[str, Any]:
     return {"keep": found} if found else {}
 
 
-def _check(asked: Asked) -> None:
+def _check(network: Space, asked: Asked) -> None:
+    if network.quantization:
+        raise InputError(network.source, "it is quantised already", accepted="the network before it was quantised")
     if asked.rate is None and not asked.budgets:
         raise InputError("--method vtp", "how much is to go?", accepted="--budget 700MFLOPs, or --rate 0.4")
     if asked.rate is not None and asked.budgets:

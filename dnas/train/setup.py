@@ -132,12 +132,9 @@ def make_setup(
         until: epochs after which the training ends early.
 
     Raises:
-        InputError: a quantised network; weights that are missing or of another network; classes or channels that do not fit them; a
+        InputError: weights that are missing or of another network; classes or channels that do not fit them; a
             teacher without weights or of other classes; too few images for a validation split; terms of one name.
     """
-    if source.space.quantization:
-        problem = "it is quantised: rounding has no gradient to train by"
-        raise InputError(source.space.source, problem, accepted="the network before it was quantised")
     start = _start(source, start)
     side = training_side(source, dataset.side, start, side)[0]
     anew = start == "inherited" and new_classes and _other_classes(source, dataset)
