@@ -104,7 +104,7 @@ def chain_of(model: Model, steps: list[Step]) -> Chain:
 def _arcs(step: Step, score: np.ndarray, costs: list[np.ndarray]) -> Arcs:
     over = step.before + step.new
     flat = np.flatnonzero(score.reshape(-1) > -np.inf)
-    options = np.unravel_index(flat, _shape(over))
+    options = np.unravel_index(flat, _shape(over)) if over else ()
     position = {c: i for i, c in enumerate(over)}
 
     def state(of: Over) -> np.ndarray:

@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import qmc
 
 from dnas.grammar.catalogue import load_space
+from dnas.graph.architecture import architecture
 from dnas.joint.pool import points, pool
 from dnas.solve.relevance import canonical
-from tests.joint.made import pairs_of
+from tests.joint.made import SPACE, pairs_of
 
 
 @pytest.mark.parametrize("budget", [None, "60kMACs", "8kMACs", "2.5kMACs"])
@@ -60,3 +61,10 @@ def test_many_rows_are_spelled_as_one_by_one():
     rows = np.random.default_rng(0).integers(0, pairs.sizes, (100, len(pairs.sizes)))
     single = [canonical(pairs.sampler.first, pairs.architecture(row)) for row in rows]
     assert pairs.spelled(rows).tolist() == [list(a.values()) for a in single]
+
+
+def test_an_architecture_without_choices_has_recipes_within_a_budget():
+    fixed = architecture(SPACE, {c.name: 0 for c in SPACE.choices}).network
+    found = pool(pairs_of(fixed), 1000, 0)
+    assert len(found) == 9 * 5 * 2  # every recipe
+    assert pairs_of(fixed).within(np.array(found)).all()
