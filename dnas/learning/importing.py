@@ -9,7 +9,7 @@ from typing import Any
 
 from dnas.cost.count import count
 from dnas.data.hugging_face import PROCESSOR, processor_beside
-from dnas.errors import UserError
+from dnas.errors import InputError, UserError
 from dnas.files import write_json
 from dnas.files.sets import current
 from dnas.graph.architecture import Architecture, architecture
@@ -21,6 +21,7 @@ from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, Result, read_result, result_of
 from dnas.space.space import Space
 from dnas.timm import checkpoint, models
+from dnas.timm.identify import identified
 
 CHUNK = 1 << 24
 
@@ -33,7 +34,7 @@ def import_weights(space: Space, file: Path, out: Path, claiming: Claiming, say:
     Raises:
         UserError: a file that cannot be read or is of another network, a folder that holds something else.
     """
-    result = result_of(space, file)
+    result = _result(space, file)
     if Path(space.source).resolve().parent == out.resolve():
         raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
     variables = weights.load(file, result.network)
@@ -61,6 +62,17 @@ def check(folder: Path) -> None:
     read_run(folder)
 
 
+def _result(space: Space, file: Path) -> Result:
+    """The architecture with the weights; where they do not fit, those that they fit are named."""
+    try:
+        return result_of(space, file)
+    except InputError as error:
+        fitting = [name for name in identified(file).fits if name != space.name]
+        if not fitting or not space.is_architecture:
+            raise
+        raise UserError(f"{error}; it fits {', '.join(fitting)}") from error
+
+
 def _document(result: Result, own: Architecture, file: Path) -> dict[str, Any]:
     """The architecture's file; the weights' is named without its folder."""
     counted, network = count(result.network), result.network
@@ -76,7 +88,7 @@ def _document(result: Result, own: Architecture, file: Path) -> dict[str, Any]:
             **({"model": name} if timms and (name := models.model_of(network)) else {}),
             "file": file.name,
             "sha256": _digest(file),
-            "notes": [*result.notes, *(models.notes_of(network) if timms else [])],
+            "notes": [*result.notes, *(models.notes_of(network, file) if timms else [])],
         },
     }
 

@@ -20,7 +20,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of them, and the network that it came to, at the input of its weights."""
 
     step: str
-    """`search`, `train`, or a method of compression."""
+    """`search`, `train`, `import`, or a method of compression."""
     name: str
     macs: Count
     params: Count
@@ -31,7 +31,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     split: str = "test"
     """Of the data, on which it was measured."""
     detail: str = ""
-    """The budgets of a search, the recipe of a training, what a compression was asked for."""
+    """The budgets of a search, the recipe of a training, the model of an import, what a compression was asked for."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ def steps_before(space: Space) -> tuple[Step, ...]:
 
 
 def lineage(result: Result) -> tuple[Step, ...]:
-    """The steps of a result, its own among them; none of an architecture that nothing has found or trained."""
+    """The steps of a result, its own among them; none of an architecture without weights."""
     own = _own(result)
     return (*steps_before(result.space), *([] if own is None else [own]))
 
@@ -80,7 +80,8 @@ def to_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
 
 def _own(result: Result) -> Step | None:
     extra = result.space.extra or {}
-    compression, training, search = (_section(extra, name) for name in ("compression", "training", "search"))
+    sections = ("compression", "training", "search", "imported")
+    compression, training, search, imported = (_section(extra, name) for name in sections)
     counted = counted_at(result.network)
     known = {"name": result.space.name, "macs": counted.macs, "params": counted.params}
     known |= {"bytes": stored_bytes(graph_of(result.network))}
@@ -96,8 +97,9 @@ def _own(result: Result) -> Step | None:
         budgets = [b.get("budget") for b in search.get("budgets", []) if isinstance(b, Mapping)]
         found = {"step": "search", "detail": ", ".join(map(str, budgets))}
         known |= {"accuracy": _last(search.get("inherited_accuracy")), "split": search.get("accuracy_split", "")}
-    elif "imported" in extra:
-        found = {"step": "import"}
+    elif imported is not None:
+        detail = f"{imported.get('names')}: {imported.get('model', imported.get('file'))}"
+        found = {"step": "import", "detail": detail}
     else:
         return None
     return converted(known | found, Step, result.space.source)

@@ -81,9 +81,11 @@ def result_of(space: Space, weights: Path | None = None) -> Result:
     preprocessing = None
     if "preprocessing" in extra:
         preprocessing = Preprocessing.from_json(extra["preprocessing"], f"{space.source}: preprocessing")
-    elif timms:
-        preprocessing = models.preprocessing_of(space)
+    elif weights is not None and timms:
+        preprocessing = models.preprocessing_of(space, weights)
     labels = _labels(space, extra.get("labels", []))
+    if weights is not None and timms:
+        labels = labels or models.labels_of(space, weights)
     network = _network(space, preprocessing, labels)
     if labels and len(labels) != network.classes:
         accepted = f"a name for each of {network.classes} classes"

@@ -9,6 +9,7 @@ from dnas.data.preprocess import Preprocessing
 from dnas.grammar.read import at_input
 from dnas.space.space import Space
 from dnas.timm.checkpoint import classes_of
+from dnas.timm.config import config_beside
 
 
 class Statistics(NamedTuple):
@@ -69,22 +70,43 @@ def model_of(space: Space) -> str | None:
     return _BY_ARCHITECTURE.get(space.name)
 
 
-def preprocessing_of(space: Space) -> Preprocessing | None:
+def model_for(space: Space, weights: Path) -> Model | None:
+    """How a checkpoint's model is evaluated in timm: as the `config.json` beside it says, else as timm's model of the
+    architecture is; None where neither is known."""
+    name, config = model_of(space), config_beside(weights)
+    model = MODELS[name] if name else None
+    if config is None or config.mean is None or config.std is None:
+        return model
+    usual = model or Model(space.name, 1.0, "bilinear")
+    statistics = Statistics(config.mean, config.std)
+    return Model(space.name, config.crop or usual.crop, config.interpolation or usual.interpolation, statistics)
+
+
+def preprocessing_of(space: Space, weights: Path) -> Preprocessing | None:
     """How pictures reach timm's weights of an architecture, as far as a record here can say it; ImageNet's statistics
-    where timm has no model of it, None where the colours are not three."""
+    where that is not known, None where the colours are not three."""
     if space.channels != 3:
         return None
-    name = model_of(space)
-    mean, std = MODELS[name].statistics if name else IMAGENET
+    model = model_for(space, weights)
+    mean, std = model.statistics if model else IMAGENET
     return Preprocessing(space.resolution.value, 3, mean, std)
 
 
-def notes_of(space: Space) -> list[str]:
+def labels_of(space: Space, weights: Path) -> tuple[str, ...]:
+    """Names of the classes, where the `config.json` beside a checkpoint has one for each."""
+    config = config_beside(weights)
+    return config.labels if config is not None and len(config.labels) == space.classes else ()
+
+
+def notes_of(space: Space, weights: Path) -> list[str]:
     """What a record of the preprocessing cannot say, or does not know."""
-    name = model_of(space)
-    if name is None:
-        return ["preprocessing not known: taken to be that of ImageNet"] if space.channels == 3 else []
-    model, side = MODELS[name], space.resolution.value
+    model, side = model_for(space, weights), space.resolution.value
+    if space.channels != 3:
+        return []
+    if model is None:
+        return ["preprocessing not known: taken to be that of ImageNet"]
+    if (model.crop, model.interpolation) == (1.0, "bilinear"):
+        return []
     edge = int(side / model.crop)
     return [
         f"timm resizes pictures to a shortest edge of {edge} px ({model.interpolation}) and takes the {side} px in the "

@@ -15,6 +15,7 @@ from dnas.learning import weights
 from dnas.learning.importing import import_weights
 from dnas.report.write import write_report
 from dnas.runs.folder import Claiming
+from dnas.runs.lineage import lineage
 from dnas.runs.result import read_result
 from dnas.timm.identify import identified
 from dnas.timm.models import MODELS, architecture_of
@@ -78,6 +79,40 @@ def test_reports_and_python_take_it(file):
     assert isinstance(run, dnas.ImportedResult) and run.accuracy == {} and len(run.warnings) == 1
     assert str(run.save(folder / "copy")) == str(folder / "copy")
     assert read_result(folder / "copy").network.classes == 7
+
+
+def test_the_file_beside_it_tells_classes_and_pictures(file):
+    labels = [f"class {n}" for n in range(7)]
+    config = {"architecture": "mine", "num_classes": 7, "label_names": labels, "pretrained_cfg": {
+        "mean": [0.1, 0.2, 0.3], "std": [1, 1, 0.5], "crop_pct": 0.875, "interpolation": "bicubic"}}  # fmt: skip
+    beside = file.with_name("config.json")
+    beside.write_text(json.dumps(config))
+    folder, said = imported(file)
+    assert "shortest edge of 18 px (bicubic) and takes the 16 px" in said[0]
+    result = read_result(folder)
+    assert result.labels == tuple(labels) and result.preprocessing.mean == (0.1, 0.2, 0.3)
+    beside.write_text(json.dumps({"model_type": "other"}))
+    assert read_result_of(file).labels == ()
+    config["pretrained_cfg"]["mean"] = "grey"
+    beside.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config\.json: pretrained_cfg\.mean: not as timm writes it"):
+        read_result_of(file)
+
+
+def read_result_of(file):
+    return result_for(network("deit"), file)
+
+
+def test_what_it_fits_is_named(tmp_path):
+    space = load_space("efficientformerv2_s0")
+    file = saved(tmp_path / "w.safetensors", checkpoint(space, drawn(space)))
+    with pytest.raises(UserError, match="is missing; it fits efficientformerv2_s0"):
+        import_weights(load_space("deit_ti"), file, tmp_path / "out", Claiming(), print)
+
+
+def test_it_is_the_first_step_of_what_follows(file):
+    (step,) = lineage(read_result(imported(file)[0]))
+    assert (step.step, step.detail, step.accuracy) == ("import", "timm: w.safetensors", None)
 
 
 def test_from_python(file):
