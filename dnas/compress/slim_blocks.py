@@ -62,7 +62,7 @@ class Blocks:
     def _last(self) -> tuple[np.ndarray, bool]:
         """The least that the last block keeps, and whether it keeps no more: where the classifier reads learned tokens
         alone, those are all."""
-        read = self.tokens.read(self.first, self.measured[:4], self.whole)
+        read = np.asarray(self.tokens.read(self.first, self.measured[:4], self.whole))
         fixed = not np.any(read > self.learned)
         return (self.learned, True) if fixed else (self._with_patch(len(self.layers) - 1, {}, self.learned), False)
 

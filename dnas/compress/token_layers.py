@@ -151,13 +151,15 @@ class Tokens:
 
         return run
 
-    def read(self, values: Mapping[str, Array], images: Array, masks: Masks) -> np.ndarray:
-        """Which tokens after the last block the class scores depend on, [tokens] of 0 and 1."""
+    @functools.cached_property
+    def read(self) -> Callable[[Mapping[str, Array], Array, Masks], Array]:
+        """`(values, images, masks) -> ` whether the class scores depend on each token after the last block, [tokens],
+        compiled once."""
         last = leaves(self.layers[-1].use.out)
         after = self.graph.parts[self.graph.parts.index(self.layers[-1].use) + 1 :]
 
         @jax.jit
-        def slopes(values: Mapping[str, Array], images: Array, masks: Masks) -> Array:
+        def run(values: Mapping[str, Array], images: Array, masks: Masks) -> Array:
             made = forward(self.graph, self.graph.parts, values, {self.graph.input: images}, masks)
 
             def scores(tokens: Array) -> Array:
@@ -166,7 +168,7 @@ class Tokens:
 
             return jnp.any(jax.grad(scores)(made[last[0]]) != 0, axis=(0, 2))
 
-        return np.asarray(slopes(values, images, masks), np.float32)
+        return run
 
     def program(self, layer: Layer) -> Program:
         """That of a layer, shared by those of like shape."""

@@ -116,6 +116,8 @@ def latency_cost(
     notes = []
     if table.space not in (None, space.name) and table.base and not space.is_architecture:
         notes.append(f"the base of table {table.name} belongs to space {table.space}, not to {space.name}")
+    if space.keep or space.keep_tokens or space.quantization:
+        notes.append(f"tables hold whole blocks, and those of {space.name} were made smaller: its time is shorter")
     return LatencyCost(merged(tuple(products)), coverage, tuple(notes))
 
 

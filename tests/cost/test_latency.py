@@ -9,7 +9,7 @@ import pytest
 
 from dnas.cost import ledger
 from dnas.cost.interpolate import described, over_of
-from dnas.cost.keys import block_keys, walk, walked_keys
+from dnas.cost.keys import block_keys, key_at, walk, walked_keys
 from dnas.cost.latency import entries_by_kind, latency_cost
 from dnas.cost.latency_table import LatencyTable, read_table
 from dnas.cost.measurements import design
@@ -253,6 +253,15 @@ def test_relative_tables():
         assert ledger.at(found.cost, assignment) == pytest.approx(ledger.at(exact, assignment), rel=0.15)
     assert "belongs to space fbnetv1_32, not to tiny" in latency_cost(load_space("tiny"), table).notes[0]
     assert not latency_cost(space, table).notes
+
+
+def test_a_table_of_whole_blocks_says_so_of_a_network_that_was_made_smaller():
+    space = load_space("deit_ti")
+    table = LatencyTable("whole", "", "", "ms", {key_at(use, {}): 1.0 for use in graph_of(space).uses})
+    assert not latency_cost(space, table).notes
+    for section in ({"keep_tokens": {"trunk.2.11": [0, 5]}}, {"keep": {"trunk.2.11.expand": [0, 5]}}):
+        smaller = space_from_data(space.document.data | section, "smaller")
+        assert "were made smaller" in latency_cost(smaller, table).notes[0]
 
 
 def test_an_entry_in_another_unit_stops_a_search():
