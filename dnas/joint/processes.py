@@ -18,6 +18,8 @@ from typing import Any
 from dnas.errors import InputError, Stopped, UserError
 from dnas.process.interrupt import asked_to_stop
 
+COMMAND = ("-m", "dnas.joint.worker")
+"""Of a training, before its folder."""
 LOOK_S = 0.1
 MOST = 256
 SIGNALLED = 128
@@ -89,7 +91,8 @@ class Workers:
         with asked_to_stop() as asked:
             try:
                 while waiting or running:
-                    for place in [n for n in range(self.count) if n not in running and waiting]:
+                    free = [n for n in range(self.count) if n not in running]
+                    for place in free[: len(waiting)]:
                         running[place] = self._begun(waiting.pop(0), place)
                     time.sleep(LOOK_S)
                     if asked():
@@ -113,7 +116,7 @@ class Workers:
         environment = self.devices.environment(place, self.count, self.environment)
         said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         child = subprocess.Popen(
-            [sys.executable, "-m", "dnas.joint.worker", str(folder)], stdin=subprocess.DEVNULL,
+            [sys.executable, *COMMAND, str(folder)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=said, env=environment, start_new_session=True,
         )  # fmt: skip
         return _Process(folder, child, said, repeats)
