@@ -12,6 +12,7 @@ import numpy as np
 from dnas.compress.asked import Asked, Compressed, Watching
 from dnas.compress.calibration import IMAGES, Images, Seen, drawn, factors, seen
 from dnas.compress.correction import corrected
+from dnas.compress.integers import as_integers
 from dnas.compress.products import Part, parts_of, per_channel, quantization
 from dnas.compress.scales import METHODS, Search, Steps, alone
 from dnas.compress.sensitivity import allotted, sensitivities
@@ -65,7 +66,7 @@ def ptq(setup: Setup, asked: Asked, folder: Path | None, watch: Watching) -> Com
     data = written.data | {"quantization": {path: how.to_json() for path, how in quantization(network, bits).items()}}
     quantised = space_from_data(data, network.source)
     by_result = {path: alone(_of_results(asked.scales), of, RESULT_BITS) for path, of in of_results.items()}
-    variables = _with_steps(quantised, variables, steps, by_result)
+    variables = as_integers(quantised, _with_steps(quantised, variables, steps, by_result))
     record |= {
         "scales": asked.scales, "images": len(images.all), "searched_images": len(images.few), "parts": table,
         "bits": _average(parts, chosen), "bytes": stored_bytes(graph_of(quantised)), "without_correction": left,

@@ -29,41 +29,48 @@ def sensitivities(
     space: Space, variables: Variables, images: Images, parts: Sequence[Part],
     factors: Mapping[str, tuple[Seen, Seen]], bits: Sequence[int], progress: Callable[[int], None],
 ) -> np.ndarray:  # fmt: skip
-    """Omega_l(b) = ||attention map or feature of part l||_* ||Y^_l(b) - Y_l||^2, [parts, bits]: means over the
-    few images, with part l alone quantised, by the steps of least squared error."""
+    """Omega_l(b) = diversity(attention map or feature of part l) ||Z^_l(b) - Z||^2, [parts, bits], for logits Z: means
+    over the few images, with part l alone quantised, by the steps of least squared error.
+
+    The paper takes the error of the part's own feature, and its nuclear norm as it is. Those of an attention map and of
+    a feature have no common scale, nor have errors before and after further blocks, and bits chosen so are worse than
+    the same bits everywhere. Errors of logits add up over parts.
+    """
     run, products = runner(space, images.preprocessing), [node.path for part in parts for node in part.products]
-    taps = [path for part in parts for path in (part.output, part.map_of) if path is not None]
+    taps = [part.map_of or part.output for part in parts]
 
     @jax.jit
-    def tapped(variables: Variables, batch: Array, steps: Any, at: dict[str, Array]) -> dict[str, Array]:
+    def tapped(variables: Variables, batch: Array, steps: Any, at: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         def rounded(path: str, form: Form, *both: Array) -> Array:
             b = at[path]
             return form(*(jnp.where(b > 0, whole(y, s, b) * s, y) for y, s in zip(both, steps[path], strict=True)))
 
-        return run(variables, batch, rounded, taps)[1]
+        return run(variables, batch, rounded, taps)
 
     def steps_at(b: int) -> dict[str, Any]:
         return {path: tuple(alone("mse", of, b) for of in factors[path]) for path in products}
 
     steps = {b: steps_at(b) for b in bits}
     off = dict.fromkeys(products, np.float32(0))
-    plain = jax.device_get(tapped(variables, images.few, steps[bits[0]], off))
-    norms = [_norm(plain[part.map_of or part.output]) for part in parts]
+    plain, features = jax.device_get(tapped(variables, images.few, steps[bits[0]], off))
+    diversities = [diversity(features[path], part.map_of is not None) for path, part in zip(taps, parts, strict=True)]
     found = np.zeros((len(parts), len(bits)))
     for n, part in enumerate(parts):
         for m, b in enumerate(bits):
             own = off | {node.path: np.float32(b) for node in part.products}
-            feature = np.asarray(tapped(variables, images.few, steps[b], own)[part.output], np.float64)
-            found[n, m] = norms[n] * np.sum((feature - plain[part.output]) ** 2) / len(feature)
+            logits = np.asarray(tapped(variables, images.few, steps[b], own)[0], np.float64)
+            found[n, m] = diversities[n] * np.sum((logits - plain) ** 2) / len(logits)
             progress(n * len(bits) + m + 1)
     return found
 
 
-def _norm(feature: np.ndarray) -> float:
-    """The mean nuclear norm over images of an attention map, or of a feature as a matrix of positions and channels."""
+def diversity(feature: np.ndarray, is_map: bool) -> float:
+    """The nuclear norm over the Frobenius norm, from 1 to the root of the rank, on average over the matrices of an
+    attention map, or of a feature as a matrix of positions and channels."""
     few = feature[:NORMED]
-    matrices = few if few.ndim >= 4 and few.shape[-2] == few.shape[-1] else few.reshape(len(few), -1, few.shape[-1])
-    return float(jnp.mean(nuclear_norm(jnp.asarray(matrices))))
+    matrices = few.reshape(-1, *few.shape[-2:]) if is_map else few.reshape(len(few), -1, few.shape[-1])
+    lengths = np.maximum(np.linalg.norm(matrices, axis=(1, 2)), 1e-30)
+    return float(np.mean(np.asarray(nuclear_norm(jnp.asarray(matrices))) / lengths))
 
 
 def allotted(sensitivity: np.ndarray, sizes: np.ndarray, limit: int, rest: int = 0) -> list[int]:

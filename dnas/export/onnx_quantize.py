@@ -107,7 +107,8 @@ def _constant(made: Builder, name: str, integers: np.ndarray, step: np.ndarray, 
     """Whole numbers times their steps, as they stand in the file."""
     step = np.asarray(step, np.float32)
     inputs = [made.constant(f"{name}.whole", integers), made.constant(f"{name}.step", step)]
-    inputs.append(made.constant(f"{name}.zero", np.zeros(step.shape, integers.dtype)))
+    if integers.dtype != np.int32:
+        inputs.append(made.constant(f"{name}.zero", np.zeros(step.shape, integers.dtype)))
     attributes = {"axis": axis} if step.ndim else {}
     made.nodes.append(made.onnx.helper.make_node("DequantizeLinear", inputs, [name], **attributes))
     return name

@@ -17,8 +17,9 @@ from dnas.space.space import Space
 
 LIMIT = 1e-4
 """Largest difference accepted, relative to the largest output."""
-QUANTIZED_LIMIT = 0.1
-"""The same of a quantised network: where a number lies between two of a grid, rounding decides for one of them."""
+QUANTIZED_LIMIT, MANY = 0.02, 32
+"""The same of a quantised network, on average over so many images: where a number lies between two of its grid,
+rounding decides for one of them, and an output moves by a step."""
 
 
 def forward(space: Space, variables: Variables, full: int | None = None) -> Callable[[Any], jax.Array]:
@@ -77,7 +78,7 @@ def reference(space: Space, variables: Variables, batch_images: np.ndarray, full
 
 
 def limit_of(space: Space) -> float:
-    """Largest difference accepted between an architecture and its export, relative to the largest output."""
+    """Difference accepted between an architecture and its export, relative to the largest output."""
     return QUANTIZED_LIMIT if space.quantization else LIMIT
 
 
@@ -88,6 +89,13 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.max(np.abs(found - wanted)) / max(float(np.max(np.abs(wanted))), 1e-30))
 
 
+def mean_difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The mean absolute difference over the largest absolute output."""
+    if found.shape != wanted.shape:
+        raise UserError(f"the export gives outputs of shape {found.shape}, the network of {wanted.shape}")
+    return float(np.mean(np.abs(found - wanted)) / max(float(np.max(np.abs(wanted))), 1e-30))
+
+
 def check(
     space: Space, variables: Variables, run: Callable[[np.ndarray], Any], what: str, batch: int = 2,
     full: int | None = None,
@@ -96,12 +104,12 @@ def check(
 
     `full` is the side of what `run` is given, where that is not the network's own (see `forward`).
     """
-    x = images(space, batch, full=full)
-    wanted = reference(space, variables, x, full)
-    found = difference(np.asarray(run(x)), wanted)
-    limit = limit_of(space)
+    x = images(space, MANY if space.quantization else batch, full=full)
+    wanted, limit = reference(space, variables, x, full), limit_of(space)
+    apart = mean_difference if space.quantization else difference
+    found = apart(np.concatenate([np.asarray(run(x[n : n + batch])) for n in range(0, len(x), batch)]), wanted)
     if not found <= limit:
-        moved = difference(reference(space, variables, x * np.float32(1 + 1e-6), full), wanted)
+        moved = apart(reference(space, variables, x * np.float32(1 + 1e-6), full), wanted)
         raise UserError(
             f"{space.source}: the {what} export differs from the network by {found:.2e} of the largest output "
             f"(accepted: at most {limit:.0e}); nothing was written. The network itself moves by {moved:.2e} when its "

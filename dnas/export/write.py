@@ -219,7 +219,8 @@ def _checked(
 ) -> str:  # fmt: skip
     found = parity.check(delivery.network, variables, run, what, full=full)
     limit = parity.limit_of(delivery.network)
-    return f"checked in {runtime}: differs by at most {found:.1e} of the largest output (accepted: {limit:.0e})"
+    how = "on average" if delivery.network.quantization else "at most"
+    return f"checked in {runtime}: differs by {how} {found:.1e} of the largest output (accepted: {limit:.0e})"
 
 
 def _beside(out: Path) -> Path:

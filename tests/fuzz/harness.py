@@ -79,6 +79,9 @@ def targets() -> dict[str, Target]:
     space = [find_space(n).read_bytes() for n in ("tiny", "fbnetv1_32", "fbnetv2")]
     published = [find_space(n).read_bytes() for n in ("fbnet_c", "fbnetv2_f4")]
     published.append(find_space("deit_ti").read_bytes() + b"keep_tokens: {trunk.2.3: [0, 3, 9], trunk.2.11: [0]}\n")
+    how = "{trunk.0.conv: {bits: 8, weights: per-channel, result: 8}, trunk.2.3.scores: {bits: 4}}"
+    quantized = f"quantization: {how}\n".encode()
+    published.append(find_space("deit_ti").read_bytes() + quantized)
     tables = [find_table(n).read_bytes() for n in ("pixel3", "eyeriss")]
     counts = (_command(count, "{}", "--json"), _command(count, "{}", "--convention", "timm"))
     latencies = (_command(lut, "check", "{}"), _command(lut, "show", "{}", "--space", "tiny"))
