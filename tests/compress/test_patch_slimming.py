@@ -41,7 +41,10 @@ TOKENS = [{"patch_embed": {"out": 8, "kernel": 4}}, {"tokens": {}}]
 STREAM = {"heads": 2, "head_width": 4, "inner_heads": 1, "inner_head_width": 2, "repeat": 2}
 NETWORKS = {
     "plain": {"trunk": [*TOKENS, {"transformer": {**BLOCK, "repeat": 3}}]},
-    "distilled": {"trunk": [TOKENS[0], {"tokens": {"count": 2}}, {"transformer": {**BLOCK, "repeat": 2}}]},
+    "distilled": {
+        "trunk": [TOKENS[0], {"tokens": {"count": 2}}, {"transformer": {**BLOCK, "repeat": 2}}],
+        "head": [{"token_head": {"out": "$classes", "distilled": True}}],
+    },
     "relative mean": {
         "trunk": [*TOKENS, {"transformer": {**BLOCK, "relative": 2, "repeat": 2}}],
         "head": [{"token_head": {"out": "$classes", "pool": "mean"}}],
