@@ -72,7 +72,10 @@ def masked(space: Space, kept: dict[str, list[int]]) -> tuple[Graph, dict[str, j
     return builder.graph(x, builder.walk(space.nodes, x)), masks
 
 
-@pytest.fixture(scope="module", params=CASES)
+QUICK = ("plain", "relative mean")
+
+
+@pytest.fixture(scope="module", params=[n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
 def case(request):
     """The whole network, the slimmed one, weights of both, images."""
     made = CASES[request.param]
