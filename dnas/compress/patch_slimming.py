@@ -201,8 +201,8 @@ class _Run:
         found = []
         for path, mask in masks.items():
             notes = {name: _rounded(value) for name, value in self.state.notes[path].items()}
-            tokens = np.flatnonzero(mask).tolist()
-            found.append({"path": path, "of": len(mask), "kept": len(tokens), **notes, "tokens": tokens})
+            kept = np.flatnonzero(mask).tolist()
+            found.append({"path": path, "count": len(kept), "of": len(mask), **notes, "kept": kept})
         return found
 
 

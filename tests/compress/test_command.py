@@ -169,7 +169,7 @@ def test_tokens_are_dropped_and_then_channels(home, capsys):
     assert slimmed.keep_tokens and count(slimmed)["macs"] <= limit
     assert (home / "slimmed" / "patches.png").read_bytes()[:4] == b"\x89PNG"
     blocks = json.loads((home / "slimmed" / "architecture.json").read_text())["compression"]["blocks"]
-    assert [block["tokens"] for block in blocks][-1] == [0]
+    assert [block["kept"] for block in blocks][-1] == [0]
     argv = [str(home / "slimmed"), "--method", "vtp", *usual, "--rate", "0.2", "--out", str(home / "both")]
     assert compress(*argv) == 0
     both = load_space(home / "both")

@@ -133,8 +133,8 @@ def checked(setup, found):
     learned = {0, 1} if "distilled" in setup.network.name else {0}
     before = set(range(16 + len(learned)))
     for block in found.record["blocks"]:
-        tokens = set(block["tokens"])
-        assert learned <= tokens <= before and block["kept"] == len(tokens)
+        tokens = set(block["kept"])
+        assert learned <= tokens <= before and block["count"] == len(tokens)
         before = tokens
     assert set(network.keep_tokens) <= {block["path"] for block in found.record["blocks"]}
     images = prepare(setup.dataset.test_images[:4], setup.preprocessing)
@@ -147,7 +147,7 @@ def checked(setup, found):
 def test_tokens_within_an_error_are_nested(setup, within):
     found = within
     network = checked(setup, found)
-    limit = [b["error"] for b in found.record["blocks"] if b["kept"] < b["of"]]
+    limit = [b["error"] for b in found.record["blocks"] if b["count"] < b["of"]]
     assert all(error <= 0.2 for error in limit) and count(network)["macs"] < count(setup.network)["macs"]
     assert found.files[PICTURE][:8] == b"\x89PNG\r\n\x1a\n"
 
@@ -230,7 +230,7 @@ def test_a_slimmed_network_is_slimmed_again(ordinary, tmp_path):
     again = setup_of(tmp_path / "again", once.data)
     twice = slim(again, tmp_path / "again", error=1.0)
     for before, after in zip(once.record["blocks"], twice.record["blocks"], strict=True):
-        assert set(after["tokens"]) <= set(before["tokens"])
+        assert set(after["kept"]) <= set(before["kept"])
 
 
 def test_one_program_serves_blocks_of_like_shape():
