@@ -6,7 +6,7 @@ For each of `--seeds` seeds: a predictor learns from `--networks` drawn cells, w
 one that does not; Spearman's correlation with the accuracies of all other cells. Then searches under a latency limit
 (which three cells in ten keep): the best accuracy of `--trainings` cells that both stages ask for, beside
 that of as many drawn ones. `results/joint_predictor.json` keeps every seed, so that an interrupted run goes on;
-`results/joint_predictor.md` is the table. Takes about ten minutes of one core.
+`results/joint_predictor.md` is the table. Takes about four minutes of one core.
 """
 
 from __future__ import annotations
