@@ -41,7 +41,7 @@ def ptq(setup: Setup, asked: Asked, folder: Path | None, watch: Watching) -> Com
     """The network with every product quantised; at 32 bits the network as it is.
 
     Raises:
-        InputError: options that do not fit, a network that is quantised already, a budget that no choice of bits meets
+        InputError: options that do not fit, a budget that no choice of bits meets
             (the least possible size is named).
     """
     _check(setup, asked)
@@ -75,9 +75,7 @@ def ptq(setup: Setup, asked: Asked, folder: Path | None, watch: Watching) -> Com
 
 
 def _check(setup: Setup, asked: Asked) -> None:
-    where, bits = f"{setup.network.source}: quantization", asked.bits
-    if setup.network.quantization:
-        raise InputError(where, "the network is quantised already", accepted="the network before")
+    bits = asked.bits
     if asked.scales not in METHODS:
         raise InputError("--scales", "unknown", found=asked.scales, accepted=", ".join(METHODS))
     if asked.images is not None and asked.images < 1:

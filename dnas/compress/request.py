@@ -43,6 +43,9 @@ def requested(
         InputError: a value that is not accepted, a network without weights, data that cannot be read or do not fit.
     """
     check_options(asked)
+    if source.network.quantization:
+        where, accepted = f"{source.space.source}: quantization", "the network before it was: quantising comes last"
+        raise InputError(where, "the network is quantised already", accepted=accepted)
     if source.weights is None:
         raise InputError(
             source.space.source, "no weights: only a trained network can be made smaller",

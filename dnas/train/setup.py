@@ -136,6 +136,9 @@ def make_setup(
             teacher without weights or of other classes; too few images for a validation split; terms of one name.
     """
     start = _start(source, start)
+    if start == "scratch" and source.network.quantization:
+        where, accepted = f"{source.space.source}: quantization", "inherited weights, or the network before"
+        raise InputError(where, "the steps of quantisers come with weights", accepted=accepted)
     side = training_side(source, dataset.side, start, side)[0]
     anew = start == "inherited" and new_classes and _other_classes(source, dataset)
     resized: tuple[str, ...] = ()

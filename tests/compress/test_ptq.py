@@ -273,3 +273,15 @@ def test_sizes_are_budgets_of_a_compression_alone():
     assert parse_budget("2.5MB", sizes=True).shown(2.4e6) == "2.40 MB"
     with pytest.raises(InputError, match="not a budget"):
         parse_budget("2.5MB")
+
+
+def test_a_pruned_and_slimmed_network_is_quantised(tmp_path):
+    pruned = {"keep": {"trunk.2.expand": [0, 3, 4, 9]}, "keep_tokens": {"trunk.2": [0, 3, 5]}}
+    setup = setup_of(TRANSFORMER | pruned, tmp_path)
+    done = ptq(setup, Asked("ptq", scales="min-max"), None, QUIET)
+    assert {key: done.data[key] for key in pruned} == pruned
+    found, plain = (
+        logits(s, v, setup)
+        for s, v in ((space_from_data(done.data, "small"), done.variables), (setup.network, setup.variables))
+    )
+    assert parity.difference(found, plain) < 0.1
