@@ -117,9 +117,20 @@ SLIMMED_STREAMS = {
     },
 }  # fmt: skip
 """Fewer patches after each block, and the words of those alone."""
+DISTILLED = {
+    "name": "distilled",
+    "input": {"channels": 2, "classes": 3, "resolution": 12},
+    "trunk": [
+        {"patch_embed": {"out": 8, "kernel": 4}},
+        {"tokens": {"count": 2}},
+        {"transformer": {"heads": 2, "head_width": 4}},
+    ],
+    "head": [{"token_head": {"out": "$classes", "distilled": True}}],
+}
+"""A class token and a distillation token, with a classifier of each."""
 WRITTEN = {
     "grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS,
-    "biased": BIASED, "slimmed": SLIMMED, "slimmed streams": SLIMMED_STREAMS,
+    "biased": BIASED, "distilled": DISTILLED, "slimmed": SLIMMED, "slimmed streams": SLIMMED_STREAMS,
 }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from dnas.export.write import export
 from .networks import GROUPED, network
 
 NETWORKS = (
-    "grouped", "attended", "tokens", "windows", "streams", "biased", "slimmed", "slimmed streams", "tiny-0", "tiny-3",
-    "fbnet_96@64",
+    "grouped", "attended", "tokens", "windows", "streams", "biased", "distilled", "slimmed", "slimmed streams",
+    "tiny-0", "tiny-3", "fbnet_96@64",
 )  # fmt: skip
 
 

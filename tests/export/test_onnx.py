@@ -32,8 +32,8 @@ from dnas.export import onnx as onnx_export  # noqa: E402
 from dnas.export.count_onnx import macs  # noqa: E402
 
 NETWORKS = (
-    "grouped", "attended", "tokens", "windows", "streams", "biased", "slimmed", "slimmed streams", "tiny-0", "tiny-3",
-    "fbnet_96@64",
+    "grouped", "attended", "tokens", "windows", "streams", "biased", "distilled", "slimmed", "slimmed streams",
+    "tiny-0", "tiny-3", "fbnet_96@64",
 )  # fmt: skip
 
 

@@ -100,5 +100,5 @@ def check(name, torch_and_timm, tmp_path, classes=7):
     with torch.inference_mode():
         expected = model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
     logits = parity.reference(result.network, weights.load(file, result.network), images)
-    assert parity.difference(logits, expected) < parity.LIMIT
-    assert np.abs(expected).std() > 1e-3
+    largest = np.abs(expected).max()
+    assert np.abs(logits - expected).max() < 1e-4 * max(1, largest) and largest > 0.1
