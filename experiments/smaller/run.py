@@ -94,9 +94,8 @@ def _run(args: Arguments, name: str, command: Sequence[str]) -> None:
     if (folder / "architecture.json").is_file():
         return
     print(f"{name}: dnas {' '.join(command)}", flush=True)
-    subprocess.run(
-        [sys.executable, "-m", f"dnas.{command[0]}", *command[1:], "--out", str(folder), "--resume"], check=True
-    )
+    module, *options = command
+    subprocess.run([sys.executable, "-m", f"dnas.{module}", *options, "--out", str(folder), "--resume"], check=True)
 
 
 def table(args: Arguments) -> list[dict[str, Any]]:
@@ -135,10 +134,8 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     lines = [head, ("---",) * len(head)]
     for row in rows:
         error = "" if row["error"] is None else f" +- {row['error']:.2f}"
-        lines.append((
-            row["way"], f"{row['macs'] / 1e6:.2f}", f"{row['params']:,}", f"{row['bytes'] / 1e3:.1f}", str(len(row["test"])),
-            f"{row['mean']:.2%}", f"{row['lost']:.2f}{error}",
-        ))  # fmt: skip
+        cells = (f"{row['macs'] / 1e6:.2f}", f"{row['params']:,}", f"{row['bytes'] / 1e3:.1f}", f"{len(row['test'])}")
+        lines.append((row["way"], *cells, f"{row['mean']:.2%}", f"{row['lost']:.2f}{error}"))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 

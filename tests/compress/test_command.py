@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dnas
 from dnas.cli.compress import Arguments
 from dnas.cli.compress import main as compress_main
 from dnas.cli.entry import call, parse
@@ -18,10 +19,12 @@ from dnas.cli.evaluate import main as evaluate_main
 from dnas.cli.train import Arguments as TrainArguments
 from dnas.cli.train import main as train_main
 from dnas.cost.count import count
+from dnas.errors import InputError
 from dnas.files import write_json
 from dnas.grammar.catalogue import load_space
 from dnas.learning.journal import Journal
 from dnas.runs.lineage import lineage
+from dnas.runs.read import read_run
 from dnas.runs.result import read_result
 from tests.compress.networks import convolutional, dataset_file, transformer
 
@@ -185,3 +188,27 @@ def test_an_option_of_another_method_is_refused(home, capsys, method, option, ac
     said = refused(capsys, str(home / "vit-run"), "--method", method, *option, "--out", str(home / "none"))
     assert option[0] in said and f"not an option of {method}" in said and accepted in said
     assert not (home / "none").exists()
+
+
+def test_a_report_shows_the_steps_and_python_the_stages(home, capsys):
+    small = dnas.run_compression(
+        home / "vit-run", "vtp", rate=0.3, train_on=False, penalty=0, out=home / "from-python", quiet=True
+    )  # fmt: skip
+    assert [stage["stage"] for stage in small.stages] == ["before", "vtp"] and small.history == {}
+    assert small.architecture.costs["macs"] == small.stages[-1]["macs"] < small.stages[0]["macs"]
+    assert isinstance(dnas.open_run(home / "from-python"), dnas.CompressionResult)
+    page = home / "page.html"
+    dnas.write_report(small, out=page)
+    text = page.read_text()
+    assert "How it became small" in text and "vtp --rate 0.3" in text and "From step to step, against MACs" in text
+
+
+@pytest.mark.parametrize("damage", [{"lineage": {}}, {"lineage": [{"step": 1}]}, {"compression": {"stages": [1]}}])
+def test_a_damaged_record_is_one_line(home, tmp_path, damage):
+    document = json.loads((home / "vit-run" / "architecture.json").read_text()) | damage
+    for name in ("weights.safetensors", "history.jsonl", "provenance.json"):
+        (tmp_path / name).write_bytes((home / "vit-run" / name).read_bytes())
+    write_json(tmp_path / "architecture.json", document)
+    with pytest.raises(InputError) as caught:
+        read_run(tmp_path)
+    assert "architecture.json" in str(caught.value) and "\n" not in str(caught.value)
