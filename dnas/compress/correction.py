@@ -46,8 +46,9 @@ def _place(space: Space, node: Node) -> tuple[tuple[str, str, int], int] | None:
     if f"{node.path}.bias" in node.parameters:
         return ("params", f"{node.path}.bias", -1), axis
     readers = [other for other in graph_of(space).nodes if node.output in other.inputs and not other.idle]
-    if len(readers) == 1 and readers[0].operator.name == "batch_norm" and node.output is not graph_of(space).output:
-        return ("batch_stats", f"{readers[0].path}.mean", 1), axis
+    if len(readers) == 1 and node.output is not graph_of(space).output:
+        subtracted = readers[0].operator.subtracted
+        return None if subtracted is None else (("batch_stats", f"{readers[0].path}.{subtracted}", 1), axis)
     return None
 
 

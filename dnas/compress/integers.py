@@ -61,6 +61,6 @@ def _bias(host: Variables, op: Op, after: tuple[Op, ...]) -> None:
     lacks = np.where(usable, np.round(bias / np.where(usable, grid, 1)) * grid - bias, 0) / np.where(usable, factor, 1)
     if "bias" in op.shapes:
         host["params"][f"{path}.bias"] = (host["params"][f"{path}.bias"] + lacks).astype(np.float32)
-    elif after and after[0].kind == "batch_norm":
-        name = f"{after[0].node.path}.mean"
+    elif after and after[0].node.operator.subtracted is not None:
+        name = f"{after[0].node.path}.{after[0].node.operator.subtracted}"
         steps[name] = (steps[name] - lacks).astype(np.float32)

@@ -47,7 +47,7 @@ def parts_of(network: Space) -> list[Part]:
         runs = _runs(use)
         for n, run in enumerate(runs):
             products = tuple(node for node in run if node.operator.second is not None)
-            maps = [node.path for node in run if node.operator.name == "softmax"]
+            maps = [node.path for node in run if node.operator.of_attention == "map"]
             name = use.path if len(runs) == 1 else f"{use.path} ({n + 1} of {len(runs)})"
             found.append(Part(name, products, maps[0] if maps else None))
     return found
@@ -88,7 +88,7 @@ def quantization(network: Space, bits: Mapping[str, int]) -> dict[str, Quantized
 
 def per_channel(node: Node) -> bool:
     """Whether a product has weights with a step a channel."""
-    return node.operator.second == WEIGHT and any(record.kind == "conv" for record in node.records)
+    return node.operator.second == WEIGHT and any(record.convolves for record in node.records)
 
 
 def _weights(node: Node):

@@ -137,7 +137,7 @@ def _steps(
     if method != "similarity":
         return start
     nodes, search, found = [node for part in parts for node in part.products], Search(seed), {}
-    ranked = {node.path for node in nodes if node.operator.name == "attention_scores"}
+    ranked = {node.path for node in nodes if node.operator.of_attention == "scores"}
     with progress(watch.console, len(nodes), "steps of quantisers", unit="product") as update:
         for n, (path, of) in enumerate(factors(network, variables, images, nodes), 1):
             found[path] = search.steps(of, start[path], bits[path], path in ranked)

@@ -49,6 +49,7 @@ class AttentionScores(Operator):
 
     heads: Quantity
     word = ""
+    of_attention = "scores"
     second = ""
 
     def output(self, q: Tensor, k: Tensor) -> Tensor:
@@ -129,6 +130,7 @@ class Softmax(Operator):
     """Softmax over the keys, without those that a mask leaves out."""
 
     word = "softmax"
+    of_attention = "map"
 
     def reads(self, gates: Reads, y: Tensor, s: Tensor) -> None:
         if s[KEYS].size.masked:

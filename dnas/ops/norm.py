@@ -30,6 +30,7 @@ class BatchNorm(Operator):
     switchable: bool = False
     resident = False
     word = ""
+    subtracted = "mean"
 
     def switched(self, x: Tensor) -> bool:
         return self.switchable and x.channels.nested and not x.channels.is_constant

@@ -74,6 +74,11 @@ class Work:
     detail: str = ""
     """Which activation."""
 
+    @property
+    def convolves(self) -> bool:
+        """Whether it is written as a convolution."""
+        return self.kind == "conv"
+
 
 class Segment(NamedTuple):
     """Numbers of floats that a part of a pass holds (`dnas.nn.memory`)."""
@@ -179,6 +184,10 @@ class Operator:
     """Which input is a residual branch, which a training may leave out."""
     proportional: ClassVar[int | None] = None
     """To which input the result is proportional, channel by channel: a factor of one is that of the other."""
+    subtracted: ClassVar[str | None] = None
+    """Its statistic that is taken off every channel of the input."""
+    of_attention: ClassVar[str | None] = None
+    """What its result is of an attention: `scores` of keys, or the `map` that they make."""
     across: ClassVar[bool] = False
     """Whether each channel of the result follows from all channels, though there are as many."""
     weighs: ClassVar[str | None] = None

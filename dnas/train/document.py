@@ -30,7 +30,7 @@ def trained_document(s: Setup, epochs: Epochs, counts: Tally) -> dict[str, Any]:
             "recipe": s.recipe.to_json(),
             "start": s.start,
             **({"classifier": "begun anew"} if s.new_classifier else {}),
-            **({"positions": f"resized from {s.source.network.resolution.value} px"} if s.resized else {}),
+            **({"resized": f"tables of positions, from {s.source.network.resolution.value} px"} if s.resized else {}),
             "seed": s.seed,
             "steps": s.taken,
             "data": data_record(s.dataset, s.source.data_seed(s.seed)),

@@ -8,7 +8,8 @@ from dnas.ops import OPERATORS
 
 SOURCE = Path(__file__).parents[2] / "dnas"
 BY_NAME = ("ops", "blocks", "maths", "cpu", "export/onnx_writers.py", "export/onnx_tokens.py", "export/flax_writers.py",
-           "export/torch_writers.py", "export/timm.py", "cost/conventions.py", "cost/table_import.py")  # fmt: skip
+           "export/torch_writers.py", "export/timm.py", "cost/conventions.py", "cost/table_import.py",
+           "export/onnx_quantize.py", "learning/resized.py", "timm")  # fmt: skip
 """Declarations, forms and writers by an operator's name, and other programs' words for the same."""
 OTHER_WORDS = {"skip": "an option's label", "mask": "a path's end", "activation": "a kind of work"}
 
