@@ -155,7 +155,7 @@ def tap_mean(p: Pass) -> jax.Array:
 
 def test_a_report_shows_the_terms_of_losses_that_have_several():
     def run(name: str, position: int, *epochs: Epoch) -> Training:
-        return Training(name, position, name, None, "", (), None, facts=None, epochs=epochs)
+        return Training(name, position, name, None, "", (), None, (), (), facts=None, epochs=epochs)
 
     plain = run("plain", 0, Epoch(1, 1.0, 0.5))
     several = run("taught", 1, Epoch(1, 1.0, 0.5, terms={"a_b": 0.25}), Epoch(2, 2.0, 0.5, terms={"a_b": 0.125}))
