@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from dnas.data.preprocess import resize_weights
@@ -45,7 +46,7 @@ def at_side(variables: Variables, own: Space, network: Space) -> Resized:
             if parameter.lengths != wanted.lengths:
                 value = _resized(np.asarray(value), old, wanted.lengths, network)
                 tables.append(after)
-            found[group][after] = value
+            found[group][after] = jnp.asarray(value)
     return Resized(found, tuple(tables))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ SIDES = {"attended": (ATTENDED, 48), "tokens": (TOKENS, 20), "windows": (WINDOWS
 def drawn(space):
     generator = np.random.default_rng(0)
     return {
-        group: {name: generator.uniform(0.5, 1, leaf.shape).astype(np.float32) for name, leaf in leaves.items()}
+        group: {name: jnp.asarray(generator.uniform(0.5, 1, leaf.shape), jnp.float32) for name, leaf in leaves.items()}
         for group, leaves in abstract_variables(space).items()
     }
 
