@@ -101,7 +101,9 @@ def mix_heads(
     return jnp.einsum("...hqk,hg->...gqk", scores, w)
 
 
-def softmax(scores: Float[Array, "N heads Q K"], mask: Float[Array, " K"] | None = None) -> Float[Array, "N heads Q K"]:
+def softmax(
+    scores: Float[Array, "N *within heads Q K"], mask: Float[Array, " K"] | None = None
+) -> Float[Array, "N *within heads Q K"]:
     """Over the keys; those whose mask is 0 are not there."""
     if mask is not None:
         scores = jnp.where(mask > 0, scores, jnp.finfo(scores.dtype).min)
