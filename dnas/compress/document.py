@@ -33,7 +33,7 @@ def document(
         network = space_from_data(compressed.data, f"<{setup.network.name}>")
         own = trained_document(replace(setup, network=network), Epochs(best=trained.accuracy), last.tally)
         own["costs"] = {name: count(network)[name] for name in ("macs", "params", "input", "convention")}
-        own["training"] |= {"recipe": {}, "steps": 0, "best_epoch": None, "start": "inherited", "warnings": []}
+        own["training"] |= {"recipe": {}, "steps": 0, "best_epoch": None, "start": "inherited"}
     else:
         own = read_document(trained / ARCHITECTURE).data
     return own | compressed.data | {

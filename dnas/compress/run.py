@@ -80,8 +80,10 @@ def run_compression(
         with working(console, "timing"):
             figures = together([stage.network for stage in stages], [stage.tally for stage in stages])
         found = dict(zip((stage.name for stage in stages), figures, strict=True))
-        _write(setup, asked, claim, stages[-1].network, found, compressed, history)
+        written = _write(setup, asked, claim, stages[-1].network, found, compressed, history)
         console.print(table.rich_table(found))
+        for warning in written["training"]["warnings"]:
+            say(f"warning: {warning}")
         if commands:
             for line in following.lines(_commands(claim.folder)):
                 say(line)
@@ -120,8 +122,8 @@ def _stage(setup: Setup, name: str, network: Network) -> Stage:
 def _write(
     setup: Setup, asked: Asked, claim: Claim, network: Network, found: Mapping[str, Figures], compressed: Compressed,
     history: Path | None,
-) -> None:  # fmt: skip
-    """The files of the result, read back and put in place as a set."""
+) -> dict[str, Any]:  # fmt: skip
+    """The files of the result, read back and put in place as a set; what the architecture's says."""
     times = {name: round(figures.ms, 4) for name, figures in found.items() if figures.ms is not None}
     origin = {"architecture_file": setup.source.space.source, "ms": times}
     with claim.result(check) as staged:
@@ -136,6 +138,7 @@ def _write(
             write_atomic(staged / HISTORY, current(history / HISTORY).read_bytes())
             write_atomic(staged / RECIPE, setup.recipe.to_yaml())
         write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))
+    return written
 
 
 def check(folder: Path) -> None:
