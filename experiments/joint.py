@@ -2,15 +2,15 @@
 
     python experiments/joint.py                     # all parts, 3 seeds
     python experiments/joint.py --part recipe --seeds 1
-    python experiments/joint.py --trainings 3 --epochs 1 --seeds 1 --out /tmp/toy      # a try
+    python experiments/joint.py --trainings 3 --epochs 1 --seeds 1 --out runs/toy      # a try
 
 joint          dnas.search --strategy joint on the space, architecture and recipe open
 architecture   the same with the recipe fixed to `--recipe`, at the epochs of the space's own
 recipe         the same with the architecture fixed to one that fills the budget
 random         pairs drawn evenly within the budget, all trained whole, the best by validation
 
-Each part and seed is a folder of its own, whose trainings are kept: an interrupted run goes on where it stood. With the
-defaults the whole takes about an hour of two cores. `results/joint.md` is the table of test accuracies of the networks
+Each part and seed is a folder of its own, whose trainings are kept: an interrupted run goes on where it stood. How
+long the whole takes has not been measured. `results/joint.md` is the table of test accuracies of the networks
 that each search found, with standard errors over seeds; `results/joint.json` every search.
 """
 

@@ -68,7 +68,7 @@ class Arguments:
     lr: float | None = None
     """Largest learning rate; the recipe's if not given."""
     train_on: bool = True
-    """Train the smaller network on."""
+    """Leave the smaller network as the method gives it; else it is trained on (vtp, patch_slimming)."""
     seed: int = 0
     """Everything random follows from it."""
     data: str | None = None

@@ -17,6 +17,7 @@ from dnas.graph import Graph, graph_of
 from dnas.graph.graph import GATE
 from dnas.graph.parts import Node
 from dnas.ops import LayerNorm
+from dnas.ops.operator import WEIGHT
 from dnas.ops.tensor import CHANNELS, Tensor
 from dnas.space.entries import kept
 from dnas.space.quantity import Quantity
@@ -83,7 +84,7 @@ def _point(network: _Network, node: Node) -> Point | None:
         return None
     rest = [n for n in network.nodes.values() if n.path not in changed]
     reads = [(n, x) for n in rest for x in n.inputs if _made_by(network, x, changed)]
-    if not reads or not all(n.operator.weighs is not None and x is n.inputs[0] for n, x in reads):
+    if not reads or not all(n.operator.sums_channels and x is n.inputs[0] for n, x in reads):
         return None
     if not _has_width(node) and all(n.output is network.graph.output for n, _ in reads):
         return None  # what the classifier alone reads of a norm: nothing would be saved before it
@@ -92,7 +93,7 @@ def _point(network: _Network, node: Node) -> Point | None:
     gate = next((m for m in reversed(order) if all(m in _before(network, end, changed) for end in ends)), None)
     if gate is None:
         return None
-    return Point(node.path, gate.path, width, tuple(f"{n.path}.{n.operator.weighs}" for n, _ in reads))
+    return Point(node.path, gate.path, width, tuple(f"{n.path}.{WEIGHT}" for n, _ in reads))
 
 
 def _has_width(node: Node) -> bool:

@@ -74,7 +74,7 @@ class Conv(Operator):
     bias: bool = False
     operands = 1
     second = WEIGHT
-    weighs = "weight"
+    sums_channels = True
 
     @property
     def zeros(self) -> Quantity:
@@ -212,7 +212,7 @@ class Linear(Operator):
     bias: bool = True
     operands = 1
     second = WEIGHT
-    weighs = "weight"
+    sums_channels = True
 
     def output(self, x: Tensor) -> Tensor:
         return x.like(**{CHANNELS: self.out}).to_mask(True)

@@ -190,8 +190,8 @@ class Operator:
     """What its result is of an attention: `scores` of keys, or the `map` that they make."""
     across: ClassVar[bool] = False
     """Whether each channel of the result follows from all channels, though there are as many."""
-    weighs: ClassVar[str | None] = None
-    """Its parameter that multiplies the channels of the first input, which are the last axis but one, and sums them."""
+    sums_channels: ClassVar[bool] = False
+    """Whether its weights, whose last axis but one are the channels of the first input, sum all of them up."""
 
     def output(self, *x: Tensor) -> Tensor:
         """Sizes of the result; raises `UserError` for inputs that do not fit. By default those of the first input."""

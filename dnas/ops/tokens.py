@@ -122,7 +122,7 @@ class WordEmbed(Operator):
     padding: int
     operands = 1
     second = WEIGHT
-    weighs = "weight"
+    sums_channels = True
 
     def side(self) -> int:
         """Words in a row of a patch."""

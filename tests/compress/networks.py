@@ -9,15 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnas.data.load import scan
 from dnas.grammar.read import space_from_data
-from dnas.learning import weights
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, Variables, init
-from dnas.runs.result import Result
 from dnas.space.space import Space
-from dnas.train.recipe import read_recipe, with_values
-from dnas.train.setup import Setup, make_setup
 
 SIDE, CLASSES = 8, 3
 INPUT = {"channels": 2, "classes": CLASSES, "resolution": SIDE}
@@ -88,12 +83,3 @@ def dataset_file(folder: Path, count: int = 96) -> Path:
     }
     np.savez(path, **{k: v.astype(np.uint8) if "images" in k else v for k, v in arrays.items()})
     return path
-
-
-def setup_of(folder: Path, space: Space, variables: Variables | None = None, **values: Any) -> Setup:
-    """A setup as a method of compression gets it."""
-    file = folder / "weights.safetensors"
-    weights.save(file, space, variables or variables_of(space))
-    dataset = scan(str(dataset_file(folder)), seed=0).load(SIDE, 2, "", lambda done, total: None)
-    recipe = with_values(read_recipe("finetune").fixed(), {"epochs": 1.0, "batch_size": 16, **values})
-    return make_setup(Result(space, space, None, file), dataset, recipe, start="inherited")
