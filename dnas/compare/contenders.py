@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dnas.compare.subject import Subject, cost_of, label
+from dnas.cost.latency import of_smaller_blocks
 from dnas.errors import InputError, UserError
 from dnas.grammar.read import at_input
 from dnas.graph import graph_of
@@ -81,6 +82,8 @@ def contenders(
             raise InputError(f"--against {name}", f"the data have other classes: {apart}",
                              accepted="--new-classes if they are meant")  # fmt: skip
         lineup.append(_named(subject, side, shown, result.space))
+    if any(budget.kind == "ms" for budget in subject.budgets):
+        notes += [note for contender in lineup for note in of_smaller_blocks(contender.network)]
     for contender in lineup:
         _check_classifier(contender, len(class_names))
     return Lineup(tuple(lineup), tuple(notes))

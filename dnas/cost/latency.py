@@ -116,9 +116,14 @@ def latency_cost(
     notes = []
     if table.space not in (None, space.name) and table.base and not space.is_architecture:
         notes.append(f"the base of table {table.name} belongs to space {table.space}, not to {space.name}")
+    return LatencyCost(merged(tuple(products)), coverage, (*notes, *of_smaller_blocks(space)))
+
+
+def of_smaller_blocks(space: Space) -> list[str]:
+    """What is said of the latency of a network that was made smaller, of which a table knows the whole blocks."""
     if space.keep or space.keep_tokens or space.quantization:
-        notes.append(f"tables hold whole blocks, and those of {space.name} were made smaller: its time is shorter")
-    return LatencyCost(merged(tuple(products)), coverage, tuple(notes))
+        return [f"tables hold whole blocks, and those of {space.name} were made smaller: its time is shorter"]
+    return []
 
 
 class Lookup:

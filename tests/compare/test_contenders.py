@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from dnas.compare.contenders import contenders
@@ -11,7 +13,9 @@ from dnas.compare.subject import read_subject
 from dnas.cost.budget import parse_budget
 from dnas.errors import InputError
 from dnas.files import write_json
+from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import read_space
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
 from dnas.train.folders import content
 
@@ -116,3 +120,16 @@ def test_a_classifier_of_other_classes_is_refused(subject, home, tmp_path):
     (tmp_path / "fixed.json").write_text(text)
     with pytest.raises(InputError, match="scores of 3 classes"):
         lined_up(subject, against=(str(tmp_path / "fixed.json"),))
+
+
+def test_latency_of_blocks_that_were_made_smaller(tmp_path):
+    """Tables hold whole blocks: the time of a quantised network is an estimate, which is said where times count."""
+    whole = read_subject("fbnetv2_f3", "fbnetv2")
+    small = load_space("fbnetv2_f3")
+    document = msgspec.yaml.decode(Path(small.source).read_bytes()) | {"name": "small"}
+    first = graph_of(small).nodes[0].path
+    write_json(tmp_path / "small.json", document | {"quantization": {first: {"bits": 8}}})
+    timed = replace(whole, budgets=(parse_budget("50ms@cpu_2core_ort_fbnetv2"),))
+    for subject, notes in ((whole, 0), (timed, 1)):
+        lineup = lined_up(subject, against=(str(tmp_path / "small.json"),), side=64, new_classes=True)
+        assert sum("those of small were made smaller" in note for note in lineup.notes) == notes
