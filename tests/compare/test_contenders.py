@@ -124,12 +124,12 @@ def test_a_classifier_of_other_classes_is_refused(subject, home, tmp_path):
 
 def test_latency_of_blocks_that_were_made_smaller(tmp_path):
     """Tables hold whole blocks: the time of a quantised network is an estimate, which is said where times count."""
-    whole = read_subject("fbnetv2_f3", "fbnetv2")
-    small = load_space("fbnetv2_f3")
+    whole = read_subject("fbnet_c", "fbnetv1")
+    small = load_space("fbnet_c")
     document = msgspec.yaml.decode(Path(small.source).read_bytes()) | {"name": "small"}
     first = graph_of(small).nodes[0].path
     write_json(tmp_path / "small.json", document | {"quantization": {first: {"bits": 8}}})
-    timed = replace(whole, budgets=(parse_budget("50ms@cpu_2core_ort_fbnetv2"),))
+    timed = replace(whole, budgets=(parse_budget("50ms@cpu_2core_ort_fbnetv1"),))
     for subject, notes in ((whole, 0), (timed, 1)):
         lineup = lined_up(subject, against=(str(tmp_path / "small.json"),), side=64, new_classes=True)
         assert sum("those of small were made smaller" in note for note in lineup.notes) == notes
