@@ -27,11 +27,11 @@ from dnas.cli.entry import run
 from dnas.cli.search import Arguments as SearchArguments
 from dnas.cli.search import main as search
 from dnas.errors import UserError
+from dnas.fanout.choose import chosen
 from dnas.files import read_document, write_atomic, write_json
 from dnas.grammar.catalogue import find_space, load_space
 from dnas.graph.architecture import architecture
 from dnas.joint.pairs import Pairs, Row
-from dnas.joint.processes import chosen
 from dnas.joint.request import Given, requested
 from dnas.joint.stages import Plan
 from dnas.joint.trainings import Trainings

@@ -62,15 +62,19 @@ class Arguments:
     """Folder of the result; runs/RUN-compared if not given, with a number where another comparison has that."""
     overwrite: bool = False
     """Begin anew and replace what the folder holds."""
+    workers: int | None = None
+    """Trainings side by side, each a process; one a device if not given."""
+    fanout: str = "processes"
+    """Where they run: processes of this machine, ray, or the address of a Ray cluster (HOST:PORT)."""
 
 
 def main(args: Arguments) -> None:
     """Compares a result with other networks, as the arguments say."""
+    from dnas.fanout.choose import chosen
     from dnas.process.backend import configure
-    from dnas.process.wing import start
 
+    pool = chosen(args.workers, args.fanout)
     configure()
-    start().begin()
     from dnas.compare.contenders import contenders
     from dnas.compare.run import run_comparison
     from dnas.compare.subject import read_subject
@@ -98,4 +102,4 @@ def main(args: Arguments) -> None:
     given = Premises(subject, lineup, data, side, recipe, args.seed, args.seeds)
     out = args.out or Path("runs") / f"{subject.label}-compared"
     claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
-    run_comparison(given, out, console(), claiming)
+    run_comparison(given, pool, out, console(), claiming)

@@ -145,7 +145,9 @@ class Arguments:
     """With joint: name or file of the training recipe (quick), whose fields may be choices; the space's section
     'recipe' takes the place of its own."""
     workers: int | None = None
-    """With joint: trainings side by side; one a device if not given. The result is the same."""
+    """With joint: trainings side by side, each a process; one a device if not given."""
+    fanout: str = "processes"
+    """With joint: where they run: processes of this machine, ray, or the address of a Ray cluster (HOST:PORT)."""
     weights_lr: float | None = None
     """Learning rate of the weights; the preset's if not given."""
     theta_lr: float | None = None
@@ -176,7 +178,7 @@ FLAGS = ("distill", "low_memory")
 """The same, of those that can only be switched on."""
 
 
-OF_JOINT = ("trainings", "rounds", "winners", "recipe", "workers")
+OF_JOINT = ("trainings", "rounds", "winners", "recipe", "workers", "fanout")
 NOT_OF_JOINT = (
     "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", *FLAGS,
     *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill")),
@@ -234,7 +236,7 @@ def _out(args: Arguments, space: Space) -> Path:
 
 def _joint(args: Arguments, space: Space) -> None:
     """A search of architecture and recipe, by trainings."""
-    from dnas.joint.processes import chosen
+    from dnas.fanout.choose import chosen
     from dnas.joint.request import requested
     from dnas.joint.stages import Plan
     from dnas.process.backend import configure
@@ -242,7 +244,7 @@ def _joint(args: Arguments, space: Space) -> None:
     from dnas.runs.folder import Claiming
 
     plan = Plan(**{n: getattr(args, n) for n in OF_JOINT[:3] if getattr(args, n) is not None}).validated()
-    workers = chosen(args.workers)
+    workers = chosen(args.workers, args.fanout)
     configure()
     given = requested(
         space, recipe=args.recipe or "quick", values={"epochs": args.epochs, "batch_size": args.batch_size},

@@ -17,6 +17,7 @@ from typing import Any
 from dnas.compare import verdict
 from dnas.compare.contenders import Contender
 from dnas.compare.trainings import Premises, Training, macs_as_trained, train_all, trainings, unused
+from dnas.fanout.task import Pool
 from dnas.files import write_atomic, write_json
 from dnas.learning import chance
 from dnas.process.extras import unusable
@@ -35,8 +36,8 @@ RESULT = (COMPARISON, MARKDOWN, PICTURE)
 ADVICE = "Train longer (--epochs): a comparison at chance says nothing."
 
 
-def run_comparison(given: Premises, out: Path, console: Any, claiming: Claiming) -> None:
-    """Trains what is left, and writes the comparison.
+def run_comparison(given: Premises, pool: Pool, out: Path, console: Any, claiming: Claiming) -> None:
+    """Trains what is left, as many at a time as the pool does, and writes the comparison.
 
     Raises:
         UserError: another run's folder or one that cannot be written, and what a training raises.
@@ -49,7 +50,7 @@ def run_comparison(given: Premises, out: Path, console: Any, claiming: Claiming)
     with claimed(out, Owner("compare", given.identity(console)), claiming, say) as claim:
         for line in opening(given):
             say(line)
-        records = train_all(given, claim.folder, console, say, claiming.overwrite)
+        records = train_all(given, pool, claim.folder, console, say, claiming.overwrite)
         _write(given, claim, compared(given, records, console), console, claiming.overwrite)
         found = read_compared(claim.folder)
         console.print(table.rich_table(found))

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-from rich.console import Console
-
-from dnas.compare.clock import Clock
 from dnas.compare.contenders import Contender, Lineup
 from dnas.compare.subject import Subject
 from dnas.data.dataset import Dataset
 from dnas.data.load import Source
-from dnas.errors import Stopped
+from dnas.fanout.run import fan_out
+from dnas.fanout.task import Pool, Task
 from dnas.grammar.read import at_input
+from dnas.graph.architecture import architecture
 from dnas.nn.wing import wing
-from dnas.process.interrupt import asked_to_stop
-from dnas.process.progress import told, working
+from dnas.process.progress import told
 from dnas.process.provenance import versions
 from dnas.runs.as_trained import counted_at
-from dnas.runs.folder import PARTS, Claiming
-from dnas.runs.result import Result
+from dnas.runs.folder import PARTS
 from dnas.space import units
 from dnas.train.folders import content, digest, folder_of, has_ended, recorded
-from dnas.train.memory import must_fit
+from dnas.train.job import Job, place_of
 from dnas.train.recipe import Recipe
-from dnas.train.run import run_training
-from dnas.train.setup import Setup, make_setup
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +97,8 @@ def trainings(given: Premises, console: Any) -> list[Training]:
 
 
 def train_all(
-    given: Premises, out: Path, console: Any, say: Callable[[str], None], overwrite: bool
-) -> dict[str, Mapping[str, Any]]:
+    given: Premises, pool: Pool, out: Path, console: Any, say: Callable[[str], None], overwrite: bool
+) -> dict[str, Mapping[str, Any]]:  # fmt: skip
     """Runs what has not ended; folder -> what the training says of itself (`training` of its architecture's file).
 
     Raises:
@@ -116,62 +109,33 @@ def train_all(
     left = [t for t in several if overwrite or not has_ended(out / t.folder)]
     behind = len(several) - len(left)
     say(f"{len(several)} trainings" + (f", {behind} of them already there" if behind else ""))
-    with asked_to_stop() as asked:
-        _run(given, left, out, console, (behind, len(several)), overwrite, asked)
+    places = [f"{behind + n + 1} of {len(several)}" for n in range(len(left))]
+    tasks = [_task(given, t, out, console, place, overwrite) for t, place in zip(left, places, strict=True)]
+
+    def ended(n: int, _value: None) -> None:
+        console.print(f"[{places[n]}] {_said(left[n], recorded(out / left[n].folder))}", markup=False)
+
+    fan_out(pool, tasks, console, "training", ended)
     return {t.folder: recorded(out / t.folder) for t in several}
 
 
-def _run(
-    given: Premises, left: list[Training], out: Path, console: Any, numbers: tuple[int, int], overwrite: bool,
-    asked: Callable[[], int],
-) -> None:  # fmt: skip
-    behind, count = numbers
-    clock = Clock([macs_as_trained(given, t.contender, console) for t in left])
-    with working(console, "training", clock.standing):
-        for n, training in enumerate(left):
-            place = f"{behind + n + 1} of {count}"
-            clock.begin(f"{training.name} ({place})")
-            try:
-                _train(given, training, out, console, overwrite, clock, asked)
-            except Stopped as stop:
-                message = f"stopped in training {place} ({training.name}); the same command goes on"
-                raise Stopped(message, stop.exit_code - 128) from stop
-            clock.end()
-            console.print(f"[{place}] {_said(training, recorded(out / training.folder))}", markup=False)
-            jax.clear_caches()  # a training's programs and arrays go before those of the next come
-            gc.collect()
-
-
-def _train(
-    given: Premises, training: Training, out: Path, console: Any, overwrite: bool, clock: Clock,
-    asked: Callable[[], int],
-) -> None:  # fmt: skip
-    def stop() -> None:
-        if asked():
-            raise Stopped("", asked())
-
-    stop()
-    setup = _setup(given, training, console)
-    must_fit(setup)
-    stop()
-    run_training(
-        setup, out / training.folder, Console(quiet=True), Claiming(resume=not overwrite, overwrite=overwrite),
-        watch=lambda step, line: clock.note(step, setup.taken, line),
+def _task(given: Premises, training: Training, out: Path, console: Any, place: str, overwrite: bool) -> Task:
+    """A training as a process does it."""
+    contender = training.contender
+    dataset = given.dataset(contender.side, console)
+    job = Job(
+        architecture(contender.network, {}).data, given.recipe.to_json(), place_of(dataset),
+        given.subject.data_seed(given.seed), bool(dataset.skipped), contender.side,
+        given.subject.found.image_channels, training.seed,
     )  # fmt: skip
+    work = float(macs_as_trained(given, contender, console))
+    return job.task(out / training.folder, f"{training.name} ({place})", overwrite=overwrite, work=work)
 
 
 def _said(training: Training, told: Mapping[str, Any]) -> str:
     """The result of one training."""
     accuracy = units.accuracy(told["accuracy"]["test"], told["images"]["test"])
     return f"{training.name}: test {accuracy} at {training.contender.side} px"
-
-
-def _setup(given: Premises, training: Training, console: Any) -> Setup:
-    contender, dataset = training.contender, given.dataset(training.contender.side, console)
-    record = {"seed": given.subject.data_seed(given.seed)}
-    network = contender.network
-    source = Result(network, network, None, None, (), record)
-    return make_setup(source, dataset, given.recipe, start="scratch", side=contender.side, seed=training.seed)
 
 
 def macs_as_trained(given: Premises, contender: Contender, console: Any) -> int:

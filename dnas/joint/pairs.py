@@ -94,6 +94,10 @@ class Pairs:
         """Multiply-adds and parameters of each architecture."""
         return self.counts(rows[:, : self.split])
 
+    def macs(self, row: Sequence[int]) -> float:
+        """Multiply-adds of one architecture."""
+        return float(self.costs(np.array([row], int))[0, 0])
+
     def architecture(self, row: Sequence[int]) -> dict[str, int]:
         """The architecture's part of an assignment."""
         return as_assignment(np.array(row[: self.split], int), self.space.choices)

@@ -21,6 +21,7 @@ from dnas.learning.image_size import check_side, search_side
 from dnas.process.progress import told
 from dnas.search import budget
 from dnas.space.space import Space
+from dnas.train.job import place_of
 from dnas.train.recipe import RecipeSpace, joined, read_recipe, with_values
 
 TRIED = 20_000
@@ -68,7 +69,7 @@ def requested(
     with told(console, "decoding images") as progress:
         dataset = source.load(side, why="", progress=progress)
     chance = chance_level(dataset.test_labels, dataset.classes)
-    images = Images(data, skip_bad, dataset.fingerprint, side, dataset.channels, chance)
+    images = Images(place_of(dataset), skip_bad, dataset.fingerprint, side, dataset.channels, chance)
     return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed)
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from dnas.data.hugging_face import PROCESSOR
 from dnas.errors import UserError
+from dnas.fanout.task import Pool
 from dnas.files import read_document, write_atomic, write_json
 from dnas.graph.architecture import architecture
 from dnas.joint import record as records
@@ -28,7 +29,6 @@ from dnas.joint.importance import importances
 from dnas.joint.pairs import Pairs, Row
 from dnas.joint.pool import pool
 from dnas.joint.predictor import Fitted, Predictor
-from dnas.joint.processes import Workers
 from dnas.joint.record import RECORD, Cost, Ended, Field, Member, Record, TrainedPair
 from dnas.joint.request import Given
 from dnas.joint.stages import Coarse, Winner, coarse, fine, fit
@@ -50,7 +50,7 @@ from dnas.train.run import RECIPE
 DIGITS = 6
 
 
-def run_joint(given: Given, out: Path, workers: Workers, console: Any, claiming: Claiming) -> None:
+def run_joint(given: Given, out: Path, workers: Pool, console: Any, claiming: Claiming) -> None:
     """Searches and writes the result's files.
 
     Trainings that are there are read. A folder whose coarse stage has ended begins with what that has learned, so other
@@ -80,19 +80,20 @@ def run_joint(given: Given, out: Path, workers: Workers, console: Any, claiming:
 def identity(given: Given) -> dict[str, Any]:
     """What must be the same for a folder's trainings to be those of this search; budgets and their numbers are not."""
     recipes = {name: [len(q.over), q.table.reshape(-1).tolist()] for name, q in given.recipes.fields.items()}
+    told = [recipes, dict(given.recipes.scaled), dict(given.values)]
     return {
         "strategy": "joint",
         "space": digest(msgspec.json.encode(given.pairs.space.document.data, order="sorted").decode()),
         "classes": given.pairs.space.classes,
         "data": given.images.fingerprint,
         "image_size": given.images.side,
-        "recipe": digest(msgspec.json.encode([recipes, dict(given.values)], order="sorted").decode()),
+        "recipe": digest(msgspec.json.encode(told, order="sorted").decode()),
         "seed": given.seed,
         "versions": versions(),
     }
 
 
-def _searched(given: Given, known: Record | None, out: Path, workers: Workers, console: Any) -> Record:
+def _searched(given: Given, known: Record | None, out: Path, workers: Pool, console: Any) -> Record:
     """Both stages for every budget."""
     extra = given.plan.last * len(given.targets)
     most = extra if known is not None else sum(given.plan.coarse) + extra

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dnas.files import write_json
+from dnas.fanout.run import fan_out
+from dnas.fanout.task import Pool
 from dnas.graph.architecture import architecture
 from dnas.joint.early import Curve
-from dnas.joint.job import DIVERGED, JOB, Job
 from dnas.joint.pairs import Pairs, Row
-from dnas.joint.processes import Workers
-from dnas.process.progress import working
+from dnas.joint.task import DIVERGED, FUNCTION
 from dnas.runs.history import HISTORY, read_epochs
 from dnas.space import units
 from dnas.train.folders import folder_of, has_ended
+from dnas.train.job import Job
 from dnas.train.recipe import Recipe, RecipeSpace, with_values
 
 
@@ -25,8 +25,8 @@ from dnas.train.recipe import Recipe, RecipeSpace, with_values
 class Images:
     """The data of all trainings."""
 
-    given: str | None
-    """As on the command line."""
+    place: str | None
+    """Where the processes of trainings find them (`dnas.train.job.place_of`)."""
     skip_bad: bool
     fingerprint: str
     side: int
@@ -37,10 +37,11 @@ class Images:
 
 
 class Place(NamedTuple):
-    """A training: its folder, and what it is told."""
+    """A training: its folder, what it is told, and how much it is beside others."""
 
     folder: Path
     job: Job
+    work: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Trainings:
     images: Images
     seed: int
     out: Path
-    workers: Workers
+    workers: Pool
     console: Any
     most: int
     """How many there may be, for people."""
@@ -68,15 +69,16 @@ class Trainings:
         self.seen.update(p.folder for p in places)
         numbers = {p.folder: behind + n for n, p in enumerate(places, 1)}
         left = list({p.folder: p for p in places if not ended(p.folder)}.values())
-        for place in left:
-            write_json(place.folder / JOB, place.job.to_json())
+        tasks = [
+            p.job.task(p.folder, f"training {numbers[p.folder]} of {self.most}", function=FUNCTION, work=p.work)
+            for p in left
+        ]
 
-        def say(folder: Path) -> None:
-            best = units.share(self.curve(next(p for p in places if p.folder == folder))[-1])
-            self.console.print(f"[{numbers[folder]} of {self.most}] validation {best}", markup=False)
+        def say(n: int, _value: None) -> None:
+            best = units.share(self.curve(left[n])[-1])
+            self.console.print(f"[{numbers[left[n].folder]} of {self.most}] validation {best}", markup=False)
 
-        with working(self.console, f"training {len(left)} of {len(places)}" if left else "reading trainings"):
-            self.workers.run([p.folder for p in left], say)
+        fan_out(self.workers, tasks, self.console, "training", say)
         return [self.curve(place) for place in places]
 
     def recipe(self, row: Row) -> Recipe:
@@ -97,8 +99,11 @@ class Trainings:
         common = [told, images.fingerprint, *([] if until is None else [until])]
         folder = self.out / folder_of(network.network, side, common, self.seed)
         data = {key: value for key, value in network.data.items() if key != "search"}
-        job = Job(data, fields, images.given, images.skip_bad, side, images.channels, self.seed, until)
-        return Place(folder, job)
+        job = Job(
+            data, fields, images.place, self.seed, images.skip_bad, side, images.channels, self.seed, until
+        )  # fmt: skip
+        epochs = recipe.epochs if until is None else min(until, recipe.epochs)
+        return Place(folder, job, epochs * (side / images.side) ** 2 * self.pairs.macs(row))
 
     def curve(self, place: Place) -> Curve:
         """The best validation accuracy so far after each epoch; of a training that diverged, that of guessing."""

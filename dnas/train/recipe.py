@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,8 @@ from dnas.space.space import Space
 
 SECTION = "recipe"
 """Of a search space's file, with fields of its own."""
+TIMED = ("warmup_epochs", "decay_epochs")
+"""Fields that are points in a training: they scale with its epochs."""
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -180,10 +182,14 @@ class RecipeSpace:
     document: Document
     fields: Mapping[str, Quantity]
     choices: tuple[Choice, ...]
+    scaled: Mapping[str, float] = field(default_factory=dict)
+    """Fields that count epochs -> the whole number of epochs that they were written for, where another is taken."""
 
     def at(self, assignment: Assignment) -> Recipe:
         """The recipe in which each choice takes the option of the given index; raises `InputError` (see `checked`)."""
         values = {key: quantity.at(assignment) for key, quantity in self.fields.items()}
+        for key, epochs in self.scaled.items():
+            values[key] = _scaled(values[key], values["epochs"] / epochs)
         return checked(Recipe(self.name, **values), self.document)
 
     def fixed(self) -> Recipe:
@@ -216,7 +222,8 @@ def read_recipe(source: str | Path) -> RecipeSpace:
 def joined(base: RecipeSpace, space: Space) -> RecipeSpace:
     """The recipe with the fields of the space's section `recipe` in place of its own.
 
-    Its choices are named as those of the space, by the path of their field: `recipe.lr`.
+    Its choices are named as those of the space, by the path of their field: `recipe.lr`. Where the section has other
+    epochs, the recipe's warm-up and milestones scale with them, unless the section has them as well.
 
     Raises:
         InputError: an unknown field or a value that is not accepted, with file and line.
@@ -224,7 +231,9 @@ def joined(base: RecipeSpace, space: Space) -> RecipeSpace:
     own = _read(space.document, space.recipe, (SECTION,))
     rest = {key: _renamed(quantity, f"{SECTION}.{key}") for key, quantity in base.fields.items() if key not in own}
     left = [rest[choice.name] for choice in base.choices if choice.name in rest]
-    return RecipeSpace(base.name, base.document, rest | own, union((*own.values(), *left)))
+    written_for = float(base.fields["epochs"].max())
+    scaled = {key: written_for for key in TIMED if key in rest and "epochs" in own}
+    return RecipeSpace(base.name, base.document, rest | own, union((*own.values(), *left)), scaled)
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -239,9 +248,13 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     fields = {key: FIELDS[key].validated(value, f"--{key.replace('_', '-')}") for key, value in given.items()}
     if "epochs" in fields:
         ratio = fields["epochs"] / recipe.epochs
-        milestones = tuple(epoch * ratio for epoch in recipe.decay_epochs)
-        fields = {"warmup_epochs": recipe.warmup_epochs * ratio, "decay_epochs": milestones} | fields
+        fields = {key: _scaled(getattr(recipe, key), ratio) for key in TIMED} | fields
     return checked(replace(recipe, **fields))
+
+
+def _scaled(value: Any, ratio: float) -> Any:
+    """A number of epochs, or several, in another training."""
+    return tuple(epoch * ratio for epoch in value) if isinstance(value, tuple) else value * ratio
 
 
 def checked(recipe: Recipe, document: Document | None = None) -> Recipe:

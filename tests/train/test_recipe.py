@@ -150,6 +150,18 @@ def test_a_space_may_say_which_trainings_are_tried(tmp_path):
     assert written(tmp_path, taken.to_yaml()).fixed() == taken
 
 
+def test_other_epochs_of_a_space_keep_the_shape_of_the_schedule(tmp_path):
+    """As those of the command line do; what the section says of the schedule itself stays."""
+    fbnet = read_recipe("fbnet").fixed()
+    recipes = joined(read_recipe("fbnet"), space_with(tmp_path, "{epochs: {choices: [36, 72]}}"))
+    for number, epochs in enumerate((36, 72)):
+        assert recipes.at({"recipe.epochs": number}) == with_values(fbnet, {"epochs": epochs})
+    one = joined(read_recipe("quick"), space_with(tmp_path, "{epochs: 1}"))
+    assert one.at({}).warmup_epochs == pytest.approx(1 / 12)
+    stated = joined(read_recipe("quick"), space_with(tmp_path, "{epochs: 6, warmup_epochs: 2}"))
+    assert stated.at({}).warmup_epochs == 2
+
+
 def test_choices_of_the_recipe_itself_stay_choices(tmp_path):
     names = [c.name for c in joined(read_recipe("fbnetv3_search"), space_with(tmp_path, "{lr: 0.5}")).choices]
     assert "recipe.lr" not in names and {"recipe.optimizer", "recipe.ema"} <= set(names)

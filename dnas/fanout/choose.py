@@ -1,0 +1,38 @@
+"""The pool that the options `--workers` and `--fanout` ask for."""
+
+from __future__ import annotations
+
+import os
+
+from dnas.errors import InputError
+from dnas.fanout import devices
+from dnas.fanout.processes import Processes
+from dnas.fanout.task import Pool
+
+MOST = 256
+HERE, RAY = "processes", "ray"
+ACCEPTED = "processes, ray, HOST:PORT or ray://HOST:PORT of a Ray cluster"
+
+
+def chosen(count: int | None = None, where: str = HERE) -> Pool:
+    """As many tasks at a time as asked for, one a device if not.
+
+    From now on this process computes on the CPU alone, so that tasks have the devices for themselves.
+
+    Raises:
+        InputError: a number out of range, a place that is none.
+        UserError: JAX finds no device, no such cluster.
+    """
+    if count is not None and not 1 <= count <= MOST:
+        raise InputError("--workers", "out of range", found=count, accepted=f"1 to {MOST}")
+    if where not in (HERE, RAY) and ":" not in where:
+        raise InputError("--fanout", "unknown", found=where, accepted=ACCEPTED)
+    environment = dict(os.environ)
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if where != HERE:
+        from dnas.fanout.cluster import connected
+
+        return connected(None if where == RAY else where, count)
+    found = devices.found(environment)
+    found.check(count or 1)
+    return Processes(count or found.count, found, environment)
