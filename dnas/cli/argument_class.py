@@ -6,9 +6,12 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
+
+from dnas.errors import InputError
 
 
 def options(arguments: type) -> Iterator[str]:
@@ -30,6 +33,38 @@ def is_positional(hint: Any) -> bool:
     marker = typing.get_args(tyro.conf.Positional[int])[1:]
     found = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
     return any(m in found for m in marker)
+
+
+def stated(arguments: Any, leaving: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields, without `leaving`, that are not at their defaults, as JSON values."""
+    found = {f.name: (getattr(arguments, f.name), f.default) for f in dataclasses.fields(arguments)}
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, (value, default) in found.items()
+        if value != default and name not in leaving
+    }
+
+
+def words(arguments: Any, leaving: Sequence[str] = ()) -> list[str]:
+    """A command line that gives these arguments, without the fields `leaving`."""
+    hints = typing.get_type_hints(type(arguments), include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(arguments)}
+    places, named = [], []
+    for name, value in stated(arguments, leaving).items():
+        if is_positional(hints[name]):
+            places += [str(value)]
+            continue
+        option = names_of(fields[name], hints[name])[0]
+        for one in value if isinstance(value, tuple) else (value,):
+            named += [option] if isinstance(one, bool) else [option, str(one)]
+    return [*places, *named]
+
+
+def refuse(arguments: Any, names: Sequence[str], why: str) -> None:
+    """Raises `InputError` for an option that is given and would do nothing."""
+    for name in stated(arguments):
+        if name in names:
+            raise InputError(f"--{name.replace('_', '-')}", why, found=getattr(arguments, name))
 
 
 def commands(arguments: type) -> dict[str, type]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from dnas.errors import InputError
+from dnas.cli.argument_class import refuse
 
 if TYPE_CHECKING:
     from dnas.space.space import Space
@@ -52,6 +51,9 @@ class Arguments:
     whose trainings the recipe describes."""
     seed: int = 0
     """Everything random follows from it."""
+    seeds: int = 1
+    """Searches with so many seeds, --seed and those after it, each in a folder of its own, and gives a table of their
+    mean and spread. The same command goes on where it was stopped."""
     data: str | None = None
     """Image folder, .npz file or folder of IDX files; a Fashion-MNIST extract that comes with dnas if not given."""
     image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
@@ -145,9 +147,10 @@ class Arguments:
     """With joint: name or file of the training recipe (quick), whose fields may be choices; the space's section
     'recipe' takes the place of its own."""
     workers: int | None = None
-    """With joint: trainings side by side, each a process; one a device if not given."""
+    """With joint: trainings side by side, each a process; with --seeds: searches; one a device if not given."""
     fanout: str = "processes"
-    """With joint: where they run: processes of this machine, ray, or the address of a Ray cluster (HOST:PORT)."""
+    """With joint or --seeds: where they run: processes of this machine, ray, or the address of a Ray cluster
+    (HOST:PORT)."""
     weights_lr: float | None = None
     """Learning rate of the weights; the preset's if not given."""
     theta_lr: float | None = None
@@ -178,7 +181,9 @@ FLAGS = ("distill", "low_memory")
 """The same, of those that can only be switched on."""
 
 
-OF_JOINT = ("trainings", "rounds", "winners", "recipe", "workers", "fanout")
+OF_PLAN = ("trainings", "rounds", "winners")
+OF_JOINT = (*OF_PLAN, "recipe")
+SIDE_BY_SIDE = ("workers", "fanout")
 NOT_OF_JOINT = (
     "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", *FLAGS,
     *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill")),
@@ -192,15 +197,22 @@ def main(args: Arguments) -> None:
 
     space = load_space(args.space, args.classes)
     joint = (args.strategy or strategies.of(space)) == strategies.JOINT
-    _refuse(args, NOT_OF_JOINT if joint else OF_JOINT, "not of" if joint else "only of")
+    refuse(args, NOT_OF_JOINT if joint else OF_JOINT, f"{'not' if joint else 'only'} of --strategy joint")
+    if args.seeds != 1:
+        return _seeds(args, space, joint)
+    if not joint:
+        refuse(args, SIDE_BY_SIDE, "only of --strategy joint or with --seeds")
     (_joint if joint else _supernet)(args, space)
 
 
-def _refuse(args: Arguments, names: Sequence[str], why: str) -> None:
-    """Raises `InputError` for an option that is given and would do nothing."""
-    for name in names:
-        if getattr(args, name) != Arguments.__dataclass_fields__[name].default:
-            raise InputError(f"--{name.replace('_', '-')}", f"{why} --strategy joint", found=getattr(args, name))
+def _seeds(args: Arguments, space: Space, joint: bool) -> None:
+    """Searches that differ by their seed alone. Those of joint run one after the other: their trainings are what is
+    side by side."""
+    from dnas.cli.seeds import run
+    from dnas.fanout.choose import one_after_the_other
+
+    own = () if joint else SIDE_BY_SIDE
+    run("search", args, space.name, side_by_side=own, pool=one_after_the_other() if joint else None)
 
 
 def _supernet(args: Arguments, space: Space) -> None:
@@ -243,7 +255,7 @@ def _joint(args: Arguments, space: Space) -> None:
     from dnas.process.console import console
     from dnas.runs.folder import Claiming
 
-    plan = Plan(**{n: getattr(args, n) for n in OF_JOINT[:3] if getattr(args, n) is not None}).validated()
+    plan = Plan(**{n: getattr(args, n) for n in OF_PLAN if getattr(args, n) is not None}).validated()
     workers = chosen(args.workers, args.fanout)
     configure()
     given = requested(

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from dnas.cli.argument_class import refuse
 from dnas.process.console import console
 
 
@@ -48,6 +49,9 @@ class Arguments:
     """Largest learning rate; the recipe's if not given."""
     seed: int = 0
     """Everything random follows from it."""
+    seeds: int = 1
+    """Trains with so many seeds, --seed and those after it, each in a folder of its own, and gives a table of their
+    mean and spread. The same command goes on where it was stopped."""
     data: str | None = None
     """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
     Fashion-MNIST extract that comes with dnas for an architecture of no run."""
@@ -73,10 +77,17 @@ class Arguments:
     """Continue even where options, data or versions have changed."""
     checkpoint_every: float | None = None
     """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
+    workers: int | None = None
+    """With --seeds: trainings side by side, each a process; one a device if not given."""
+    fanout: str = "processes"
+    """With --seeds: where they run: processes of this machine, ray, or the address of a Ray cluster (HOST:PORT)."""
 
 
 def main(args: Arguments) -> None:
     """Reads architecture, recipe and data, then trains."""
+    if args.seeds != 1:
+        return _seeds(args)
+    refuse(args, ("workers", "fanout"), "only with --seeds")
     from dnas.process.backend import configure
     from dnas.process.wing import start
 
@@ -99,3 +110,11 @@ def main(args: Arguments) -> None:
     out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)
     train(request, out, console(), claiming, force=args.force, checkpoint_seconds=args.checkpoint_every)
+
+
+def _seeds(args: Arguments) -> None:
+    """Trainings that differ by their seed alone."""
+    from dnas.cli.seeds import run
+    from dnas.runs.result import read_result
+
+    run("train", args, f"{read_result(args.arch).space.name}-trained")

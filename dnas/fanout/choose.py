@@ -6,6 +6,7 @@ import os
 
 from dnas.errors import InputError
 from dnas.fanout import devices
+from dnas.fanout.devices import Devices
 from dnas.fanout.processes import Processes
 from dnas.fanout.task import Pool
 
@@ -36,3 +37,8 @@ def chosen(count: int | None = None, where: str = HERE) -> Pool:
     found = devices.found(environment)
     found.check(count or 1)
     return Processes(count or found.count, found, environment)
+
+
+def one_after_the_other() -> Pool:
+    """For tasks that have processes of their own: one at a time, which sees all that this process does."""
+    return Processes(1, Devices("cpu", 1), dict(os.environ))

@@ -22,7 +22,9 @@ from dnas.files import read_document, write_json
 
 COMMAND = ("-m", "dnas.fanout.worker")
 """Of a process, before its folder."""
-TASK, VALUE, STANDING, SAID = "task.json", "value.json", "standing.json", "said.txt"
+TASK, VALUE, STANDING, SAID, SHOWN = "task.json", "value.json", "standing.json", "said.txt", "shown.txt"
+TAIL = 2000
+"""Bytes that are read of what a task has shown."""
 SIGNALLED = 128
 """Exit codes above it are those of signals, as a shell gives them."""
 MISTAKE = 2
@@ -49,10 +51,10 @@ class Process:
     def __init__(self, task: Task, environment: Mapping[str, str], directory: str | None = None):
         self.folder = Path(tempfile.mkdtemp(prefix="dnas-task-"))
         write_json(self.folder / TASK, task.to_json())
-        with (self.folder / SAID).open("w") as said:
+        with (self.folder / SAID).open("w") as said, (self.folder / SHOWN).open("w") as shown:
             self.child = subprocess.Popen(
                 [sys.executable, *COMMAND, str(self.folder), str(os.getpid())], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=said, env=_with_dnas(environment), cwd=directory,
+                stdout=shown, stderr=said, env=_with_dnas(environment), cwd=directory,
                 start_new_session=True,
             )  # fmt: skip
         self.end: End | None = None
@@ -65,9 +67,11 @@ class Process:
         return self.end
 
     def standing(self) -> Standing:
-        """What the task has reported."""
+        """What the task has reported, else the last line that it has shown."""
         file = self.folder / STANDING
-        return Standing(*read_document(file).data) if self.end is None and file.is_file() else Standing()
+        if self.end is not None:
+            return Standing()
+        return Standing(*read_document(file).data) if file.is_file() else Standing(line=_last(self.folder / SHOWN))
 
     def stop(self) -> None:
         """Asks it to save and leave."""
@@ -96,6 +100,14 @@ def _with_dnas(environment: Mapping[str, str]) -> dict[str, Any]:
         return dict(environment)
     paths = [str(home), *filter(None, [environment.get("PYTHONPATH")])]
     return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def _last(file: Path) -> str:
+    """The last line of a file of any length."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - TAIL))
+        lines = stream.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines[:-1]) if line.strip()), "")
 
 
 def _signal(number: int) -> str:

@@ -38,12 +38,15 @@ FORMER = "former.json"
 """What such a search has learned in the spaces before the one that it is in."""
 PARTS = "trainings"
 """Folder of the runs that a comparison is made of; they stay when it has ended."""
+SEEDS = "seeds"
+"""Folder of the runs of one command with several seeds; they stay as well."""
 UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
     "chain", "family", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png", "spaces", "comparison.json",
     "comparison.md", "comparison.png", "joint.json", "joint.md", "joint.png", PARTS,
+    "seeds.json", "seeds.md", SEEDS,
 )  # fmt: skip
 """What results consist of, for those that were written before they listed their files."""
 
@@ -266,7 +269,7 @@ def _tidy(folder: Path) -> None:
 
 def _left(folder: Path, made: bool) -> None:
     """A run that leaves nothing to continue from leaves no mark."""
-    if any(any((folder / kept).glob("*")) for kept in (CHECKPOINTS, PARTS)) or any(
+    if any(any((folder / kept).glob("*")) for kept in (CHECKPOINTS, PARTS, SEEDS)) or any(
         (folder / name).exists() for name in (PARTIAL, FORMER)
     ):
         return
