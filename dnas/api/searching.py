@@ -28,7 +28,7 @@ def run_search(
     skip_bad: bool = False, max_memory: str | None = None, out: str | os.PathLike[str] | None = None,
     overwrite: bool = False, resume: bool = False, force: bool = False, checkpoint_every: float | None = None,
     profile: str | os.PathLike[str] | None = None, tensorboard: bool = False, quiet: bool = False,
-    terms: Sequence[Term] = (), **settings: Any,
+    terms: Sequence[Term] = (), devices: int | None = None, **settings: Any,
 ) -> SearchResult:  # fmt: skip
     """Searches a space for the best network within every budget, as `python -m dnas.search` does.
 
@@ -58,6 +58,7 @@ def run_search(
         quiet: print nothing.
         terms: of the loss, beside cross-entropy: `dnas.learning.terms.Term`, which may read the gates and values inside
             the supernet.
+        devices: how many share each batch; all that JAX sees if not given, but one on a CPU.
         **settings: fields of `dnas.search.settings.Settings` in place of the preset's, such as `epochs=2`.
 
     Returns:
@@ -75,6 +76,7 @@ def run_search(
             family=None if family is None else ",".join(texts("family", family)), strategy=strategy,
             start=None if start is None else load(start), preset=preset, seed=seed, skip_bad=skip_bad,
             max_memory=max_memory, settings=plain_values(settings | {"side": image_size}), terms=terms,
+            devices=devices,
         )  # fmt: skip
         from dnas.search.console import Console
         from dnas.search.run import Options

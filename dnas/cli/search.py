@@ -164,6 +164,8 @@ class Arguments:
     """Weight of the cost in the loss of the choices (0.2)."""
     beta: float | None = None
     """Power of the cost in the loss of the choices (0.6)."""
+    devices: int | None = None
+    """Devices that share each batch; all that JAX sees if not given, but one on a CPU (docs/devices.md)."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False
@@ -185,7 +187,7 @@ OF_PLAN = ("trainings", "rounds", "winners")
 OF_JOINT = (*OF_PLAN, "recipe")
 SIDE_BY_SIDE = ("workers", "fanout")
 NOT_OF_JOINT = (
-    "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", *FLAGS,
+    "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", "devices", *FLAGS,
     *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill")),
 )  # fmt: skip
 
@@ -224,14 +226,15 @@ def _supernet(args: Arguments, space: Space) -> None:
     request = requested(
         space, data=args.data, budgets=args.budget, family=args.family,
         strategy=args.strategy, start=None if args.start is None else load_space(args.start), preset=args.preset,
-        seed=args.seed, skip_bad=args.skip_bad, max_memory=args.max_memory,
+        seed=args.seed, skip_bad=args.skip_bad, max_memory=args.max_memory, devices=args.devices,
         settings=settings | {"side": args.image_size},
     )  # fmt: skip
     from dnas.process.backend import configure
     from dnas.process.wing import start
 
     configure()
-    start().begin()
+    if (args.devices or 1) == 1:
+        start().begin()
     from dnas.search.console import Console
     from dnas.search.run import Options
 

@@ -81,6 +81,8 @@ class Arguments:
     """With --seeds: trainings side by side, each a process; one a device if not given."""
     fanout: str = "processes"
     """With --seeds: where they run: processes of this machine, ray, or the address of a Ray cluster (HOST:PORT)."""
+    devices: int | None = None
+    """Devices that share each batch; all that JAX sees if not given, but one on a CPU (docs/devices.md)."""
 
 
 def main(args: Arguments) -> None:
@@ -92,7 +94,8 @@ def main(args: Arguments) -> None:
     from dnas.process.wing import start
 
     configure()
-    start().begin()
+    if (args.devices or 1) == 1:
+        start().begin()
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
     from dnas.train.request import beginning, requested, train
@@ -105,7 +108,7 @@ def main(args: Arguments) -> None:
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")},
         start=start_with, distill=args.distill,
         image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
-        skip_bad=args.skip_bad,
+        skip_bad=args.skip_bad, devices=args.devices,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)

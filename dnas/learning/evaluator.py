@@ -15,6 +15,7 @@ from dnas.errors import UserError
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, Variables
 from dnas.nn.wing import wing
+from dnas.process.devices import ONE, Devices, Parts
 from dnas.space.space import Space
 
 PIXELS = 1 << 21
@@ -50,27 +51,28 @@ Evaluator = Callable[[Variables, Any, Any], Answers]
 Scorer = Callable[[Variables, Any], Float[Array, "B classes"]]
 
 
-def scores(space: Space, preprocessing: Preprocessing) -> Scorer:
+def scores(space: Space, preprocessing: Preprocessing, devices: Devices = ONE) -> Scorer:
     """`(variables, uint8 images [B, H, W, C]) -> logits` of an architecture, fed as its own side asks."""
-    gates, net = one_hot(Layout(space.choices), {}), Supernet(space, forms=wing().forms)
+    gates, net = one_hot(Layout(space.choices), {}), Supernet(space, forms=wing(devices).forms)
     taken = preprocessing.taken_at(space.resolution.value)
 
-    def logits(variables: Variables, images: Array) -> Float[Array, "B classes"]:
-        return net.apply(variables, prepare(images, taken), gates)[0]  # type: ignore[index]
+    def of_part(parts: Parts | None, _: Any, variables: Variables, images: Array):
+        return net.apply(variables, prepare(images, taken), gates)[0], None  # type: ignore[index]
 
-    return logits
+    pass_through = devices.spread(of_part)
+    return lambda variables, images: pass_through({}, variables, images)[0]
 
 
 def program(
-    space: Space, preprocessing: Preprocessing, unpack: Callable[[Any], Variables] = lambda variables: variables
-) -> Evaluator:
+    space: Space, preprocessing: Preprocessing,
+    unpack: Callable[[Any], Variables] = lambda variables: variables, devices: Devices = ONE,
+) -> Evaluator:  # fmt: skip
     """`(variables, uint8 images [B, H, W, C], labels [B]) -> Answers`, compiled once.
 
     `unpack` makes variables of what the program is given.
     """
-    scored = scores(space, preprocessing)
+    scored = scores(space, preprocessing, devices)
 
-    @jax.jit
     def answer(variables: Variables, images: Array, labels: Array) -> Answers:
         logits = scored(unpack(variables), images)
         own = jnp.take_along_axis(logits, labels[:, None], axis=1)
@@ -79,7 +81,8 @@ def program(
         above = (logits > own) | ((logits == own) & before)
         return Answers(jnp.argmax(logits, 1), jnp.sum(above, 1), jnp.all(jnp.isfinite(logits), 1))
 
-    return answer
+    compiled = devices.program(answer)
+    return lambda variables, *batch: compiled(variables, *devices.batch(batch))
 
 
 def batch_size(side: int) -> int:

@@ -35,6 +35,12 @@ def moments(x: Float[Array, "*batch C"], weights: Float[Array, "H W"] | None) ->
     return mean, jnp.mean(jnp.square(x - mean), axes)
 
 
+def of_parts(means: Float[Array, "parts C"], variances: Float[Array, "parts C"]) -> tuple[Array, Array]:
+    """Mean and variance of a batch, from those of its equal parts."""
+    mean = jnp.mean(means, 0)
+    return mean, jnp.mean(variances + jnp.square(means - mean), 0)
+
+
 @functools.partial(jax.jit, static_argnums=5)
 def normalised(x: Float[Array, "*batch C"], mean: Array, variance: Array, scale: Array, shift: Array, epsilon: float):
     """(x - mean) / sqrt(variance + epsilon) * scale + shift, as one factor and one summand a channel."""

@@ -15,6 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 from dnas.graph import Graph, graph_of
 from dnas.graph.parts import Node
 from dnas.ops.tensor import Tensor
+from dnas.process.devices import Parts
 from dnas.space.space import Space
 
 
@@ -36,6 +37,8 @@ class Drops(NamedTuple):
     """Probability with which an image skips the last residual's branch; residual l of L has l/L of it."""
     classifier: float = 0.0
     """Probability with which an input of the classifier is zero."""
+    parts: Parts | None = None
+    """The batch is one of several parts: what is drawn for an image must not depend on how many there are."""
 
     def on(self, node: Node, inputs: Sequence[Array]) -> list[Array]:
         """The inputs of an operator, with what is dropped there."""
@@ -52,14 +55,23 @@ class Drops(NamedTuple):
             return x
         rate = self.branch * (index + 1) / len(self.places.residuals)
         shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-        return _dropped(x, jax.random.fold_in(self.key, index), rate, shape)
+        return self._dropped(x, index, rate, shape)
 
     def of_classifier(self, x: Array, path: str) -> Array:
         """The input of the classifier at `path`."""
         if not self.classifier:
             return x
         index = len(self.places.residuals) + sorted(self.places.classifiers).index(path)
-        return _dropped(x, jax.random.fold_in(self.key, index), self.classifier, x.shape)
+        return self._dropped(x, index, self.classifier, x.shape)
+
+    def _dropped(self, x: Array, index: int, rate: float, shape: tuple[int, ...]) -> Array:
+        """x with entries (broadcast from `shape`) zero with probability `rate`, and the same mean."""
+        key, parts = jax.random.fold_in(self.key, index), self.parts
+        if parts is None:
+            kept = jax.random.bernoulli(key, 1 - rate, shape)
+        else:
+            kept = parts.own(jax.random.bernoulli(key, 1 - rate, (shape[0] * parts.count, *shape[1:])))
+        return jnp.where(kept, x / (1 - rate), 0)
 
 
 @functools.lru_cache(maxsize=32)
@@ -79,9 +91,3 @@ def _givers(graph: Graph, y: Tensor) -> Iterator[str]:
             else:
                 for x in node.inputs:
                     yield from _givers(graph, x)
-
-
-def _dropped(x: Array, key: PRNGKeyArray, rate: float, shape: tuple[int, ...]) -> Array:
-    """x with entries (broadcast from `shape`) zero with probability `rate`, and the same mean."""
-    kept = jax.random.bernoulli(key, 1 - rate, shape)
-    return jnp.where(kept, x / (1 - rate), 0)

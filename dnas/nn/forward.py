@@ -19,6 +19,7 @@ from dnas.graph.parts import BlockUse, Branch, Branches, LayerRun, Node, Part, i
 from dnas.maths.axes import resized
 from dnas.maths.grids import coverage, joint_probability, pixel_weights
 from dnas.maths.mixing import Grids
+from dnas.maths.norm import of_parts
 from dnas.nn import quantize
 from dnas.nn.branches import Inputs, Option, run_largest
 from dnas.nn.drops import Drops
@@ -29,6 +30,7 @@ from dnas.nn.parameters import Own, Parameters, shapes_of
 from dnas.nn.rows import largest
 from dnas.ops.operator import Held
 from dnas.ops.tensor import CHANNELS, Axis, Feature, Tensor, Value, leaves, mapped
+from dnas.process.devices import Parts
 from dnas.space.quantity import Quantity
 
 NORM_MOMENTUM = 0.9
@@ -59,19 +61,21 @@ class Forward:
     many resolutions, those of the largest gates.
     `forms` are what a backend has in the place of operators' own mathematics, by the operators' names.
     `taps` are paths of operators and blocks whose results are kept. `drops` leaves parts out at random. `products` has
-    the place of every product of two arrays.
+    the place of every product of two arrays. `parts`: the batch is one of several, of all of which norms take the
+    statistics.
     """
 
     def __init__(
         self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
         paper_resolution: bool = False, resolution_paths: int | None = None, forms: Forms | None = None,
         taps: Sequence[str] = (), drops: Drops | None = None, products: Products | None = None,
+        parts: Parts | None = None,
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
         self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
         self.forms: Forms = forms or {}
         self.wanted, self.taps, self.drops = frozenset(taps), dict[str, Any](), drops
-        self.products = products
+        self.products, self.parts = products, parts
         self.values: dict[Tensor, Array] = {}
         self._weights_of: dict[tuple, Array] = {}
 
@@ -157,7 +161,7 @@ class Forward:
         return Forward(
             own, gates, lookup, inputs.fixed if isinstance(self.momentum, Switch) else self.momentum,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, forms=self.forms,
-            products=self.products,
+            products=self.products, parts=self.parts,
         )  # fmt: skip
 
     def noted(self, statistics: dict[str, Array]) -> None:
@@ -207,6 +211,8 @@ class Forward:
         if mode is None:
             return running
         found = of_batch()
+        if self.parts is not None:
+            found = of_parts(*jnp.moveaxis(self.parts.gathered(jnp.stack(found)), 1, 0))
         keep = mode.keep if isinstance(mode, Switch) else mode
         for name, old, new in zip(("mean", "var"), running, found, strict=True):
             held.after[name] = blend(old, jax.lax.stop_gradient(new), keep)

@@ -31,6 +31,7 @@ from dnas.nn.parameters import Blocks, LeafBlocks, own_of
 from dnas.nn.rows import Rows
 from dnas.ops.operator import Parameter
 from dnas.ops.tensor import Value
+from dnas.process.devices import Parts
 from dnas.space.space import Space
 
 Variables = dict[str, Any]
@@ -51,6 +52,7 @@ class Supernet(nn.Module):
       low_memory: keep of each block its input alone for the backward pass, which runs it again.
       forms: what takes the place of operators' own mathematics, by their names; not for programs that are exported.
       products: what takes the place of every product of two arrays - convolutions, linear layers, attention.
+      parts: images are one of several parts of a batch, of which norms take the statistics.
     """
 
     space: Space
@@ -60,6 +62,7 @@ class Supernet(nn.Module):
     low_memory: bool = False
     forms: Forms | None = None
     products: Products | None = None
+    parts: Parts | None = None
 
     @nn.compact
     def __call__(
@@ -80,7 +83,7 @@ class Supernet(nn.Module):
         values = forward(
             _FlaxParameters(self), gates, lookup_of(self.space)(gates), momentum, taps=taps,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths,
-            forms=self.forms, drops=drops, products=self.products,
+            forms=self.forms, drops=drops, products=self.products, parts=self.parts,
         )  # fmt: skip
         y = graph.output
         if y.side is not None or not y.channels.is_constant:

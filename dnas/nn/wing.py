@@ -6,13 +6,16 @@ Everybody computes as an offer's fields say, and so needs no word of the wing. `
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Array
 
 from dnas.nn.forms import Forms
-from dnas.process.wing import offered
+from dnas.process.devices import ONE, Devices
+from dnas.process.wing import FOLDER, offered, say_off
 
 
 class RowForms(NamedTuple):
@@ -41,7 +44,18 @@ class Wing(NamedTuple):
     """For XLA's compiler."""
 
 
+def wing(devices: Devices = ONE) -> Wing:
+    """This process's, asked for once; plain for several devices, among which loops of a process are not divided."""
+    return _plain(devices.count) if devices.several else _offered()
+
+
 @functools.cache
-def wing() -> Wing:
-    """This process's, asked for once."""
+def _offered() -> Wing:
     return offered("offer", Wing())
+
+
+@functools.cache
+def _plain(devices: int) -> Wing:
+    if jax.default_backend() == "cpu" and importlib.util.find_spec(FOLDER) is not None:
+        say_off(f"its loops compute on one device, and this run has {devices}")
+    return Wing()

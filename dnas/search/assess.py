@@ -48,8 +48,8 @@ def assessment(problem: Problem) -> Callable:
 def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
     """Arguments of the shapes with which the program is always called."""
     data = problem.dataset
-    images, labels = filled(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
-    return variables, gates, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0))
+    shown = filled(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
+    return variables, gates, *problem.devices.batch(shown), Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
 def assessed(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> Assessed:
@@ -66,7 +66,8 @@ def accuracy(program: Callable, problem: Problem, variables: PackedVariables, ga
     count = min(len(labels), problem.settings.check_images or len(labels))
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     parts = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
-    right = sum(int(program(variables, gates, *filled(images, labels, part, size), switch)[1]) for part in parts)
+    shown = (problem.devices.batch(filled(images, labels, part, size)) for part in parts)
+    right = sum(int(program(variables, gates, *batch, switch)[1]) for batch in shown)
     return right / count, count
 
 
@@ -76,7 +77,7 @@ def estimate_norms(program: Callable, problem: Problem, variables: PackedVariabl
     for step in range(problem.settings.norm_batches):
         chosen = batch_indices(index, min(size, len(index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1)))
-        fixed = filled(data.train_images, data.train_labels, np.resize(chosen, size), size)
+        fixed = problem.devices.batch(filled(data.train_images, data.train_labels, np.resize(chosen, size), size))
         variables = {**variables, "batch_stats": program(variables, gates, *fixed, switch)[0]}
     return variables
 

@@ -19,6 +19,7 @@ import jax
 from jax import export
 
 from dnas.nn.wing import wing
+from dnas.process.devices import ONE, Devices
 from dnas.process.interrupt import COMPILING
 from dnas.search.traces import Traces
 
@@ -53,7 +54,7 @@ class Program:
 class Compiler:
     """Turns functions into programs, and knows how many there were and how long they took."""
 
-    def __init__(self, traces: Traces | None = None):
+    def __init__(self, traces: Traces | None = None, devices: Devices = ONE):
         self.began = time.monotonic()
         self.seconds = 0.0
         """From the first program asked for to the last one ready."""
@@ -61,8 +62,9 @@ class Compiler:
         self.read: list[str] = []
         """Programs that an earlier start has traced."""
         self._programs: list[Program] = []
-        self._traces, self._on_cpu = traces, jax.default_backend() == "cpu"
-        self._options = dict(wing().options)
+        self._traces, self._devices, self._wing = traces, devices, wing(devices)
+        # What is portable is made for one device.
+        self._on_cpu = jax.default_backend() == "cpu" and not devices.several
 
     def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = (), gives: Any = None) -> Program:
         """The program of `function` for arguments like these (arrays or their shapes).
@@ -74,7 +76,8 @@ class Compiler:
                 function = self._portable(function, arguments, jax.tree.structure(gives))
             else:
                 self.traced.append(function.__name__)
-            lowered = jax.jit(function, donate_argnums=tuple(donate)).trace(*arguments).lower()
+            shapes = self._devices.shapes(arguments)
+            lowered = jax.jit(function, donate_argnums=tuple(donate)).trace(*shapes).lower()
         future: Future[jax.stages.Compiled] = Future()
         # A daemon, not an executor's worker: Ctrl-C must not wait for the compiler.
         threading.Thread(target=self._compile, args=(lowered, future), name=COMPILING, daemon=True).start()
@@ -97,7 +100,7 @@ class Compiler:
 
     def _compile(self, lowered: jax.stages.Lowered, future: Future) -> None:
         try:
-            future.set_result(lowered.compile(self._options))
+            future.set_result(lowered.compile(dict(self._wing.options)))
         except BaseException as error:  # raised where the program is first called
             future.set_exception(error)
 
@@ -113,7 +116,7 @@ class Compiler:
         for program in self._programs:
             if not program.ready(max(0.0, end - time.monotonic())):
                 return False
-        wing().close_holes()
+        self._wing.close_holes()
         self.seconds = time.monotonic() - self.began
         return True
 

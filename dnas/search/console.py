@@ -43,13 +43,8 @@ class Console:
 
     def opening(self, problem: Problem, notes: list[str]) -> None:
         """The space, the budgets against its range, and what is done by proxy: all before the first step."""
-        import jax
-
         space, data = problem.space, problem.dataset
-        device = jax.devices()[0]
-        self.out.print(
-            f"[bold]{space.name}[/]: {len(space.choices)} choices; on {device.platform} ({device.device_kind})"
-        )
+        self.out.print(f"[bold]{space.name}[/]: {len(space.choices)} choices; on {problem.devices.told()}")
         self.out.print(
             f"data: {data.name}, {len(problem.split.weights_index)} images for weights, "
             f"{len(problem.split.theta_index)} for the choices, {len(data.test_labels)} for test"

@@ -21,7 +21,7 @@ from dnas.nn.packing import BLOCKS, MATRICES, Chosen, Leaves, Packing
 from dnas.nn.supernet import init
 from dnas.nn.wing import RowForms, wing
 from dnas.search.compiling import Compiler, Program
-from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning, packing_of
+from dnas.search.learn import Learned, PackedVariables, fed, learned_like, learning, packing_of
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
 
@@ -108,7 +108,7 @@ def compile_update(
     if not learned.chosen:
         return compiler(updating(rule), *weights, *found, learned.statistics, donate=(0, 1))
     packing, (variables, opt) = packing_of(problem), weights
-    if isinstance(rule, Descent) and (forms := wing().rows) is not None:
+    if isinstance(rule, Descent) and (forms := wing(problem.devices).rows) is not None:
         return compiler(descending(rule, packing, forms), *weights, *found, learned.statistics, donate=(0, 1))
     step = stepping(rule, packing)
     changed = jax.eval_shape(step, variables["params"], opt, *found)
@@ -193,7 +193,7 @@ def _like_params(change: Callable, *states: optax.OptState) -> Any:
 def fresh(problem: Problem, rule: Descent | optax.GradientTransformation) -> Weights:
     """Weights drawn from the problem's seed."""
     variables = packing_of(problem).pack(init(problem.proxy, jax.random.key(problem.seed)))
-    return Weights(variables, rule.init(variables["params"]))
+    return problem.devices.state(Weights(variables, rule.init(variables["params"])))
 
 
 def streams(problem: Problem) -> tuple[Batches, Batches]:
@@ -223,11 +223,10 @@ def compile_learning(problem: Problem, compiler: Compiler, whole: bool = False) 
     rule = optimizer(problem.settings, planned(problem))
     variables, opt = fresh(problem, rule)
     gates = uniform(problem.layout)
-    images, labels = streams(problem)[0].at(0)
-    learn, targets = learning(problem, whole), as_targets(labels, problem.dataset.classes)
+    learn, batch = learning(problem, whole), fed(problem, streams(problem)[0].at(0))
     learned = learned_like(problem, variables, gates, whole)
     return Learning(
-        compiler(learn, variables, gates, images, targets, gives=learned),
+        compiler(learn, variables, gates, *batch, gives=learned),
         compile_update(problem, compiler, rule, Weights(variables, opt), learned),
     )
 
@@ -237,13 +236,11 @@ class Learner:
 
     def __init__(self, problem: Problem, programs: Learning):
         self.problem, self.programs = problem, programs
-        self.batches, self.classes = streams(problem)[0], problem.dataset.classes
+        self.batches = streams(problem)[0]
 
     def gradient(self, weights: Weights, gates: Gates, n: int, targets: np.ndarray | Array | None = None) -> Learned:
         """What batch `n` tells under gates; `targets` in place of its labels."""
-        images, labels = self.batches.at(n)
-        targets = as_targets(labels, self.classes) if targets is None else targets
-        return self.programs.learn(weights.variables, gates, images, targets)
+        return self.programs.learn(weights.variables, gates, *fed(self.problem, self.batches.at(n), targets))
 
     def step(self, weights: Weights, gates: Gates, n: int) -> tuple[Weights, Metrics]:
         """One step of descent on batch `n` under gates."""

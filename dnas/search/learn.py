@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dnas.data.batches import Batch
 from dnas.data.preprocess import prepare
 from dnas.learning.course import Metrics
 from dnas.learning.terms import Outputs, Pass, outputs, taps_of, total
@@ -23,6 +24,7 @@ from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.packing import Chosen, Leaves, Packing
 from dnas.nn.supernet import ROWS_AFTER, Supernet
 from dnas.nn.wing import wing
+from dnas.process.devices import Parts
 from dnas.search.problem import Problem
 from dnas.space.space import Space
 
@@ -92,18 +94,25 @@ def packed_supernet(problem: Problem, taps: tuple[str, ...] = ()) -> PackedSuper
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
-        paths=s.paths or None, low_memory=s.low_memory, forms=wing().forms,
+        paths=s.paths or None, low_memory=s.low_memory, forms=wing(problem.devices).forms,
     )  # fmt: skip
+
+    def of_part(parts: Parts | None, learned: tuple[Leaves, Array], shared: tuple, images: Array):
+        (used, values), (statistics, chosen, training) = learned, shared
+        out, updated = net.clone(parts=parts).apply(
+            packing.opened(used, statistics, chosen), prepare(images, problem.preprocessing),
+            Gates(values, problem.layout), momentum=0.0 if training is None else Switch(training, 0.0), taps=taps,
+            mutable=["batch_stats", ROWS_AFTER],
+        )  # fmt: skip
+        return out, packing.closed(statistics, updated, chosen)
+
+    pass_through = problem.devices.spread(of_part)
 
     def run(used: Leaves, statistics: Leaves, gates: Gates, chosen: Chosen, images: Array, momentum: float | Switch):
         # The moments of this batch come out as they are and join the running ones packed, in one operation for all.
-        keep = momentum.keep if isinstance(momentum, Switch) else momentum
-        (logits, values), updated = net.apply(
-            packing.opened(used, statistics, chosen), prepare(images, problem.preprocessing), gates,
-            momentum=momentum._replace(keep=0.0) if isinstance(momentum, Switch) else 0.0,
-            taps=taps, mutable=["batch_stats", ROWS_AFTER],
-        )  # fmt: skip
-        moments = packing.closed(statistics, updated, chosen)
+        training, keep = momentum if isinstance(momentum, Switch) else (None, momentum)
+        learned, shared = (used, gates.values), (statistics, chosen, training)
+        (logits, values), moments = pass_through(learned, shared, images)
         after = jax.tree.map(lambda old, new: blend(old, new, keep), statistics, moments)
         return outputs(problem.proxy, logits, values, taps), after
 
@@ -165,6 +174,13 @@ def learned_like(problem: Problem, variables: PackedVariables, gates: Gates, who
     params, chosen = (variables["params"], {}) if whole else jax.eval_shape(used, variables["params"], gates)
     terms = dict.fromkeys((term.name for term in problem.terms), 0)
     return Learned(0, 0, 0, variables["batch_stats"], params, gates.values, chosen, terms)  # pyright: ignore
+
+
+def fed(problem: Problem, batch: Batch, targets: np.ndarray | Array | None = None) -> tuple[Any, Any]:
+    """A batch as `learning` takes it: its images, and its labels (or `targets` in their place) as distributions."""
+    images, labels = batch
+    targets = as_targets(labels, problem.dataset.classes) if targets is None else targets
+    return problem.devices.batch((images, targets))
 
 
 def as_targets(labels: np.ndarray, classes: int) -> np.ndarray:

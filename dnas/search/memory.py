@@ -1,6 +1,6 @@
 """The memory of a search, known before anything is compiled, and what is chosen to keep it below a limit.
 
-Counted is what lies on the device: the arrays of the search, and whichever of its programs needs the most. The process
+Counted is what lies on a device: the arrays of the search, and whichever of its programs needs the most. The process
 itself and the data in its memory come on top (about half a gigabyte on a CPU).
 """
 
@@ -46,10 +46,11 @@ def estimate(problem: Problem) -> Memory:
     s, space = problem.settings, problem.proxy
     packing = packing_of(problem)
     (params, used), (statistics, _) = (packing.floats(group) for group in ("params", "batch_stats"))
-    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, wing().forms)
+    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, wing(problem.devices).forms)
     image = problem.dataset.side**2 * problem.dataset.channels
-    learn = FLOAT * backward_floats(space, mode, s.batch_size) + s.batch_size * image
-    assess = FLOAT * forward_floats(space, mode, s.assess_batch) + s.assess_batch * image
+    batch, assessed = (problem.devices.share(size) for size in (s.batch_size, s.assess_batch))
+    learn = FLOAT * backward_floats(space, mode, batch) + batch * image
+    assess = FLOAT * forward_floats(space, mode, assessed) + assessed * image
     # Parameters; what a step uses of them has a gradient, and each leaf's own part of it before they are joined.
     return Memory(
         learn + FLOAT * (params + 2 * used + 2 * statistics),

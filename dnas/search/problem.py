@@ -26,6 +26,7 @@ from dnas.learning.losses import of_labels
 from dnas.learning.terms import Term
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout
+from dnas.process.devices import ONE, Devices
 from dnas.search.budget import BudgetedCost, check, measure
 from dnas.search.settings import Settings
 from dnas.space.space import Space
@@ -58,6 +59,8 @@ class Problem:
     """Of the loss, beside cross-entropy."""
     former: tuple[dict[str, Any], ...] = ()
     """What the search learned in the spaces before this one, as JSON values; empty of most searches, which have one."""
+    devices: Devices = ONE
+    """What it computes on."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -100,7 +103,8 @@ def anew(problem: Problem, space: Space, settings: Settings) -> Problem:
     space = at_input(space, classes=problem.space.classes)
     made = make_problem(space, [m.budget for m in problem.measured], problem.dataset, settings, problem.seed)
     graph_of(made.proxy)
-    return replace(made, adapted=problem.adapted, more_terms=problem.more_terms, former=problem.former)
+    kept = {name: getattr(problem, name) for name in ("adapted", "more_terms", "former", "devices")}
+    return replace(made, **kept)
 
 
 def scaled(problem: Problem, space: Space) -> Settings:
@@ -115,6 +119,7 @@ def proxy_notes(problem: Problem) -> list[str]:
     """What the search does otherwise than a reader may think, in sentences."""
     space, proxy, data = problem.space, problem.proxy, problem.dataset
     notes = repeats(len(problem.split.weights_index), problem.settings.batch_size)
+    notes += problem.devices.note(problem.settings.batch_size)
     if space.recipe:
         notes.append("the space's 'recipe' is left alone: only --strategy joint searches it")
     own = (space.resolution.max(), space.channels, space.classes)

@@ -11,6 +11,7 @@ from dnas.cost.budget import Budget, parse_budget, parse_family
 from dnas.data.load import Data, scan
 from dnas.errors import InputError, UserError, suggestion
 from dnas.learning.image_size import search_side
+from dnas.process.devices import chosen
 from dnas.process.memory_amounts import parse_memory
 from dnas.process.progress import told
 from dnas.search import strategies
@@ -41,12 +42,15 @@ class Request:
     """Bytes."""
     terms: tuple[Term, ...] = ()
     """Of the loss, beside cross-entropy."""
+    devices: int | None = None
+    """How many are computed on; None: `dnas.process.devices.chosen`."""
 
 
 def requested(
     space: Space, *, data: Data | None = None, budgets: Sequence[str] = (), family: str | None = None,
     strategy: str | None = None, start: Space | None = None, preset: str = "quick", seed: int = 0,
     skip_bad: bool = False, max_memory: str | None = None, settings: Mapping[str, Any], terms: Sequence[Term] = (),
+    devices: int | None = None,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.search` of the same names do.
 
@@ -67,7 +71,7 @@ def requested(
     if name == strategies.JOINT:
         raise UserError(f"--strategy {name}: trains networks one by one; only python -m dnas.search does, not Python")
     name = _known("--strategy", name, strategies.NAMES)
-    return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms))
+    return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms), devices)
 
 
 def search(request: Request, out: Path, console: Console, options: Options) -> None:
@@ -78,6 +82,7 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
             `dnas.search.run.run_search` raises.
         Stopped: after a signal.
     """
+    devices = chosen(request.devices)
     source = scan(request.data, seed=request.seed, skip_bad=request.skip_bad)
     side, why = search_side(request.space, source, request.settings.side, request.settings.largest_decoded)
     with told(console.out, "decoding images") as progress:
@@ -90,7 +95,7 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
     from dnas.search.start import begun_at
 
     problem = make_problem(request.space, request.budgets, dataset, request.settings, request.seed, request.family)
-    problem = replace(problem, more_terms=request.terms)
+    problem = replace(problem, more_terms=request.terms, devices=devices)
     check(problem.terms, taught=False)
     problem = begun_at(problem, request.design) if request.design is not None else problem
     problem = within(problem, request.most_memory) if request.most_memory is not None else problem

@@ -154,7 +154,7 @@ def identity(problem: Problem, strategy: str) -> dict[str, Any]:
         **({"start": problem.start} if problem.start is not None else {}),
         "settings": problem.settings.to_json(),
         **({"terms": [term.to_json() for term in problem.more_terms]} if problem.more_terms else {}),
-        "kernels": bool(wing().forms),
+        "kernels": bool(wing(problem.devices).forms),
         "versions": versions(),
     }
 
@@ -165,7 +165,7 @@ def compiler_for(problem: Problem, strategy: str) -> Compiler:
     Nothing tells when the function of a term changes, so with terms of one's own nothing that was traced is read.
     """
     search = {name: value for name, value in identity(problem, strategy).items() if name != "seed"}
-    return Compiler(None if problem.more_terms else traces(search))
+    return Compiler(None if problem.more_terms else traces(search), problem.devices)
 
 
 def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], int] = lambda: 0) -> Strategy:
@@ -208,7 +208,7 @@ def write(
     """The files of the result, read back and put in place as a set; `space_file` is that of the space given."""
     origin = {
         "preset": preset, "seed": found.problem.seed, "space_file": space_file,
-        "memory": estimate(found.problem)._asdict(),
+        "memory": estimate(found.problem)._asdict(), "devices_used": found.problem.devices.count,
         "phases": {name: round(value, 3) for name, value in phases.items()},
     }  # fmt: skip
     journal.end()

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dnas.errors import UserError
 from dnas.learning.course import Metrics, Phase, State
@@ -81,10 +80,11 @@ def sandwich(problem: Problem, learner: Learner) -> Step:
     def train(state: State, n: int) -> tuple[State, Metrics]:
         drawn = [one_hot(problem.layout, draw(n, stream)) for stream in range(s.sandwich_random)]
         first = learner.gradient(state.arrays, largest, n)
-        targets = np.asarray(jax.nn.softmax(first.logits)) if s.distill else None
+        targets = jax.nn.softmax(first.logits) if s.distill else None
         others = [learner.gradient(state.arrays, gates, n, targets) for gates in (smallest, *drawn)]
         weights = learner.descend(state.arrays, first._replace(params=summed([r.params for r in (first, *others)])))
-        right = jnp.mean(jnp.argmax(others[0].logits, -1) == learner.batches.at(n)[1])
+        labels = problem.devices.batch(learner.batches.at(n)[1])
+        right = jnp.mean(jnp.argmax(others[0].logits, -1) == labels)
         smallest_network = {"smallest_loss": others[0].loss, "smallest_accuracy": right}
         return state._replace(arrays=weights), first.metrics | smallest_network
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax
 from rich.markup import escape
 
 from dnas.data.batches import repeats
@@ -22,18 +21,18 @@ from dnas.train.trainer import Epochs
 def opening(s: Setup, console: Any) -> None:
     """The network, the data and the recipe."""
     recipe = s.recipe
-    device = jax.devices()[0]
     network = s.network
     side = network.resolution.value
     console.print(
         f"[bold]{network.name}[/] at {side}x{side}x{network.channels}, {network.classes} classes, "
-        f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {device.platform} ({device.device_kind})"
+        f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {s.devices.told()}"
     )
     console.print(
         f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
         f"{len(s.dataset.test_labels)} for test"
     )
-    for note in (*s.source.notes, *_resized(s), *repeats(len(s.train_index), recipe.batch_size), *s.dataset.notes):
+    of_batch = *repeats(len(s.train_index), recipe.batch_size), *s.devices.note(recipe.batch_size)
+    for note in (*s.source.notes, *_resized(s), *of_batch, *s.dataset.notes):
         console.print(f"  {note}", markup=False)
     console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "

@@ -18,8 +18,8 @@ COPIES = 6
 
 
 def estimate(setup: Setup) -> int:
-    """Bytes on the device: weights, what the optimiser and the best epoch keep of them, and one step."""
-    batch, mode = setup.recipe.batch_size, Mode(forms=wing().forms)
+    """Bytes on a device: weights, what the optimiser and the best epoch keep of them, and one step."""
+    batch, mode = setup.devices.share(setup.recipe.batch_size), Mode(forms=wing(setup.devices).forms)
     step = FLOAT * backward_floats(setup.network, mode, batch)
     if setup.teacher is not None:
         step += FLOAT * forward_floats(setup.teacher.network, mode, batch) + _bytes(setup.teacher.variables)

@@ -11,6 +11,7 @@ from dnas.data.load import Data, Source
 from dnas.errors import InputError, UserError
 from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
+from dnas.process.devices import chosen
 from dnas.process.progress import told
 from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
@@ -38,6 +39,8 @@ class Request:
     new_classes: bool
     terms: tuple[Term, ...] = ()
     """Of the loss, beside the recipe's."""
+    devices: int | None = None
+    """How many are computed on; None: `dnas.process.devices.chosen`."""
 
 
 def beginning(init: str | None, weights: Path | None) -> tuple[Start | None, Path | None]:
@@ -62,6 +65,7 @@ def requested(
     source: Result, *, data: Data | None = None, recipe: str | Path = "quick", values: Mapping[str, Any],
     start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
     new_classes: bool = False, skip_bad: bool = False, distill: str | None = None, terms: Sequence[Term] = (),
+    devices: int | None = None,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.train` of the same names do.
 
@@ -81,7 +85,7 @@ def requested(
     learnt = {} if distill is None else DISTILLED[distill]
     chosen = with_values(read_recipe(recipe).fixed(), {**learnt, **values})
     found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
-    return Request(source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms))
+    return Request(source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms), devices)
 
 
 def train(
@@ -100,12 +104,13 @@ def train(
     source = request.source
     if Path(source.space.source).resolve().parent == out.resolve():
         raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
+    devices = chosen(request.devices)
     side, why = training_side(source, request.data.native_side, request.start, request.side)
     with told(console, "decoding images") as progress:
         dataset = request.data.load(side, source.image_channels, why, progress)
     setup = make_setup(
         source, dataset, request.recipe, start=request.start, side=side, seed=request.seed, teacher=request.teacher,
-        new_classes=request.new_classes, terms=request.terms,
+        new_classes=request.new_classes, terms=request.terms, devices=devices,
     )  # fmt: skip
     must_fit(setup)
     run_training(setup, out, console, claiming, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)

@@ -108,7 +108,7 @@ def _write(trainer: Trainer, state: State, claim: Claim, counts: Tally, journal:
     written = architecture(setup.network, {})
     origin = {
         "architecture_file": setup.source.space.source, "seconds": round(seconds, 3),
-        "checkpoints_s": round(journal.pace.seconds, 3),
+        "checkpoints_s": round(journal.pace.seconds, 3), "devices_used": setup.devices.count,
     }  # fmt: skip
     journal.end()
     with claim.result(check) as staged:

@@ -23,6 +23,7 @@ from dnas.learning.resized import Resized, at_side
 from dnas.learning.terms import Term, check
 from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.nn.wing import wing
+from dnas.process.devices import ONE, Devices
 from dnas.process.provenance import versions
 from dnas.runs.result import Result, preprocessing_of
 from dnas.space.space import Space
@@ -59,6 +60,8 @@ class Setup:
     """The result is of the last epoch, not of the one that does best on the validation share."""
     until: int | None = None
     """Epochs after which it ends, before those of the recipe, whose schedule it follows so far; None for all."""
+    devices: Devices = ONE
+    """What it computes on."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -94,7 +97,7 @@ class Setup:
             **({"terms": [term.to_json() for term in self.more_terms]} if self.more_terms else {}),
             **({"keeps": "last"} if self.keeps_last else {}),
             **({} if self.until is None else {"until": self.until}),
-            "kernels": bool(wing().forms),
+            "kernels": bool(wing(self.devices).forms),
             "versions": versions(),
         }
 
@@ -119,7 +122,7 @@ def _start(source: Result, start: Start | None) -> Start:
 def make_setup(
     source: Result, dataset: Dataset, recipe: Recipe, *, start: Start | None = None, side: int | None = None,
     seed: int = 0, teacher: Result | None = None, new_classes: bool = False, terms: Sequence[Term] = (),
-    until: int | None = None,
+    until: int | None = None, devices: Devices = ONE,
 ) -> Setup:  # fmt: skip
     """Puts a training together.
 
@@ -130,6 +133,7 @@ def make_setup(
             classifier, which begins anew.
         terms: of the loss, beside the recipe's.
         until: epochs after which the training ends early.
+        devices: what it computes on.
 
     Raises:
         InputError: weights that are missing or of another network; classes or channels that do not fit them; a
@@ -157,7 +161,7 @@ def make_setup(
     setup = Setup(
         source, network, preprocessing, variables, start, anew, resized, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,
-        tuple(terms), until=until,
+        tuple(terms), until=until, devices=devices,
     )  # fmt: skip
     check(setup.terms, teacher is not None)
     return setup

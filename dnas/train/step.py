@@ -22,6 +22,7 @@ from dnas.nn.gates import Layout, one_hot
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet, Variables
 from dnas.nn.wing import wing
+from dnas.process.devices import ONE, Devices, Parts
 from dnas.space.space import Space
 from dnas.train.optimizer import optimizer
 from dnas.train.recipe import Recipe
@@ -96,13 +97,13 @@ def terms_of(recipe: Recipe, student: Space, teacher: Space | None) -> tuple[Ter
 
 def training(
     network: Space, preprocessing: Preprocessing, recipe: Recipe, rate: Schedule, teacher: Teacher | None = None,
-    terms: Sequence[Term] | None = None,
+    terms: Sequence[Term] | None = None, devices: Devices = ONE,
 ) -> Training:  # fmt: skip
     """The training of one architecture on the sum of `terms`, the recipe's own if not given.
 
     `step` takes the teacher's variables as its last argument (None without).
     """
-    packing, net = Packing(network), Supernet(network, forms=wing().forms)
+    packing, net = Packing(network), Supernet(network, forms=wing(devices).forms)
     gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate, packing)
     terms = terms_of(recipe, network, None if teacher is None else teacher.network) if terms is None else terms
     names, taps = [term.name for term in terms], taps_of(terms)
@@ -113,27 +114,32 @@ def training(
         averaged = jax.tree.map(jnp.copy, packed) if recipe.ema else {}
         return TrainState(packed, rule.init(packed["params"]), averaged, jnp.zeros((), jnp.int32), no_sums(names))
 
+    def of_part(parts: Parts | None, params: Leaves, shared: tuple[Leaves, PRNGKeyArray], images: Array):
+        stats, key = shared
+        drops = Drops(key, places(network), recipe.drop_path, recipe.dropout, parts)
+        out, updated = net.clone(parts=parts).apply(
+            packing.unpack({"params": params, "batch_stats": stats}), prepare(images, preprocessing), gates,
+            momentum=NORM_MOMENTUM, drops=drops, taps=taps.student, mutable=["batch_stats"],
+        )  # fmt: skip
+        return out, packing.pack(updated)["batch_stats"]
+
+    pass_through = devices.spread(of_part)
+
     def loss_of(
         params: Leaves, stats: Leaves, images: Array, target: Array, taught: Outputs | None, key: PRNGKeyArray
     ):  # fmt: skip
-        drops = Drops(key, places(network), recipe.drop_path, recipe.dropout)
-        variables = packing.unpack({"params": params, "batch_stats": stats})
-        out: Any = net.apply(
-            variables, prepare(images, preprocessing), gates, momentum=NORM_MOMENTUM, drops=drops, taps=taps.student,
-            mutable=["batch_stats"],
-        )  # fmt: skip
-        (logits, values), updated = out
-        student = outputs(network, logits, values, taps.student)
-        seen = Pass(target, student, gates, taught, variables["params"], jax.random.fold_in(key, OF_TERMS))
-        loss, of_terms = total(terms, seen)
-        return loss, (packing.pack(updated)["batch_stats"], logits, of_terms)
+        (logits, values), updated = pass_through(params, (stats, key), images)
+        student, named = outputs(network, logits, values, taps.student), packing.unpack_group("params", params)
+        loss, of_terms = total(terms, Pass(target, student, gates, taught, named, jax.random.fold_in(key, OF_TERMS)))
+        return loss, (updated, logits, of_terms)
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, taught: Any = None):
         of_images, of_mix, of_drops = jax.random.split(jax.random.fold_in(key, state.step), 3)
         images = augmented(batch[0], of_images, recipe, preprocessing.side)
         images, share = mix(images, of_mix, recipe.mixup, recipe.cutmix, recipe.mix_probability, recipe.mix_switch)
         target = targets(batch[1], network.classes, recipe.label_smoothing, share)
-        seen = None if teacher is None else jax.lax.stop_gradient(answers(teacher, taught, images, taps.teacher))
+        seen = None if teacher is None else answers(teacher, taught, images, taps.teacher, devices)
+        seen = jax.lax.stop_gradient(seen)
         params, stats = state.variables["params"], state.variables["batch_stats"]
         grad = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (stats, logits, of_terms)), gradient = grad(params, stats, images, target, seen, of_drops)
@@ -162,11 +168,18 @@ def augmented(images: Any, key: PRNGKeyArray, recipe: Recipe, side: int) -> Floa
     return erase(x, of_cover, recipe.erase)
 
 
-def answers(teacher: Teacher, variables: Variables, images: Array, taps: tuple[str, ...] = ()) -> Outputs:
+def answers(
+    teacher: Teacher, variables: Variables, images: Array, taps: tuple[str, ...] = (), devices: Devices = ONE
+) -> Outputs:
     """What the teacher makes of pixel values, at its own preprocessing and size."""
-    net, x = Supernet(teacher.network, forms=wing().forms), prepare(images, teacher.preprocessing)
-    out: Any = net.apply(variables, x, one_hot(Layout(()), {}), taps=taps)
-    return outputs(teacher.network, out[0], out[1], taps)
+    net = Supernet(teacher.network, forms=wing(devices).forms)
+
+    def of_part(parts: Parts | None, _: Any, variables: Variables, images: Array):
+        x = prepare(images, teacher.preprocessing)
+        return net.apply(variables, x, one_hot(Layout(()), {}), taps=taps), None
+
+    (logits, values), _ = devices.spread(of_part)({}, variables, images)
+    return outputs(teacher.network, logits, values, taps)
 
 
 def moving_average(former: Any, now: Any, memory: float, step: Int[Array, ""]) -> Any:

@@ -73,20 +73,22 @@ class Trainer:
         s, recipe = setup, setup.recipe
         self.setup, self.steps = setup, setup.taken
         rate = schedule(recipe, s.steps, s.per_epoch)
-        self.training = training(s.network, s.preprocessing, recipe, rate, s.teacher, s.terms)
+        self.training = training(s.network, s.preprocessing, recipe, rate, s.teacher, s.terms, s.devices)
         batches = Batches(s.dataset.train_images, s.dataset.train_labels, s.train_index, recipe.batch_size, s.seed)
         self.batches = Ahead(Stream(batches, recipe), s.taken)
         self.phases = (
             Phase("train", s.taken, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate),
         )  # fmt: skip
-        self._key, self._taught = jax.random.key(s.seed), None if s.teacher is None else s.teacher.variables
-        self._program, self._compiled = jax.jit(self.training.step, donate_argnums=0), False
-        self._answer = program(s.network, s.preprocessing, self.training.packing.unpack)
+        self._key = s.devices.state(jax.random.key(s.seed))
+        self._taught = None if s.teacher is None else s.devices.state(s.teacher.variables)
+        self._program, self._compiled = s.devices.program(self.training.step, donate=0), False
+        self._answer = program(s.network, s.preprocessing, self.training.packing.unpack, s.devices)
 
     def start(self) -> State:
         """The state before the first step."""
         train = self.training.init(self.setup.variables)
-        return State(Arrays(train, jax.tree.map(jnp.copy, train.variables)), Epochs()._asdict())
+        arrays = Arrays(train, jax.tree.map(jnp.copy, train.variables))
+        return State(self.setup.devices.state(arrays), Epochs()._asdict())
 
     def observe(self, state: State) -> dict[str, Any]:
         """The last validation accuracy."""
@@ -109,9 +111,10 @@ class Trainer:
         return state._replace(notes=Epochs(best=found, last=found, began=found)._asdict())
 
     def _step(self, state: State, n: int) -> tuple[State, Metrics]:
-        train, metrics = self._program(state.arrays.train, self.batches.at(n), self._key, self._taught)
+        batch = self.setup.devices.batch(self.batches.at(n))
+        train, metrics = self._program(state.arrays.train, batch, self._key, self._taught)
         if not self._compiled:
-            wing().close_holes()  # the first step has compiled its program
+            wing(self.setup.devices).close_holes()  # the first step has compiled its program
             self._compiled = True
         return state._replace(arrays=state.arrays._replace(train=train)), {"loss": metrics["loss"]}
 
@@ -134,5 +137,5 @@ class Trainer:
         }
         if len(sums.terms) > 1:
             row["terms"] = {name: round(float(value) / seen, 6) for name, value in sums.terms.items()}
-        train = train._replace(sums=no_sums(sums.terms))
+        train = train._replace(sums=self.setup.devices.state(no_sums(sums.terms)))
         return State(Arrays(train, best), epochs._asdict()), row

@@ -25,7 +25,7 @@ from dnas.search.collapse import Acted, Temperature, counted, none_acted, report
 from dnas.search.compiling import Compiler, Program
 from dnas.search.decided import derived, observe, summary, warnings
 from dnas.search.descent import Descent, Steps, Update, Weights, compile_update, fresh, optimizer, streams
-from dnas.search.learn import Learned, PackedVariables, as_targets, learned_like, learning
+from dnas.search.learn import Learned, PackedVariables, fed, learned_like, learning
 from dnas.search.problem import Problem
 from dnas.search.projection import Projected, unconstrained
 from dnas.search.race import Race, winner
@@ -105,14 +105,13 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
     state = _start(problem)
     gates = probabilities(problem.layout, state.theta)
-    images, labels = streams(problem)[0].at(0)
-    learn, targets = learning(problem), as_targets(labels, problem.dataset.classes)
+    learn, batch = learning(problem), fed(problem, streams(problem)[0].at(0))
     learned = learned_like(problem, state.variables, gates)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
     heat = Temperature(real, real)
     # The larger of the two large programs first: while a core waits for parts of it, the other is traced and compiled.
     return Programs(
-        learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
+        learn=compiler(learn, state.variables, gates, *batch, gives=learned),
         compare=compile_comparison(problem, compiler, state.variables),
         draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False)),
         update_weights=compile_update(
@@ -182,8 +181,7 @@ class InTurn:
         return arrays._replace(variables=variables, weights_opt=weights_opt), learned.metrics
 
     def _learned(self, arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
-        images, labels = batches.at(n)
-        return self.programs.learn(arrays.variables, gates, images, as_targets(labels, self.problem.dataset.classes))
+        return self.programs.learn(arrays.variables, gates, *fed(self.problem, batches.at(n)))
 
     def _temperature(self, step: int) -> Temperature:
         s, plan = self.problem.settings, self.plan
@@ -278,7 +276,5 @@ def _weights_optimizer(problem: Problem) -> Descent:
 def _start(problem: Problem) -> Arrays:
     variables, weights_opt = fresh(problem, _weights_optimizer(problem))
     theta = first_theta(problem.layout, problem.start)
-    return Arrays(
-        variables, weights_opt, theta, theta_optimizer(problem).init(theta),
-        unconstrained(theta, len(problem.measured) + 1), none_acted(),
-    )  # fmt: skip
+    opt, projected = theta_optimizer(problem).init(theta), unconstrained(theta, len(problem.measured) + 1)
+    return Arrays(variables, weights_opt, *problem.devices.state((theta, opt, projected, none_acted())))

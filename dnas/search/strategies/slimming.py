@@ -34,7 +34,7 @@ from dnas.search.chain import Slimming
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, Weights, compile_learning, fresh, optimizer, planned, streams
 from dnas.search.found import Ending
-from dnas.search.learn import as_targets
+from dnas.search.learn import fed
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy
 
@@ -139,11 +139,8 @@ class PathScores:
 
     def _theta_step(self, arrays: Arrays, number: int, n: int) -> tuple[Arrays, Metrics]:
         draw = self.key, np.int32(2 * number + 1), self._temperature(n)
-        images, labels = self.for_theta.at(number)
-        learned = self.programs.learning.learn(
-            arrays.weights.variables, self.programs.draw(arrays.theta, *draw), images,
-            as_targets(labels, self.problem.dataset.classes),
-        )  # fmt: skip
+        gates, batch = self.programs.draw(arrays.theta, *draw), fed(self.problem, self.for_theta.at(number))
+        learned = self.programs.learning.learn(arrays.weights.variables, gates, *batch)
         theta, theta_opt = self.programs.update_theta(arrays.theta, arrays.theta_opt, learned.gates, *draw)
         metrics = {"theta_step": number + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
         return arrays._replace(theta=theta, theta_opt=theta_opt), metrics
@@ -184,7 +181,7 @@ def _theta_optimizer(problem: Problem) -> optax.GradientTransformation:
 def _start(problem: Problem) -> Arrays:
     theta = init_theta(problem.layout)
     weights = fresh(problem, optimizer(problem.settings, planned(problem)))
-    return Arrays(weights, theta, _theta_optimizer(problem).init(theta))
+    return Arrays(weights, *problem.devices.state((theta, _theta_optimizer(problem).init(theta))))
 
 
 def _paths(problem: Problem) -> np.ndarray:

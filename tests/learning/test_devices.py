@@ -1,0 +1,116 @@
+"""Several devices compute what one does. A CPU simulates them, in processes of their own (`on_devices.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from dnas.errors import InputError
+from dnas.process import devices
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def simulating(count: int) -> dict[str, str]:
+    """An environment with so many devices, in which one device computes as each of several does."""
+    return os.environ | {"JAX_NUM_CPU_DEVICES": str(count), "DNAS_KERNELS": "0", "PYTHONPATH": str(ROOT)}
+
+
+def found(check: str, *counts: int) -> dict[int, dict[str, Any]]:
+    """What `on_devices.py` finds, by the number of devices."""
+    command = [sys.executable, str(HERE / "on_devices.py"), check, *map(str, counts)]
+    done = subprocess.run(command, env=simulating(max(counts)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {int(count): of for count, of in json.loads(done.stdout).items()}
+
+
+def same_gradients(of: dict[int, dict[str, Any]]) -> None:
+    one = of[1]
+    for count, other in of.items():
+        np.testing.assert_allclose(other["loss"], one["loss"], rtol=1e-6)
+        for name, wanted in one["values"].items():
+            scale = np.max(np.abs(wanted))
+            np.testing.assert_allclose(other["values"][name], wanted, atol=1e-5 * scale, err_msg=f"{name} on {count}")
+
+
+def of_kind(found: dict[str, Any], *kinds: str) -> list[list[str]]:
+    return [shapes for kind, shapes in found["exchanges"] if kind in kinds]
+
+
+def are_of_norms(found: dict[str, Any], parts: int) -> None:
+    """Mean and variance of each channel, forward and back, and nothing of an image, are exchanged by these."""
+    for (shape,) in of_kind(found, "all-gather"):
+        assert shape.startswith(f"f32[{parts},2,"), shape
+    for (shape,) in of_kind(found, "reduce-scatter"):
+        assert shape.startswith("f32[1,2,"), shape
+
+
+def test_a_step_of_a_search_is_the_same_on_eight_devices_and_reduces_gradients_once():
+    of = found("gradients", 1, 8)
+    same_gradients(of)
+    assert not of[1]["exchanges"]
+    # The one reduction: of all gradients in one vector, with the means of loss and accuracy.
+    (reduced,) = of_kind(of[8], "all-reduce")
+    gradients = sum(len(v) for name, v in of[1]["values"].items() if not name.startswith("running"))
+    assert Counter(reduced) == Counter({"f32[]": 2, f"f32[{gradients}]": 1})
+    are_of_norms(of[8], 8)
+    assert not of_kind(of[8], "collective-permute", "all-to-all")
+    assert of[8]["temporary"] < of[1]["temporary"] / 8 * 1.5
+
+
+def test_a_training_draws_the_same_for_each_image_on_eight_devices():
+    of = found("trained", 1, 8)
+    np.testing.assert_allclose(of[8]["losses"], of[1]["losses"], rtol=1e-3)
+    sizes = sorted(of_kind(of[8], "all-reduce"), key=str)
+    # Gradients with the loss; how many are right; mean and spread of the pixels, with which images are covered.
+    (gradients,) = (shapes for shapes in sizes if "f32[]" in shapes)
+    assert len(gradients) == 2
+    assert [shapes for shapes in sizes if shapes != gradients] == [["f32[1]", "f32[1]"], ["f32[1]"], ["s32[]"]]
+    # An image is mixed with its mirror in the batch, which another device has, and so are their labels.
+    assert of_kind(of[8], "collective-permute") == [["f32[4,2]"], ["f32[4,16,16,1]"]]
+    are_of_norms(of[8], 8)
+    assert of[8]["temporary"] < of[1]["temporary"] / 8 * 1.5
+
+
+@pytest.mark.slow
+def test_gradients_are_the_same_on_any_number_of_devices():
+    of = found("gradients", 1, 2, 4, 8)
+    same_gradients(of)
+    for count in (2, 4, 8):
+        assert len(of_kind(of[count], "all-reduce")) == 1
+        assert of[count]["temporary"] < of[1]["temporary"] / count * 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["losses", "trained"])
+def test_losses_of_twenty_steps_are_the_same_on_any_number_of_devices(check):
+    of = found(check, 1, 2, 4, 8)
+    for count in (2, 4, 8):
+        np.testing.assert_allclose(of[count]["losses"], of[1]["losses"], rtol=1e-3)
+
+
+def test_a_batch_is_divided_evenly_or_some_devices_repeat_work():
+    eight = devices.of([jax.devices()[0]] * 8)
+    assert (eight.parts(32), eight.share(32), eight.note(32)) == (8, 4, [])
+    assert (eight.parts(100), eight.share(100)) == (4, 25)
+    (line,) = eight.note(100)
+    assert "4 equal parts on 8 devices" in line and "a multiple of 8" in line
+    assert devices.ONE.note(7) == [] and devices.ONE.share(7) == 7
+
+
+def test_more_devices_than_there_are_is_one_line():
+    with pytest.raises(InputError, match=r"--devices: JAX sees \d+ here \(found 1000; accepted: 1 to"):
+        devices.chosen(1000)
+    with pytest.raises(InputError, match="--devices"):
+        devices.chosen(0)
+    assert devices.chosen() == devices.chosen(1) == devices.ONE
