@@ -10,7 +10,7 @@ SEEDS seeds. All are trained from scratch by one recipe. The test split is read 
 was chosen on a held-out tenth of the training images.
 
 Every finished part is kept in OUT/results.json and never run again; a part that was interrupted continues where it
-stood. OUT/table.md, OUT/results.json and OUT/accuracy.png (needs dnas[report]) are written anew after every part. A
+stood. OUT/table.md, OUT/results.json and OUT/accuracy.png (needs matplotlib) are written anew after every part. A
 training takes about 20 s of one core an epoch for each MMAC of the network, a search of one epoch about 6 minutes.
 What it showed: experiments/results/fashion.md.
 """
@@ -280,7 +280,7 @@ def _plot(results: dict[str, Any], made: list[dict[str, Any]], path: Path) -> No
     try:
         import matplotlib
     except ModuleNotFoundError:
-        print("no plot: matplotlib is missing; install dnas[report]", flush=True)
+        print("no plot: matplotlib is missing; pip install matplotlib", flush=True)
         return
     matplotlib.use("Agg")
     from matplotlib import pyplot

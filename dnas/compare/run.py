@@ -2,7 +2,7 @@
 
 comparison.json  every network with its costs and accuracies, and the verdicts; no clock, no host
 comparison.md    the table and the sentence, for people
-comparison.png   accuracy against cost, where matplotlib is installed (extra `report`)
+comparison.png   accuracy against cost, where vl-convert is installed (extra `report`)
 provenance.json  command, host and versions
 trainings/       a folder for each network and seed, as `dnas.train` writes it
 """
@@ -22,10 +22,9 @@ from dnas.files import write_atomic, write_json
 from dnas.learning import chance
 from dnas.process.extras import unusable
 from dnas.process.provenance import provenance
-from dnas.report import comparison_table as table
-from dnas.report.chart import draw
-from dnas.report.comparison_chart import picture
+from dnas.report.costs import comparison
 from dnas.report.png import png
+from dnas.runs import comparison_table as table
 from dnas.runs import following
 from dnas.runs.comparison import COMPARISON, read_compared
 from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
@@ -158,8 +157,8 @@ def _write(given: Premises, claim: Claim, document: dict[str, Any], console: Any
         write_json(staged / COMPARISON, document)
         found = read_compared(staged)
         write_atomic(staged / MARKDOWN, table.markdown(found))
-        if not unusable("matplotlib"):
-            write_atomic(staged / PICTURE, png(draw(picture(found))))
+        if not unusable("vl_convert"):
+            write_atomic(staged / PICTURE, png(comparison(found, "comparison")))
         write_json(staged / PROVENANCE, provenance() | claim.record(staged))
     if overwrite:
         for folder in unused(trainings(given, console), claim.folder):

@@ -1,105 +1,18 @@
-"""`joint.json`: what a joint search has trained and found. A later search with other budgets begins with it."""
+"""A joint search's record (`dnas.runs.joint`) as its stages take it: a later search with other budgets begins there."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import msgspec
 
-from dnas.files import read_document
-from dnas.files.sets import current
 from dnas.joint.pairs import Pairs
 from dnas.joint.stages import Coarse, Plan, Trained
-from dnas.runs.records import converted
-
-RECORD = "joint.json"
+from dnas.runs.joint import Record
 
 
-class TrainedPair(msgspec.Struct, frozen=True):
-    """A training of the coarse stage."""
-
-    options: tuple[int, ...]
-    """Index of the option of each choice."""
-    curve: tuple[float, ...]
-    """Best validation accuracy so far after each epoch."""
-    expected: float | None
-    """By the predictor before it was trained."""
-    folder: str
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """A pair that was trained whole at the end."""
-
-    options: tuple[int, ...]
-    curve: tuple[float, ...]
-    predicted: float
-    spread: float
-    test: float | None
-    """Accuracy on test images; None of a training that diverged."""
-    folder: str
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """A budget and what the architecture found costs."""
-
-    budget: str
-    limit: float
-    cost: float
-
-
-class Member(msgspec.Struct, frozen=True):
-    """The result within some budgets: the first of `winners`."""
-
-    budgets: tuple[Cost, ...]
-    winners: tuple[Ended, ...]
-    taken: dict[str, Any]
-    """Choice -> option."""
-
-    @property
-    def name(self) -> str:
-        """Its budgets, as they were given."""
-        return "_".join(cost.budget for cost in self.budgets) or "no_budget"
-
-
-class Field(msgspec.Struct, frozen=True):
-    """How much a choice matters (`dnas.joint.importance`)."""
-
-    name: str
-    share: float
-    error: float
-
-
-class Record(msgspec.Struct, frozen=True):
-    """The whole file."""
-
-    space: str
-    seed: int
-    data: dict[str, Any]
-    image_size: int
-    plan: dict[str, Any]
-    choices: dict[str, tuple[Any, ...]]
-    coarse_budgets: tuple[str, ...]
-    epoch: int | None
-    correlations: tuple[float, ...]
-    trained: tuple[TrainedPair, ...]
-    rank_correlation: float | None
-    """Of what was expected of candidates with what was measured; None where fewer than three were expected."""
-    fields: tuple[Field, ...]
-    members: tuple[Member, ...]
-
-    def coarse(self) -> Coarse:
-        """What the coarse stage has learned."""
-        trained = [Trained(t.options, t.curve, t.expected) for t in self.trained]
-        return Coarse(trained, self.epoch, list(self.correlations))
-
-
-def read_record(folder: Path) -> Record | None:
-    """The record of a folder, None where there is none; raises `InputError` where it is damaged."""
-    file = folder / RECORD
-    if not current(file).is_file():
-        return None
-    return converted(read_document(file).data, Record, str(file))
+def coarse_of(record: Record) -> Coarse:
+    """What the coarse stage has learned."""
+    trained = [Trained(t.options, t.curve, t.expected) for t in record.trained]
+    return Coarse(trained, record.epoch, list(record.correlations))
 
 
 def fits(record: Record, pairs: Pairs, plan: Plan) -> bool:

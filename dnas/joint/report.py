@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from dnas.cost.budget import parse_budget
 from dnas.files import write_atomic
 from dnas.joint.early import CORRELATION
-from dnas.joint.record import Member, Record
 from dnas.joint.stages import Coarse
 from dnas.process.extras import unusable
-from dnas.report.chart import Chart, Series, draw
-from dnas.report.curves import percent
 from dnas.report.png import png
+from dnas.report.why import expected
+from dnas.runs.joint import Member, Record
 from dnas.space import units
 
 if TYPE_CHECKING:
@@ -80,10 +79,10 @@ def _result(member: Member) -> Iterator[str]:
 
 
 def write(found: Record, out: Path) -> None:
-    """Writes `joint.md` and, where matplotlib is installed (extra `report`), `joint.png`."""
+    """Writes `joint.md` and, where vl-convert is installed (extra `report`), `joint.png`."""
     write_atomic(out / MARKDOWN, "\n".join(markdown(found)) + "\n")
-    if not unusable("matplotlib"):
-        write_atomic(out / PICTURE, png(draw(picture(found))))
+    if not unusable("vl_convert"):
+        write_atomic(out / PICTURE, png(expected(found)))
 
 
 def markdown(found: Record) -> Iterator[str]:
@@ -115,22 +114,3 @@ def markdown(found: Record) -> Iterator[str]:
         options = ", ".join(str(o[n]) for o, n in zip(found.choices.values(), t.options, strict=True))
         expected = "-" if t.expected is None else units.share(t.expected)
         yield f"| {t.folder} | {expected} | {units.share(t.curve[-1])} | {len(t.curve)} | {options} |"
-
-
-def picture(found: Record) -> Chart:
-    """Measured against predicted accuracy."""
-    stage = found.coarse()
-    candidates = tuple((t.expected, stage.accuracy(t.curve)) for t in stage.trained if t.expected is not None)
-    winners = tuple((w.predicted, stage.accuracy(w.curve)) for m in found.members for w in m.winners)
-    ends = [value for point in (*candidates, *winners) for value in point]
-    line = ((min(ends), min(ends)), (max(ends), max(ends)))
-    series = (
-        Series("as predicted", line, "s2"),
-        Series("candidates", candidates, "s1", dots=True, hollow=True),
-        Series("results, trained whole", winners, "s0", dots=True),
-    )
-    return Chart(
-        "joint", "Predicted against measured",
-        "Each dot is a training: what the predictor expected before it, and the validation accuracy measured.",
-        "predicted accuracy", "measured accuracy", series, x_show=percent, y_show=percent,
-    )  # fmt: skip

@@ -22,14 +22,13 @@ from dnas.errors import UserError
 from dnas.fanout.task import Pool
 from dnas.files import read_document, write_atomic, write_json
 from dnas.graph.architecture import architecture
-from dnas.joint import record as records
 from dnas.joint import report
 from dnas.joint.early import rank_correlation
 from dnas.joint.importance import importances
 from dnas.joint.pairs import Pairs, Row
 from dnas.joint.pool import pool
 from dnas.joint.predictor import Fitted, Predictor
-from dnas.joint.record import RECORD, Cost, Ended, Field, Member, Record, TrainedPair
+from dnas.joint.record import coarse_of, fits
 from dnas.joint.request import Given
 from dnas.joint.stages import Coarse, Winner, coarse, fine, fit
 from dnas.joint.trainings import Trainings
@@ -37,8 +36,10 @@ from dnas.learning import weights
 from dnas.process.progress import working
 from dnas.process.provenance import provenance, versions
 from dnas.runs import following
+from dnas.runs import joint as records
 from dnas.runs.folder import PARTS, PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.history import HISTORY
+from dnas.runs.joint import RECORD, Cost, Ended, Field, Member, Record, TrainedPair
 from dnas.runs.read import read_run
 from dnas.runs.recall import data_record
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
@@ -68,7 +69,7 @@ def run_joint(given: Given, out: Path, workers: Pool, console: Any, claiming: Cl
         if claiming.overwrite:
             shutil.rmtree(claim.folder / PARTS, ignore_errors=True)
         former = None if claiming.overwrite else records.read_record(claim.folder)
-        known = former if former is not None and records.fits(former, given.pairs, given.plan) else None
+        known = former if former is not None and fits(former, given.pairs, given.plan) else None
         for line in report.opening(given, known):
             say(line)
         found = _searched(given, known, claim.folder, workers, console)
@@ -102,7 +103,7 @@ def _searched(given: Given, known: Record | None, out: Path, workers: Pool, cons
     )  # fmt: skip
     with working(console, "the predictor learns the costs"):
         predictor = Predictor(given.pairs, given.seed, given.plan.trainings)
-    stage = coarse(given.pairs, given.plan, predictor, trainings, given.seed) if known is None else known.coarse()
+    stage = coarse(given.pairs, given.plan, predictor, trainings, given.seed) if known is None else coarse_of(known)
     for line in [] if known is not None else report.stopped(stage):
         console.print(line, markup=False)
     fitted = fit(predictor, stage)

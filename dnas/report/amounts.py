@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dnas.cost.budget import recognised
-from dnas.report.scene import number
-from dnas.space.units import counted
+from dnas.space.units import counted, timed
 
 
-def macs(value: float) -> str:
-    """Multiply-adds."""
-    return counted(value, "MACs")
+def number(value: float) -> str:
+    """Three digits and a prefix: `0.25`, `1.5k`, `200M`."""
+    return counted(value).replace(" ", "") if abs(value) >= 1e3 else f"{value:.3g}"
 
 
-def params(value: float) -> str:
-    """A number of parameters for people."""
-    return counted(value, "params")
+def shown(unit: str, cost: float) -> str:
+    """A cost in a unit: `MACs`, `params`, `MB`, or `ms TABLE`."""
+    if unit.startswith("ms"):
+        return timed(cost)
+    return counted(cost, unit) if unit in ("MACs", "params") else f"{cost:.4g} {unit}"
 
 
 def budgeted(budget: str, cost: float) -> str:

@@ -1,129 +1,112 @@
-"""The page: one HTML document with its style and its pictures inside, without script and without any request."""
+"""The page: one HTML document with its style, its charts and what draws them inside, without any request."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from dnas.report.colours import style_sheet
-from dnas.report.gallery import Card, Section
-from dnas.report.runs import option_text, taken_text
-from dnas.report.style import STYLE
-from dnas.report.svg import clean, svg
-from dnas.report.table import Table
-from dnas.runs.run import Imported, Run, Search, Training
+from dnas.process.extras import need
+from dnas.report.spec import Chart
+from dnas.report.svg import clean
+from dnas.report.theme import DARK, LIGHT, config, fills, variables
 
-SETTINGS_SHOWN = 200
 SHORT = 20
 """Texts of up to so many characters stay on one line in a table."""
+FOLDED_FROM = 30
+"""Rows of a table that is folded away."""
+HERE = Path(__file__).parent
 
 
-class Top(NamedTuple):
-    """The document's title, and what stands above its sections."""
+class Table(NamedTuple):
+    """Columns and rows of texts; the first cell of a row names it."""
 
     title: str
-    summary: str
+    head: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
 
 
-def page(top: Top, runs: Sequence[Run], sections: Sequence[Section], notes: Sequence[str]) -> str:
-    """The whole document."""
-    body = [top.summary, *map(_warnings, runs)]
-    body += [_section(section) for section in sections]
-    body += [_notes(notes), _provenance(runs)]
+class Section(NamedTuple):
+    """Under one heading: HTML, charts, tables."""
+
+    title: str
+    about: str = ""
+    html: str = ""
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
+    folded: bool = False
+
+
+class Live(NamedTuple):
+    """Where a page that follows runs asks whether anything has changed, and what the answer was."""
+
+    address: str
+    state: str
+
+
+def page(title: str, top: str, sections: Sequence[Section], live: Live | None = None) -> str:
+    """The whole document; raises `MissingExtra` without vl-convert."""
+    # `ast` of vega-embed interprets expressions: the policy need not allow code that is made of texts.
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    policy += "" if live is None else "; connect-src 'self'"
+    dark = f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}"
+    style = f":root{{{variables(LIGHT)}}}{dark}.f-none{{fill:none}}{fills()}{(HERE / 'page.css').read_text('utf-8')}"
+    bundle = need("vl_convert", "report").javascript_bundle()
+    data = "" if live is None else f' data-live="{clean(live.address)}" data-state="{clean(live.state)}"'
+    told = "" if live is None else '<p class="note" id="live" role="status"></p>'
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         '<meta name="color-scheme" content="light dark"/>'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        'img-src data:"/><link rel="icon" href="data:,"/>'
-        f"<title>{clean(top.title)}</title><style>{style_sheet()}{STYLE}</style></head>\n<body><main>"
-        + "\n".join(filter(None, body))
-        + "</main></body></html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>'
+        f'<link rel="icon" href="data:,"/><title>{clean(title)}</title><style>{style}</style></head>\n<body{data}>'
+        f"{told}<main>{top}{''.join(map(_section, sections))}</main>\n"
+        f'<script type="application/json" id="themes">{script({"light": config(LIGHT), "dark": config(DARK)})}</script>'
+        f"<script>{bundle}</script><script>{(HERE / 'page.js').read_text('utf-8')}</script></body></html>\n"
     )
 
 
-def _warnings(run: Run) -> str:
-    return "".join(f'<p class="warning"><b>{clean(run.name)}</b> {clean(note)}</p>' for note in run.warnings)
+def script(data: Any) -> str:
+    """JSON that may stand in a script element."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _section(section: Section) -> str:
-    cards = "".join(map(_card, section.cards))
-    inner = f'<div class="grid {section.layout}">{cards}</div>' if cards else ""
-    head = f'<h2>{clean(section.title)}</h2><p class="about">{clean(section.about)}</p>'
+    charts = "".join(map(_chart, section.charts))
+    about = f'<p class="about">{clean(section.about)}</p>' if section.about else ""
+    inner = about + section.html + (f'<div class="grid">{charts}</div>' if charts else "")
+    inner += "".join(_table(table, len(section.tables) > 2) for table in section.tables)
     if section.folded:
-        inner = f"<details><summary>Show {len(section.cards)} pictures</summary>{inner}</details>"
-    return f"<section>{head}{inner}{''.join(map(_table, section.tables))}</section>"
+        return f"<section><details><summary><h2>{clean(section.title)}</h2></summary>{inner}</details></section>"
+    return f"<section><h2>{clean(section.title)}</h2>{inner}</section>"
 
 
-def _card(card: Card) -> str:
-    if card.narrow is None:
-        pictures = svg(card.scene)
-    else:
-        pictures = svg(card.scene, "wide") + svg(card.narrow, "narrow")
-    head = f"<h3>{clean(card.head)}</h3>" if card.head else ""
-    caption = f"<figcaption>{clean(card.caption)}</figcaption>" if card.caption else ""
-    return f"<figure>{head}{pictures}{caption}</figure>"
+def _chart(chart: Chart) -> str:
+    spec = {"description": f"{chart.title}. {chart.about}", **chart.spec}
+    return (
+        f'<figure class="chart" data-key="{clean(chart.key)}"><h3>{clean(chart.title)}</h3><div class="plot" '
+        f'style="min-height:{spec["height"]}px"></div><figcaption>{clean(chart.about)}</figcaption>'
+        '<details class="values"><summary>Values as a table</summary></details>'
+        f'<script type="application/json" class="spec">{script(spec)}</script></figure>'
+    )
 
 
-def _table(table: Table) -> str:
-    top = "".join(f'<th scope="col">{clean(h)}</th>' for h in table.head)
-    rows = []
-    for first, *cells in table.rows:
-        pairs = "".join(map(_cell, table.head[1:], cells))
-        rows.append(f'<tr><th scope="row">{clean(first)}</th>{pairs}</tr>')
+def _table(table: Table, folded: bool) -> str:
+    if not table.rows:
+        return ""
+    top = "".join(f'<th scope="col" aria-sort="none"><button>{clean(h)}</button></th>' for h in table.head)
+    rows = (
+        f'<tr><th scope="row">{clean(first)}</th>{"".join(map(_cell, table.head[1:], cells))}</tr>'
+        for first, *cells in table.rows
+    )
     caption = f'<p class="caption">{clean(table.caption)}</p>' if table.caption else ""
-    body = f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    inner = f'<div class="compare facts">{body}{caption}</div>'
-    if table.folded:
-        return f"<details><summary>{clean(table.title)}</summary>{inner}</details>"
-    return f"<h3>{clean(table.title)}</h3>{inner}"
+    body = f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody></table>{caption}"
+    is_open = "" if folded or len(table.rows) >= FOLDED_FROM else " open"
+    return f'<details{is_open}><summary>{clean(table.title)}</summary><div class="panel">{body}</div></details>'
 
 
 def _cell(head: str, text: str) -> str:
     short = ' class="short"' if len(text) <= SHORT else ""
     return f'<td data-name="{clean(head)}"{short}>{clean(text)}</td>'
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return "".join(f'<p class="note">{clean(note)}</p>' for note in notes)
-
-
-def _provenance(runs: Sequence[Run]) -> str:
-    if not runs:
-        return ""
-    parts = []
-    for run in runs:
-        shown = "".join(f"<dt>{clean(k)}</dt><dd>{clean(v)}</dd>" for k, v in _facts(run))
-        parts.append(f"<details><summary>{clean(run.name)}</summary><dl>{shown}</dl></details>")
-    return f"<section><h2>Where it came from</h2>{''.join(parts)}</section>"
-
-
-def _facts(run: Run) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = [("folder", run.folder)]
-    if run.provenance is None:
-        rows.append(("provenance", "not recorded: no provenance.json"))
-    for key, value in (run.provenance or {}).items():
-        rows.append((key.replace("_", " "), plain(value)))
-    match run:
-        case Search(facts=facts):
-            rows.append(("seed", "not stated" if facts.seed is None else str(facts.seed)))
-            rows += [("by proxy", note) for note in facts.by_proxy]
-            rows.append(("settings", plain(facts.settings)))
-            rows.append(("options taken", ", ".join(f"{name} {taken_text(run, name)}" for name in run.taken)))
-        case Training(facts=facts) if facts is not None:
-            rows += [("start", f"{facts.start} weights"), ("seed", str(facts.seed)), ("recipe", plain(facts.recipe))]
-        case Imported(facts=facts):
-            rows += [("weights", f"{facts.file} (SHA-256 {facts.sha256})"), ("model", facts.model)]
-            rows += [("note", note) for note in facts.notes]
-    return rows
-
-
-def plain(value: Any) -> str:
-    """Plain data for people, bounded."""
-    if isinstance(value, dict):
-        shown = ", ".join(f"{k} {plain(v)}" for k, v in list(value.items())[:SETTINGS_SHOWN])
-        return shown + (", ..." if len(value) > SETTINGS_SHOWN else "")
-    if isinstance(value, list):
-        return " ".join(plain(v) for v in value[:SETTINGS_SHOWN])
-    text = option_text(value)
-    return text if len(text) <= 300 else text[:300] + "..."

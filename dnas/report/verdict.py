@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnas.report.runs import Accuracy, accuracy, data_name, inherited, same_data, searches
-from dnas.runs.run import Run, Search, Training  # fmt: skip
+from dnas.runs.records import Race
+from dnas.runs.run import Run, Search, Training
 
 Level = Literal["good", "weak", "chance", "open"]
 LEVELS: tuple[Level, ...] = ("good", "weak", "chance", "open")
@@ -118,7 +119,21 @@ def _against_others(run: Run) -> list[str]:
                 f"On the choices' share, the best of {first.compared} networks drawn at random had {first.best:.1%}, "
                 f"evolution came to {facts.share_accuracy:.1%} ({gained:+.1f} points)."
             ]
+    if facts.race is not None:
+        return [_raced(facts.race)]
     return ["No random networks were compared."]
+
+
+def _raced(race: Race) -> str:
+    """What the race for the network found says: against networks drawn, against a published one that was scaled."""
+    best = {one.origin: one.accuracy[-1] for one in sorted(race.candidates, key=lambda one: one.accuracy[-1:])}
+    won = next((one for one in race.candidates if one.won), None)
+    others = {name: value for name, value in best.items() if name == "drawn" or name.endswith(", scaled")}
+    if won is None or not others:
+        return race.pays
+    told = ", ".join(f"{'the best network drawn' if name == 'drawn' else name} {v:.1%}" for name, v in others.items())
+    pays = f" {race.pays[:1].upper()}{race.pays[1:]}." if race.pays else ""
+    return f"In its race, on {race.images:,} images of the choices' share, it had {won.accuracy[-1]:.1%}; {told}.{pays}"
 
 
 def _trained(run: Run) -> list[str]:

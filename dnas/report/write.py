@@ -8,30 +8,30 @@ from pathlib import Path
 
 from dnas.errors import UserError
 from dnas.files import write_atomic
-from dnas.report import comparison
-from dnas.report.comparison import comparison_sections, is_comparison, read_comparisons
-from dnas.report.gallery import notes, scenes, sections
-from dnas.report.page import Top, page
-from dnas.report.png import png
-from dnas.report.summary import summary, title
+from dnas.files.sets import current
+from dnas.report.network import network_svg
+from dnas.report.page import Live, Section, page
+from dnas.report.png import drawn, png
+from dnas.report.sections import compared_sections, sections
+from dnas.report.summary import of_comparisons, summary, title, warnings
 from dnas.report.verdict import verdict
+from dnas.runs.comparison import COMPARISON, Compared, read_compared
 from dnas.runs.read import read_runs
+from dnas.runs.run import Run
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None) -> list[str]:
     """Writes the page and, with `pictures`, PNG files; returns what to tell the user. Raises `UserError`."""
     if not folders:
         raise UserError("no folder given; accepted: result folders of dnas.search, dnas.train and dnas.compare")
-    runs = read_runs([folder for folder in folders if not is_comparison(folder)])
-    compared = read_comparisons(folders)
+    runs, compared = read(folders)
     if out is None:
         out = (folders[0] if len(folders) == 1 else Path()) / "report.html"
     if out.is_dir():
         raise UserError(f"--out {out}: a folder, not a file")
-    made = [*(sections(runs) if runs else ()), *comparison_sections(compared)]
-    top = Top(title(runs), summary(runs)) if runs else Top(comparison.title(compared), comparison.summary(compared))
-    text = page(top, runs, made, notes(runs) if runs else [])
-    images = {} if pictures is None else {_file(n, s.key): png(s) for n, s in enumerate(scenes(made), 1)}
+    made = [*(sections(runs) if runs else ()), *compared_sections(compared)]
+    text = document(runs, compared, made)
+    images = {} if pictures is None else _pictures(runs, made)
     write_atomic(out, text)
     told = [f"wrote {out} ({len(text.encode()):,} bytes)"]
     for name, data in images.items():
@@ -41,5 +41,32 @@ def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Pat
     return told + ([f"wrote {len(images)} pictures to {pictures}"] if images else [])
 
 
-def _file(position: int, key: str) -> str:
-    return f"{position:03}-{re.sub('[^a-z0-9]+', '-', key.lower()).strip('-')}.png"
+def read(folders: Sequence[Path], shipped_only: bool = False) -> tuple[list[Run], list[Compared]]:
+    """Runs, and comparisons; raises `InputError` for what is damaged."""
+    compared = [folder for folder in folders if is_comparison(folder)]
+    runs = read_runs([folder for folder in folders if folder not in compared], shipped_only)
+    return runs, list(map(read_compared, compared))
+
+
+def is_comparison(folder: Path) -> bool:
+    """Whether the folder holds a comparison that has ended."""
+    try:
+        return current(folder / COMPARISON).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def document(
+    runs: Sequence[Run], compared: Sequence[Compared], made: Sequence[Section], live: Live | None = None
+) -> str:
+    """The page's text."""
+    top = summary(runs) + warnings(runs) if runs else of_comparisons(compared)
+    return page(title(runs, compared), top, made, live)
+
+
+def _pictures(runs: Sequence[Run], made: Sequence[Section]) -> dict[str, bytes]:
+    """Every network and chart by the name of its file."""
+    images = [(f"network-{r.position}", drawn(network_svg(r.name, r.network))) for r in runs if r.network is not None]
+    images += [(chart.key, png(chart)) for section in made for chart in section.charts]
+    names = [re.sub("[^a-z0-9]+", "-", key.lower()).strip("-") for key, _ in images]
+    return {f"{n:03}-{name}.png": data for n, (name, (_, data)) in enumerate(zip(names, images, strict=True), 1)}

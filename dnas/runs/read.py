@@ -30,6 +30,7 @@ from dnas.runs.records import (
     Chain,
     ChainStep,
     Epoch,
+    FoundFacts,
     ImportedFacts,
     MemberFacts,
     Row,
@@ -40,6 +41,7 @@ from dnas.runs.records import (
 )
 from dnas.runs.result import Result, read_result
 from dnas.runs.run import Imported, Layer, Member, NetworkFacts, Run, Search, Training
+from dnas.runs.times import times_of
 from dnas.space.space import Space
 
 MAX_RUNS = 32
@@ -52,14 +54,18 @@ class _Place(NamedTuple):
     name: str
     position: int
     folder: Path
+    shipped_only: bool
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs, told apart by name; raises `InputError` naming the file for what cannot be read."""
+def read_runs(folders: Sequence[Path], shipped_only: bool = False) -> list[Run]:
+    """The runs, told apart by name; raises `InputError` naming the file for what cannot be read.
+
+    With `shipped_only` no latency table is read but those that come with dnas: nothing outside of the folders.
+    """
     if len(folders) > MAX_RUNS:
         raise UserError(f"{len(folders)} folders, accepted: at most {MAX_RUNS}")
     places = zip(_names(folders), range(len(folders)), folders, strict=True)
-    return [_read(_Place(*place)) for place in places]
+    return [_read(_Place(*place, shipped_only)) for place in places]
 
 
 def read_run(folder: Path) -> Run:
@@ -97,8 +103,9 @@ def _search(place: _Place, document: dict[str, Any], result: Result, warnings: t
     if not isinstance(taken, dict):
         raise InputError(f"{file}: choices_taken", "not a mapping", found=taken)
     names = names_of(document["search"], result.space, facts.space, taken, str(file))
+    network = _network(place, result, names, facts.proxy is not None, facts.budgets)
     return Search(
-        **_common(place, _network(result, names, facts.proxy is not None), "", (*warnings, *facts.warnings), result),
+        **_common(place, network, "", (*warnings, *facts.warnings), result),
         facts=facts, taken=taken, unused=names.unused, options=names.options if not facts.options else facts.options,
         rows=tuple(read_history(place.folder / HISTORY, len(facts.budgets))),
         chain=_chain(place.folder / "chain.json"), family=tuple(_family(place.folder / "family")),
@@ -111,13 +118,14 @@ def _training(place: _Place, document: dict[str, Any], result: Result, warnings:
     facts = converted(document["training"], TrainingFacts, f"{file}: training")
     # What was made smaller, and not trained on, has no epochs.
     epochs = () if facts.steps == 0 else tuple(read_epochs(place.folder / HISTORY))
-    network = _network(result, Names() if facts.found is None else Names(facts.found.blocks), True)
+    found = FoundFacts() if facts.found is None else facts.found
+    network = _network(place, result, Names(found.blocks), True, found.budgets)
     return Training(**_common(place, network, "", warnings, result), facts=facts, epochs=epochs)
 
 
 def _imported(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Imported:
     facts = converted(document["imported"], ImportedFacts, f"{place.folder / ARCHITECTURE}: imported")
-    return Imported(**_common(place, _network(result, Names(), True), "", warnings, result), facts=facts)
+    return Imported(**_common(place, _network(place, result, Names(), True), "", warnings, result), facts=facts)
 
 
 def _unfinished(place: _Place) -> Run:
@@ -169,13 +177,16 @@ def _common(
 # Networks ---------------------------------------------------------------------------------------------------------
 
 
-def _network(result: Result, names: Names, stated: bool) -> NetworkFacts:
+def _network(
+    place: _Place, result: Result, names: Names, stated: bool, budgets: Sequence[BudgetResult] = ()
+) -> NetworkFacts:
     """`stated`: whether the file says at which input its weights were measured."""
     space, sources = result.space, names.sources
     counted = count(space)
     layers = tuple(layers_of(space, counted, sources))
     measured = _counted(count(result.network)) if stated else None
-    return NetworkFacts(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes)
+    times = times_of(space, budgets, place.shipped_only)
+    return NetworkFacts(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes, times)
 
 
 def _counted(counted: dict[str, Any]) -> Counted:
@@ -256,7 +267,12 @@ def _family(folder: Path) -> Iterator[Member]:
         known = {"MACs": float(counted["macs"]), "params": float(counted["params"]), "ms": facts.cost}
         cost = known[budget.kind]
         share = None if cost is None else cost / budget.limit
-        found.append((budget.limit, Member(facts.budget, cost, share, facts.accuracy, facts.accuracy_split)))
+        found.append(
+            (
+                budget.limit,
+                Member(facts.budget, cost, share, facts.accuracy, facts.accuracy_split, f"{folder.name}/{file.name}"),
+            )
+        )
     yield from (member for _, member in sorted(found, key=lambda pair: -pair[0]))
 
 

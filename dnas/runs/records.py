@@ -107,6 +107,24 @@ class RandomNetworks(msgspec.Struct, frozen=True):
     best: Share
 
 
+class Raced(msgspec.Struct, frozen=True):
+    """A candidate of a race, and what it knew on the choices' share after each round that it was in."""
+
+    origin: str
+    costs: tuple[Cost, ...]
+    accuracy: tuple[Share, ...]
+    won: bool = False
+
+
+class Race(msgspec.Struct, frozen=True):
+    """The race for the network found: `images` of the choices' share told which is better."""
+
+    candidates: tuple[Raced, ...]
+    images: Count
+    pays: str = ""
+    """Whether choosing an architecture pays here, in words."""
+
+
 class SearchFacts(msgspec.Struct, frozen=True):
     """The part `search` of an exported architecture."""
 
@@ -126,6 +144,7 @@ class SearchFacts(msgspec.Struct, frozen=True):
     share_accuracy: Share | None = None
     """Of the best of the networks compared, on the choices' share of the training images."""
     random_networks: RandomNetworks | None = None
+    race: Race | None = None
     chance: Share | None = None
     """The accuracy of always answering the most frequent class of the test images."""
     inherited_accuracy: dict[str, Share] = {}

@@ -5,7 +5,7 @@ A run that has not ended has no network yet; its rows are those written so far.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dnas.runs.as_trained import Counted
@@ -42,6 +42,8 @@ class NetworkFacts:
     """None where an older file does not say at which input the weights were measured."""
     classes: int
     """Of the data."""
+    times: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Name of a latency table that a budget names -> path of a block -> its milliseconds there."""
 
     @property
     def by_proxy(self) -> bool:
@@ -58,6 +60,8 @@ class Member:
     share: float | None
     accuracy: float
     split: str
+    file: str = ""
+    """In the run's folder."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""The files of a chain of networks: one architecture for each, the list of steps, a picture, and the family's own.
+"""The files of a chain of networks: one architecture for each, the list of steps, and the family's own.
 
 chain.json         every step: its actions, costs, accuracy and loss on the choices' share, and its file
 chain/NNN.json     the architecture after step NNN; 000 is the largest
-chain.png          accuracy against cost, where matplotlib is installed (extra `report`)
 family/BUDGET.json the architecture for each budget of a family
 """
 
@@ -16,9 +15,7 @@ from dnas.cost import ledger
 from dnas.files import write_json
 from dnas.graph import graph_of
 from dnas.graph.architecture import architecture, options_taken
-from dnas.process.extras import unusable
 from dnas.runs.recall import data_record
-from dnas.space import units
 
 if TYPE_CHECKING:
     from dnas.search.run import Found
@@ -36,8 +33,6 @@ def write_chain(found: Found, out: Path) -> None:
         steps.append({**told, "file": file})
     budgets = [m.budget.text for m in found.problem.measured]
     write_json(out / "chain.json", {"budgets": budgets, "split": SPLIT, "steps": steps})
-    if not unusable("matplotlib"):
-        draw(found, out / "chain.png")
     for member in found.outcome.family:
         told = {name: value for name, value in member.items() if name != "assignment"}
         write_json(out / "family" / file_name(member["budget"]), document(found, member["assignment"], told))
@@ -63,23 +58,3 @@ def document(found: Found, assignment: dict[str, int], told: dict[str, Any]) -> 
             "data": data_record(problem.dataset, problem.seed), "accuracy_split": SPLIT, **told,
         },
     }  # fmt: skip
-
-
-def draw(found: Found, file: Path) -> None:
-    """Accuracy of the networks of the chain against each budgeted cost."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    chain, measured = found.outcome.chain, found.problem.measured
-    figure = Figure(figsize=(5.5 * len(measured), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for n, m in enumerate(measured):
-        axes = figure.add_subplot(1, len(measured), n + 1)
-        unit, size = units.axis(m.budget.limit, m.budget.unit)
-        costs = [entry["costs"][n] / size for entry in chain]
-        axes.plot(costs, [100 * entry["accuracy"] for entry in chain], marker="o", markersize=3, linewidth=1)
-        axes.axvline(m.budget.limit / size, color="0.5", linestyle="--", linewidth=1)
-        axes.set_xlabel(unit)
-        axes.set_ylabel("accuracy with inherited weights, %")
-        axes.set_title(f"{found.problem.space.name}, {found.strategy}; budget {m.budget.text}", fontsize=9)
-    figure.savefig(file, dpi=120, metadata={"Software": None})

@@ -98,13 +98,14 @@ def test_another_comparison_is_not_replaced_unless_asked(whole, home, tmp_path, 
 
 
 def test_the_report_shows_it(whole, tmp_path):
+    pytest.importorskip("vl_convert", reason="pages need dnas[report]")
     from dnas.report.write import write_report
 
     told = write_report([whole], tmp_path / "page.html")
     document = json.loads((whole / "comparison.json").read_text())
     page = (tmp_path / "page.html").read_text()
     assert document["sentence"] in told[-1] and document["sentence"] in page
-    assert 'data-plot="comparison-0"' in page and "drawn 1" in page
+    assert 'data-key="comparison-0"' in page and "drawn 1" in page
 
 
 @pytest.mark.slow

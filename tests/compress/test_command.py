@@ -191,6 +191,7 @@ def test_an_option_of_another_method_is_refused(home, capsys, method, option, ac
 
 
 def test_a_report_shows_the_steps_and_python_the_stages(home, capsys):
+    pytest.importorskip("vl_convert", reason="pages need dnas[report]")
     small = dnas.run_compression(
         home / "vit-run", "vtp", rate=0.3, train_on=False, penalty=0, out=home / "from-python", quiet=True
     )  # fmt: skip
@@ -200,7 +201,7 @@ def test_a_report_shows_the_steps_and_python_the_stages(home, capsys):
     page = home / "page.html"
     dnas.write_report(small, out=page)
     text = page.read_text()
-    assert "How it became small" in text and "vtp --rate 0.3" in text and "From step to step, against MACs" in text
+    assert "How it became small" in text and "vtp --rate 0.3" in text and "From step to step: MACs" in text
 
 
 @pytest.mark.parametrize("damage", [{"lineage": {}}, {"lineage": [{"step": 1}]}, {"compression": {"stages": [1]}}])

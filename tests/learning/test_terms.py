@@ -18,7 +18,7 @@ from dnas.learning.losses import of_labels
 from dnas.learning.terms import Pass, Taps, Term
 from dnas.nn.gates import Layout, one_hot, uniform
 from dnas.nn.supernet import Supernet, init
-from dnas.report.trained import epochs
+from dnas.report.course import TRAINING, courses
 from dnas.runs.records import Epoch
 from dnas.runs.result import read_result
 from dnas.runs.run import Training
@@ -159,9 +159,9 @@ def test_a_report_shows_the_terms_of_losses_that_have_several():
 
     plain = run("plain", 0, Epoch(1, 1.0, 0.5))
     several = run("taught", 1, Epoch(1, 1.0, 0.5, terms={"a_b": 0.25}), Epoch(2, 2.0, 0.5, terms={"a_b": 0.125}))
-    assert "train-terms" not in [chart.key for chart in epochs([plain])]
-    (chart,) = (chart for chart in epochs([several]) if chart.key == "train-terms")
-    assert chart.title == "Terms of the loss"
-    assert [(line.label, line.points) for line in chart.series] == [("a_b", ((1.0, 0.25), (2.0, 0.125)))]
-    (chart,) = (chart for chart in epochs([plain, several]) if chart.key.startswith("train-term-"))
-    assert chart.title == "Loss: a b" and [line.points for line in chart.series][1] == ((1.0, 0.25), (2.0, 0.125))
+    assert "train-terms" not in [chart.key for chart in courses([plain], TRAINING, 1)]
+    (chart,) = (chart for chart in courses([several], TRAINING, 1) if chart.key == "train-terms")
+    rows = chart.spec["data"]["values"]
+    assert [(row["what"], row["at"], row["value"]) for row in rows] == [("a b", 1.0, 0.25), ("a b", 2.0, 0.125)]
+    (chart,) = (chart for chart in courses([plain, several], TRAINING, 2) if chart.key == "train-terms")
+    assert [row["run"] for row in chart.spec["data"]["values"]] == ["2 taught", "2 taught"]

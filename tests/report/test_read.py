@@ -22,6 +22,7 @@ from .make import KINDS, SEARCHES
 
 
 def report(*argv: str) -> int:
+    pytest.importorskip("vl_convert", reason="pages need dnas[report]")
     return call(main, parse(Arguments, list(argv)))
 
 
@@ -281,7 +282,7 @@ def shape_of(file: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_made_now_becomes_a_page_with_pictures(kind, made, tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("vl_convert")
     page, pictures = tmp_path / "page.html", tmp_path / "pictures"
     assert report(str(made / kind), "--out", str(page), "--png", str(pictures)) == 0
     assert page.stat().st_size > 20_000 and len(list(pictures.iterdir())) >= 5

@@ -121,6 +121,7 @@ def test_nothing_is_recommended_of_runs_that_have_not_ended(tmp_path):
 
 
 def test_choices_that_are_not_used_read_so(tmp_path):
+    pytest.importorskip("vl_convert", reason="pages need dnas[report]")
     from dnas.report.write import write_report
 
     run = read_run(STORED / "slimming")

@@ -21,7 +21,6 @@ from dnas.grammar.read import read_space
 from dnas.graph import graph_of
 from dnas.learning.course import State
 from dnas.learning.journal import Journal
-from dnas.process.extras import unusable
 from dnas.search import strategies
 from dnas.search.actions import Actions, Reachable, extreme, free_choices, path_choices
 from dnas.search.compiling import Compiler
@@ -103,7 +102,6 @@ def test_every_network_of_the_chain_is_a_file_that_costs_what_is_told(run, name)
         macs, params = macs_and_params(out / step["file"])
         assert step["costs"] == [params, macs]
     assert macs_and_params(out / steps[-1]["file"]) == macs_and_params(out / "architecture.json")
-    assert (out / "chain.png").is_file() or unusable("matplotlib")
     down = [s["costs"][1] for s in steps if s["number"] == 0 or s["actions"][0].get("gain", 1) > 0]
     assert down == sorted(down, reverse=True)
 

@@ -71,6 +71,7 @@ def test_nothing_is_written_of_what_does_not_fit(file):
 
 
 def test_reports_and_python_take_it(file):
+    pytest.importorskip("vl_convert", reason="pages need dnas[report]")
     folder, _ = imported(file)
     assert write_report([folder], folder / "page.html")
     page = (folder / "page.html").read_text()

@@ -1,0 +1,199 @@
+"""Accuracy against cost, and against what else was measured: runs, candidates, the steps that led to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dnas.report import amounts
+from dnas.report.runs import FEW, accuracy, chance_lines, kind, same_data, tag
+from dnas.report.spec import COUNT, PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, levels, mark, names, q
+from dnas.runs.candidates import Candidate
+from dnas.runs.comparison import Compared
+from dnas.runs.run import Run, Search, Training
+from dnas.space.units import standard_error
+
+MADE_SMALLER = "ms"
+"""Of the provenance of a network that was made smaller: times on the machine, stage by stage."""
+ORIGINS = {"found": "found", "drawn": "drawn at its cost", "scaled": "published, scaled", "against": "others"}
+SHARE = "the choices' share"
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both: cost (less is better) and accuracy (more is better), by cost."""
+    best: list[tuple[float, float]] = []
+    for cost, value in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not best or value > best[-1][1]:
+            best.append((cost, value))
+    return best
+
+
+def pareto(runs: Sequence[Run]) -> Iterator[Chart]:
+    """Several runs by their accuracy on test images: a chart a data set and unit of cost."""
+    measured = [run for run in runs if run.network is not None and accuracy(run) is not None]
+    for n, (data, alike) in enumerate(same_data(measured).items() if len(runs) > 1 else ()):
+        for unit, rows in _by_unit(row for run in alike for row in _run_rows(run, len(runs))):
+            best = [{"cost": c, "accuracy": a} for c, a in front([(r["cost"], r["accuracy"]) for r in rows])]
+            sizes = {run.network.counted.images for run in alike if run.network is not None}
+            counted = f"at {sizes.pop()}" if len(sizes) == 1 else "at each one's own input"
+            about = (
+                f"Each dot is a network, with its standard error, on test images of {data}; the line joins those that "
+                f"no other beats in both. Counted {counted}. A click shows the network."
+            )
+            line = [mark("line", best, strokeWidth=1, strokeDash=[4, 3], **_axes(unit))] if len(best) > 1 else []
+            coloured = colour("run", (tag(run, len(runs)) for run in runs))
+            key = f"pareto-{unit}-{n}"
+            yield _plot(key, f"Accuracy against {unit}", about, rows, coloured, line, chance_lines(alike))
+
+
+def _by_unit(rows: Iterator[Row]) -> list[tuple[str, list[Row]]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["unit"], []).append(row)
+    return list(found.items())
+
+
+def _row(name: str, what: str, value: float, images: int | None, unit: str, cost: float, **more: object) -> Row:
+    known = {"name": name, "what": what, **_ends(value, images), "unit": unit, "cost": cost}
+    return {**known, "costs": amounts.shown(unit, cost), **more}
+
+
+def _ends(value: float, images: int | None) -> Row:
+    """An accuracy, and one standard error down and up."""
+    error = standard_error(value, images) if images else 0.0
+    return {"accuracy": value, "low": value - error, "high": value + error}
+
+
+def _run_rows(run: Run, count: int) -> Iterator[Row]:
+    network, value = run.network, accuracy(run)
+    assert network is not None and value is not None
+    counted = {"MACs": float(network.counted.macs), "params": float(network.counted.params)}
+    budgets = run.facts.budgets if isinstance(run, Search) else ()
+    counted |= {amounts.unit(b.budget): b.cost for b in budgets if "@" in b.budget and b.cost is not None}
+    more = {"run": tag(run, count), "network": f"{run.position}"}
+    yield from (_row(run.name, kind(run), value.value, value.images, u, c, **more) for u, c in counted.items())
+
+
+def _axes(unit: str) -> Row:
+    """With room around the dots: what a chart that can be moved shows is cut off at its frame."""
+    form = COUNT if unit in ("MACs", "params") else PLAIN
+    return {"x": q("cost", unit, form, padding=14), "y": q("accuracy", "", PERCENT, padding=14)}
+
+
+def _plot(
+    key: str, title: str, about: str, rows: Sequence[Row], coloured: Spec, below: Sequence[Spec],
+    lines: Sequence[tuple[float, str]], limits: Sequence[tuple[float, str]] = (),
+) -> Chart:  # fmt: skip
+    """Dots with their errors over what is drawn `below` them."""
+    axes = _axes(rows[0]["unit"])
+    bar: Spec = {"x": axes["x"], "y": {**axes["y"], "field": "low"}, "y2": {"field": "high"}}
+    return chart(
+        key, title, about, rows, *levels(lines), *levels(limits, "x"), *below,
+        mark("rule", strokeWidth=1.5, **bar, color=coloured, opacity=SHOWN),
+        mark("point", None, f"name, what, costs, accuracy:{PERCENT}", True, filled=True, size=90, cursor="pointer",
+             **axes, color=coloured, opacity=SHOWN), tall=270,
+    )  # fmt: skip
+
+
+def met(runs: Sequence[Run], found: dict[int, list[Candidate]]) -> Iterator[Chart]:
+    """The candidates of each run that know their costs, by unit: its chain, its race, its family."""
+    rows = (
+        _row(f"{run.name}, {one.name}", one.origin, one.accuracy, one.images, unit, cost, run=tag(run, len(runs)), n=n,
+             did=one.actions, network=f"{run.position}-{n}" if one.network else "")
+        for run in runs for n, one in enumerate(found[run.position]) for unit, cost in one.costs.items()
+    )  # fmt: skip
+    for unit, some in _by_unit(rows):
+        one = len(runs) == 1
+        coloured = colour(
+            "what" if one else "run", (r["what"] for r in some) if one else (tag(r, len(runs)) for r in runs)
+        )
+        path: Spec = {"color": coloured, "order": {"field": "n"}, "detail": {"field": "run"}}
+        chain = mark("line", where="datum.what == 'chain'", strokeWidth=1, **_axes(unit), **path)
+        limits = tuple(dict.fromkeys(_limits(runs, unit))) if len(runs) <= FEW else ()
+        about = (
+            "Candidates that the search met, on images that chose: the choices' share of the training images. "
+            "A dotted vertical is a budget. A click shows a network, where it was kept."
+        )
+        title = f"The candidates: accuracy against {unit}"
+        below = [chain] if any(row["what"] == "chain" for row in some) else []
+        yield _plot(f"met-{unit}", title, about, some, coloured, below, chance_lines(runs), limits)
+
+
+def _limits(runs: Sequence[Run], unit: str) -> Iterator[tuple[float, str]]:
+    for run in (run for run in runs if isinstance(run, Search)):
+        texts = [*(b.budget for b in run.facts.budgets), *(m.budget for m in run.family)]
+        yield from ((m, f"budget {t}") for t in texts if amounts.unit(t) == unit and (m := amounts.limit(t)))
+
+
+def steps(runs: Sequence[Run]) -> Iterator[Chart]:
+    """Accuracy along the steps that led to networks which were made smaller, against each cost and time."""
+    for unit, rows in _by_unit(row for run in runs for row in _step_rows(run, len(runs))):
+        about = "Each dot is the network after a step, on images that chose nothing; the line follows the steps."
+        about += " One image in onnxruntime, on one thread of the machine that made it smaller." * (unit == "ms")
+        coloured = colour("run", (tag(run, len(runs)) for run in runs))
+        line = mark("line", strokeWidth=1, **_axes(unit), color=coloured, order={"field": "n"})
+        yield _plot(f"steps-{unit}", f"From step to step: {unit}", about, rows, coloured, [line], ())
+
+
+def _step_rows(run: Run, count: int) -> Iterator[Row]:
+    known = [({"MACs": s.macs, "MB": s.bytes / 1e6}, f"{s.step} {s.detail}", s.accuracy, s.images) for s in run.lineage]
+    times = (run.provenance or {}).get(MADE_SMALLER)
+    if isinstance(times, dict):
+        timed = [s for s in run.stages if isinstance(times.get(s.stage), int | float)]
+        known += [({"ms": times[s.stage]}, s.stage, s.test_accuracy, s.test_images) for s in timed]
+    for n, (costs, step, value, images) in enumerate(known):
+        for unit, cost in costs.items() if value is not None else ():
+            yield _row(step, "step", value or 0.0, images, unit, cost, run=tag(run, count), n=n)
+
+
+def dots(key: str, title: str, about: str, rows: Sequence[Row], lines: Sequence[tuple[float, str]]) -> Chart:
+    """Accuracies by name, the first on top, with their errors; `what` tells colours apart."""
+    coloured, y, x = colour("what", (row["what"] for row in rows)), names("name", limit=150), q("accuracy", "", PERCENT)
+    bar = mark("rule", strokeWidth=2, opacity=0.6, y=y, x={**x, "field": "low"}, x2={"field": "high"}, color=coloured)
+    told = f"name, what, more, accuracy:{PERCENT}"
+    dot = mark("point", None, told, filled=True, size=90, y=y, x=x, color=coloured)
+    return chart(key, title, about, rows, *levels(lines, "x"), bar, dot, tall=max(90, 24 * len(rows) + 20))
+
+
+def against(run: Run, found: Sequence[Candidate]) -> Iterator[Chart]:
+    """The accuracy of one run's network beside every other that is known."""
+    value = accuracy(run)
+    known: list[tuple[str, float | None, int | None, str, str]] = []
+    if value is not None:
+        known.append((f"this network, {value.name}", value.value, value.images, "test images", value.split))
+    if isinstance(run, Search):
+        facts, own = run.facts, "" if value is None else value.name
+        earlier = {k: v for k, v in facts.inherited_accuracy.items() if k != own and not k.endswith("_before")}
+        known += [(k, v, value and value.images, "test images", "before it settled") for k, v in earlier.items()]
+        ranked, drawn = facts.race.images if facts.race else facts.settings.get("rank_images"), facts.random_networks
+        raced = [one for one in found if one.origin not in ("chain", "family") and one.costs]
+        known += [(one.name, one.accuracy, one.images, SHARE, "in the race") for one in raced]
+        known.append(("best compared", facts.share_accuracy, ranked, SHARE, f"of {facts.compared}"))
+        if drawn is not None:
+            known.append((f"best of {drawn.count} drawn", drawn.best, ranked, SHARE, "at random, within the budgets"))
+            known.append(
+                (f"median of {drawn.count} drawn", drawn.median, ranked, SHARE, "at random, within the budgets")
+            )
+    if isinstance(run, Training) and run.facts is not None:
+        trained = run.facts
+        known.append(("validation", trained.accuracy.validation, trained.images.validation, "validation images", ""))
+        before = {} if trained.found is None else trained.found.inherited_accuracy
+        known += [(f"{k}, as searched", v, None, "test images", "inherited weights") for k, v in before.items()
+                  if not k.endswith("_before")]  # fmt: skip
+    rows = [{"name": name, "what": on, "more": more, **_ends(v, images)} for name, v, images, on, more in known if v]
+    about = "Each bar reaches one standard error to both sides; the dotted line is chance. Compare within a colour."
+    if rows:
+        yield dots("against", "Accuracy against what else is known", about, rows, chance_lines([run]))
+
+
+def comparison(compared: Compared, key: str) -> Chart:
+    """Every network of a comparison by its accuracy, the best on top."""
+    rows = [
+        {"name": e.name, "what": ORIGINS[e.origin], "accuracy": e.accuracy.mean,
+         "low": e.accuracy.mean - e.accuracy.standard_error, "high": e.accuracy.mean + e.accuracy.standard_error,
+         "more": f"{e.accuracy.shown}, {amounts.shown('MACs', e.macs)}, {e.image_size} px"}
+        for e in sorted(compared.networks, key=lambda e: -e.accuracy.mean)
+    ]  # fmt: skip
+    lines = [(compared.chance, f"chance {compared.chance:.1%}")]
+    lines += [] if compared.drawn is None else [(compared.drawn.mean, "mean of those drawn")]
+    about = "Each dot is a network, trained like all others; its bar reaches one standard error to both sides. Dotted: "
+    return dots(key, "Was the search worth it?", f"{about}{', '.join(text for _, text in lines)}.", rows, lines)
