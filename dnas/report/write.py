@@ -29,9 +29,8 @@ def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Pat
         out = (folders[0] if len(folders) == 1 else Path()) / "report.html"
     if out.is_dir():
         raise UserError(f"--out {out}: a folder, not a file")
-    made = [*(sections(runs) if runs else ()), *compared_sections(compared)]
-    text = document(runs, compared, made)
-    images = {} if pictures is None else _pictures(runs, made)
+    text = document(runs, compared)
+    images = {} if pictures is None else _pictures(runs, all_sections(runs, compared))
     write_atomic(out, text)
     told = [f"wrote {out} ({len(text.encode()):,} bytes)"]
     for name, data in images.items():
@@ -56,12 +55,15 @@ def is_comparison(folder: Path) -> bool:
         return False
 
 
-def document(
-    runs: Sequence[Run], compared: Sequence[Compared], made: Sequence[Section], live: Live | None = None
-) -> str:
-    """The page's text."""
+def document(runs: Sequence[Run], compared: Sequence[Compared], live: Live | None = None, above: str = "") -> str:
+    """The page's text, with HTML `above` all."""
     top = summary(runs) + warnings(runs) if runs else of_comparisons(compared)
-    return page(title(runs, compared), top, made, live)
+    return page(title(runs, compared), above + top, all_sections(runs, compared), live)
+
+
+def all_sections(runs: Sequence[Run], compared: Sequence[Compared]) -> list[Section]:
+    """Of runs and comparisons."""
+    return [*(sections(runs) if runs else ()), *compared_sections(compared)]
 
 
 def _pictures(runs: Sequence[Run], made: Sequence[Section]) -> dict[str, bytes]:

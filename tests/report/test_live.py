@@ -1,0 +1,123 @@
+"""The page that follows runs: what it reads, what it refuses, how it follows a search that goes on, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dnas.cli.entry import call, parse
+from dnas.cli.report import Arguments, main
+from dnas.report.live import handler
+
+from .folders import STORED, copied, unfinished
+
+pytest.importorskip("vl_convert", reason="pages need dnas[report]")
+
+
+@pytest.fixture
+def site(tmp_path) -> Iterator[tuple[Path, int]]:
+    """A folder of runs that is served, and the port."""
+    root = tmp_path / "runs"
+    root.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(root.resolve()))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with server:
+        yield root, server.server_port
+        server.shutdown()
+
+
+def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", path, headers={"Host": f"{host}:{port}"})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_runs_appear_and_go_on_and_end(site):
+    root, port = site
+    empty = get(port, "/?state")
+    assert get(port, "/")[0] == 200 and "No run yet" in get(port, "/")[1]
+    run = unfinished("slimming", root, 12, "mine")
+    begun = get(port, "/?state")
+    assert begun != empty and "Not known yet: this run has not ended" in get(port, "/")[1]
+    lines = (STORED / "slimming" / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.partial.jsonl").write_text("".join(lines[:20]))
+    assert get(port, "/?state") not in (begun, empty)
+    step = json.loads(lines[19])["step"]
+    assert f"after step {step}" in get(port, "/mine")[1]
+    (run / "history.partial.jsonl").write_text("".join(lines[:20]) + '{"step": ')  # as a kill may leave it
+    status, page = get(port, "/")
+    assert status == 200 and "history.partial.jsonl:21" in page
+    (run / "history.partial.jsonl").unlink()
+    run.rename(root / "old")
+    copied("slimming", root, "mine")
+    assert "Is it good?" in get(port, "/mine")[1] and re.search('data-live="/mine\\?state"', get(port, "/mine")[1])
+
+
+def test_nothing_outside_of_the_folder_is_read(site):
+    root, port = site
+    copied("random", root)
+    copied("random", root.parent, "secret")
+    (root / "out").symlink_to(root.parent / "secret")
+    linked = copied("random", root, "linked")
+    (linked / "architecture.json").rename(root.parent / "a.json")
+    (linked / "architecture.json").symlink_to(root.parent / "a.json")
+    climbing = ("/../secret", "/%2e%2e/secret", "/out", "/random/../../secret", "/..", "//etc", "/%00", "/none")
+    climbing += ("/random/architecture.json",)
+    assert [get(port, path)[0] for path in climbing] == [404] * len(climbing)
+    assert "random/" not in get(port, "/linked")[1] and "No run yet" in get(port, "/linked")[1]
+    page = get(port, "/")[1]
+    assert 'href="/random"' in page and 'href="/out"' not in page and 'href="/linked"' not in page
+    assert get(port, "/random")[0] == 200 and get(port, "/random", "evil.example")[0] == 404
+
+
+def test_a_table_of_another_folder_is_not_read(site):
+    root, port = site
+    run, table = copied("random", root), root.parent / "table.json"
+    table.write_text("{ no table, and an error if it were read")
+    document = json.loads((run / "architecture.json").read_text())
+    document["search"]["budgets"].append({"budget": f"6ms@{table}", "limit": 6.0, "cost": 5.0})
+    (run / "architecture.json").write_text(json.dumps(document))
+    (run / "history.jsonl").write_text('{"step": 1}\n')
+    assert get(port, "/random")[0] == 200
+
+
+def test_nothing_is_written(site):
+    root, port = site
+    copied("family", root)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert get(port, "/")[0] == 200 and {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "words", [["--live", "RUNS", "--out", "a.html"], ["--live", "RUNS/none"], ["--live", "RUNS", "--port", "99999"]]
+)
+def test_mistakes_are_one_line(words, tmp_path, capsys):
+    assert call(main, parse(Arguments, [word.replace("RUNS", str(tmp_path)) for word in words])) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ctrl_c_ends_it(tmp_path):
+    command = [sys.executable, "-m", "dnas.report", "--live", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        port = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert port and get(int(port[1]), "/?state")[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130 and process.stderr.read() == "stopped\n"
