@@ -26,7 +26,8 @@ def run_compression(
     weights: str | os.PathLike[str] | None = None, data: Data | None = None,
     recipe: str | os.PathLike[str] = "finetune", train_on: bool = True, seed: int = 0, skip_bad: bool = False,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False,
-    checkpoint_every: float | None = None, quiet: bool = False, **values: Any,
+    checkpoint_every: float | None = None, quiet: bool = False,
+    precision: Literal["float32", "bfloat16"] | None = None, **values: Any,
 ) -> CompressionResult:  # fmt: skip
     """Makes a trained network smaller, as `python -m dnas.compress` does.
 
@@ -53,6 +54,7 @@ def run_compression(
         resume: go on where the run in `out` was stopped.
         checkpoint_every: seconds between checkpoints.
         quiet: print nothing.
+        precision: in which steps of trainings compute, as in `dnas.run_training`.
         **values: fields of the recipe in place of its own, such as `epochs=2`.
 
     Returns:
@@ -77,6 +79,7 @@ def run_compression(
         request = requested(
             result_for(architecture, None if weights is None else Path(weights)), asked, data=data,
             recipe=os.fspath(recipe), values=plain_values(values), seed=seed, skip_bad=skip_bad, train_on=train_on,
+            precision=precision,
         )  # fmt: skip
         compress(
             request, place.path, console(quiet), Claiming(resume=resume, overwrite=overwrite),

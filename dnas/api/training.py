@@ -29,7 +29,7 @@ def run_training(
     image_size: int | None = None, new_classes: bool = False, seed: int = 0, skip_bad: bool = False,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False, force: bool = False,
     checkpoint_every: float | None = None, quiet: bool = False, terms: Sequence[Term] = (),
-    devices: int | None = None, **values: Any,
+    devices: int | None = None, precision: Literal["float32", "bfloat16"] | None = None, **values: Any,
 ) -> TrainingResult:  # fmt: skip
     """Trains an architecture and keeps its best epoch, as `python -m dnas.train` does.
 
@@ -57,6 +57,8 @@ def run_training(
         terms: of the loss, beside the recipe's: `dnas.learning.terms.Term`, which may read values inside the network
             and the teacher.
         devices: how many share each batch; all that JAX sees if not given, but one on a CPU.
+        precision: in which steps compute; parameters, norms and losses are float32 either way. bfloat16 on
+            accelerators and float32 on CPUs if not given.
         **values: fields of the recipe in place of its own, such as `epochs=2`, `lr=0.05`, `batch_size=64`.
 
     Returns:
@@ -79,6 +81,7 @@ def run_training(
             source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=start,
             image_size=image_size, seed=seed, teacher=None if teacher is None else result_for(teacher, teacher_weights),
             new_classes=new_classes, skip_bad=skip_bad, distill=distill, terms=terms, devices=devices,
+            precision=precision,
         )  # fmt: skip
         train(
             request, place.path, console(quiet), Claiming(resume=resume, overwrite=overwrite), force=force,

@@ -67,6 +67,9 @@ class Arguments:
     """Images in a step; the recipe's if not given."""
     lr: float | None = None
     """Largest learning rate; the recipe's if not given."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Steps of trainings compute in it; parameters, statistics, norms, losses and evaluations are float32 either way.
+    If not given, bfloat16 on GPUs and TPUs and float32 on CPUs."""
     train_on: bool = True
     """Leave the smaller network as the method gives it; else it is trained on (vtp, patch_slimming)."""
     seed: int = 0
@@ -106,7 +109,7 @@ def main(args: Arguments) -> None:
     request = requested(
         source, asked, data=args.data, recipe=args.recipe,
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, seed=args.seed,
-        skip_bad=args.skip_bad, train_on=args.train_on,
+        skip_bad=args.skip_bad, train_on=args.train_on, precision=args.precision,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-{args.method}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)

@@ -78,6 +78,9 @@ class Arguments:
     """Passes over the training data; the preset's if not given."""
     batch_size: int | None = None
     """Images in a step; the preset's if not given."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Steps compute in it; parameters, statistics, norms, losses and evaluations are float32 either way. If not given,
+    bfloat16 on GPUs and TPUs and float32 on CPUs."""
     low_memory: bool = False
     """Keep less for the backward pass and compute it again: the same result, less memory, more time."""
     max_memory: str | None = None
@@ -176,7 +179,7 @@ SETTINGS = (
     "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "costs", "alpha", "beta",
     "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "supernet",
     "sandwich_random", "samples", "population", "generations", "parents", "mutations", "crossovers", "attempts",
-    "mutation", "network_mutation", "space_steps", "space_tau", "space_rule",
+    "mutation", "network_mutation", "space_steps", "space_tau", "space_rule", "precision",
 )  # fmt: skip
 """Options that are fields of `dnas.search.settings.Settings` under their own names."""
 FLAGS = ("distill", "low_memory")
@@ -188,7 +191,7 @@ OF_JOINT = (*OF_PLAN, "recipe")
 SIDE_BY_SIDE = ("workers", "fanout")
 NOT_OF_JOINT = (
     "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", "devices", *FLAGS,
-    *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill")),
+    *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill", "precision")),
 )  # fmt: skip
 
 
@@ -264,7 +267,7 @@ def _joint(args: Arguments, space: Space) -> None:
     given = requested(
         space, recipe=args.recipe or "quick", values={"epochs": args.epochs, "batch_size": args.batch_size},
         budgets=args.budget, family=args.family, plan=plan, fill=args.fill, data=args.data, image_size=args.image_size,
-        skip_bad=args.skip_bad, seed=args.seed, console=console(),
+        skip_bad=args.skip_bad, seed=args.seed, console=console(), precision=args.precision,
     )  # fmt: skip
     from dnas.joint.run import run_joint
 

@@ -42,6 +42,9 @@ class Arguments:
     """Passes over the training images; the recipe's if not given. Its warm-up and milestones scale along."""
     batch_size: int | None = None
     """Images in a step; the recipe's if not given."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Steps compute in it; parameters, statistics, norms, losses and evaluations are float32 either way. If not given,
+    bfloat16 on GPUs and TPUs and float32 on CPUs."""
     distill: Literal["soft", "hard", "manifold"] | None = None
     """What is learnt from a teacher: its probabilities, its first guess, or its probabilities and the likeness of its
     patches, with the published weights (Hao et al. 2022); as the recipe says if not given."""
@@ -108,7 +111,7 @@ def main(args: Arguments) -> None:
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")},
         start=start_with, distill=args.distill,
         image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
-        skip_bad=args.skip_bad, devices=args.devices,
+        skip_bad=args.skip_bad, devices=args.devices, precision=args.precision,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)

@@ -12,6 +12,7 @@ from dnas.compress.methods import check_options
 from dnas.compress.run import run_compression
 from dnas.data.load import Data, Source
 from dnas.errors import InputError, UserError
+from dnas.process.precision import Precision
 from dnas.process.progress import told
 from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
@@ -31,11 +32,14 @@ class Request:
     seed: int
     train_on: bool
     """Whether the smaller network is trained on, where the method does that."""
+    precision: Precision | None = None
+    """In which steps of trainings compute; None: what suits the device."""
 
 
 def requested(
     source: Result, asked: Asked, *, data: Data | None = None, recipe: str | Path = "finetune",
     values: Mapping[str, Any], seed: int = 0, skip_bad: bool = False, train_on: bool = True,
+    precision: Precision | None = None,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.compress` of the same names do.
 
@@ -53,7 +57,7 @@ def requested(
         )  # fmt: skip
     chosen = with_values(read_recipe(recipe).fixed(), values)
     found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, keeps_classifier=True)
-    return Request(source, asked, found, chosen, seed, train_on)
+    return Request(source, asked, found, chosen, seed, train_on, precision)
 
 
 def compress(
@@ -72,7 +76,9 @@ def compress(
     side, why = training_side(source, request.data.native_side, "inherited")
     with told(console, "decoding images") as progress:
         dataset = request.data.load(side, source.image_channels, why, progress)
-    setup = make_setup(source, dataset, request.recipe, start="inherited", side=side, seed=request.seed)
+    setup = make_setup(
+        source, dataset, request.recipe, start="inherited", side=side, seed=request.seed, precision=request.precision
+    )
     run_compression(
         setup, request.asked, out, console, claiming, train_on=request.train_on,
         checkpoint_seconds=checkpoint_seconds, commands=commands,

@@ -18,6 +18,7 @@ from dnas.joint.stages import Plan
 from dnas.joint.trainings import Images
 from dnas.learning.chance import chance_level
 from dnas.learning.image_size import check_side, search_side
+from dnas.process.precision import Precision, chosen
 from dnas.process.progress import told
 from dnas.search import budget
 from dnas.space.space import Space
@@ -43,11 +44,14 @@ class Given:
     images: Images
     dataset: Dataset
     seed: int
+    precision: Precision = "float32"
+    """In which steps of trainings compute."""
 
 
 def requested(
     space: Space, *, recipe: str, values: Mapping[str, Any], budgets: Sequence[str], family: str | None,
     plan: Plan, fill: float | None, data: str | None, image_size: int | None, skip_bad: bool, seed: int, console: Any,
+    precision: Precision | None = None,
 ) -> Given:  # fmt: skip
     """A joint search, whose arguments mean what the options of `dnas.cli.search` of the same names do.
 
@@ -70,7 +74,7 @@ def requested(
         dataset = source.load(side, why="", progress=progress)
     chance = chance_level(dataset.test_labels, dataset.classes)
     images = Images(place_of(dataset), skip_bad, dataset.fingerprint, side, dataset.channels, chance)
-    return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed)
+    return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed, chosen(precision))
 
 
 def _within(

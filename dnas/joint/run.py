@@ -90,6 +90,7 @@ def identity(given: Given) -> dict[str, Any]:
         "image_size": given.images.side,
         "recipe": digest(msgspec.json.encode(told, order="sorted").decode()),
         "seed": given.seed,
+        **({} if given.precision == "float32" else {"precision": given.precision}),
         "versions": versions(),
     }
 
@@ -99,7 +100,7 @@ def _searched(given: Given, known: Record | None, out: Path, workers: Pool, cons
     extra = given.plan.last * len(given.targets)
     most = extra if known is not None else sum(given.plan.coarse) + extra
     trainings = Trainings(
-        given.pairs, given.recipes, given.values, given.images, given.seed, out, workers, console, most
+        given.pairs, given.recipes, given.values, given.images, given.seed, out, workers, console, most, given.precision
     )  # fmt: skip
     with working(console, "the predictor learns the costs"):
         predictor = Predictor(given.pairs, given.seed, given.plan.trainings)

@@ -14,6 +14,7 @@ from dnas.graph.architecture import architecture
 from dnas.joint.early import Curve
 from dnas.joint.pairs import Pairs, Row
 from dnas.joint.task import DIVERGED, FUNCTION
+from dnas.process.precision import Precision
 from dnas.runs.history import HISTORY, read_epochs
 from dnas.space import units
 from dnas.train.folders import folder_of, has_ended
@@ -59,6 +60,7 @@ class Trainings:
     console: Any
     most: int
     """How many there may be, for people."""
+    precision: Precision = "float32"
     seen: set[Path] = field(default_factory=set)
     """Folders of those asked for so far."""
 
@@ -97,10 +99,12 @@ class Trainings:
         fields = recipe.to_json()
         told = {key: value for key, value in fields.items() if key != "name"}
         common = [told, images.fingerprint, *([] if until is None else [until])]
+        common += [] if self.precision == "float32" else [self.precision]
         folder = self.out / folder_of(network.network, side, common, self.seed)
         data = {key: value for key, value in network.data.items() if key != "search"}
         job = Job(
-            data, fields, images.place, self.seed, images.skip_bad, side, images.channels, self.seed, until
+            data, fields, images.place, self.seed, images.skip_bad, side, images.channels, self.seed, until,
+            self.precision,
         )  # fmt: skip
         epochs = recipe.epochs if until is None else min(until, recipe.epochs)
         return Place(folder, job, epochs * (side / images.side) ** 2 * self.pairs.macs(row))

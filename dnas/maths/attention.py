@@ -73,7 +73,7 @@ def relative_table(
     """
     reach = (rows.shape[0] - 2) // 2
     place = np.arange(side * side)
-    total = jnp.zeros(())
+    total = jnp.zeros((), rows.dtype)
     for table, at in ((rows, place // side), (columns, place % side)):
         index = np.pad(np.clip(at[None] - at[:, None], -reach, reach) + reach + 1, ((before, 0), (before, 0)))
         picks = jnp.asarray(index[..., None] == np.arange(rows.shape[0]), rows.dtype)
@@ -88,7 +88,7 @@ def distance_bias(table: Float[Array, "heads R R"], queries: int, stride: int) -
     """
     heads, side, _ = table.shape
     apart = np.abs(stride * np.arange(queries)[:, None] - np.arange(side)[None, :])
-    picks = jnp.asarray((apart[..., None] == np.arange(side)).astype(np.float32))
+    picks = jnp.asarray(apart[..., None] == np.arange(side), table.dtype)
     bias = jnp.einsum("hab,yYa,xXb->hyxYX", table, picks, picks, precision="highest")
     return bias.reshape(heads, queries * queries, side * side)
 

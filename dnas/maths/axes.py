@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,6 @@ def shuffled(x: Float[Array, "*batch C"], groups: int) -> Float[Array, "*batch C
     return x.reshape(*lead, groups, c // groups).swapaxes(-1, -2).reshape(*lead, c)
 
 
-def one() -> Float[Array, ""]:
-    """The weight of an operator that has none."""
-    return jnp.ones(())
+def one(kind: Any) -> Float[Array, ""]:
+    """The weight of an operator that has none, in numbers of the kind of its input's."""
+    return jnp.ones((), kind)

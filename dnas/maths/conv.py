@@ -100,7 +100,7 @@ def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Ot
 
 def mixed_kernels(kernels: Sequence[Float[Array, "_ _ ..."]], gates: Sequence[Array]) -> Float[Array, "K K ..."]:
     """sum_i g_i pad(w_i), zeros around smaller kernels."""
-    largest, total = max(len(w) for w in kernels), jnp.zeros(())
+    largest, total = max(len(w) for w in kernels), jnp.zeros((), kernels[0].dtype)
     for w, gate in zip(kernels, gates, strict=True):
         edge = (largest - len(w)) // 2
         total = total + jnp.pad(w, [(edge, edge)] * 2 + [(0, 0)] * (w.ndim - 2)) * gate

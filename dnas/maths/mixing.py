@@ -84,10 +84,12 @@ def on_grids(apply: Operator, x: Map, w: Array, grids: Grids | None) -> OtherMap
     if grids is None:
         return apply(x, w)
     mix = mix_of(grids)
-    inverse = jnp.ones((mix.side, mix.side)) if mix.inverse is None else mix.inverse
+    # Gates are float32, as is all that follows from them, up to where they meet what is in the numbers of x and w.
+    inverse = (jnp.ones((mix.side, mix.side)) if mix.inverse is None else mix.inverse).astype(x.dtype)
     if mix.chosen is not None:
-        return _sampled(apply, x, jnp.multiply.outer(mix.scales, w), inverse, _Moves.of(mix.pairs, mix.chosen))
-    return _mixed(apply, mix.pairs, x, tuple(w * gate for gate in mix.gates), inverse)
+        ws = jnp.multiply.outer(mix.scales.astype(w.dtype), w)
+        return _sampled(apply, x, ws, inverse, _Moves.of(mix.pairs, mix.chosen))
+    return _mixed(apply, mix.pairs, x, tuple(w * gate.astype(w.dtype) for gate in mix.gates), inverse)
 
 
 def _inverse(share: Float[Array, "H W"]) -> Float[Array, "H W"]:
@@ -161,7 +163,9 @@ def apart(function: Callable[..., Any], *operands: Any) -> Any:
     def branch(*operands: Any) -> Any:
         always = ~(operands[1].ravel()[0] > jnp.inf)
         like = jax.eval_shape(function, *operands)
-        return lax.cond(always, function, lambda *_: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), like), *operands)
+        return lax.cond(
+            always, function, lambda *_: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like), *operands
+        )
 
     return by_backend(branch, function, *operands)
 

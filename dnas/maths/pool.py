@@ -17,8 +17,8 @@ def average_pool(x: Map, kernel: int, stride: int, padding: int) -> OtherMap:
     """Mean of the cells of each window that lie inside the map."""
     if kernel == 1 and padding == 0:
         return x[:, ::stride, ::stride]
-    inside = np.ones((1, *x.shape[1:3], 1), np.float32)
-    return _window_sums(x, kernel, stride, padding) / _window_sums(jnp.asarray(inside), kernel, stride, padding)
+    inside = jnp.asarray(np.ones((1, *x.shape[1:3], 1), np.float32), x.dtype)
+    return _window_sums(x, kernel, stride, padding) / _window_sums(inside, kernel, stride, padding)
 
 
 def scaled_pool(x: Map, w: Float[Array, ""], kernel: int, stride: int, padding: int) -> OtherMap:
@@ -38,7 +38,7 @@ def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> OtherMap:
 
 def upsample(x: Map, factor: int) -> OtherMap:
     """Bilinear interpolation to `factor` times the side, pixels as areas; beyond the centres of edge pixels, theirs."""
-    weights = jnp.asarray(interpolation(x.shape[1], factor))
+    weights = jnp.asarray(interpolation(x.shape[1], factor), x.dtype)
     return jnp.einsum("nhwc,Hh,Ww->nHWc", x, weights, weights, precision="highest")
 
 

@@ -179,7 +179,7 @@ def _run_layers(
             y, after = lax.switch(
                 _of(facts.body, option, len(runs)), [*runs, nothing], option, weights._replace(statistics=statistics)
             )
-            return total + gate * y, after
+            return total + gate.astype(y.dtype) * y, after
 
         y, after = lax.scan(path, jnp.zeros(like[0].shape, like[0].dtype), of_layer)
         return y, (after, x)
@@ -215,7 +215,7 @@ def _backward(facts: _Facts, saved: tuple, cts: tuple[Array, Array]):
                 return body(Inputs(x, shared, fixed), option, weights._replace(statistics=rows.statistics))[0]
 
             y, back = jax.vjp(output, x, shared, rows._replace(statistics=None))
-            return jnp.sum(ct * y), *back(gate * ct)
+            return jnp.sum(ct * y, dtype=gate.dtype), *back(gate.astype(ct.dtype) * ct)
 
         def nothing(option: Array, rows: Rows, gate: Array):
             zeros = jax.tree.map(jnp.zeros_like, (x, shared, rows._replace(statistics=None)))

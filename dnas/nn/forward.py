@@ -28,9 +28,10 @@ from dnas.nn.gates import Gates
 from dnas.nn.lookup import Lookup
 from dnas.nn.parameters import Own, Parameters, shapes_of
 from dnas.nn.rows import largest
-from dnas.ops.operator import Held
+from dnas.ops.operator import Held, Parameter
 from dnas.ops.tensor import CHANNELS, Axis, Feature, Tensor, Value, leaves, mapped
 from dnas.process.devices import Parts
+from dnas.process.precision import Precision
 from dnas.space.quantity import Quantity
 
 NORM_MOMENTUM = 0.9
@@ -62,20 +63,24 @@ class Forward:
     `forms` are what a backend has in the place of operators' own mathematics, by the operators' names.
     `taps` are paths of operators and blocks whose results are kept. `drops` leaves parts out at random. `products` has
     the place of every product of two arrays. `parts`: the batch is one of several, of all of which norms take the
-    statistics.
+    statistics. In `precision` are results of operators and what those read, beside statistics; `Operator.exact` and
+    quantised ones compute in float32 between.
     """
 
     def __init__(
         self, parameters: Parameters, gates: Gates, lookup: Lookup, momentum: float | Switch | None, *,
         paper_resolution: bool = False, resolution_paths: int | None = None, forms: Forms | None = None,
         taps: Sequence[str] = (), drops: Drops | None = None, products: Products | None = None,
-        parts: Parts | None = None,
+        parts: Parts | None = None, precision: Precision = "float32",
     ):  # fmt: skip
         self.parameters, self.gates, self.lookup, self.momentum = parameters, gates, lookup, momentum
         self.paper_resolution, self.resolution_paths = paper_resolution, resolution_paths
         self.forms: Forms = forms or {}
         self.wanted, self.taps, self.drops = frozenset(taps), dict[str, Any](), drops
         self.products, self.parts = products, parts
+        self.precision: Precision = precision
+        self.at_work: Precision = precision
+        """Of the operator that reads."""
         self.values: dict[Tensor, Array] = {}
         self._weights_of: dict[tuple, Array] = {}
 
@@ -107,24 +112,27 @@ class Forward:
     def _node(self, node: Node) -> None:
         if node.idle:
             return
-        arrays = [self.values[tensor] for tensor in node.inputs]
+        operator = node.operator
+        self.at_work = "float32" if operator.exact or node.quantized is not None else self.precision
+        arrays = [self.values[tensor].astype(self.at_work) for tensor in node.inputs]
         if self.drops is not None:
             arrays = self.drops.on(node, arrays)
-        operator = node.operator
         held = Held(
-            {
-                path.removeprefix(f"{node.path}."): self.parameters.get(path, parameter)
-                for path, parameter in node.parameters.items()
-            },
+            {path.removeprefix(f"{node.path}."): self._parameter(path, p) for path, p in node.parameters.items()},
             node.path,
             node.quantized,
         )
         form = self.forms.get(operator.name)
         apply = type(operator).apply if form is None else form.apply
         result = apply(operator, self, held, node.output, *map(Value, node.inputs, arrays))
-        self.values[node.output] = quantize.result(held, result)
+        self.values[node.output] = quantize.result(held, result).astype(self.precision)
         for name, value in held.after.items():
             self.parameters.update(f"{node.path}.{name}", value)
+
+    def _parameter(self, path: str, parameter: Parameter) -> Array:
+        """In the numbers of the operator that reads it; statistics are float32."""
+        found = self.parameters.get(path, parameter)
+        return found if parameter.statistic else found.astype(self.at_work)
 
     def _run(self, run: LayerRun) -> None:
         """The blocks of the largest gates alone (`dnas.nn.branches`)."""
@@ -161,7 +169,7 @@ class Forward:
         return Forward(
             own, gates, lookup, inputs.fixed if isinstance(self.momentum, Switch) else self.momentum,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths, forms=self.forms,
-            products=self.products, parts=self.parts,
+            products=self.products, parts=self.parts, precision=self.precision,
         )  # fmt: skip
 
     def noted(self, statistics: dict[str, Array]) -> None:
@@ -173,16 +181,16 @@ class Forward:
     # What operators read --------------------------------------------------------------------------------------------
 
     def mean(self, quantity: Quantity) -> Array:
-        return self.lookup.mean(quantity)
+        return self.lookup.mean(quantity).astype(self.at_work)
 
     def mask(self, axis: Axis) -> Array:
-        return self.lookup.mask(axis)
+        return self.lookup.mask(axis).astype(self.at_work)
 
     def pending(self, axis: Axis) -> Array | None:
         return self.mask(axis) if axis.masked else None
 
     def shares(self, quantity: Quantity) -> Array:
-        return self.lookup.shares(quantity)
+        return self.lookup.shares(quantity).astype(self.at_work)
 
     def pixels(self, x: Tensor) -> Array | None:
         return None if x.side is None or x.side.is_constant else self._pixel_sums(pixel_weights, x.side)

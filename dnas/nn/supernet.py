@@ -32,6 +32,7 @@ from dnas.nn.rows import Rows
 from dnas.ops.operator import Parameter
 from dnas.ops.tensor import Value
 from dnas.process.devices import Parts
+from dnas.process.precision import Precision
 from dnas.space.space import Space
 
 Variables = dict[str, Any]
@@ -53,6 +54,7 @@ class Supernet(nn.Module):
       forms: what takes the place of operators' own mathematics, by their names; not for programs that are exported.
       products: what takes the place of every product of two arrays - convolutions, linear layers, attention.
       parts: images are one of several parts of a batch, of which norms take the statistics.
+      precision: of activations and products; parameters, statistics, norms, logits and tapped values are float32.
     """
 
     space: Space
@@ -63,6 +65,7 @@ class Supernet(nn.Module):
     forms: Forms | None = None
     products: Products | None = None
     parts: Parts | None = None
+    precision: Precision = "float32"
 
     @nn.compact
     def __call__(
@@ -83,13 +86,14 @@ class Supernet(nn.Module):
         values = forward(
             _FlaxParameters(self), gates, lookup_of(self.space)(gates), momentum, taps=taps,
             paper_resolution=self.paper_resolution, resolution_paths=self.resolution_paths,
-            forms=self.forms, drops=drops, products=self.products, parts=self.parts,
+            forms=self.forms, drops=drops, products=self.products, parts=self.parts, precision=self.precision,
         )  # fmt: skip
         y = graph.output
         if y.side is not None or not y.channels.is_constant:
             accepted = "linear: {out: $classes}"
             raise InputError(self.space.source, "the last block must give class scores", accepted=accepted)
-        return values.run(graph.parts, Value(graph.input, images), y), values.taps
+        logits = values.run(graph.parts, Value(graph.input, images.astype(self.precision)), y)
+        return logits.astype("float32"), jax.tree.map(lambda value: value.astype("float32"), values.taps)
 
 
 class _FlaxParameters:

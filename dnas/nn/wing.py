@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from dnas.nn.forms import Forms
 from dnas.process.devices import ONE, Devices
+from dnas.process.precision import Precision
 from dnas.process.wing import FOLDER, offered, say_off
 
 
@@ -59,3 +60,8 @@ def _plain(devices: int) -> Wing:
     if jax.default_backend() == "cpu" and importlib.util.find_spec(FOLDER) is not None:
         say_off(f"its loops compute on one device, and this run has {devices}")
     return Wing()
+
+
+def forms_in(precision: Precision, devices: Devices = ONE) -> Forms:
+    """Of operators; they are written for float32 alone."""
+    return wing(devices).forms if precision == "float32" else {}

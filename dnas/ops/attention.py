@@ -129,6 +129,7 @@ class MixHeads(Operator):
 class Softmax(Operator):
     """Softmax over the keys, without those that a mask leaves out."""
 
+    exact = True
     word = "softmax"
     of_attention = "map"
 

@@ -28,6 +28,7 @@ class BatchNorm(Operator):
     masked: bool = False
     start: float = 1.0
     switchable: bool = False
+    exact = True
     resident = False
     word = ""
     subtracted = "mean"
@@ -96,6 +97,7 @@ class LayerNorm(Operator):
     """Normalises over the channels of every position (Ba et al. 2016), under a mask over those that are kept alone."""
 
     epsilon: float = EPSILON
+    exact = True
     across = True
 
     def output(self, x: Tensor) -> Tensor:

@@ -190,6 +190,8 @@ class Operator:
     """What its result is of an attention: `scores` of keys, or the `map` that they make."""
     across: ClassVar[bool] = False
     """Whether each channel of the result follows from all channels, though there are as many."""
+    exact: ClassVar[bool] = False
+    """Whether it computes in float32 whatever activations are kept in: it reduces many numbers, or exponentiates."""
     sums_channels: ClassVar[bool] = False
     """Whether its weights, whose last axis but one are the channels of the first input, sum all of them up."""
 

@@ -25,6 +25,7 @@ class GlobalPool(Operator):
 
     kind: str = "pool"
     keep: bool = False
+    exact = True
     word = "pool"
     proportional = 0
 
@@ -78,7 +79,7 @@ class AveragePool(Operator):
         def pooled(side: int) -> Any:
             padding = self.zeros.max() - (largest - side) // 2  # gives the side that the largest window does
             form = maths.conv.Spatial(maths.pool.scaled_pool, side, self.stride, padding)
-            return maths.mixing.on_grids(form, x.array, maths.axes.one(), grids)
+            return maths.mixing.on_grids(form, x.array, maths.axes.one(x.array.dtype), grids)
 
         taken = options(self.kernel)
         if len(taken) == 1:
@@ -111,7 +112,7 @@ class Upsample(Operator):
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         form = maths.conv.Spatial(maths.pool.scaled_upsample, self.factor)
-        return maths.mixing.on_grids(form, x.array, maths.axes.one(), env.grids(x.tensor, y))
+        return maths.mixing.on_grids(form, x.array, maths.axes.one(x.array.dtype), env.grids(x.tensor, y))
 
     def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
         yield from grids_memory(of, y, x)

@@ -90,6 +90,7 @@ class TokenMean(Operator):
     """The mean of the tokens without the `skip` first ones, of those that are left."""
 
     skip: int = 0
+    exact = True
     word = "mean of tokens"
     proportional = 0
 

@@ -23,8 +23,9 @@ from dnas.nn.forward import NORM_MOMENTUM, Switch, blend
 from dnas.nn.gates import Gates, keep_largest
 from dnas.nn.packing import Chosen, Leaves, Packing
 from dnas.nn.supernet import ROWS_AFTER, Supernet
-from dnas.nn.wing import wing
+from dnas.nn.wing import forms_in
 from dnas.process.devices import Parts
+from dnas.process.precision import Precision
 from dnas.search.problem import Problem
 from dnas.space.space import Space
 
@@ -89,12 +90,13 @@ class PackedSupernet(NamedTuple):
         return gates, self.packing.chosen(gates)
 
 
-def packed_supernet(problem: Problem, taps: tuple[str, ...] = ()) -> PackedSupernet:
+def packed_supernet(problem: Problem, taps: tuple[str, ...] = (), precision: Precision = "float32") -> PackedSupernet:
     """The supernet as the problem's settings want it, on packed variables."""
     s, packing = problem.settings, packing_of(problem)
     net = Supernet(
         problem.proxy, paper_resolution=s.paper_resolution, resolution_paths=s.resolution_paths or None,
-        paths=s.paths or None, low_memory=s.low_memory, forms=wing(problem.devices).forms,
+        paths=s.paths or None, low_memory=s.low_memory, forms=forms_in(precision, problem.devices),
+        precision=precision,
     )  # fmt: skip
 
     def of_part(parts: Parts | None, learned: tuple[Leaves, Array], shared: tuple, images: Array):
@@ -141,7 +143,7 @@ def learning(
     can be added up.
     """
     terms = problem.terms
-    net = packed_supernet(problem, taps_of(terms).student)
+    net = packed_supernet(problem, taps_of(terms).student, problem.precision)
     packing = net.packing
 
     def learn(variables: PackedVariables, gates: Gates, images: Array, targets: Array) -> Learned:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from dnas.errors import UserError
 from dnas.nn.memory import Mode, backward_floats, forward_floats
-from dnas.nn.wing import wing
+from dnas.nn.wing import forms_in, wing
 from dnas.process import free_memory
 from dnas.process.memory_amounts import memory_shown
+from dnas.process.precision import BYTES
 from dnas.search.learn import packing_of
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
@@ -46,10 +47,13 @@ def estimate(problem: Problem) -> Memory:
     s, space = problem.settings, problem.proxy
     packing = packing_of(problem)
     (params, used), (statistics, _) = (packing.floats(group) for group in ("params", "batch_stats"))
-    mode = Mode(s.paths or None, s.resolution_paths or None, s.low_memory, wing(problem.devices).forms)
+    steps = Mode(
+        s.paths or None, s.resolution_paths or None, s.low_memory, forms_in(problem.precision, problem.devices)
+    )
+    mode = replace(steps, forms=wing(problem.devices).forms)
     image = problem.dataset.side**2 * problem.dataset.channels
     batch, assessed = (problem.devices.share(size) for size in (s.batch_size, s.assess_batch))
-    learn = FLOAT * backward_floats(space, mode, batch) + batch * image
+    learn = BYTES[problem.precision] * backward_floats(space, steps, batch) + batch * image
     assess = FLOAT * forward_floats(space, mode, assessed) + assessed * image
     # Parameters; what a step uses of them has a gradient, and each leaf's own part of it before they are joined.
     return Memory(

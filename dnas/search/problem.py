@@ -27,6 +27,7 @@ from dnas.learning.terms import Term
 from dnas.nn.expected import ExpectedCosts
 from dnas.nn.gates import Layout
 from dnas.process.devices import ONE, Devices
+from dnas.process.precision import Precision, chosen
 from dnas.search.budget import BudgetedCost, check, measure
 from dnas.search.settings import Settings
 from dnas.space.space import Space
@@ -68,6 +69,11 @@ class Problem:
         return (of_labels(), *self.more_terms)
 
     @property
+    def precision(self) -> Precision:
+        """In which steps compute."""
+        return chosen(self.settings.precision)
+
+    @property
     def limits(self) -> np.ndarray:
         return np.array([m.budget.limit for m in self.measured], np.float32)
 
@@ -88,6 +94,7 @@ def make_problem(
     measured = tuple(measure(b, walked, space) for b in budgets)
     check(list(measured), space.constraints)
     layout = Layout(space.choices)
+    settings = replace(settings, precision=chosen(settings.precision))
     side = settings.side or proxy_side(space, walked, dataset.side)
     preprocessing = preprocessing_for(dataset, side=side)
     expected = ExpectedCosts([m.cost for m in measured], layout, by_sizes=settings.costs == "paper")
@@ -120,6 +127,8 @@ def proxy_notes(problem: Problem) -> list[str]:
     space, proxy, data = problem.space, problem.proxy, problem.dataset
     notes = repeats(len(problem.split.weights_index), problem.settings.batch_size)
     notes += problem.devices.note(problem.settings.batch_size)
+    if problem.precision != "float32":
+        notes.append(f"steps compute in {problem.precision}, evaluations in float32")
     if space.recipe:
         notes.append("the space's 'recipe' is left alone: only --strategy joint searches it")
     own = (space.resolution.max(), space.channels, space.classes)

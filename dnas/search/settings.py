@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from dnas.errors import InputError, suggestion
+from dnas.process.precision import Precision
 
 AIM = 0.97
 
@@ -56,6 +57,8 @@ class Settings:
     """Blocks run in a step of a choice between whole blocks, those of the largest gates (0: all, mixed softly)."""
     low_memory: bool = False
     """Keep of each block its input alone for the backward pass, which runs it again: less memory, more time."""
+    precision: Precision | None = None
+    """In which steps compute (`dnas.process.precision`); None: what suits the device."""
     paper_resolution: bool = False
     """FBNetV2's plain sum over resolution grids, without dividing by each pixel's coverage."""
 
@@ -194,7 +197,8 @@ class Settings:
         return mutations, rest if self.crossovers is None else self.crossovers
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As results and checkpoints hold them, where float32 goes without saying."""
+        return {name: v for name, v in asdict(self).items() if name != "precision" or v not in (None, "float32")}
 
 
 PRESETS: dict[PresetName, Settings] = {

@@ -31,8 +31,9 @@ def opening(s: Setup, console: Any) -> None:
         f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
         f"{len(s.dataset.test_labels)} for test"
     )
+    numbers = [] if s.precision == "float32" else [f"steps compute in {s.precision}, evaluations in float32"]
     of_batch = *repeats(len(s.train_index), recipe.batch_size), *s.devices.note(recipe.batch_size)
-    for note in (*s.source.notes, *_resized(s), *of_batch, *s.dataset.notes):
+    for note in (*numbers, *s.source.notes, *_resized(s), *of_batch, *s.dataset.notes):
         console.print(f"  {note}", markup=False)
     console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "

@@ -33,6 +33,7 @@ def trained_document(s: Setup, epochs: Epochs, counts: Tally) -> dict[str, Any]:
             **({"resized": f"tables of positions, from {s.source.network.resolution.value} px"} if s.resized else {}),
             "seed": s.seed,
             "steps": s.taken,
+            **({} if s.precision == "float32" else {"precision": s.precision}),
             "data": data_record(s.dataset, s.source.data_seed(s.seed)),
             "images": {"train": len(s.train_index), "validation": len(s.validation_index), "test": counts.images},
             "teacher": s.teacher_name,

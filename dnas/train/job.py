@@ -11,6 +11,7 @@ from typing import Any
 from dnas.data.dataset import Dataset
 from dnas.errors import InputError
 from dnas.fanout.task import Report, Task
+from dnas.process.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Job:
     seed: int
     until: int | None = None
     """Epochs after which it stops; None for its end."""
+    precision: Precision | None = None
+    """In which steps compute; None: what suits the device."""
 
     def task(self, folder: Path, name: str, *, function: str = "dnas.train.job:trained", overwrite: bool = False,
              work: float = 1.0) -> Task:  # fmt: skip
@@ -79,7 +82,8 @@ def trained(report: Report, folder: str, job: Mapping[str, Any], overwrite: bool
     fields: dict[str, Any] = {**own.recipe, "decay_epochs": tuple(own.recipe["decay_epochs"])}
     source = Result(network, network, None, None, (), {"seed": own.data_seed})
     setup = make_setup(
-        source, dataset, Recipe(**fields), start="scratch", side=own.side, seed=own.seed, until=own.until
+        source, dataset, Recipe(**fields), start="scratch", side=own.side, seed=own.seed, until=own.until,
+        precision=own.precision,
     )  # fmt: skip
     must_fit(setup)
     run_training(

@@ -7,22 +7,22 @@ from typing import Any
 import jax
 
 from dnas.nn.memory import Mode, backward_floats, forward_floats
-from dnas.nn.wing import wing
+from dnas.nn.wing import forms_in
 from dnas.process import free_memory
+from dnas.process.precision import BYTES
 from dnas.train.setup import Setup
 
-FLOAT = 4
-"""Bytes of a number."""
 COPIES = 6
 """Of the weights: themselves, their gradient and the next ones, what most optimisers keep, averages, the best epoch."""
 
 
 def estimate(setup: Setup) -> int:
     """Bytes on a device: weights, what the optimiser and the best epoch keep of them, and one step."""
-    batch, mode = setup.devices.share(setup.recipe.batch_size), Mode(forms=wing(setup.devices).forms)
-    step = FLOAT * backward_floats(setup.network, mode, batch)
+    batch, size = setup.devices.share(setup.recipe.batch_size), BYTES[setup.precision]
+    mode = Mode(forms=forms_in(setup.precision, setup.devices))
+    step = size * backward_floats(setup.network, mode, batch)
     if setup.teacher is not None:
-        step += FLOAT * forward_floats(setup.teacher.network, mode, batch) + _bytes(setup.teacher.variables)
+        step += size * forward_floats(setup.teacher.network, mode, batch) + _bytes(setup.teacher.variables)
     return step + COPIES * _bytes(setup.variables)
 
 

@@ -12,6 +12,7 @@ from dnas.errors import InputError, UserError
 from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
 from dnas.process.devices import chosen
+from dnas.process.precision import Precision
 from dnas.process.progress import told
 from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
@@ -41,6 +42,8 @@ class Request:
     """Of the loss, beside the recipe's."""
     devices: int | None = None
     """How many are computed on; None: `dnas.process.devices.chosen`."""
+    precision: Precision | None = None
+    """In which steps compute; None: what suits the device."""
 
 
 def beginning(init: str | None, weights: Path | None) -> tuple[Start | None, Path | None]:
@@ -66,6 +69,7 @@ def requested(
     start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
     new_classes: bool = False, skip_bad: bool = False, distill: str | None = None, terms: Sequence[Term] = (),
     devices: int | None = None,
+    precision: Precision | None = None,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.train` of the same names do.
 
@@ -85,7 +89,9 @@ def requested(
     learnt = {} if distill is None else DISTILLED[distill]
     chosen = with_values(read_recipe(recipe).fixed(), {**learnt, **values})
     found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
-    return Request(source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms), devices)
+    return Request(
+        source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms), devices, precision
+    )
 
 
 def train(
@@ -111,6 +117,7 @@ def train(
     setup = make_setup(
         source, dataset, request.recipe, start=request.start, side=side, seed=request.seed, teacher=request.teacher,
         new_classes=request.new_classes, terms=request.terms, devices=devices,
+        precision=request.precision,
     )  # fmt: skip
     must_fit(setup)
     run_training(setup, out, console, claiming, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)

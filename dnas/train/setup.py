@@ -24,6 +24,7 @@ from dnas.learning.terms import Term, check
 from dnas.nn.supernet import Variables, abstract_variables, init
 from dnas.nn.wing import wing
 from dnas.process.devices import ONE, Devices
+from dnas.process.precision import Precision, chosen
 from dnas.process.provenance import versions
 from dnas.runs.result import Result, preprocessing_of
 from dnas.space.space import Space
@@ -62,6 +63,8 @@ class Setup:
     """Epochs after which it ends, before those of the recipe, whose schedule it follows so far; None for all."""
     devices: Devices = ONE
     """What it computes on."""
+    precision: Precision = "float32"
+    """In which steps compute."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -97,6 +100,7 @@ class Setup:
             **({"terms": [term.to_json() for term in self.more_terms]} if self.more_terms else {}),
             **({"keeps": "last"} if self.keeps_last else {}),
             **({} if self.until is None else {"until": self.until}),
+            **({} if self.precision == "float32" else {"precision": self.precision}),
             "kernels": bool(wing(self.devices).forms),
             "versions": versions(),
         }
@@ -122,7 +126,7 @@ def _start(source: Result, start: Start | None) -> Start:
 def make_setup(
     source: Result, dataset: Dataset, recipe: Recipe, *, start: Start | None = None, side: int | None = None,
     seed: int = 0, teacher: Result | None = None, new_classes: bool = False, terms: Sequence[Term] = (),
-    until: int | None = None, devices: Devices = ONE,
+    until: int | None = None, devices: Devices = ONE, precision: Precision | None = None,
 ) -> Setup:  # fmt: skip
     """Puts a training together.
 
@@ -134,6 +138,7 @@ def make_setup(
         terms: of the loss, beside the recipe's.
         until: epochs after which the training ends early.
         devices: what it computes on.
+        precision: in which steps compute; what suits the device if not given.
 
     Raises:
         InputError: weights that are missing or of another network; classes or channels that do not fit them; a
@@ -161,7 +166,7 @@ def make_setup(
     setup = Setup(
         source, network, preprocessing, variables, start, anew, resized, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,
-        tuple(terms), until=until, devices=devices,
+        tuple(terms), until=until, devices=devices, precision=chosen(precision),
     )  # fmt: skip
     check(setup.terms, teacher is not None)
     return setup

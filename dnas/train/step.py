@@ -21,8 +21,9 @@ from dnas.nn.forward import NORM_MOMENTUM
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.packing import Leaves, Packing
 from dnas.nn.supernet import Supernet, Variables
-from dnas.nn.wing import wing
+from dnas.nn.wing import forms_in
 from dnas.process.devices import ONE, Devices, Parts
+from dnas.process.precision import Precision
 from dnas.space.space import Space
 from dnas.train.optimizer import optimizer
 from dnas.train.recipe import Recipe
@@ -97,13 +98,14 @@ def terms_of(recipe: Recipe, student: Space, teacher: Space | None) -> tuple[Ter
 
 def training(
     network: Space, preprocessing: Preprocessing, recipe: Recipe, rate: Schedule, teacher: Teacher | None = None,
-    terms: Sequence[Term] | None = None, devices: Devices = ONE,
+    terms: Sequence[Term] | None = None, devices: Devices = ONE, precision: Precision = "float32",
 ) -> Training:  # fmt: skip
     """The training of one architecture on the sum of `terms`, the recipe's own if not given.
 
     `step` takes the teacher's variables as its last argument (None without).
     """
-    packing, net = Packing(network), Supernet(network, forms=wing(devices).forms)
+    packing = Packing(network)
+    net = Supernet(network, forms=forms_in(precision, devices), precision=precision)
     gates, rule = one_hot(Layout(()), {}), optimizer(recipe, rate, packing)
     terms = terms_of(recipe, network, None if teacher is None else teacher.network) if terms is None else terms
     names, taps = [term.name for term in terms], taps_of(terms)
@@ -138,7 +140,7 @@ def training(
         images = augmented(batch[0], of_images, recipe, preprocessing.side)
         images, share = mix(images, of_mix, recipe.mixup, recipe.cutmix, recipe.mix_probability, recipe.mix_switch)
         target = targets(batch[1], network.classes, recipe.label_smoothing, share)
-        seen = None if teacher is None else answers(teacher, taught, images, taps.teacher, devices)
+        seen = None if teacher is None else answers(teacher, taught, images, taps.teacher, devices, precision)
         seen = jax.lax.stop_gradient(seen)
         params, stats = state.variables["params"], state.variables["batch_stats"]
         grad = jax.value_and_grad(loss_of, has_aux=True)
@@ -169,10 +171,15 @@ def augmented(images: Any, key: PRNGKeyArray, recipe: Recipe, side: int) -> Floa
 
 
 def answers(
-    teacher: Teacher, variables: Variables, images: Array, taps: tuple[str, ...] = (), devices: Devices = ONE
+    teacher: Teacher,
+    variables: Variables,
+    images: Array,
+    taps: tuple[str, ...] = (),
+    devices: Devices = ONE,
+    precision: Precision = "float32",
 ) -> Outputs:
     """What the teacher makes of pixel values, at its own preprocessing and size."""
-    net = Supernet(teacher.network, forms=wing(devices).forms)
+    net = Supernet(teacher.network, forms=forms_in(precision, devices), precision=precision)
 
     def of_part(parts: Parts | None, _: Any, variables: Variables, images: Array):
         x = prepare(images, teacher.preprocessing)

@@ -73,7 +73,7 @@ class Trainer:
         s, recipe = setup, setup.recipe
         self.setup, self.steps = setup, setup.taken
         rate = schedule(recipe, s.steps, s.per_epoch)
-        self.training = training(s.network, s.preprocessing, recipe, rate, s.teacher, s.terms, s.devices)
+        self.training = training(s.network, s.preprocessing, recipe, rate, s.teacher, s.terms, s.devices, s.precision)
         batches = Batches(s.dataset.train_images, s.dataset.train_labels, s.train_index, recipe.batch_size, s.seed)
         self.batches = Ahead(Stream(batches, recipe), s.taken)
         self.phases = (

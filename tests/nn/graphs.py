@@ -38,13 +38,13 @@ class Sliced(Held):
         return jnp.asarray(self.values[path][tuple(slice(n) for n in parameter.lengths)])
 
 
-def evaluated(build, inputs, gates, parameters, momentum=None, forms=None, products=None):
+def evaluated(build, inputs, gates, parameters, momentum=None, forms=None, products=None, precision="float32"):
     """What `build(builder, *tensors)`, a tuple of tensors, is for `inputs`, as `Value`s."""
     builder = Builder()
     outputs = build(builder, *(x.tensor for x in inputs))
     graph = builder.graph(inputs[0].tensor, outputs[0])
     lookup = StackedLookup(requests(graph), gates.layout)(gates)
-    forward = Forward(parameters, gates, lookup, momentum, forms=forms, products=products)
+    forward = Forward(parameters, gates, lookup, momentum, forms=forms, products=products, precision=precision)
     forward.values.update({x.tensor: x.array for x in inputs})
     for part in graph.parts:
         forward.part(part)

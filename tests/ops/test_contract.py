@@ -16,7 +16,7 @@ import pytest
 from dnas.cost.ledger import at, macs, params
 from dnas.graph import Builder, Graph
 from dnas.nn.forms import Forms
-from dnas.nn.gates import Layout, one_hot
+from dnas.nn.gates import Gates, Layout, one_hot
 from dnas.nn.inherit import inherited
 from dnas.nn.wing import wing
 from dnas.ops import (
@@ -63,6 +63,7 @@ from dnas.ops import (
     WordEmbed,
 )
 from dnas.ops.tensor import CHANNELS, HEADS, KEYS, PATCHES, QUERIES, TOKENS, WINDOWS, Axis, Value, square
+from dnas.process.precision import Precision
 from dnas.space.entries import Kept, cut, kept
 from dnas.space.quantity import Choice, Quantity
 from tests.nn.graphs import Held, evaluated
@@ -239,7 +240,10 @@ def graph_of(name: str, width: Quantity) -> Graph:
     return builder.graph(x[0], builder.add("op", EXAMPLES[name].make(width), *x))
 
 
-def run(name: str, width: Quantity, given: list[Any], gates: Any, held: Any, forms: Forms | None = None) -> Value:
+def run(
+    name: str, width: Quantity, given: list[Any], gates: Any, held: Any, forms: Forms | None = None,
+    precision: Precision = "float32",
+) -> Value:  # fmt: skip
     """The operator's result, masked, in training mode."""
     example = EXAMPLES[name]
 
@@ -250,7 +254,7 @@ def run(name: str, width: Quantity, given: list[Any], gates: Any, held: Any, for
 
     def compiled(given: list[Any]) -> Any:
         values = [Value(tensor, array) for tensor, array in zip(example.inputs(width), given, strict=True)]
-        y = evaluated(built, values, gates, held, 0.9, forms)[0]
+        y = evaluated(built, values, gates, held, 0.9, forms, precision=precision)[0]
         tensors.append(y.tensor)
         return y.array
 
@@ -308,6 +312,33 @@ def test_gradients_are_finite_and_those_of_the_own_form(name, form):
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert np.all(np.isfinite(ours))
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_in_bfloat16_results_and_gradients_are_near_those_in_float32(name):
+    """Results are of the kind asked for; gradients are float32, as parameters and gates are."""
+    width, given, held = Quantity.of(CHOICE), arrays(name), Held()
+    jax.eval_shape(lambda: run(name, width, given, one_hot(LAYOUT, {"w": 1}), held).array)
+
+    def total(given: Any, weights: dict[str, Any], gates: Any, precision: Precision) -> Any:
+        y = run(name, width, given, Gates(gates, LAYOUT), Held(weights), precision=precision).array
+        assert y.dtype == precision
+        y = y.astype(jnp.float32)
+        return jnp.mean(jnp.square(y + jnp.cos(jnp.arange(y.size)).reshape(y.shape))), y
+
+    def both(*arguments: Any) -> list[Any]:
+        slopes = jax.grad(total, (0, 1, 2), has_aux=True)
+        return [slopes(*arguments, precision) for precision in ("bfloat16", "float32")]
+
+    found, expected = (jax.tree.leaves(p) for p in jax.jit(both)(given, held.values, jnp.asarray([[0.25, 0.75]])))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == jnp.float32
+        near(ours, theirs)
+
+
+def near(found: Any, expected: Any) -> None:
+    """Within a few roundings to bfloat16's eight bits, of the largest number there is."""
+    np.testing.assert_allclose(found, expected, atol=0.03 * float(jnp.abs(expected).max()) + 1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
