@@ -27,6 +27,7 @@ COMMANDS = {
     "report": Command("dnas.cli.report", "one page about a run, or several side by side"),
     "count": Command("dnas.cli.count", "exact multiply-adds and parameters of a network, layer by layer"),
     "spaces": Command("dnas.cli.spaces", "search spaces and published networks that come with dnas"),
+    "plan": Command("dnas.cli.plan", "what a search needs on a device: memory, operations, the batch that fits"),
     "measure": Command("dnas.cli.measure", "a latency table of a space's blocks on this machine"),
     "weights": Command("dnas.cli.weights", "weights of timm's networks as result folders"),
     "lut": Command("dnas.cli.lut", "look at latency tables, check, merge, fit and import them"),

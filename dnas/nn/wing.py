@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import jax
@@ -45,8 +47,14 @@ class Wing(NamedTuple):
     """For XLA's compiler."""
 
 
+_elsewhere = ContextVar("elsewhere", default=False)
+
+
 def wing(devices: Devices = ONE) -> Wing:
-    """This process's, asked for once; plain for several devices, among which loops of a process are not divided."""
+    """This process's, asked for once; plain within `plain`, and for several devices, among which loops of a process are
+    not divided."""
+    if _elsewhere.get():
+        return Wing()
     return _plain(devices.count) if devices.several else _offered()
 
 
@@ -60,6 +68,16 @@ def _plain(devices: int) -> Wing:
     if jax.default_backend() == "cpu" and importlib.util.find_spec(FOLDER) is not None:
         say_off(f"its loops compute on one device, and this run has {devices}")
     return Wing()
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Within, programs are made as every other backend than this process's needs them."""
+    before = _elsewhere.set(True)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(before)
 
 
 def forms_in(precision: Precision, devices: Devices = ONE) -> Forms:

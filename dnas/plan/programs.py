@@ -1,0 +1,86 @@
+"""The programs of a search, traced for any device and run on none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from dnas.data.dataset import Dataset
+from dnas.nn.wing import plain
+from dnas.search import strategies
+from dnas.search.problem import Problem
+
+STEP = ("learn", "update_weights", "step_used", "write_used")
+"""Names of the programs that take a step of the weights (`dnas.search.descent`)."""
+PER_CLASS = 5
+"""Images: both shares of a split have some."""
+
+
+@dataclass
+class Recorded:
+    """A program as a strategy asks for it."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    donate: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def shapes(self) -> tuple[Any, ...]:
+        """The arguments without their numbers."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf)), self.arguments)
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise AssertionError("a recorded program is not run")
+
+
+@dataclass
+class Recorder:
+    """Takes the place of `dnas.search.compiling.Compiler`: it compiles nothing."""
+
+    programs: list[Recorded] = field(default_factory=list)
+
+    def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = (), gives: Any = None) -> Recorded:
+        self.programs.append(Recorded(function, arguments, tuple(donate)))
+        return self.programs[-1]
+
+
+@contextmanager
+def recorded(problem: Problem, strategy: str, here: bool) -> Iterator[list[Recorded]]:
+    """Every program of a strategy, to be traced within this context; `here`: as this process would run them.
+
+    Raises `UserError` for what the strategy cannot do.
+    """
+    module, recorder = strategies.load(strategy), Recorder()
+    module.check(problem)
+    if here:
+        module.compile_programs(problem, recorder)
+        yield recorder.programs
+        return
+    with plain():
+        module.compile_programs(problem, recorder)
+        yield recorder.programs
+
+
+def of_step(programs: Sequence[Recorded]) -> list[Recorded]:
+    """Those that take a step of the weights."""
+    return [program for program in programs if program.name in STEP]
+
+
+def stand_in(side: int, channels: int, classes: int) -> Dataset:
+    """Images that are all black and lie in one pixel's memory: only their number and shape matter."""
+    labels = np.tile(np.arange(classes, dtype=np.int32), PER_CLASS)
+    images = np.broadcast_to(np.uint8(0), (len(labels), side, side, channels))
+    names = tuple(f"class {n}" for n in range(classes))
+    return Dataset(f"images of {side} px", images, labels, images, labels, names)
+
+
+def _kind(leaf: Any) -> Any:
+    return leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
