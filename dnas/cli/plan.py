@@ -76,7 +76,8 @@ def main(args: Arguments) -> None:
     target = None if args.target is None else parse_target(args.target)
     if target is not None:
         prepare(target)
-    configure(faster_compiles=target is None)
+    # What is compiled for a device that is not here cannot be read back.
+    configure(None if target is not None else "default", faster_compiles=target is None)
     from dnas.files import write_json
     from dnas.plan import report
     from dnas.plan.plan import planned

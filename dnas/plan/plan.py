@@ -88,7 +88,8 @@ def planned(problem: Problem, strategy: str, target: Target | None, find_largest
     """Traces and, where there is a compiler for the target, compiles the step of a search.
 
     Raises:
-        UserError: a topology that there is none of, or what the strategy cannot do.
+        InputError: a topology that there is none of.
+        TooLarge: not one image a device fits.
     """
     if target is None:
         device = jax.devices()[0]

@@ -54,12 +54,8 @@ class Recorder:
 
 @contextmanager
 def recorded(problem: Problem, strategy: str, here: bool) -> Iterator[list[Recorded]]:
-    """Every program of a strategy, to be traced within this context; `here`: as this process would run them.
-
-    Raises `UserError` for what the strategy cannot do.
-    """
+    """Every program of a strategy, to be traced within this context; `here`: as this process would run them."""
     module, recorder = strategies.load(strategy), Recorder()
-    module.check(problem)
     if here:
         module.compile_programs(problem, recorder)
         yield recorder.programs

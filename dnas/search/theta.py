@@ -69,7 +69,7 @@ def learning_theta(problem: Problem) -> Callable:
         drawn = jax.lax.stop_gradient(drawn) if s.aim > 0 else drawn
         return objective.combine(cross_entropy, drawn, s.loss_form, s.alpha, s.beta)
 
-    def learn(theta: Theta, state: optax.OptState, logits: Theta, loss, gradient, key, number, temperature):
+    def update_theta(theta: Theta, state: optax.OptState, logits: Theta, loss, gradient, key, number, temperature):
         step = jax.grad(total)(logits, loss, gradient, key, number, temperature)
         if s.theta_rule == "natural":
             step = natural(step, probabilities(layout, logits))
@@ -80,7 +80,7 @@ def learning_theta(problem: Problem) -> Callable:
         }
         return optax.apply_updates(theta, updates), state, metrics
 
-    return learn
+    return update_theta
 
 
 def projecting(problem: Problem) -> Callable:
