@@ -20,7 +20,7 @@ FREE = frozenset((
 
 
 class Arithmetic(NamedTuple):
-    """Of one run of a program."""
+    """Of one run of a program, by all devices together."""
 
     products: float = 0.0
     """Floating-point operations of matrix products and convolutions; a multiply-add is two."""
@@ -67,6 +67,8 @@ def _of(equation: Any, platform: str) -> Arithmetic:
             return arithmetic(params["jaxpr"], platform).times(params["length"])
         case "while":
             return arithmetic(params["body_jaxpr"], platform) + Arithmetic(unknown_loops=1)
+        case "shard_map":
+            return arithmetic(params["jaxpr"], platform).times(params["mesh"].size)
         case "cond":
             return _branch(params, platform)
     inner = list(_programs(params))

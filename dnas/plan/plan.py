@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 
 from dnas.plan.arithmetic import Arithmetic, arithmetic
 from dnas.plan.compiled import Compiled, TooLarge, compiled
-from dnas.plan.programs import Recorded, of_step, recorded
+from dnas.plan.programs import Recorded, elsewhere, of_step, recorded
 from dnas.plan.targets import Target, devices_of
 from dnas.process import free_memory
 from dnas.search.problem import Problem
@@ -93,14 +92,15 @@ def planned(problem: Problem, strategy: str, target: Target | None, find_largest
     """
     if target is None:
         device = jax.devices()[0]
-        name, devices, capacity, chosen = device.device_kind, 1, free_memory.on_device(), None
+        name, devices, capacity = device.device_kind, 1, free_memory.on_device()
     elif target.chip is None:
-        name, devices, capacity, chosen = target.name, 1, None, None
+        name, devices, capacity = target.name, 1, None
     else:
-        chosen = devices_of(target)
-        name, devices = chosen[0].device_kind, len(chosen)
+        there = devices_of(target)
+        name, devices = there[0].device_kind, len(there)
         capacity = target.chip.memory * target.chips // devices
-    made = _Made(problem, strategy, target, chosen, say)
+        problem = replace(problem, devices=elsewhere(there))
+    made = _Made(problem, strategy, target, say)
     batch = made.fitting()
     programs = made.programs(batch)
     largest, how = None, "not looked for"
@@ -112,8 +112,8 @@ def planned(problem: Problem, strategy: str, target: Target | None, find_largest
 class _Made:
     """Programs of the step by batch, each compiled once."""
 
-    def __init__(self, problem: Problem, strategy: str, target: Target | None, devices: Sequence[Any] | None, say: Say):
-        self.problem, self.strategy, self.target, self.devices, self.say = problem, strategy, target, devices, say
+    def __init__(self, problem: Problem, strategy: str, target: Target | None, say: Say):
+        self.problem, self.strategy, self.target, self.say = problem, strategy, target, say
         self.lowers = target is not None and target.chip is None
         self._programs: dict[int, tuple[Program, ...]] = {}
 
@@ -137,7 +137,7 @@ class _Made:
                 self.programs(batch)
                 return batch
             except TooLarge as error:
-                least = 1 if self.devices is None else len(self.devices)
+                least = self.problem.devices.count
                 if batch // 2 < least:
                     raise
                 self.say(f"{batch} images do not fit: {error}")
@@ -156,9 +156,9 @@ class _Made:
 
     def _program(self, program: Recorded) -> Program:
         platform = jax.default_backend() if self.target is None else self.target.platform
-        traced = jax.jit(program.function).trace(*program.shapes())
+        traced = jax.jit(program.function, donate_argnums=program.donate).trace(*program.shapes())
         counted = arithmetic(traced.jaxpr, platform)
         if not self.lowers:
-            return Program(program.name, counted, compiled(program, self.devices))
+            return Program(program.name, counted, compiled(traced))
         traced.lower(lowering_platforms=(platform,))
         return Program(program.name, counted, None)

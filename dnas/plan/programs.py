@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from dnas.data.dataset import Dataset
 from dnas.nn.wing import plain
+from dnas.process.devices import AXIS, ONE, Devices
 from dnas.search import strategies
 from dnas.search.problem import Problem
 
@@ -21,6 +23,23 @@ PER_CLASS = 5
 """Images: both shares of a split have some."""
 
 
+class Elsewhere(Devices):
+    """Devices that are not here: a batch is its shape, and what is learned stays on this machine, as nothing is run."""
+
+    def batch(self, tree: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf), sharding=self._rows(len(leaf))), tree
+        )
+
+    def state(self, tree: Any) -> Any:
+        return tree
+
+
+def elsewhere(devices: Sequence[Any]) -> Devices:
+    """Of a topology's devices; a single one is a mesh too."""
+    return Elsewhere(Mesh(np.array(devices), (AXIS,)))
+
+
 @dataclass
 class Recorded:
     """A program as a strategy asks for it."""
@@ -28,13 +47,16 @@ class Recorded:
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     donate: tuple[int, ...]
+    devices: Devices = ONE
 
     @property
     def name(self) -> str:
         return self.function.__name__
 
     def shapes(self) -> tuple[Any, ...]:
-        """The arguments without their numbers."""
+        """The arguments without their numbers, and where they lie."""
+        if self.devices.several:
+            return self.devices.shapes(self.arguments)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf)), self.arguments)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -45,17 +67,18 @@ class Recorded:
 class Recorder:
     """Takes the place of `dnas.search.compiling.Compiler`: it compiles nothing."""
 
+    devices: Devices = ONE
     programs: list[Recorded] = field(default_factory=list)
 
     def __call__(self, function: Callable, *arguments: Any, donate: Sequence[int] = (), gives: Any = None) -> Recorded:
-        self.programs.append(Recorded(function, arguments, tuple(donate)))
+        self.programs.append(Recorded(function, arguments, tuple(donate), self.devices))
         return self.programs[-1]
 
 
 @contextmanager
 def recorded(problem: Problem, strategy: str, here: bool) -> Iterator[list[Recorded]]:
     """Every program of a strategy, to be traced within this context; `here`: as this process would run them."""
-    module, recorder = strategies.load(strategy), Recorder()
+    module, recorder = strategies.load(strategy), Recorder(problem.devices)
     if here:
         module.compile_programs(problem, recorder)
         yield recorder.programs
