@@ -41,7 +41,7 @@ class Arithmetic(NamedTuple):
 
     def times(self, count: float) -> Arithmetic:
         """Of so many runs."""
-        return Arithmetic(*(count * part for part in self[:3]), self.unknown_loops)
+        return Arithmetic(count * self.products, count * self.others, count * self.bytes, self.unknown_loops)
 
 
 def arithmetic(program: ClosedJaxpr | Jaxpr, platform: str) -> Arithmetic:

@@ -12,6 +12,7 @@ from dnas.data import synthetic
 from dnas.errors import InputError
 from dnas.grammar.read import space_from_data
 from dnas.nn.gates import uniform
+from dnas.nn.wing import plain
 from dnas.process.precision import chosen
 from dnas.search.assess import assessment, example_arguments
 from dnas.search.descent import fresh, optimizer, planned, streams
@@ -59,8 +60,9 @@ def test_a_step_multiplies_in_bfloat16_and_gives_float32(settings):
 def test_evaluations_stay_in_float32():
     problem = problem_of(precision="bfloat16")
     variables, gates, *_ = arguments(problem)
-    lowered = jax.jit(assessment(problem)).trace(*example_arguments(problem, variables, gates))
-    assert "bf16" not in lowered.lower().as_text()
+    with plain():
+        traced = jax.jit(assessment(problem)).trace(*example_arguments(problem, variables, gates))
+    assert "bf16" not in str(traced.jaxpr)
 
 
 def test_precision_is_part_of_what_a_run_is():
