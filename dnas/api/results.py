@@ -157,10 +157,27 @@ class SearchResult(RunResult):
         """Name of each choice of the space -> the option taken."""
         return self.document["choices_taken"]
 
+    @cached_property
+    def members(self) -> dict[str, SearchResult]:
+        """Of a family that was searched with `dmasking`, the network of each budget, the loosest first; each is a
+        result with files of its own inside this one's folder. Empty of other searches."""
+        file = current(self.folder / "family.json")
+        if not file.is_file():
+            return {}
+        found = read_document(file).data["members"]
+        return {own["budget"]: Inside(Place(self.folder / own["folder"]), self.data, self) for own in found}
+
     @property
     def warnings(self) -> list[str]:
         """What the search found to be wrong, a sentence each: an accuracy that is no better than chance, say."""
         return self.document["search"]["warnings"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inside(SearchResult):
+    """A member of a family, which keeps the folder that it lies in."""
+
+    whole: SearchResult | None = None
 
 
 class TrainingResult(RunResult):

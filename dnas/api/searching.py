@@ -38,7 +38,8 @@ def run_search(
             such as `x_train`, `y_train`, `x_test`, `y_test`, `class_names`. Images are [N, S, S] or [N, S, S, C], uint8
             or floats in [0, 1]; labels [N] are integers from 0. A Fashion-MNIST extract if not given.
         budgets: upper limits that the result keeps: `200MFLOPs` (multiply-adds), `5Mparams`, `12ms@TABLE`.
-        family: with `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the one run.
+        family: with `dmasking`, `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the
+            one run; those of `dmasking` are `SearchResult.members`.
         strategy: `dmasking`, `slimming`, `sandwich`, `random`, `evolution` or `space_evolution`; the one that the space
             names otherwise.
         start: an architecture to begin at, scaled into the budgets (with `dmasking`).

@@ -41,8 +41,8 @@ class Arguments:
     to where networks err less, and writes the better space (space.yaml), then evolution in it (S3). joint: trains
     networks one by one and finds architecture and training recipe together (FBNetV3)."""
     family: str | None = None
-    """With slimming, sandwich or joint: several budgets of one kind, A,B,C, each of which gets a network from the one
-    run."""
+    """With dmasking, slimming, sandwich or joint: several budgets of one kind, A,B,C, each of which gets a network from
+    the one run; with dmasking each has choices and weights of its own in family/BUDGET."""
     start: str | None = None
     """With dmasking: a design to begin at, scaled into the budgets: name of a published network, file or result
     folder. It takes part in the race at the end."""

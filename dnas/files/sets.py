@@ -29,8 +29,9 @@ MOVING = ".dnas-moving"
 _LIST = "files.json"
 _MAX_LIST = 1 << 20
 _PART = r"(?!\.{1,2}(/|$))[^/\\:\0]+"
-_NAME = re.compile(f"{_PART}(/{_PART})?")
-"""A file of a set: of the folder, or of a folder in it."""
+DEEPEST = 3
+"""Parts of the name of a file of a set: of the folder, of a folder in it, or of a folder in that."""
+_NAME = re.compile(f"{_PART}(/{_PART}){{0,{DEEPEST - 1}}}")
 
 
 class _Moving(NamedTuple):
@@ -43,7 +44,7 @@ class _Moving(NamedTuple):
 
 def current(path: Path) -> Path:
     """Where the file of this path is found now: in its place, or still on its way there."""
-    for folder in (path.parent, path.parent.parent):
+    for folder in list(path.parents)[:DEEPEST]:
         moving = _moving(folder)
         if moving is not None:
             name = path.relative_to(folder).as_posix()
@@ -55,7 +56,8 @@ def current(path: Path) -> Path:
 
 def names(folder: Path) -> tuple[str, ...]:
     """The files of a folder that can belong to a set, sorted."""
-    found = (p.relative_to(folder).as_posix() for p in (*folder.glob("*"), *folder.glob("*/*")) if p.is_file())
+    patterns = ("/".join("*" * depth) for depth in range(1, DEEPEST + 1))
+    found = (p.relative_to(folder).as_posix() for pattern in patterns for p in folder.glob(pattern) if p.is_file())
     return tuple(sorted(name for name in found if _NAME.fullmatch(name)))
 
 
@@ -104,12 +106,13 @@ def _move(folder: Path, moving: _Moving) -> None:
     for name in moving.files:
         source, target = folder / MOVING / name, folder / name
         if source.is_file():
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(source, target)
     for name in moving.removed:
         (folder / name).unlink(missing_ok=True)
-    inner = {(folder / name).parent for name in (*moving.files, *moving.removed)} - {folder}
-    for part in inner:
+    listed = [Path(name) for name in (*moving.files, *moving.removed)]
+    inner = {folder / part for name in listed for part in list(name.parents)[:-1]}
+    for part in sorted(inner, key=lambda part: -len(part.parts)):  # the innermost first
         if part.is_dir() and not any(part.iterdir()):
             part.rmdir()
     for part in (*filter(Path.is_dir, inner), folder):

@@ -44,8 +44,8 @@ UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
-    "chain", "family", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png", "spaces", "comparison.json",
-    "comparison.md", "comparison.png", "joint.json", "joint.md", "joint.png", PARTS,
+    "chain", "family", "family.json", "family.md", "family.png", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
+    "spaces", "comparison.json", "comparison.md", "comparison.png", "joint.json", "joint.md", "joint.png", PARTS,
     "seeds.json", "seeds.md", SEEDS,
 )  # fmt: skip
 """What results consist of, for those that were written before they listed their files."""
@@ -57,6 +57,10 @@ class Owner:
 
     command: str
     identity: Mapping[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"run": self.command, "identity": plain(self.identity)}
 
     def is_that_of(self, record: Mapping[str, Any] | None) -> bool:
         """Whether a folder's record is of this very run."""
@@ -127,8 +131,7 @@ class Claim:
 
     def record(self, staged: Path) -> dict[str, Any]:
         """What `provenance.json`, the last file written, says of the run: its identity and its files."""
-        files = sorted({*sets.names(staged), PROVENANCE})
-        return {"run": self.run.command, "identity": plain(self.run.identity), "files": files}
+        return {**self.run.record(), "files": sorted({*sets.names(staged), PROVENANCE})}
 
 
 @contextmanager
@@ -242,7 +245,8 @@ def _files(folder: Path, held: Holding) -> tuple[str, ...]:
     listed = (held.result or {}).get("files")
     if isinstance(listed, list):
         return tuple(name for name in listed if isinstance(name, str))
-    return tuple(name for name in sets.names(folder) if name.split("/")[0] in RESULT)
+    first = {name: name.split("/")[0] for name in sets.names(folder)}
+    return tuple(name for name, part in first.items() if part in RESULT and part != PARTS)
 
 
 def _record(path: Path) -> Mapping[str, Any] | None:

@@ -147,6 +147,7 @@ class Console:
             self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
         if found.outcome.family:
             self.out.print(f"family: {', '.join(_member(found, m) for m in found.outcome.family)}; in family/")
+        self._members(found)
         if out is not None and self.commands:
             written = "architecture.json, weights.safetensors, history.jsonl, provenance.json"
             self.out.print(f"written to {out}: {written}", markup=False)
@@ -180,6 +181,20 @@ class Console:
                 f"most probable within the budgets: log-probability {d.log_probability:.3f}, {lost:.3f} below the "
                 f"plain argmax; certified gap {d.gap:.4f} nats"
             )
+
+    def _members(self, found: Found) -> None:
+        """The networks of a family that was searched in one run."""
+        if not found.members:
+            return
+        from dnas.search.family_files import COLUMNS, facts_of, table
+
+        shown = Table(box=None, pad_edge=False, header_style="bold", title=f"family of {len(found.members)}")
+        for name in COLUMNS:
+            shown.add_column(name, justify="right")
+        for cells in table(found, facts_of(found)):
+            shown.add_row(*cells)
+        self.out.print(shown)
+        self.out.print("above: the tightest; * no other is as cheap and more accurate; family.md, family.json")
 
     def _race(self, found: Found) -> None:
         """The networks that were compared at the end: where they come from, what they use, what each round said."""

@@ -45,33 +45,49 @@ class Race:
 
     def begin(self, state: State) -> State:
         """Names the candidates."""
-        found = self.candidates(state)
-        race = {
-            "rows": rows(self.problem, found), "origins": [c.origin for c in found],
-            "left": list(range(len(found))), "rounds": [],
-        }  # fmt: skip
-        return state._replace(notes={**state.notes, "race": race})
+        return state._replace(notes={**state.notes, "race": begun(self.problem, self.candidates(state))})
 
     def _step(self, state: State, n: int) -> tuple[State, Metrics]:
         race = state.notes["race"]
-        left = race["left"]
-        number = left[n % len(left)]
-        gates = one_hot(self.problem.layout, assignments(self.problem, [race["rows"][number]])[0])
-        arrays, metrics = self.learn(state.arrays, gates, n)
+        arrays, metrics = self.learn(state.arrays, one_hot(self.problem.layout, racing(self.problem, race, n)), n)
         state = state._replace(arrays=arrays)
-        if n + 1 in _ends(self.steps, len(race["rows"])):
-            state = self._halve(state)
+        if round_ends(self.steps, race, n):
+            scores = self.compare(arrays, still_in(self.problem, race))
+            state = state._replace(notes={**state.notes, "race": halved(race, scores)})
         return state, metrics | {"racing": len(state.notes["race"]["left"])}
 
-    def _halve(self, state: State) -> State:
-        race = state.notes["race"]
-        left = race["left"]
-        scores = self.compare(state.arrays, assignments(self.problem, [race["rows"][n] for n in left]))
-        ended = {"candidates": left, "accuracy": scores.accuracy.tolist(), "loss": scores.loss.tolist()}
-        order = sorted(range(len(left)), key=lambda i: (scores.loss[i], -scores.accuracy[i], i))
-        better = sorted(left[i] for i in order[: math.ceil(len(left) / 2)])
-        race = {**race, "left": better, "rounds": [*race["rounds"], ended]}
-        return state._replace(notes={**state.notes, "race": race})
+
+def begun(problem: Problem, found: list[Candidate]) -> Notes:
+    """A race before its first step."""
+    return {
+        "rows": rows(problem, found), "origins": [c.origin for c in found], "left": list(range(len(found))),
+        "rounds": [],
+    }  # fmt: skip
+
+
+def racing(problem: Problem, race: Notes, n: int) -> dict[str, int]:
+    """The network under which the weights take step `n` of the race."""
+    left = race["left"]
+    return assignments(problem, [race["rows"][left[n % len(left)]]])[0]
+
+
+def still_in(problem: Problem, race: Notes) -> list[dict[str, int]]:
+    """The networks that are left."""
+    return assignments(problem, [race["rows"][n] for n in race["left"]])
+
+
+def halved(race: Notes, scores: CandidateScores) -> Notes:
+    """The race after a round: the better half of those left, in the order of `still_in`, goes on."""
+    left = race["left"]
+    ended = {"candidates": left, "accuracy": scores.accuracy.tolist(), "loss": scores.loss.tolist()}
+    order = sorted(range(len(left)), key=lambda i: (scores.loss[i], -scores.accuracy[i], i))
+    better = sorted(left[i] for i in order[: math.ceil(len(left) / 2)])
+    return {**race, "left": better, "rounds": [*race["rounds"], ended]}
+
+
+def round_ends(steps: int, race: Notes, n: int) -> bool:
+    """Whether a round of a race of so many steps ends after step `n`."""
+    return n + 1 in _ends(steps, len(race["rows"]))
 
 
 def _ends(steps: int, candidates: int) -> list[int]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnas.cost import ledger
 from dnas.cost.conventions import CONVENTIONS
 from dnas.cost.ledger import Record
+from dnas.data.hugging_face import PROCESSOR, processor_beside
+from dnas.files import write_json
+from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.graph import graph_of
 from dnas.graph.architecture import options_taken
+from dnas.learning import weights
 from dnas.runs.as_trained import counted_at
 from dnas.runs.recall import data_record
+from dnas.runs.result import WEIGHTS
 from dnas.search.problem import proxy_notes
 from dnas.search.verdict import level, unused_because, warnings
 from dnas.solve.derive import Derivation
@@ -70,6 +76,13 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "labels": list(problem.dataset.class_names),
         "search": search,
     }  # fmt: skip
+
+
+def write_network(found: Found, folder: Path, document: Mapping[str, Any]) -> None:
+    """Architecture, weights and preprocessing: what later commands take a network from."""
+    write_json(folder / ARCHITECTURE, document)
+    write_json(folder / PROCESSOR, processor_beside(document))
+    weights.save(folder / WEIGHTS, found.by_proxy.network, found.variables)
 
 
 def by_convention(records: Sequence[Record]) -> dict[str, dict[str, int]]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import jax
 
-from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.errors import Stopped
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
@@ -32,15 +31,16 @@ from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
 from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.read import read_run
-from dnas.runs.result import WEIGHTS, read_result
+from dnas.runs.result import read_result
 from dnas.search import legs, strategies
 from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
+from dnas.search.family_files import write_family
 from dnas.search.learn import packing_of
 from dnas.search.memory import estimate, must_fit
 from dnas.search.problem import Problem, proxy_notes
-from dnas.search.result import found_document
+from dnas.search.result import found_document, write_network
 from dnas.search.space_files import write_spaces
 from dnas.search.strategy import Outcome, Strategy
 from dnas.search.traces import traces
@@ -81,6 +81,8 @@ class Found:
     by_proxy: Architecture
     """The same network on the data's images, which the weights fit."""
     variables: Variables
+    members: tuple[Found, ...] = ()
+    """Of a family that was searched in one run, the loosest budget first; the last one is this network."""
 
 
 def run_search(
@@ -94,7 +96,7 @@ def run_search(
         UserError: the search diverged; the folder is another run's, or cannot be written.
         Stopped: after a signal.
     """
-    strategies.load(strategy).check(problem)
+    strategies.load(strategy, bool(problem.family)).check(problem)
     if out is None:
         return _searched(problem, None, console, options, strategy)
     claiming = Claiming(options.numbered, options.resume, options.overwrite)
@@ -170,7 +172,7 @@ def compiler_for(problem: Problem, strategy: str) -> Compiler:
 
 def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], int] = lambda: 0) -> Strategy:
     """The strategy with its programs; each is traced once, and they are compiled side by side."""
-    module, compiler = strategies.load(name), compiler_for(problem, name)
+    module, compiler = strategies.load(name, bool(problem.family)), compiler_for(problem, name)
     with console.waiting("compiling", compiler.standing):
         programs = module.compile_programs(problem, compiler)
         while not compiler.done(0.2):
@@ -199,7 +201,8 @@ def finished(problem: Problem, strategy: str, outcome: Outcome) -> Found:
     by_proxy = architecture(problem.proxy, outcome.assignment)
     whole = packing_of(problem).unpack(outcome.variables)
     own = architecture(problem.space, outcome.assignment)
-    return Found(problem, strategy, outcome, own, by_proxy, inherit(whole, by_proxy))
+    members = tuple(finished(m.problem, strategy, m.outcome) for m in outcome.members)
+    return Found(problem, strategy, outcome, own, by_proxy, inherit(whole, by_proxy), members)
 
 
 def write(
@@ -213,24 +216,24 @@ def write(
     }  # fmt: skip
     journal.end()
     with claim.result(check) as staged:
-        document = found_document(found, preset)
-        write_json(staged / ARCHITECTURE, document)
-        write_json(staged / PROCESSOR, processor_beside(document))
-        weights.save(staged / WEIGHTS, found.by_proxy.network, found.variables)
+        write_network(found, staged, found_document(found, preset))
         if found.outcome.chain:
             write_chain(found, staged)
         if found.outcome.spaces:
             write_spaces(found, staged)
+        if found.members:
+            write_family(found, staged, preset, journal.rows, provenance() | origin | claim.run.record())
         write_atomic(staged / HISTORY, journal.history())
         write_json(staged / PROVENANCE, provenance() | origin | claim.record(staged))
 
 
 def check(folder: Path) -> None:
     """Reads a result as every later command does; raises `InputError` where one of them could not."""
-    result = read_result(folder)
-    assert result.weights is not None
-    weights.load(result.weights, result.network)
-    read_run(folder)
+    for network in (folder, *sorted(file.parent for file in folder.glob(f"family/*/{ARCHITECTURE}"))):
+        result = read_result(network)
+        assert result.weights is not None
+        weights.load(result.weights, result.network)
+        read_run(network)
     for file in (*folder.glob("chain/*.json"), *folder.glob("family/*.json"), *folder.glob("spaces/*.yaml")):
         load_space(file)
 

@@ -49,6 +49,15 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     unused: str = ""
     """Why no more of a budget is used, where the strategy knows."""
+    members: tuple[Member, ...] = ()
+    """The networks of a family that was searched in one run, the loosest budget first; the last one is this network."""
+
+
+class Member(NamedTuple):
+    """A network of a family that has weights, and the problem that it solves."""
+
+    problem: Problem
+    outcome: Outcome
 
 
 class Around(NamedTuple):

@@ -15,6 +15,8 @@ NAMES = ("dmasking", "slimming", "sandwich", "random", "evolution", "space_evolu
 JOINT = "joint"
 ALL = (*NAMES, JOINT)
 DEFAULT = "dmasking"
+FAMILIES = {"dmasking": "dmasking_family"}
+"""Files of strategies whose members of a family have choices of their own. Others find a family on their way."""
 
 
 def of(space: Space) -> str:
@@ -26,7 +28,7 @@ def of(space: Space) -> str:
     return name
 
 
-def load(name: str) -> Any:
-    """The module of a strategy."""
+def load(name: str, family: bool = False) -> Any:
+    """The module of a strategy, for one set of budgets or for a family of them."""
     assert name in NAMES, name
-    return import_module(f"dnas.search.strategies.{name}")
+    return import_module(f"dnas.search.strategies.{FAMILIES.get(name, name) if family else name}")

@@ -9,14 +9,13 @@ theta and known designs race on the supernet's weights, and the weights settle u
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
 from dnas.data.batches import Batches, steps_per_epoch
-from dnas.errors import UserError
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
 from dnas.search.assess import Assessed, accuracies, assessed
@@ -87,9 +86,7 @@ class Schedule(NamedTuple):
 
 
 def check(problem: Problem) -> None:
-    """Raises `UserError` for a family of budgets: theta is learned for one set of budgets."""
-    if problem.family:
-        raise UserError(f"--family: --strategy {NAME} searches for one set of budgets; use slimming or sandwich")
+    """Nothing is refused. A family is searched by `dnas.search.strategies.dmasking_family`."""
 
 
 def schedule(problem: Problem) -> Schedule:
@@ -103,7 +100,7 @@ def schedule(problem: Problem) -> Schedule:
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
-    state = _start(problem)
+    state = start(problem)
     gates = probabilities(problem.layout, state.theta)
     learn, batch = learning(problem), fed(problem, streams(problem)[0].at(0))
     learned = learned_like(problem, state.variables, gates)
@@ -115,7 +112,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
         compare=compile_comparison(problem, compiler, state.variables),
         draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False)),
         update_weights=compile_update(
-            problem, compiler, _weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
+            problem, compiler, weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
         update_theta=compiler(
             learning_theta(problem), state.theta, state.theta_opt, state.projected.logits, real, learned.gates, key,
@@ -147,16 +144,20 @@ class InTurn:
     """The steps of weights and theta."""
 
     def __init__(self, problem: Problem, programs: Programs):
-        self.problem, self.programs, self.plan = problem, programs, schedule(problem)
+        self.problem, self.programs, self.plan, self.limits = problem, programs, schedule(problem), problem.limits
         self.key = jax.random.key(problem.seed)
         self.for_weights, self.for_theta = streams(problem)
 
     def begin(self) -> State:
         """The state before the first step, with even probabilities moved within the budgets."""
-        arrays, project = _start(self.problem), self.programs.project
+        arrays, project = self.first(), self.programs.project
         for _ in range(FIRST_PROJECTIONS):
-            arrays = arrays._replace(projected=project(arrays.theta, arrays.projected, self.problem.limits)[0])
+            arrays = arrays._replace(projected=project(arrays.theta, arrays.projected, self.limits)[0])
         return State(arrays, {})
+
+    def first(self) -> Arrays:
+        """The arrays before the first projection."""
+        return start(self.problem)
 
     def warm_up(self, state: State, n: int) -> tuple[State, Metrics]:
         """A step of the weights."""
@@ -203,7 +204,7 @@ class InTurn:
         theta, theta_opt, metrics = self.programs.update_theta(
             arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw
         )
-        projected, of_budgets = self.programs.project(theta, arrays.projected, self.problem.limits)
+        projected, of_budgets = self.programs.project(theta, arrays.projected, self.limits)
         acted = counted(arrays.acted, of_budgets["skip_guard"], metrics["temperature_floor"])
         metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
         return Arrays(arrays.variables, arrays.weights_opt, theta, theta_opt, projected, acted), metrics | of_budgets
@@ -246,18 +247,11 @@ class Deciding:
         """What the search ends with."""
         if "assignment" not in state.notes:
             state = self.decide(state)
-        problem, logits, assignment = self.problem, logits_of(state), state.notes["assignment"]
-        last = self._assessed(state, one_hot(problem.layout, assignment))
-        found = state.notes["accuracies"] | (accuracies([("settled", last)]) if self.plan.settle else {})
-        soft = probabilities(problem.layout, logits)
-        said = summary(problem, logits) | {"remedies": report(state.arrays.acted, self.plan.warm_up)}
-        said["race"] = race_summary(problem, state.notes)
-        expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
-        costs = tuple(m.at(assignment) for m in problem.measured)
-        return Outcome(
-            assignment, costs, last.variables, found, last.images, derived(problem, logits), tuple(expected), said,
-            unused="the race's winner uses no more", warnings=warnings(problem, logits, assignment),
-        )  # fmt: skip
+        assignment, found = state.notes["assignment"], state.notes["accuracies"]
+        last = self._assessed(state, one_hot(self.problem.layout, assignment))
+        found = found | (accuracies([("settled", last)]) if self.plan.settle else {})
+        return outcome_of(self.problem, logits_of(state), assignment, last, found, state.arrays.acted, state.notes,
+                          self.plan)  # fmt: skip
 
     def _candidates(self, state: State) -> list[Candidate]:
         named = as_mapping(probabilities(self.problem.layout, logits_of(state)))
@@ -268,13 +262,31 @@ class Deciding:
         return assessed(self.assess, self.problem, state.arrays.variables, gates)
 
 
-def _weights_optimizer(problem: Problem) -> Descent:
+def outcome_of(
+    problem: Problem, logits: Theta, assignment: dict[str, int], last: Assessed, found: dict[str, float], acted: Acted,
+    notes: dict[str, Any], plan: Schedule,
+) -> Outcome:  # fmt: skip
+    """What a search ends with whose race is in `notes`; `last` is the network found, `found` what was measured."""
+    soft = probabilities(problem.layout, logits)
+    said = summary(problem, logits) | {"remedies": report(acted, plan.warm_up)}
+    said["race"] = race_summary(problem, notes)
+    expected = np.asarray(problem.expected(soft), np.float64).tolist() if problem.measured else []
+    costs = tuple(m.at(assignment) for m in problem.measured)
+    return Outcome(
+        assignment, costs, last.variables, found, last.images, derived(problem, logits), tuple(expected), said,
+        unused="the race's winner uses no more", warnings=warnings(problem, logits, assignment),
+    )  # fmt: skip
+
+
+def weights_optimizer(problem: Problem) -> Descent:
+    """What the weights descend by."""
     plan = schedule(problem)
     return optimizer(problem.settings, Steps(plan.supernet, plan.settle))
 
 
-def _start(problem: Problem) -> Arrays:
-    variables, weights_opt = fresh(problem, _weights_optimizer(problem))
+def start(problem: Problem) -> Arrays:
+    """Fresh arrays."""
+    variables, weights_opt = fresh(problem, weights_optimizer(problem))
     theta = first_theta(problem.layout, problem.start)
     opt, projected = theta_optimizer(problem).init(theta), unconstrained(theta, len(problem.measured) + 1)
     return Arrays(variables, weights_opt, *problem.devices.state((theta, opt, projected, none_acted())))

@@ -1,0 +1,70 @@
+"""The members of a family: searches within budgets of their own that share weights and batches.
+
+A member is a problem like any other. What is drawn, learned and projected of its choices is its own; the weights are
+those of all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from dnas.errors import UserError
+from dnas.search.problem import Problem
+from dnas.search.settings import AIM
+
+LEAST_IMAGES = 4
+"""Of a batch for each member: fewer say little of a norm's moments."""
+LEAST_FINALISTS = 3
+"""Of a member: the most probable network, a published design and one that is drawn."""
+
+
+def members_of(problem: Problem) -> tuple[Problem, ...]:
+    """The problem of each network of the family, the loosest budget first.
+
+    All keep the budgets that the family has in common. Where the settings name no least share of a budget that is used,
+    it is what searches aim at: a family is there to cover its budgets. The race is shared out.
+    """
+    s, common = problem.settings, problem.measured[:-1]
+    finalists = max(min(LEAST_FINALISTS, s.finalists), math.ceil(s.finalists / len(problem.family)))
+    own = replace(s, finalists=finalists, fill=AIM if s.fill is None else s.fill)
+    return tuple(replace(problem, measured=(*common, measured), settings=own, family=()) for measured in problem.family)
+
+
+def limits_of(members: Sequence[Problem]) -> Float[np.ndarray, "members budgets"]:
+    """Every member's budgets."""
+    return np.stack([member.limits for member in members])
+
+
+def in_shares(problem: Problem) -> Problem:
+    """The problem with batches that all members get as many images of, at least `LEAST_IMAGES`.
+
+    There are as many passes over the data as before, and so fewer steps where the batches are larger.
+    """
+    count, size = len(problem.family), problem.settings.batch_size
+    share = max(LEAST_IMAGES, round(size / count))
+    return replace(problem, settings=replace(problem.settings, batch_size=share * count))
+
+
+def check(problem: Problem, strategy: str) -> None:
+    """Raises `UserError` for what a family cannot be searched with."""
+    if problem.start is not None:
+        raise UserError(f"--start: --strategy {strategy} begins at no design with --family; leave one of them out")
+    least = LEAST_IMAGES * len(problem.family)
+    if problem.adapted and problem.settings.batch_size < least:
+        raise UserError(
+            f"--max-memory: a family of {len(problem.family)} needs batches of at least {least} images; raise the "
+            "limit or name fewer budgets"
+        )
+
+
+def notes(problem: Problem) -> list[str]:
+    """What is said of a family before it is searched."""
+    count, size = len(problem.family), problem.settings.batch_size
+    used = in_shares(problem).settings.batch_size
+    other = "" if used == size else f", which makes batches of {used:,} images in the place of {size:,}"
+    return [f"a family of {count} networks with one set of weights: each has {used // count} images of a batch{other}"]
