@@ -44,7 +44,7 @@ UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
     "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
-    "chain", "family", "family.json", "family.md", "family.png", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
+    "chain", "family", "family.json", "family.md", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
     "spaces", "comparison.json", "comparison.md", "comparison.png", "joint.json", "joint.md", "joint.png", PARTS,
     "seeds.json", "seeds.md", SEEDS,
 )  # fmt: skip
@@ -246,7 +246,7 @@ def _files(folder: Path, held: Holding) -> tuple[str, ...]:
     if isinstance(listed, list):
         return tuple(name for name in listed if isinstance(name, str))
     first = {name: name.split("/")[0] for name in sets.names(folder)}
-    return tuple(name for name, part in first.items() if part in RESULT and part != PARTS)
+    return tuple(name for name, part in first.items() if part in RESULT and part not in (PARTS, SEEDS))
 
 
 def _record(path: Path) -> Mapping[str, Any] | None:

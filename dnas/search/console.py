@@ -195,6 +195,7 @@ class Console:
             shown.add_row(*cells)
         self.out.print(shown)
         self.out.print("above: the tightest; * no other is as cheap and more accurate; family.md, family.json")
+        self.out.print("accuracy against cost: python -m dnas.report on the folders in family/")
 
     def _race(self, found: Found) -> None:
         """The networks that were compared at the end: where they come from, what they use, what each round said."""

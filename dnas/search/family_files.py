@@ -4,7 +4,8 @@ family/BUDGET/      architecture.json, weights.safetensors, history.jsonl, ...: 
 family/BUDGET.json  the architecture again, where families of every strategy have it
 family.json         every network's budgets, costs and accuracy
 family.md           the same as a table
-family.png          accuracy against cost, where matplotlib is installed (extra `report`)
+
+`python -m dnas.report family/*` draws accuracy against cost, with the front.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from dnas.files import write_atomic, write_json
 from dnas.files.sets import names
 from dnas.learning.journal import HISTORY
-from dnas.process.extras import unusable
 from dnas.runs.as_trained import counted_at
 from dnas.runs.folder import PROVENANCE
 from dnas.search.chain_files import file_name
@@ -29,7 +29,7 @@ from dnas.space import units
 if TYPE_CHECKING:
     from dnas.search.run import Found
 
-FAMILY, MARKDOWN, PICTURE = "family.json", "family.md", "family.png"
+FAMILY, MARKDOWN = "family.json", "family.md"
 
 
 def write_family(
@@ -56,8 +56,6 @@ def write_family(
         "accuracy_split": f"test, {found.outcome.images} images", "members": facts,
     })  # fmt: skip
     write_atomic(out / MARKDOWN, markdown(found, facts))
-    if not unusable("matplotlib"):
-        draw(found, facts, out / PICTURE)
 
 
 def folder_name(member: Found) -> str:
@@ -128,30 +126,6 @@ def table(found: Found, facts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[st
             units.counted(own["macs"]), units.counted(own["params"]), accuracy + " *" * own["on_front"],
             own["folder"],
         )  # fmt: skip
-
-
-def draw(found: Found, facts: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Accuracy of the networks against the cost that tells them apart."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    budget, images = found.problem.family[0].budget, found.outcome.images
-    unit, size = units.axis(budget.limit, budget.unit)
-    figure = Figure(figsize=(5.5, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    points = sorted((own["cost"] / size, 100 * own["accuracy"], own["on_front"]) for own in facts)
-    errors = [100 * units.standard_error(accuracy / 100, images) for _, accuracy, _ in points]
-    axes.errorbar([p[0] for p in points], [p[1] for p in points], errors, fmt="o", markersize=4, label="the family")
-    best = [p[:2] for p in points if p[2]]
-    axes.step([p[0] for p in best], [p[1] for p in best], where="post", linewidth=1, label="front")
-    for own in facts:
-        axes.axvline(own["limit"] / size, color="0.8", linestyle="--", linewidth=0.8, zorder=0)
-    axes.set_xlabel(unit)
-    axes.set_ylabel("test accuracy with inherited weights, %")
-    axes.set_title(f"{found.problem.space.name}: one search, {len(facts)} budgets", fontsize=9)
-    axes.legend(fontsize=8)
-    figure.savefig(file, dpi=120, metadata={"Software": None})
 
 
 def _budget(member: Found) -> str:

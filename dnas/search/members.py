@@ -41,12 +41,14 @@ def limits_of(members: Sequence[Problem]) -> Float[np.ndarray, "members budgets"
 
 
 def in_shares(problem: Problem) -> Problem:
-    """The problem with batches that all members get as many images of, at least `LEAST_IMAGES`.
+    """The problem with batches that all members get as many images of, at least `LEAST_IMAGES`, and as many on each
+    device.
 
     There are as many passes over the data as before, and so fewer steps where the batches are larger.
     """
     count, size = len(problem.family), problem.settings.batch_size
-    share = max(LEAST_IMAGES, round(size / count))
+    devices = problem.devices.count
+    share = math.ceil(max(LEAST_IMAGES, round(size / count)) / devices) * devices
     return replace(problem, settings=replace(problem.settings, batch_size=share * count))
 
 
@@ -60,11 +62,3 @@ def check(problem: Problem, strategy: str) -> None:
             f"--max-memory: a family of {len(problem.family)} needs batches of at least {least} images; raise the "
             "limit or name fewer budgets"
         )
-
-
-def notes(problem: Problem) -> list[str]:
-    """What is said of a family before it is searched."""
-    count, size = len(problem.family), problem.settings.batch_size
-    used = in_shares(problem).settings.batch_size
-    other = "" if used == size else f", which makes batches of {used:,} images in the place of {size:,}"
-    return [f"a family of {count} networks with one set of weights: each has {used // count} images of a batch{other}"]

@@ -27,7 +27,9 @@ def check(problem: Problem, name: str) -> None:
     """Raises `UserError` for a family of budgets or a start: these searches draw evenly, for one set of budgets."""
     refuse(problem, name)
     if problem.family:
-        raise UserError(f"--family: --strategy {name} searches for one set of budgets; use slimming or sandwich")
+        raise UserError(
+            f"--family: --strategy {name} searches for one set of budgets; use dmasking, slimming or sandwich"
+        )
 
 
 def start(problem: Problem) -> Weights:

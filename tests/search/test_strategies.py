@@ -176,8 +176,8 @@ def leaves(state) -> list[np.ndarray]:
     [
         (("--strategy", "slimming"), "slims down to a budget"),
         (("--strategy", "sandwich"), "slims down to a budget"),
-        (("--strategy", "random", "--family", "0.2MFLOPs,0.3MFLOPs"), "use slimming or sandwich"),
-        (("--family", "0.2MFLOPs,0.3MFLOPs"), "use slimming or sandwich"),
+        (("--strategy", "random", "--family", "0.2MFLOPs,0.3MFLOPs"), "use dmasking, slimming or sandwich"),
+        (("--family", "0.2MFLOPs,0.3MFLOPs", "--start", "fbnetv2_f1"), "begins at no design with --family"),
         (("--strategy", "sandwich", "--family", "0.2MFLOPs,0.01Mparams"), "different budgets of one kind"),
         (("--strategy", "sandwich", "--family", "0.01MFLOPs,1MFLOPs"), "smallest network"),
         (("--strategy", "random", "--samples", "0"), "--samples"),

@@ -26,7 +26,7 @@ from dnas.search.collapse import Temperature
 from dnas.search.compiling import Compiler, Program
 from dnas.search.decided import observe
 from dnas.search.descent import Weights, compile_update, streams
-from dnas.search.learn import Learned, PackedVariables, as_targets
+from dnas.search.learn import Learned, PackedVariables, fed
 from dnas.search.members import in_shares, limits_of, members_of
 from dnas.search.problem import Problem
 from dnas.search.race import begun, halved, racing, round_ends, still_in, winner
@@ -56,8 +56,7 @@ def compile_programs(problem: Problem, compiler: Compiler, lanes: int | None = N
     problem = in_shares(problem)
     state, limits = _start(problem), limits_of(members_of(problem))
     gates = jax.vmap(lambda theta: probabilities(problem.layout, theta))(state.theta)
-    images, labels = streams(problem)[0].at(0)
-    targets = as_targets(labels, problem.dataset.classes)
+    batch = fed(problem, streams(problem)[0].at(0))
     learn = learning_together(problem, lanes or default_lanes(problem))
     learned = _learned_like(problem, state.variables, gates)
     keys, number, real = _keys(problem), np.int32(0), np.float32(0)
@@ -67,7 +66,7 @@ def compile_programs(problem: Problem, compiler: Compiler, lanes: int | None = N
     project = jax.vmap(projecting(problem))
     moving = state.theta, state.theta_opt, state.projected.logits, learned.loss, gates.values, keys, number, heat
     each = Programs(
-        learn=compiler(learn, state.variables, gates, images, targets, gives=learned),
+        learn=compiler(learn, state.variables, gates, *batch, gives=learned),
         compare=compile_comparison(problem, compiler, variables_of(state.variables, 0)),
         draw=compiler(_named("draw", draw), state.theta, keys, number, heat, hard),
         update_weights=compile_update(
