@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dnas.api.module import build as build
     from dnas.api.results import CompressionResult as CompressionResult
     from dnas.api.results import ImportedResult as ImportedResult
+    from dnas.api.results import JointResult as JointResult
     from dnas.api.results import RunResult as RunResult
     from dnas.api.results import SearchResult as SearchResult
     from dnas.api.results import TrainingResult as TrainingResult
@@ -46,6 +47,7 @@ _HOMES = {
     "dnas.api.results": (
         "CompressionResult",
         "ImportedResult",
+        "JointResult",
         "RunResult",
         "SearchResult",
         "TrainingResult",

@@ -25,6 +25,7 @@ from dnas.files.sets import current, names
 from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.runs.folder import PROVENANCE, Claiming, Owner, claimed
 from dnas.runs.history import HISTORY, MAX_HISTORY
+from dnas.runs.joint import RECORD
 from dnas.runs.read import read_run
 
 MAX_FILE = 4 << 30
@@ -196,6 +197,34 @@ class TrainingResult(RunResult):
         return self.document["training"]["warnings"]
 
 
+class JointResult(TrainingResult):
+    """What a search of architecture and training recipe together found: the best pair, trained.
+
+    Of several budgets it is that of the last command's first; `record["members"]` holds all.
+    """
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The fields of the recipe found; `folder / "recipe.yaml"` is the file that `dnas.run_training` takes."""
+        return self.document["training"]["recipe"]
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Name of each choice, of the space (`trunk.0.out`) and of the recipe (`recipe.lr`) -> the option taken."""
+        return self.document["choices_taken"]
+
+    @property
+    def budgets(self) -> list[dict[str, Any]]:
+        """Of each budget its text (`budget`), `limit`, the network's `cost` and its `share` of the limit."""
+        return self.document["training"]["found"]["budgets"]
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """All that `joint.json` says: every training (`trained`: its options, the best validation accuracy after each
+        epoch, what the predictor expected), which choices matter (`fields`), and the results (`members`)."""
+        return read_document(self.folder / RECORD).data
+
+
 class CompressionResult(TrainingResult):
     """A network that was made smaller (`dnas.run_compression`)."""
 
@@ -232,7 +261,8 @@ def open_run(folder: str | os.PathLike[str]) -> SearchResult | TrainingResult | 
         folder: what was its `out`.
 
     Returns:
-        A `SearchResult`, a `TrainingResult` (of a compression a `CompressionResult`) or an `ImportedResult`.
+        A `SearchResult` (of architecture and recipe together a `JointResult`), a `TrainingResult` (of a compression a
+        `CompressionResult`) or an `ImportedResult`.
 
     Raises:
         UserError: no such folder, a damaged file, or a run that has not ended.
@@ -247,6 +277,8 @@ def opened(place: Place, data: Data | None = None) -> Any:
         if run.unfinished:
             raise UserError(f"{text_of(str(place.path))}: {run.unfinished}")
         document = read_document(place.path / ARCHITECTURE).data
+    if current(place.path / RECORD).is_file():
+        return JointResult(place, in_memory(data))
     return next(kind for section, kind in KINDS.items() if section in document)(place, in_memory(data))
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnas.api.guard import guarded
-from dnas.api.results import Place, SearchResult, opened
+from dnas.api.results import JointResult, Place, SearchResult, opened
 from dnas.api.spaces import SpaceLike, load
 from dnas.api.values import plain_values, texts
 from dnas.data.load import Data
+from dnas.search import strategies
 from dnas.search.request import requested, search
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def run_search(
     overwrite: bool = False, resume: bool = False, force: bool = False, checkpoint_every: float | None = None,
     profile: str | os.PathLike[str] | None = None, tensorboard: bool = False, quiet: bool = False,
     terms: Sequence[Term] = (), devices: int | None = None, **settings: Any,
-) -> SearchResult:  # fmt: skip
+) -> SearchResult | JointResult:  # fmt: skip
     """Searches a space for the best network within every budget, as `python -m dnas.search` does.
 
     Args:
@@ -39,9 +40,10 @@ def run_search(
             or floats in [0, 1]; labels [N] are integers from 0. A Fashion-MNIST extract if not given.
         budgets: upper limits that the result keeps: `200MFLOPs` (multiply-adds), `5Mparams`, `12ms@TABLE`.
         family: with `dmasking`, `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the
-            one run; those of `dmasking` are `SearchResult.members`.
-        strategy: `dmasking`, `slimming`, `sandwich`, `random`, `evolution` or `space_evolution`; the one that the space
-            names otherwise.
+            one run; those of `dmasking` are `SearchResult.members`. Also with `joint`, whose `record` has them.
+        strategy: `dmasking`, `slimming`, `sandwich`, `random`, `evolution`, `space_evolution` or `joint`; the one that
+            the space names otherwise. `joint` trains networks one by one, in processes of their own that see all
+            devices: where this process has taken a GPU's memory already, they find none.
         start: an architecture to begin at, scaled into the budgets (with `dmasking`).
         preset: `smoke` (does everything run), `quick` or `paper`.
         seed: everything random follows from it.
@@ -60,10 +62,12 @@ def run_search(
         terms: of the loss, beside cross-entropy: `dnas.learning.terms.Term`, which may read the gates and values inside
             the supernet.
         devices: how many share each batch; all that JAX sees if not given, but one on a CPU.
-        **settings: fields of `dnas.search.settings.Settings` in place of the preset's, such as `epochs=2`.
+        **settings: fields of `dnas.search.settings.Settings` in place of the preset's, such as `epochs=2`. With
+            `joint`: `trainings`, `rounds`, `winners`, `recipe`, `epochs`, `batch_size`, `fill`, `workers`, `fanout`,
+            as the command's options of these names; a search that was stopped goes on by the same call.
 
     Returns:
-        The network found, its history and its files.
+        The network found, its history and its files; with `joint` a `JointResult`, which has the recipe, too.
 
     Raises:
         UserError: anything that the command would say in one line: a value that is not accepted, data that cannot be
@@ -72,9 +76,22 @@ def run_search(
     """
     place = Place(out)
     with guarded(go_on=GO_ON if place.named else LOST):
+        loaded, limits = load(space, classes=classes), texts("budgets", budgets)
+        members = None if family is None else ",".join(texts("family", family))
+        if (strategy or strategies.of(loaded)) == strategies.JOINT:
+            from dnas.api.joint import searched_jointly
+
+            others = {
+                "start": (start, None), "preset": (preset, "quick"), "max_memory": (max_memory, None),
+                "force": (force, False), "checkpoint_every": (checkpoint_every, None), "profile": (profile, None),
+                "tensorboard": (tensorboard, False), "terms": (tuple(terms), ()), "devices": (devices, None),
+            }  # fmt: skip
+            return searched_jointly(
+                loaded, place, data=data, budgets=limits, family=members, seed=seed, image_size=image_size,
+                skip_bad=skip_bad, overwrite=overwrite, quiet=quiet, others=others, settings=plain_values(settings),
+            )  # fmt: skip
         request = requested(
-            load(space, classes=classes), data=data, budgets=texts("budgets", budgets),
-            family=None if family is None else ",".join(texts("family", family)), strategy=strategy,
+            loaded, data=data, budgets=limits, family=members, strategy=strategy,
             start=None if start is None else load(start), preset=preset, seed=seed, skip_bad=skip_bad,
             max_memory=max_memory, settings=plain_values(settings | {"side": image_size}), terms=terms,
             devices=devices,

@@ -15,10 +15,14 @@ HERE, RAY = "processes", "ray"
 ACCEPTED = "processes, ray, HOST:PORT or ray://HOST:PORT of a Ray cluster"
 
 
-def chosen(count: int | None = None, where: str = HERE) -> Pool:
+def chosen(count: int | None = None, where: str = HERE, *, alone: bool = True) -> Pool:
     """As many tasks at a time as asked for, one a device if not.
 
-    From now on this process computes on the CPU alone, so that tasks have the devices for themselves.
+    Args:
+        count: of tasks at a time.
+        where: `processes`, `ray`, or the address of a cluster.
+        alone: from now on this process computes on the CPU alone, so that tasks have the devices for themselves; for a
+            process that has not imported jax yet.
 
     Raises:
         InputError: a number out of range, a place that is none.
@@ -29,7 +33,8 @@ def chosen(count: int | None = None, where: str = HERE) -> Pool:
     if where not in (HERE, RAY) and ":" not in where:
         raise InputError("--fanout", "unknown", found=where, accepted=ACCEPTED)
     environment = dict(os.environ)
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    if alone:
+        os.environ["JAX_PLATFORMS"] = "cpu"
     if where != HERE:
         from dnas.fanout.cluster import connected
 

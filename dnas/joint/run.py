@@ -51,8 +51,10 @@ from dnas.train.run import RECIPE
 DIGITS = 6
 
 
-def run_joint(given: Given, out: Path, workers: Pool, console: Any, claiming: Claiming) -> None:
-    """Searches and writes the result's files.
+def run_joint(
+    given: Given, out: Path, workers: Pool, console: Any, claiming: Claiming, commands: bool = True
+) -> None:  # fmt: skip
+    """Searches and writes the result's files; with `commands` it ends by telling them and the commands that follow.
 
     Trainings that are there are read. A folder whose coarse stage has ended begins with what that has learned, so other
     budgets cost the trainings of their winners alone.
@@ -74,7 +76,7 @@ def run_joint(given: Given, out: Path, workers: Pool, console: Any, claiming: Cl
             say(line)
         found = _searched(given, known, claim.folder, workers, console)
         _write(given, found, claim)
-        for line in (*report.closing(found), *_told(claim.folder)):
+        for line in (*report.closing(found), *(_told(claim.folder) if commands else ())):
             say(line)
 
 

@@ -112,7 +112,7 @@ def coarse(pairs: Pairs, plan: Plan, predictor: Predictor, evaluate: Evaluate, s
     found = Coarse([Trained(r, c, None) for r, c in zip(first, curves, strict=True)], epoch, correlations)
     for number, count in enumerate(counts[1:]):
         fitted = fit(predictor, found)
-        rows, expected = promising(pairs, fitted, found, candidates, count, seed + number)
+        rows, expected = promising(pairs, fitted, found, candidates, [key(seed, number, n) for n in range(count)])
         if not rows:
             break
         more = [Trained(*t) for t in zip(rows, evaluate(rows, epoch), expected, strict=True)]
@@ -125,10 +125,18 @@ def fit(predictor: Predictor, known: Coarse) -> Fitted:
     return predictor.fit([t.row for t in known.trained], [known.accuracy(t.curve) for t in known.trained])
 
 
+def key(seed: int, number: int, turn: int) -> int:
+    """The seed of the genetic search that names candidate `turn` of round `number`: another one for each of a search,
+    since a round has at most `MOST` candidates, and the same one however many candidates a round has."""
+    assert 0 <= turn < MOST
+    return (seed + number) * MOST + turn
+
+
 def promising(
-    pairs: Pairs, fitted: Fitted, known: Coarse, candidates: list[Row], count: int, seed: int
+    pairs: Pairs, fitted: Fitted, known: Coarse, candidates: list[Row], keys: Sequence[int]
 ) -> tuple[list[Row], list[float]]:
-    """The next pairs to train, and what is expected of them: each member of the ensemble names its best in turn.
+    """The next pairs to train, one for each key, and what is expected of them: each member of the ensemble names its
+    best in turn.
 
     So pairs about which the members disagree are tried (Thompson sampling). Beside the candidates, which are spread
     evenly, those are looked at that a genetic search finds by each member.
@@ -136,9 +144,9 @@ def promising(
     done = {t.row for t in known.trained}
     begin = _within(pairs, sorted(done)) + candidates
     best: list[Row] = []
-    for turn in range(count):
+    for turn, own in enumerate(keys):
         member = turn % fitted.predictor.sizes.members
-        near = searched(pairs, begin[:256], partial(fitted.member, member), seed * MOST + turn, BRIEF)
+        near = searched(pairs, begin[:256], partial(fitted.member, member), own, BRIEF)
         values = fitted.member(member, np.array(begin, int))
         ranked = [row for row, _ in near] + [begin[n] for n in np.argsort(-values, kind="stable").tolist()]
         best += next(([row] for row in ranked if row not in done and row not in best), [])

@@ -68,9 +68,8 @@ def requested(
     if space.is_architecture:
         raise UserError(f"{space.source}: an architecture, with nothing to search; a space has choices")
     name = strategies.of(space) if strategy is None else strategy
-    if name == strategies.JOINT:
-        raise UserError(f"--strategy {name}: trains networks one by one; only python -m dnas.search does, not Python")
-    name = _known("--strategy", name, strategies.NAMES)
+    name = _known("--strategy", name, strategies.ALL)
+    assert name != strategies.JOINT  # it has no supernet
     return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms), devices)
 
 

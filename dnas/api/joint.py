@@ -1,0 +1,84 @@
+"""A search of architecture and training recipe together, from Python: `dnas.run_search(..., strategy="joint")`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnas.api.results import JointResult, Place, opened
+from dnas.data.array_names import CLASS_NAMES
+from dnas.data.dataset import SPLITS
+from dnas.data.load import Data, scan
+from dnas.errors import InputError
+from dnas.fanout.choose import HERE, chosen
+from dnas.joint.request import requested
+from dnas.joint.run import run_joint
+from dnas.joint.stages import Plan
+from dnas.process.console import console
+from dnas.runs.folder import PARTS, Claiming
+from dnas.space.space import Space
+
+OF_PLAN = ("trainings", "rounds", "winners")
+OF_RECIPE = ("epochs", "batch_size")
+SETTINGS = (*OF_PLAN, *OF_RECIPE, "fill", "recipe", "workers", "fanout")
+
+
+def searched_jointly(
+    space: Space, place: Place, *, data: Data | None, budgets: Sequence[str], family: str | None, seed: int,
+    image_size: int | None, skip_bad: bool, overwrite: bool, quiet: bool, others: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> JointResult:  # fmt: skip
+    """Searches as `--strategy joint` of the command does; `others` are arguments that mean nothing here, with what they
+    are where they are not given.
+
+    Raises:
+        InputError: one of `others` is given, or a setting is none of this strategy's; and what the command refuses.
+    """
+    for name, (value, otherwise) in others.items():
+        if value != otherwise:
+            raise InputError(name, "not of strategy 'joint'", found=value)
+    for name in settings:
+        if name not in SETTINGS:
+            raise InputError(name, "not of strategy 'joint'", found=settings[name], accepted=", ".join(SETTINGS))
+    plan = Plan(**{n: settings[n] for n in OF_PLAN if settings.get(n) is not None}).validated()
+    pool = chosen(settings.get("workers"), settings.get("fanout") or HERE, alone=False)
+    shown = console(quiet)
+    with as_a_file(data, place.path, seed) as file:
+        given = requested(
+            space, recipe=os.fspath(settings.get("recipe") or "quick"),
+            values={name: settings.get(name) for name in OF_RECIPE}, budgets=budgets, family=family, plan=plan,
+            fill=settings.get("fill"), data=file, image_size=image_size, skip_bad=skip_bad, seed=seed, console=shown,
+        )  # fmt: skip
+        run_joint(given, place.path, pool, shown, Claiming(overwrite=overwrite), commands=False)
+    return opened(place, data)
+
+
+@contextmanager
+def as_a_file(data: Data | None, folder: Path, seed: int) -> Iterator[str | None]:
+    """The path of data, which processes of their own read. Arrays are written into the folder, under a name that tells
+    them from others; they stay where trainings have begun, and later commands find them."""
+    if data is None or isinstance(data, str | os.PathLike):
+        yield None if data is None else os.fspath(data)
+        return
+    dataset = scan(data, seed=seed).load()
+    file = folder / f"arrays-{dataset.fingerprint[:12]}.npz"
+    there, made = file.exists(), folder.exists()
+    if not there:
+        folder.mkdir(parents=True, exist_ok=True)
+        splits = [split for split in SPLITS if split != "validation" or dataset.validation]
+        pairs = {split: dataset.part(split) for split in splits}
+        named = {f"{word}_{split}": pair[n] for split, pair in pairs.items() for n, word in enumerate("xy")}
+        np.savez(file, **named, **{CLASS_NAMES: np.array(dataset.class_names)})
+    try:
+        yield str(file)
+    finally:
+        if not there and not any((folder / PARTS).glob("*")):
+            file.unlink()
+            if not made:
+                with suppress(OSError):
+                    folder.rmdir()
