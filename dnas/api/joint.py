@@ -72,8 +72,8 @@ def as_a_file(data: Data | None, folder: Path, seed: int) -> Iterator[str | None
         folder.mkdir(parents=True, exist_ok=True)
         splits = [split for split in SPLITS if split != "validation" or dataset.validation]
         pairs = {split: dataset.part(split) for split in splits}
-        named = {f"{word}_{split}": pair[n] for split, pair in pairs.items() for n, word in enumerate("xy")}
-        np.savez(file, **named, **{CLASS_NAMES: np.array(dataset.class_names)})
+        named: dict[str, Any] = {f"{w}_{split}": pair[n] for split, pair in pairs.items() for n, w in enumerate("xy")}
+        np.savez(file, **named | {CLASS_NAMES: np.array(dataset.class_names)})
     try:
         yield str(file)
     finally:

@@ -85,6 +85,10 @@ def program(
     return lambda variables, *batch: compiled(variables, *devices.batch(batch))
 
 
+class NotFinite(UserError):
+    """A network whose scores are no numbers."""
+
+
 def batch_size(side: int) -> int:
     """Images in a batch of squares of `side`: bounded memory."""
     return max(1, min(MAX_BATCH, PIXELS // side**2))
@@ -104,7 +108,7 @@ def tally(
     """Counts over all images; `progress` is told how many are done.
 
     Raises:
-        UserError: the network gives numbers that are not finite.
+        NotFinite: the network gives numbers that are not finite.
     """
     top1 = top5 = 0
     confusion = np.zeros((classes, classes), np.int64)
@@ -113,7 +117,7 @@ def tally(
         found = jax.device_get(answer(variables, *filled(images, labels, chosen, batch)))
         predicted, rank, finite = (part[: len(chosen)] for part in found)
         if not finite.all():
-            raise UserError(f"the network's scores of image {start + int(np.argmin(finite))} are not finite numbers")
+            raise NotFinite(f"the network's scores of image {start + int(np.argmin(finite))} are not finite numbers")
         np.add.at(confusion, (labels[chosen], predicted), 1)
         top1, top5 = top1 + int(np.sum(rank == 0)), top5 + int(np.sum(rank < 5))
         progress(int(chosen[-1]) + 1)

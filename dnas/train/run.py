@@ -30,11 +30,9 @@ from dnas.train.console import closing, opening
 from dnas.train.document import trained_document
 from dnas.train.recipe import read_recipe
 from dnas.train.setup import Setup
-from dnas.train.trainer import Epochs, Trainer
+from dnas.train.trainer import ADVICE, Epochs, Trainer
 
 RECIPE = "recipe.yaml"
-ADVICE = "Try a smaller --lr or a longer warm-up"
-"""Where a training diverges."""
 DIGITS = 9
 """Of learning rates, which become small."""
 

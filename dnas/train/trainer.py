@@ -14,13 +14,17 @@ import numpy as np
 
 from dnas.data.batches import Ahead, Batches
 from dnas.data.randaugment import rand_augment
+from dnas.errors import Diverged
 from dnas.learning.course import Metrics, Phase, State
-from dnas.learning.evaluator import Tally, batch_size, program, tally
+from dnas.learning.evaluator import NotFinite, Tally, batch_size, program, tally
 from dnas.nn.wing import wing
 from dnas.train.recipe import Recipe
 from dnas.train.schedule import schedule
 from dnas.train.setup import Setup
 from dnas.train.step import PackedVariables, TrainState, no_sums, training
+
+ADVICE = "Try a smaller --lr or a longer warm-up"
+"""Where a training diverges."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +126,10 @@ class Trainer:
         """Validation of the averaged weights (of the last, without averaging); keeps the best."""
         train, best = state.arrays
         variables = train.averaged or train.variables
-        accuracy = self.count_right(variables, "validation").accuracy
+        try:
+            accuracy = self.count_right(variables, "validation").accuracy
+        except NotFinite as error:  # the last step of an epoch has spoilt the weights: its loss was still a number
+            raise Diverged(f"the run diverged at step {step}: {error}; nothing is exported. {ADVICE}") from error
         epochs = Epochs(**state.notes).after(step, accuracy, self.setup.keeps_last)
         if epochs.best_step == step:
             best = jax.tree.map(jnp.copy, variables)  # the state is donated to the next step

@@ -456,6 +456,19 @@ def test_a_training_that_diverges_says_so_and_exports_nothing(home, capsys):
     assert not (home / "out" / "architecture.json").exists()
 
 
+def test_one_that_diverges_in_the_last_step_of_an_epoch_says_the_same(home, monkeypatch, capsys):
+    """The loss was a number; the weights after it are none, which the evaluation finds."""
+    from dnas.learning.evaluator import NotFinite
+    from dnas.train.trainer import Trainer
+
+    def count_right(trainer, variables, split):
+        raise NotFinite("the network's scores of image 0 are not finite numbers")
+
+    monkeypatch.setattr(Trainer, "count_right", count_right)
+    error = refused(capsys, *arguments(home, "out"))
+    assert "diverged at step" in error and "image 0" in error and "--lr" in error
+
+
 # Leaving and continuing -----------------------------------------------------------------------------------------------
 
 
