@@ -25,7 +25,7 @@ from dnas.space.space import Space
 
 OF_PLAN = ("trainings", "rounds", "winners")
 OF_RECIPE = ("epochs", "batch_size")
-SETTINGS = (*OF_PLAN, *OF_RECIPE, "fill", "recipe", "workers", "fanout")
+SETTINGS = (*OF_PLAN, *OF_RECIPE, "fill", "recipe", "precision", "workers", "fanout")
 
 
 def searched_jointly(
@@ -53,6 +53,7 @@ def searched_jointly(
             space, recipe=os.fspath(settings.get("recipe") or "quick"),
             values={name: settings.get(name) for name in OF_RECIPE}, budgets=budgets, family=family, plan=plan,
             fill=settings.get("fill"), data=file, image_size=image_size, skip_bad=skip_bad, seed=seed, console=shown,
+            precision=settings.get("precision"),
         )  # fmt: skip
         run_joint(given, place.path, pool, shown, Claiming(overwrite=overwrite), commands=False)
     return opened(place, data)

@@ -129,7 +129,7 @@ def _record(
     )
     expected = [(t.expected, stage.accuracy(t.curve)) for t in stage.trained if t.expected is not None]
     ranks = rank_correlation(*zip(*expected, strict=True)) if len(expected) > 2 else None
-    fields = importances(pairs, fitted, pool(pairs, 512, given.seed), given.seed)
+    fields = importances(pairs, fitted, pool(pairs, 512, given.seed))
     budgets = tuple(m.budget.text for m in pairs.budgets) if known is None else known.coarse_budgets
     return Record(
         pairs.space.name, given.seed, data_record(given.dataset, given.seed), given.images.side,

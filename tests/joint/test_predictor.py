@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -64,6 +67,19 @@ def test_what_matters_is_told_from_what_does_not(truth):
     rows = pool(truth.pairs, 120, 2)
     only = lambda some: (0.5 + 0.05 * np.array(some)[:, 5]).tolist()  # noqa: E731
     fitted = Predictor(truth.pairs, 0, 120, Sizes(members=3)).fit(rows, only(rows))
-    found = importances(truth.pairs, fitted, pool(truth.pairs, 256, 0), 0)
+    found = importances(truth.pairs, fitted, pool(truth.pairs, 256, 0))
     assert found[0].name == "recipe.lr" and found[0].share > 0.8
     assert all(one.share < 0.1 for one in found[1:])
+
+
+def test_the_only_choice_there_is_decides_all():
+    """However few pairs there are; of two that add up, each has its part of the variance."""
+    few: Any = SimpleNamespace(choices=(Choice("lr", (1, 2)),), sizes=[2])
+    told: Any = SimpleNamespace(predict=lambda rows: np.stack([rows[:, 0] * 0.1, rows[:, 0] * 0.3]))
+    (only,) = importances(few, told, [(0,), (1,)])
+    assert only.share == pytest.approx(1) and only.error == pytest.approx(0)
+    two: Any = SimpleNamespace(choices=(Choice("a", (1, 2)), Choice("b", (1, 2, 3))), sizes=[2, 3])
+    sums: Any = SimpleNamespace(predict=lambda rows: (3 * rows[:, 0] + rows[:, 1])[None])
+    found = importances(two, sums, [(a, b) for a in range(2) for b in range(3)])
+    parts = {"a": 2.25 / (2.25 + 2 / 3), "b": 2 / 3 / (2.25 + 2 / 3)}
+    assert {one.name: one.share for one in found} == pytest.approx(parts)
