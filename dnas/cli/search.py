@@ -169,6 +169,13 @@ class Arguments:
     """Power of the cost in the loss of the choices (0.6)."""
     devices: int | None = None
     """Devices that share each batch; all that JAX sees if not given, but one on a CPU (docs/devices.md)."""
+    coordinator: str | None = None
+    """One run on several hosts: where its processes meet, HOST:PORT of the first; auto: as the cluster says (TPU pod,
+    Slurm, Open MPI). The same command is started on every host (docs/devices.md)."""
+    processes: int | None = None
+    """With --coordinator HOST:PORT: how many processes there are."""
+    process: int | None = None
+    """With --coordinator HOST:PORT: number of this one, from 0."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False
@@ -186,11 +193,12 @@ FLAGS = ("distill", "low_memory")
 """The same, of those that can only be switched on."""
 
 
+MEETING = ("coordinator", "processes", "process")
 OF_PLAN = ("trainings", "rounds", "winners")
 OF_JOINT = (*OF_PLAN, "recipe")
 SIDE_BY_SIDE = ("workers", "fanout")
 NOT_OF_JOINT = (
-    "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", "devices", *FLAGS,
+    "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", "devices", *MEETING, *FLAGS,
     *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill", "precision")),
 )  # fmt: skip
 
@@ -204,6 +212,7 @@ def main(args: Arguments) -> None:
     joint = (args.strategy or strategies.of(space)) == strategies.JOINT
     refuse(args, NOT_OF_JOINT if joint else OF_JOINT, f"{'not' if joint else 'only'} of --strategy joint")
     if args.seeds != 1:
+        refuse(args, MEETING, "not with --seeds, whose searches have a process each")
         return _seeds(args, space, joint)
     if not joint:
         refuse(args, SIDE_BY_SIDE, "only of --strategy joint or with --seeds")
@@ -233,10 +242,13 @@ def _supernet(args: Arguments, space: Space) -> None:
         settings=settings | {"side": args.image_size},
     )  # fmt: skip
     from dnas.process.backend import configure
+    from dnas.process.hosts import Hosts
     from dnas.process.wing import start
 
-    configure()
-    if (args.devices or 1) == 1:
+    hosts = Hosts(*(getattr(args, name) for name in MEETING))
+    hosts.watched()
+    configure(hosts=hosts)
+    if (args.devices or 1) == 1 and not hosts.several:
         start().begin()
     from dnas.search.console import Console
     from dnas.search.run import Options

@@ -11,7 +11,7 @@ from dnas.fanout.task import Pool
 
 OWN = ("seed", "seeds", "out", "overwrite", "resume", "force")
 """Fields that each run is given anew."""
-NO_MATTER = ("checkpoint_every", "workers", "fanout", "tensorboard", "profile")
+NO_MATTER = ("checkpoint_every", "devices", "workers", "fanout", "tensorboard", "profile")
 """Fields that a result does not follow from."""
 
 

@@ -86,18 +86,30 @@ class Arguments:
     """With --seeds: where they run: processes of this machine, ray, or the address of a Ray cluster (HOST:PORT)."""
     devices: int | None = None
     """Devices that share each batch; all that JAX sees if not given, but one on a CPU (docs/devices.md)."""
+    coordinator: str | None = None
+    """One run on several hosts: where its processes meet, HOST:PORT of the first; auto: as the cluster says (TPU pod,
+    Slurm, Open MPI). The same command is started on every host (docs/devices.md)."""
+    processes: int | None = None
+    """With --coordinator HOST:PORT: how many processes there are."""
+    process: int | None = None
+    """With --coordinator HOST:PORT: number of this one, from 0."""
 
 
 def main(args: Arguments) -> None:
     """Reads architecture, recipe and data, then trains."""
+    meeting = ("coordinator", "processes", "process")
     if args.seeds != 1:
+        refuse(args, meeting, "not with --seeds, whose trainings have a process each")
         return _seeds(args)
     refuse(args, ("workers", "fanout"), "only with --seeds")
     from dnas.process.backend import configure
+    from dnas.process.hosts import Hosts
     from dnas.process.wing import start
 
-    configure()
-    if (args.devices or 1) == 1:
+    hosts = Hosts(*(getattr(args, name) for name in meeting))
+    hosts.watched()
+    configure(hosts=hosts)
+    if (args.devices or 1) == 1 and not hosts.several:
         start().begin()
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result

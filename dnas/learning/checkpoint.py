@@ -28,9 +28,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dnas.errors import InputError, cannot_write
 from dnas.files import plain
+from dnas.process import hosts
 from dnas.runs.identity import differences, shortened
 
 KEEP = 3
@@ -111,7 +113,8 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        arrays = jax.tree.map(jnp.copy, {name: leaf for name, leaf in _named(state).items() if leaf.size})
+        copied = np.asarray if hosts.several() else jnp.copy
+        arrays = jax.tree.map(copied, {name: leaf for name, leaf in _named(state).items() if leaf.size})
         document = _sealed({"identity": self.identity, "notes": dict(notes), "shapes": _shapes(arrays)})
         with self._writing(step):
             if step in self._manager.all_steps():
@@ -183,7 +186,11 @@ class Checkpoints:
     def _opened(self) -> Any:
         import orbax.checkpoint as ocp  # takes half a second
 
-        options = ocp.CheckpointManagerOptions(max_to_keep=self.keep)
+        alone: dict[str, Any] = {}
+        if hosts.several():  # the first of several processes writes, and waits for nobody
+            own = ocp.options.MultiprocessingOptions(active_processes={0}, barrier_sync_key_prefix="dnas")
+            alone = {"multiprocessing_options": own, "create": False}
+        options = ocp.CheckpointManagerOptions(max_to_keep=self.keep, **alone)
         with self._writing(None):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clear_remains()
@@ -292,5 +299,7 @@ def _target(leaf: Any) -> Any:
     """What is restored in the place of `leaf`: its shape, and the devices it lies on."""
     if _is_key(leaf) and isinstance(leaf, jax.Array):
         return leaf
+    if hosts.several():
+        return np.zeros(leaf.shape, leaf.dtype)
     sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -22,13 +22,17 @@ from dnas.files import write_atomic
 from dnas.learning.checkpoint import Checkpoints, Pace
 from dnas.learning.course import Course, Metrics, State
 from dnas.learning.events import EventWriter
+from dnas.process import hosts
 from dnas.runs.folder import CHECKPOINTS, PARTIAL
 
 HISTORY = "history.jsonl"
 
 
 class Journal:
-    """History and checkpoints of one run; with no folder it remembers only."""
+    """History and checkpoints of one run; with no folder it remembers only.
+
+    Of several processes the first has a folder. It tells the others where the run goes on.
+    """
 
     def __init__(
         self, out: Path | None, identity: Mapping[str, Any], every_s: float | None = None, tensorboard: bool = False,
@@ -50,6 +54,13 @@ class Journal:
         A fresh start, or the newest checkpoint's.
         """
         fresh = course.start()
+        state, behind, measured = self._found(fresh, resume, force)
+        if not resume:
+            return state, behind, measured
+        notes, behind, measured, self.rows = hosts.agreed([state.notes, behind, measured, self.rows])
+        return State(hosts.arrays_of_first(state.arrays, fresh.arrays), notes), behind, measured
+
+    def _found(self, fresh: State, resume: bool, force: bool) -> tuple[State, int, Metrics]:
         if self.out is None:
             return fresh, 0, {}
         if resume and self._folder(self.out).is_dir() and self._opened(self.out).latest() is not None:

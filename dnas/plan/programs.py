@@ -28,7 +28,7 @@ class Elsewhere(Devices):
 
     def batch(self, tree: Any) -> Any:
         return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf), sharding=self._rows(len(leaf))), tree
+            lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf), sharding=self.rows(len(leaf))), tree
         )
 
     def state(self, tree: Any) -> Any:

@@ -6,13 +6,17 @@ import os
 from pathlib import Path
 
 from dnas.process import environment, wing, xla_flags
+from dnas.process.hosts import ALONE, Hosts
 
 
-def configure(cache: Path | None | str = "default", faster_compiles: bool = True) -> None:
+def configure(
+    cache: Path | None | str = "default", faster_compiles: bool = True, hosts: Hosts = ALONE
+) -> None:  # fmt: skip
     """Faster CPU compiles and a persistent compilation cache (`None` for none).
 
     `DNAS_CACHE` names another folder, or is empty for no cache; else `JAX_COMPILATION_CACHE_DIR` names it. What the
-    user has set in `XLA_FLAGS` wins. Without `faster_compiles` programs are compiled as XLA does by itself.
+    user has set in `XLA_FLAGS` wins. Without `faster_compiles` programs are compiled as XLA does by itself. Of several
+    processes each must call this.
 
     Raises `UserError` where the environment asks what JAX, or this machine, cannot do.
     """
@@ -20,6 +24,7 @@ def configure(cache: Path | None | str = "default", faster_compiles: bool = True
     folder = _made(cache_folder() if cache == "default" else cache)
     xla_flags.prepare(wing.start().flags if faster_compiles else {}, folder)
     environment.import_jax()
+    hosts.join()
     environment.check_devices()
     if folder is None:
         return

@@ -94,7 +94,7 @@ class Devices:
         import jax
 
         def placed(leaf: Any) -> Any:
-            where = self._rows(len(leaf))
+            where = self.rows(len(leaf))
             if isinstance(leaf, jax.Array):
                 return jax.device_put(leaf, where)
             return jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index])
@@ -105,7 +105,7 @@ class Devices:
         """The rows of a batch of `size` that the devices of this host have, which are next to one another."""
         if self.mesh is None:
             return slice(0, size)
-        rows = self._rows(size).addressable_devices_indices_map((size,)).values()
+        rows = self.rows(size).addressable_devices_indices_map((size,)).values()
         bounds = [index[0].indices(size)[:2] for index in rows if index]
         return slice(min(start for start, _ in bounds), max(stop for _, stop in bounds))
 
@@ -115,7 +115,7 @@ class Devices:
             return tree
         import jax
 
-        where = self._rows(size)
+        where = self.rows(size)
         return jax.tree.map(
             lambda leaf: jax.make_array_from_process_local_data(where, leaf, (size, *leaf.shape[1:])), tree
         )
@@ -136,7 +136,8 @@ class Devices:
         assert self.mesh is not None
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def _rows(self, size: int) -> NamedSharding:
+    def rows(self, size: int) -> NamedSharding:
+        """The sharding of a batch of `size`; there must be several devices."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         return NamedSharding(self._divided(size), PartitionSpec(AXIS))

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from dnas.process import hosts
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ASKING: list[Callable[[int, object], None]] = []
 """Those who are told of a signal, the innermost last."""
@@ -33,6 +35,7 @@ def leave(code: int) -> NoReturn:
 
     Such a thread, torn down with the interpreter, would abort the process with a message of C++.
     """
+    hosts.ends(code)
     if any(thread.name == COMPILING for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -84,11 +87,17 @@ def stopping_at_once() -> Iterator[None]:
         yield
 
 
+def _left_to_the_first(number: int, _frame: object) -> None:
+    """Of several processes the first one saves and leaves, which the others must not do before it."""
+
+
 @contextmanager
 def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    if hosts.follows():
+        handler = _left_to_the_first
     former = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield

@@ -26,6 +26,7 @@ from typing import Any
 from dnas.errors import InputError, UserError, cannot_write
 from dnas.files import plain, read_document, sets, text_of, write_json
 from dnas.files.lock import LOCK, taken
+from dnas.process import hosts
 from dnas.runs.identity import told_apart
 
 BEGUN = "run.json"
@@ -157,6 +158,18 @@ def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None
         if claim.folder != out:
             say(_why(out, claim))
         yield claim
+
+
+@contextmanager
+def claimed_by_first(
+    out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None]
+) -> Iterator[tuple[Claim | None, bool]]:
+    """As `claimed`, by the first process of a run: the claim, None in its other processes, and whether the run has
+    ended already. All of them leave the block together."""
+    with ExitStack() as stack:
+        claim = None if hosts.follows() else stack.enter_context(claimed(out, run, claiming, say))
+        yield claim, hosts.agreed(claim is not None and claim.finished)
+    hosts.agreed(None)
 
 
 def holding(folder: Path) -> Holding:

@@ -29,7 +29,7 @@ from dnas.nn.supernet import Variables
 from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
-from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed_by_first
 from dnas.runs.read import read_run
 from dnas.runs.result import read_result
 from dnas.search import legs, strategies
@@ -100,9 +100,10 @@ def run_search(
     if out is None:
         return _searched(problem, None, console, options, strategy)
     claiming = Claiming(options.numbered, options.resume, options.overwrite)
-    with claimed(out, Owner("search", identity(problem, strategy)), claiming, console.note) as claim:
-        if claim.finished:
-            console.already(claim.folder)
+    owner = Owner("search", identity(problem, strategy))
+    with claimed_by_first(out, owner, claiming, console.note) as (claim, ended):
+        if ended:
+            console.already(claim and claim.folder)
             return None
         return _searched(problem, claim, console, options, strategy)
 

@@ -22,7 +22,7 @@ from dnas.nn.inherit import inherit
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import Update, progress
 from dnas.process.provenance import provenance
-from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed
+from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed_by_first
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
 from dnas.space import units
@@ -55,18 +55,19 @@ def run_training(
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    with claimed(out, Owner("train", setup.identity), claiming, say) as claim:
-        if claim.finished:
-            return say(f"{claim.folder}: this training has ended already")
+    with claimed_by_first(out, Owner("train", setup.identity), claiming, say) as (claim, ended):
+        folder = claim and claim.folder
+        if ended:
+            return say(f"{folder}: this training has ended already")
         opening(setup, console)
-        journal = Journal(claim.folder, setup.identity, checkpoint_seconds, advice=ADVICE, digits=DIGITS)
+        journal = Journal(folder, setup.identity, checkpoint_seconds, advice=ADVICE, digits=DIGITS)
         shown = partial(_shown, setup, console, watch)
         epochs, counts = _trained(Trainer(setup), claim, journal, Watch(shown, say), claiming.resume, force)
-        closing(setup, epochs, counts, console, claim.folder if commands else None)
+        closing(setup, epochs, counts, console, folder if commands else None)
 
 
 def _trained(
-    trainer: Trainer, claim: Claim, journal: Journal, watch: Watch, resume: bool, force: bool
+    trainer: Trainer, claim: Claim | None, journal: Journal, watch: Watch, resume: bool, force: bool
 ) -> tuple[Epochs, Tally]:  # fmt: skip
     """Trains, and writes what the best epoch is worth on the test images."""
     began, setup = time.monotonic(), trainer.setup
@@ -76,7 +77,8 @@ def _trained(
             lambda: trainer.count_right(state.arrays.best, "test"), trainer, journal, state, asked
         )  # fmt: skip
         with kept(lambda: journal.save(state, trainer.steps, {}, now=True)):
-            _write(trainer, state, claim, counts, journal, time.monotonic() - began)
+            if claim is not None:
+                _write(trainer, state, claim, counts, journal, time.monotonic() - began)
     return Epochs(**state.notes), counts
 
 

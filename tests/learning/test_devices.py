@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from dnas.errors import InputError
 from dnas.process import devices
+from dnas.runs.result import read_result
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -114,3 +117,73 @@ def test_more_devices_than_there_are_is_one_line():
     with pytest.raises(InputError, match="--devices"):
         devices.chosen(0)
     assert devices.chosen() == devices.chosen(1) == devices.ONE
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+SPACE = """
+name: short
+input: {channels: 1, classes: 10, resolution: {choices: [8, 12]}}
+trunk:
+  - conv: {out: 8, stride: 2, kernel: 3, act: relu}
+  - repeat: 2
+    one_of:
+      - mbconv: {out: 8, hidden: 16, kernel: {choices: [3, 5]}}
+      - skip: {out: 8}
+  - conv: {out: {range: [8, 16, 4]}, kernel: 1, act: relu}
+head: [{pool: {}}, {linear: {out: $classes}}]
+"""
+
+
+def searching(home: Path, out: Path, count: int, *more: str) -> list[str]:
+    (home / "short.yaml").write_text(SPACE)
+    words = [str(home / "short.yaml"), "--budget", "0.025MFLOPs", "--preset", "smoke", "--side", "12"]
+    return [sys.executable, "-m", "dnas.search", *words, "--out", str(out), "--devices", str(count), *more]
+
+
+def losses_of(folder: Path) -> list[float]:
+    rows = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "count, more",
+    [
+        (8, ["--strategy", "dmasking"]),
+        (4, ["--strategy", "slimming", "--low-memory"]),
+        (2, ["--strategy", "sandwich", "--distill"]),
+        (4, ["--strategy", "evolution"]),
+        (8, ["--strategy", "random", "--paths", "0", "--resolution-paths", "0"]),
+        (3, ["--strategy", "random", "--batch-size", "12"]),
+    ],
+)
+def test_every_strategy_searches_as_on_one_device_and_its_network_is_trained(count, more, tmp_path):
+    for n in (1, count):
+        subprocess.run(searching(tmp_path, tmp_path / str(n), n, *more), env=simulating(count), check=True)
+        trained = ["-m", "dnas.train", str(tmp_path / str(n)), "--epochs", "0.5", "--batch-size", "24"]
+        trained += ["--out", str(tmp_path / f"trained{n}"), "--devices", str(n)]
+        subprocess.run([sys.executable, *trained], env=simulating(count), check=True)
+    np.testing.assert_allclose(losses_of(tmp_path / str(count)), losses_of(tmp_path / "1"), rtol=1e-3)
+    np.testing.assert_allclose(losses_of(tmp_path / f"trained{count}"), losses_of(tmp_path / "trained1"), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_eight_devices_goes_on_on_one_and_two(tmp_path):
+    out = tmp_path / "run"
+    command = searching(tmp_path, out, 8, "--checkpoint-every", "0")
+    run = subprocess.Popen(command, env=simulating(8), stdout=subprocess.PIPE)
+    while not any(path.name.isdigit() and int(path.name) >= 5 for path in (out / "checkpoints").glob("*")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    for count in (8, 2, 1):
+        shutil.copytree(out, tmp_path / str(count))
+        more = searching(tmp_path, tmp_path / str(count), count, "--resume")
+        done = subprocess.run(more, env=simulating(8), check=True, capture_output=True, text=True)
+        assert "continued after step" in done.stdout
+    for count in (2, 1):
+        np.testing.assert_allclose(losses_of(tmp_path / str(count)), losses_of(tmp_path / "8"), rtol=1e-3)
+        mine, theirs = (read_result(tmp_path / n).space.document.data for n in (str(count), "8"))
+        assert mine["trunk"] == theirs["trunk"]

@@ -18,6 +18,7 @@ import numpy as np
 from dnas.errors import UserError
 from dnas.grammar.read import space_from_data
 from dnas.learning.course import Metrics, Phase, State
+from dnas.process import hosts
 from dnas.search import singlepath, space_facts, supernet
 from dnas.search.budget import check_options
 from dnas.search.candidates import ROWS, CandidateScores, compare, compile_comparison
@@ -41,6 +42,8 @@ def check(problem: Problem) -> None:
     """Raises `UserError` for what the strategy cannot do."""
     singlepath.check(problem, NAME)
     supernet.check(problem)
+    if hosts.several():
+        raise UserError(f"--strategy {NAME}: searches in one process; take --strategy evolution for several")
     if not any(part.numeric for part in subspaces(problem.space, problem.walked).all):
         raise UserError(
             f"--strategy {NAME}: no choice of {problem.space.source} is a list of numbers, so none can move"
