@@ -44,6 +44,10 @@ class MissingExtra(UserError):
     """An optional package is not installed."""
 
 
+class DataError(UserError):
+    """Images that cannot be read while a run is on its way; what it has learned so far is saved."""
+
+
 class Stopped(Exception):
     """A run that was asked to stop, and did so in good order; `str(error)` says how to continue.
 

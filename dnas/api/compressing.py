@@ -14,6 +14,7 @@ from dnas.api.spaces import SpaceLike, result_for
 from dnas.api.training import remembered
 from dnas.api.values import plain_values, texts
 from dnas.data.load import Data
+from dnas.data.reading import DataIn, Reading
 from dnas.process.console import console
 from dnas.runs.folder import Claiming
 
@@ -24,7 +25,8 @@ def run_compression(
     bits: float | None = None, mixed: bool = False,
     scales: Literal["similarity", "min-max", "percentile", "mse"] = "similarity", images: int | None = None,
     weights: str | os.PathLike[str] | None = None, data: Data | None = None,
-    recipe: str | os.PathLike[str] = "finetune", train_on: bool = True, seed: int = 0, skip_bad: bool = False,
+    recipe: str | os.PathLike[str] = "finetune", train_on: bool = True, seed: int = 0,
+    skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False,
     checkpoint_every: float | None = None, quiet: bool = False,
     precision: Literal["float32", "bfloat16"] | None = None, **values: Any,
@@ -49,6 +51,9 @@ def run_compression(
         train_on: train the smaller network on, where the method does that.
         seed: everything random follows from it.
         skip_bad: leave out images that cannot be read.
+        data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
+            given.
+        readers: processes that decode what is streamed: one for each core if not given; 0 for threads.
         out: folder of the result; a temporary one if not given, of which `CompressionResult.save` makes a lasting copy.
         overwrite: replace what `out` holds of another run.
         resume: go on where the run in `out` was stopped.
@@ -78,7 +83,8 @@ def run_compression(
         data = remembered(architecture, data)
         request = requested(
             result_for(architecture, None if weights is None else Path(weights)), asked, data=data,
-            recipe=os.fspath(recipe), values=plain_values(values), seed=seed, skip_bad=skip_bad, train_on=train_on,
+            recipe=os.fspath(recipe), values=plain_values(values), seed=seed,
+            reading=Reading(skip_bad, data_in, readers), train_on=train_on,
             precision=precision,
         )  # fmt: skip
         compress(

@@ -10,12 +10,14 @@ from dnas.api.results import RunResult
 from dnas.api.spaces import SpaceLike, load, result_for
 from dnas.api.training import remembered
 from dnas.data.load import Data
+from dnas.data.reading import DataIn, Reading
 from dnas.process.console import console
 
 
 def run_evaluation(
     architecture: SpaceLike | RunResult, *, data: Data | None = None, weights: str | os.PathLike[str] | None = None,
-    split: str = "test", seed: int | None = None, new_classes: bool = False, skip_bad: bool = False,
+    split: str = "test", seed: int | None = None, new_classes: bool = False,
+    skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures the accuracy of an architecture with its weights, as `python -m dnas.evaluate --json` does.
@@ -28,6 +30,9 @@ def run_evaluation(
         seed: of the test split of data that have none; as recorded with the architecture if not given.
         new_classes: the data name their classes otherwise: they are compared by their place.
         skip_bad: leave out images that cannot be read.
+        data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
+            given.
+        readers: processes that decode what is streamed: one for each core if not given; 0 for threads.
         quiet: print nothing; else the progress of what takes long.
 
     Returns:
@@ -43,5 +48,5 @@ def run_evaluation(
         result, name = result_for(architecture, weights), load(architecture).source
         return evaluate(
             result, name, console(quiet), data=remembered(architecture, data), split=split, seed=seed,
-            new_classes=new_classes, skip_bad=skip_bad,
+            new_classes=new_classes, reading=Reading(skip_bad, data_in, readers),
         )  # fmt: skip

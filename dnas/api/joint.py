@@ -14,6 +14,7 @@ from dnas.api.results import JointResult, Place, opened
 from dnas.data.array_names import CLASS_NAMES
 from dnas.data.dataset import SPLITS
 from dnas.data.load import Data, scan
+from dnas.data.reading import Reading
 from dnas.errors import InputError
 from dnas.fanout.choose import HERE, chosen
 from dnas.joint.request import requested
@@ -30,7 +31,7 @@ SETTINGS = (*OF_PLAN, *OF_RECIPE, "fill", "recipe", "precision", "workers", "fan
 
 def searched_jointly(
     space: Space, place: Place, *, data: Data | None, budgets: Sequence[str], family: str | None, seed: int,
-    image_size: int | None, skip_bad: bool, overwrite: bool, quiet: bool, others: Mapping[str, Any],
+    image_size: int | None, reading: Reading, overwrite: bool, quiet: bool, others: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> JointResult:  # fmt: skip
     """Searches as `--strategy joint` of the command does; `others` are arguments that mean nothing here, with what they
@@ -52,7 +53,7 @@ def searched_jointly(
         given = requested(
             space, recipe=os.fspath(settings.get("recipe") or "quick"),
             values={name: settings.get(name) for name in OF_RECIPE}, budgets=budgets, family=family, plan=plan,
-            fill=settings.get("fill"), data=file, image_size=image_size, skip_bad=skip_bad, seed=seed, console=shown,
+            fill=settings.get("fill"), data=file, image_size=image_size, reading=reading, seed=seed, console=shown,
             precision=settings.get("precision"),
         )  # fmt: skip
         run_joint(given, place.path, pool, shown, Claiming(overwrite=overwrite), commands=False)

@@ -12,6 +12,7 @@ from dnas.api.results import JointResult, Place, SearchResult, opened
 from dnas.api.spaces import SpaceLike, load
 from dnas.api.values import plain_values, texts
 from dnas.data.load import Data
+from dnas.data.reading import DataIn, Reading
 from dnas.search import strategies
 from dnas.search.request import requested, search
 
@@ -26,7 +27,9 @@ def run_search(
     space: SpaceLike, *, data: Data | None = None, budgets: str | Sequence[str] = (),
     family: str | Sequence[str] | None = None, strategy: str | None = None, start: SpaceLike | None = None,
     preset: str = "quick", seed: int = 0, image_size: int | None = None, classes: int | None = None,
-    skip_bad: bool = False, max_memory: str | None = None, out: str | os.PathLike[str] | None = None,
+   
+    skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
+    max_memory: str | None = None, out: str | os.PathLike[str] | None = None,
     overwrite: bool = False, resume: bool = False, force: bool = False, checkpoint_every: float | None = None,
     profile: str | os.PathLike[str] | None = None, tensorboard: bool = False, quiet: bool = False,
     terms: Sequence[Term] = (), devices: int | None = None, **settings: Any,
@@ -50,6 +53,9 @@ def run_search(
         image_size: side of the images given to the supernet, in pixels.
         classes: number of classes that the budgets count; the space's own if not given.
         skip_bad: leave out images that cannot be read.
+        data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
+            given.
+        readers: processes that decode what is streamed: one for each core if not given; 0 for threads.
         max_memory: most memory of arrays and programs, such as `4GB`; the search adapts and says so.
         out: folder of the result; a temporary one if not given, of which `SearchResult.save` makes a lasting copy.
         overwrite: replace what `out` holds of another run.
@@ -88,11 +94,13 @@ def run_search(
             }  # fmt: skip
             return searched_jointly(
                 loaded, place, data=data, budgets=limits, family=members, seed=seed, image_size=image_size,
-                skip_bad=skip_bad, overwrite=overwrite, quiet=quiet, others=others, settings=plain_values(settings),
+                reading=Reading(skip_bad, data_in, readers), overwrite=overwrite, quiet=quiet,
+                others=others, settings=plain_values(settings),
             )  # fmt: skip
         request = requested(
             loaded, data=data, budgets=limits, family=members, strategy=strategy,
-            start=None if start is None else load(start), preset=preset, seed=seed, skip_bad=skip_bad,
+            start=None if start is None else load(start), preset=preset, seed=seed,
+            reading=Reading(skip_bad, data_in, readers),
             max_memory=max_memory, settings=plain_values(settings | {"side": image_size}), terms=terms,
             devices=devices,
         )  # fmt: skip

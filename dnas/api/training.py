@@ -13,6 +13,7 @@ from dnas.api.searching import GO_ON, LOST
 from dnas.api.spaces import SpaceLike, result_for
 from dnas.api.values import plain_values
 from dnas.data.load import Data
+from dnas.data.reading import DataIn, Reading
 from dnas.process.console import console
 from dnas.runs.folder import Claiming
 
@@ -26,7 +27,8 @@ def run_training(
     weights: str | os.PathLike[str] | None = None,
     teacher: SpaceLike | RunResult | None = None, teacher_weights: str | os.PathLike[str] | None = None,
     distill: Literal["soft", "hard", "manifold"] | None = None,
-    image_size: int | None = None, new_classes: bool = False, seed: int = 0, skip_bad: bool = False,
+    image_size: int | None = None, new_classes: bool = False, seed: int = 0,
+    skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False, force: bool = False,
     checkpoint_every: float | None = None, quiet: bool = False, terms: Sequence[Term] = (),
     devices: int | None = None, precision: Literal["float32", "bfloat16"] | None = None, **values: Any,
@@ -48,6 +50,9 @@ def run_training(
         new_classes: the data have other classes than the architecture's run: the classifier begins anew.
         seed: everything random follows from it.
         skip_bad: leave out images that cannot be read.
+        data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
+            given.
+        readers: processes that decode what is streamed: one for each core if not given; 0 for threads.
         out: folder of the result; a temporary one if not given, of which `TrainingResult.save` makes a lasting copy.
         overwrite: replace what `out` holds of another run.
         resume: go on from the newest checkpoint in `out`.
@@ -80,7 +85,8 @@ def run_training(
         request = requested(
             source, data=data, recipe=os.fspath(recipe), values=plain_values(values), start=start,
             image_size=image_size, seed=seed, teacher=None if teacher is None else result_for(teacher, teacher_weights),
-            new_classes=new_classes, skip_bad=skip_bad, distill=distill, terms=terms, devices=devices,
+            new_classes=new_classes, reading=Reading(skip_bad, data_in, readers), distill=distill,
+            terms=terms, devices=devices,
             precision=precision,
         )  # fmt: skip
         train(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -58,6 +58,11 @@ class Arguments:
     """The data have other classes than the search, or than a network of --against."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
+    data_in: Literal["auto", "memory", "stream"] = "auto"
+    """Where image files are kept: decoded in memory, or on disk, from where they are streamed as they are needed; auto:
+    in memory if they fit."""
+    readers: int | None = None
+    """Processes that decode what is streamed: one for each core if not given; 0 for threads of this process."""
     out: Path | None = None
     """Folder of the result; runs/RUN-compared if not given, with a number where another comparison has that."""
     overwrite: bool = False
@@ -79,6 +84,7 @@ def main(args: Arguments) -> None:
     from dnas.compare.run import run_comparison
     from dnas.compare.subject import read_subject
     from dnas.compare.trainings import Premises
+    from dnas.data.reading import Reading
     from dnas.errors import InputError
     from dnas.learning.image_size import check_side
     from dnas.process.progress import working
@@ -92,14 +98,15 @@ def main(args: Arguments) -> None:
             raise InputError(option, "out of range", found=value, accepted=f"{least} to 1000")
     recipe = with_values(read_recipe(args.recipe).fixed(), {"epochs": args.epochs, "batch_size": args.batch_size})
     subject = read_subject(args.run, args.space)
-    data = subject.data(args.data, args.seed, skip_bad=args.skip_bad, new_classes=args.new_classes)
+    reading = Reading(args.skip_bad, args.data_in, args.readers)
+    data = subject.data(args.data, args.seed, reading=reading, new_classes=args.new_classes)
     side = subject.side(data, args.image_size)
     with working(console(), "drawing networks"):
         lineup = contenders(
             subject, side, drawn=args.random, scaled=args.published, against=args.against, seed=args.seed,
             class_names=data.class_names, new_classes=args.new_classes,
         )  # fmt: skip
-    given = Premises(subject, lineup, data, side, recipe, args.seed, args.seeds)
+    given = Premises(subject, lineup, data, side, recipe, args.seed, args.seeds, reading)
     out = args.out or Path("runs") / f"{subject.label}-compared"
     claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
     run_comparison(given, pool, out, console(), claiming)

@@ -79,6 +79,11 @@ class Arguments:
     Fashion-MNIST extract that comes with dnas for a network of no run."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
+    data_in: Literal["auto", "memory", "stream"] = "auto"
+    """Where image files are kept: decoded in memory, or on disk, from where they are streamed as they are needed; auto:
+    in memory if they fit."""
+    readers: int | None = None
+    """Processes that decode what is streamed: one for each core if not given; 0 for threads of this process."""
     out: Path | None = None
     """Folder of the result; runs/NAME-METHOD if not given, with a number where another run has that."""
     overwrite: bool = False
@@ -99,6 +104,7 @@ def main(args: Arguments) -> None:
     from dnas.compress.asked import Asked
     from dnas.compress.request import compress, requested
     from dnas.cost.budget import parse_budget
+    from dnas.data.reading import Reading
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
 
@@ -109,7 +115,7 @@ def main(args: Arguments) -> None:
     request = requested(
         source, asked, data=args.data, recipe=args.recipe,
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, seed=args.seed,
-        skip_bad=args.skip_bad, train_on=args.train_on, precision=args.precision,
+        reading=Reading(args.skip_bad, args.data_in, args.readers), train_on=args.train_on, precision=args.precision,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-{args.method}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)

@@ -36,6 +36,11 @@ class Arguments:
     """Of the test split of data that have none; as recorded with the architecture if not given."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
+    data_in: Literal["auto", "memory", "stream"] = "auto"
+    """Where image files are kept: decoded in memory, or on disk, from where they are streamed as they are needed; auto:
+    in memory if they fit."""
+    readers: int | None = None
+    """Processes that decode what is streamed: one for each core if not given; 0 for threads of this process."""
     json: bool = False
     """Print one JSON object instead of tables."""
 
@@ -47,13 +52,14 @@ def main(args: Arguments) -> None:
 
     configure()
     start().begin()
+    from dnas.data.reading import Reading
     from dnas.learning.evaluation_report import evaluate
     from dnas.runs.result import read_result
 
     result = read_result(args.arch, args.weights)
     report = evaluate(
         result, args.arch, console(quiet=args.json), data=args.data, split=args.split, seed=args.seed,
-        new_classes=args.new_classes, skip_bad=args.skip_bad,
+        new_classes=args.new_classes, reading=Reading(args.skip_bad, args.data_in, args.readers),
     )  # fmt: skip
     if args.json:
         print(json.dumps(report))

@@ -63,6 +63,11 @@ class Arguments:
     """Number of classes that the budgets count; the space's own if not given."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
+    data_in: Literal["auto", "memory", "stream"] = "auto"
+    """Where image files are kept: decoded in memory, or on disk, from where they are streamed as they are needed; auto:
+    in memory if they fit."""
+    readers: int | None = None
+    """Processes that decode what is streamed: one for each core if not given; 0 for threads of this process."""
     out: Path | None = None
     """Folder of the result; runs/SPACE-SEED if not given, with a number where another run has that."""
     overwrite: bool = False
@@ -231,6 +236,7 @@ def _seeds(args: Arguments, space: Space, joint: bool) -> None:
 
 def _supernet(args: Arguments, space: Space) -> None:
     """A search of the networks inside a supernet."""
+    from dnas.data.reading import Reading
     from dnas.grammar.catalogue import load_space
     from dnas.search.request import requested, search
 
@@ -238,7 +244,8 @@ def _supernet(args: Arguments, space: Space) -> None:
     request = requested(
         space, data=args.data, budgets=args.budget, family=args.family,
         strategy=args.strategy, start=None if args.start is None else load_space(args.start), preset=args.preset,
-        seed=args.seed, skip_bad=args.skip_bad, max_memory=args.max_memory, devices=args.devices,
+        seed=args.seed, reading=Reading(args.skip_bad, args.data_in, args.readers),
+            max_memory=args.max_memory, devices=args.devices,
         settings=settings | {"side": args.image_size},
     )  # fmt: skip
     from dnas.process.backend import configure
@@ -266,6 +273,7 @@ def _out(args: Arguments, space: Space) -> Path:
 
 def _joint(args: Arguments, space: Space) -> None:
     """A search of architecture and recipe, by trainings."""
+    from dnas.data.reading import Reading
     from dnas.fanout.choose import chosen
     from dnas.joint.request import requested
     from dnas.joint.stages import Plan
@@ -279,7 +287,8 @@ def _joint(args: Arguments, space: Space) -> None:
     given = requested(
         space, recipe=args.recipe or "quick", values={"epochs": args.epochs, "batch_size": args.batch_size},
         budgets=args.budget, family=args.family, plan=plan, fill=args.fill, data=args.data, image_size=args.image_size,
-        skip_bad=args.skip_bad, seed=args.seed, console=console(), precision=args.precision,
+        reading=Reading(args.skip_bad, args.data_in, args.readers), seed=args.seed, console=console(),
+        precision=args.precision,
     )  # fmt: skip
     from dnas.joint.run import run_joint
 

@@ -66,6 +66,11 @@ class Arguments:
     kept."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
+    data_in: Literal["auto", "memory", "stream"] = "auto"
+    """Where image files are kept: decoded in memory, or on disk, from where they are streamed as they are needed; auto:
+    in memory if they fit."""
+    readers: int | None = None
+    """Processes that decode what is streamed: one for each core if not given; 0 for threads of this process."""
     teacher: str | None = None
     """An architecture whose scores are learnt from as well: result folder, file or name."""
     teacher_weights: Path | None = None
@@ -111,6 +116,7 @@ def main(args: Arguments) -> None:
     configure(hosts=hosts)
     if (args.devices or 1) == 1 and not hosts.several:
         start().begin()
+    from dnas.data.reading import Reading
     from dnas.runs.folder import Claiming
     from dnas.runs.result import read_result
     from dnas.train.request import beginning, requested, train
@@ -123,7 +129,7 @@ def main(args: Arguments) -> None:
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")},
         start=start_with, distill=args.distill,
         image_size=args.image_size, seed=args.seed, teacher=teacher, new_classes=args.new_classes,
-        skip_bad=args.skip_bad, devices=args.devices, precision=args.precision,
+        reading=Reading(args.skip_bad, args.data_in, args.readers), devices=args.devices, precision=args.precision,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-trained-{args.seed}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)

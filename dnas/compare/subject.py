@@ -14,6 +14,7 @@ from dnas.cost.budget import Budget, parse_budget
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.data.load import Source
+from dnas.data.reading import Reading
 from dnas.errors import InputError
 from dnas.files import plain, read_document
 from dnas.files.sets import current
@@ -58,9 +59,9 @@ class Subject:
         """What draws the test split of data without one."""
         return self.found.data_seed(seed)
 
-    def data(self, given: str | None, seed: int, *, skip_bad: bool, new_classes: bool) -> Source:
+    def data(self, given: str | None, seed: int, *, reading: Reading, new_classes: bool) -> Source:
         """The data of all trainings; see `dnas.recall.source_for`."""
-        return source_for(self.found, given, seed=self.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
+        return source_for(self.found, given, seed=self.data_seed(seed), reading=reading, new_classes=new_classes)
 
     def side(self, data: Source, asked: int | None) -> int:
         """The side, in pixels, of the images for the space's largest resolution: as asked, else as in the search."""

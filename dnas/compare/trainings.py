@@ -12,6 +12,7 @@ from dnas.compare.contenders import Contender, Lineup
 from dnas.compare.subject import Subject
 from dnas.data.dataset import Dataset
 from dnas.data.load import Source
+from dnas.data.reading import Reading
 from dnas.fanout.run import fan_out
 from dnas.fanout.task import Pool, Task
 from dnas.grammar.read import at_input
@@ -40,6 +41,8 @@ class Premises:
     seed: int
     """The first."""
     seeds: int
+    reading: Reading
+    """Of image files."""
     _decoded: dict[int | None, Dataset] = field(default_factory=dict, repr=False)
 
     def dataset(self, side: int, console: Any) -> Dataset:
@@ -125,7 +128,7 @@ def _task(given: Premises, training: Training, out: Path, console: Any, place: s
     dataset = given.dataset(contender.side, console)
     job = Job(
         architecture(contender.network, {}).data, given.recipe.to_json(), place_of(dataset),
-        given.subject.data_seed(given.seed), bool(dataset.skipped), contender.side,
+        given.subject.data_seed(given.seed), given.reading.of(dataset), contender.side,
         given.subject.found.image_channels, training.seed,
     )  # fmt: skip
     work = float(macs_as_trained(given, contender, console))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnas.cost.size import stored_bytes
+from dnas.data.stream.images import taken
 from dnas.export.trace import trace, weights_of
 from dnas.graph import graph_of
 from dnas.learning.evaluator import Tally, batch_size, program, tally
@@ -44,7 +45,8 @@ def counts(setup: Setup, network: Network, *, validation: bool = False) -> Tally
     data, size = setup.dataset, batch_size(network.space.resolution.value)
     images, labels = data.test_images, data.test_labels
     if validation:
-        images, labels = (part[setup.validation_index] for part in (data.train_images, data.train_labels))
+        chosen = setup.validation_index
+        images, labels = taken(data.train_images, chosen), data.train_labels[chosen]
     return tally(program(network.space, setup.preprocessing), network.variables, images, labels, data.classes, size)
 
 

@@ -107,7 +107,7 @@ def _grouped(variables: Variables, blocks: Blocks) -> Variables:
 
 
 def _picture(setup: Setup, tokens: Tokens, masks: Masks) -> np.ndarray:
-    shown = setup.dataset.test_images[:SHOWN]
+    shown = np.asarray(setup.dataset.test_images[:SHOWN])
     return picture(shown, np.stack([mask[tokens.learned :] for mask in masks.values()]))
 
 

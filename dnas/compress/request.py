@@ -10,7 +10,8 @@ from typing import Any
 from dnas.compress.asked import Asked
 from dnas.compress.methods import check_options
 from dnas.compress.run import run_compression
-from dnas.data.load import Data, Source
+from dnas.data.load import DEFAULT, Data, Source
+from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError
 from dnas.process.precision import Precision
 from dnas.process.progress import told
@@ -38,7 +39,7 @@ class Request:
 
 def requested(
     source: Result, asked: Asked, *, data: Data | None = None, recipe: str | Path = "finetune",
-    values: Mapping[str, Any], seed: int = 0, skip_bad: bool = False, train_on: bool = True,
+    values: Mapping[str, Any], seed: int = 0, reading: Reading = DEFAULT, train_on: bool = True,
     precision: Precision | None = None,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.compress` of the same names do.
@@ -56,7 +57,7 @@ def requested(
             accepted="a result folder, or --weights FILE.safetensors",
         )  # fmt: skip
     chosen = with_values(read_recipe(recipe).fixed(), values)
-    found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, keeps_classifier=True)
+    found = source_for(source, data, seed=source.data_seed(seed), reading=reading, keeps_classifier=True)
     return Request(source, asked, found, chosen, seed, train_on, precision)
 
 

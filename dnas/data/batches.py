@@ -9,16 +9,21 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from dnas.data.dataset import Images
 from dnas.data.shuffle import BATCHES, permutation
+from dnas.data.stream.images import soon
+from dnas.data.waiting import METER
 from dnas.errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]
 """Images uint8 [B, S, S, C], labels int32 [B]."""
+AHEAD = 2
+"""Steps whose images are asked for before their time, where they are on disk."""
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -45,26 +50,44 @@ def repeats(count: int, batch_size: int) -> list[str]:
 class Batches:
     """The training stream over `index`, positions in `images` [N, S, S, C] and `labels` [N]."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     index: np.ndarray
     batch_size: int
     seed: int
+    host: int = 0
+    hosts: int = 1
+    """Several hosts read equal parts of each batch, this one the part of its number."""
 
     def __post_init__(self):
         if self.batch_size < 1:
             raise InputError("batch_size", "out of range", found=self.batch_size, accepted="at least 1")
         if not len(self.index):
             raise InputError("data", "no images to make batches of")
+        if self.batch_size % self.hosts:
+            accepted = f"a multiple of {self.hosts}, the number of hosts"
+            raise InputError("batch_size", "hosts cannot have equal parts", found=self.batch_size, accepted=accepted)
 
     @property
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(len(self.index), self.batch_size)
 
+    def shard(self, host: int, hosts: int) -> Batches:
+        """What one of several hosts reads: the batches of `hosts` parts, in the order of hosts, are the whole one."""
+        return replace(self, host=host, hosts=hosts)
+
+    def chosen(self, step: int) -> np.ndarray:
+        """Positions of the images of a step."""
+        size = self.batch_size // self.hosts
+        whole = batch_indices(self.index, self.batch_size, self.seed, step)
+        return whole[self.host * size : (self.host + 1) * size]
+
     def at(self, step: int) -> Batch:
         """The batch of step number `step`, whatever was read before."""
-        chosen = batch_indices(self.index, self.batch_size, self.seed, step)
-        return self.images[chosen], self.labels[chosen]
+        for number in range(step, step + 1 + AHEAD):
+            soon(self.images, self.chosen(number))
+        chosen = self.chosen(step)
+        return METER.fetched(lambda: (self.images[chosen], self.labels[chosen]))
 
 
 @runtime_checkable
@@ -91,7 +114,7 @@ class Ahead:
             self.close()
             self._reader = prefetch(self.batches, step, self.stop)
         self._next = step + 1
-        return next(self._reader)
+        return METER.fetched(lambda: next(self._reader))
 
     def close(self) -> None:
         """Ends the thread."""
@@ -115,10 +138,11 @@ def prefetch(batches: Source, start: int, stop: int, depth: int = 2) -> Generato
 
     def fill() -> None:
         try:
-            for step in range(start, stop):
-                if closed.is_set():
-                    return
-                offer(batches.at(step))
+            with METER.ahead():
+                for step in range(start, stop):
+                    if closed.is_set():
+                        return
+                    offer(batches.at(step))
         except BaseException as error:  # handed to the reader, who raises it
             offer(error)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dnas.data.dataset import MAX_BYTES, Dataset, Origin, Pair, SplitName
+from dnas.data.dataset import MAX_BYTES, Dataset, Images, Origin, Pair, SplitName
 from dnas.data.shuffle import TEST_SPLIT, stratified
+from dnas.data.stream.images import Streamed, joined, taken
 from dnas.errors import InputError
 from dnas.files import text_of
 
@@ -56,16 +57,17 @@ def build(
                 where, "no test split, and too few images a class to hold one out", accepted=">= 2 a class"
             )
         notes.append(f"no test split given: {len(held)} of {len(train_labels)} images held out as test by seed {seed}")
-        test_images, test_labels = train_images[held], train_labels[held]
-        train_images, train_labels = train_images[rest], train_labels[rest]
+        test_images, test_labels = taken(train_images, held), train_labels[held]
+        train_images, train_labels = taken(train_images, rest), train_labels[rest]
     count = 0
     if "validation" in others:
         count = len(others["validation"][1])
         notes.append(f"the {count} validation images choose: the options in a search, the epoch in a training")
-        train_images = np.concatenate([train_images, others["validation"][0]])
+        train_images = joined(train_images, others["validation"][0])
         train_labels = np.concatenate([train_labels, others["validation"][1]])
     for array in (arrays := (train_images, train_labels, test_images, test_labels)):
-        array.flags.writeable = False
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
     return Dataset(name, *arrays, names, count, tuple(skipped), tuple(notes), origin)
 
 
@@ -80,7 +82,7 @@ def _others(test: Pair | None, validation: Pair | None, notes: list[str]) -> dic
 
 
 def _fitting(
-    where: str, split: SplitName, pair: Pair, train_images: np.ndarray, names: Sequence[str], notes: list[str]
+    where: str, split: SplitName, pair: Pair, train_images: Images, names: Sequence[str], notes: list[str]
 ) -> Pair:
     """A further split, checked on its own and against the training images."""
     images, labels = _pair(where, split, pair)
@@ -104,9 +106,9 @@ def _fitting(
     return images, labels
 
 
-def _one_colour(splits: dict[SplitName, np.ndarray], image_name: Callable[[SplitName, int], str]) -> list[str]:
-    """A note where images have nothing to see."""
-    found = [(split, n) for split, images in splits.items() for n in _constant(images)]
+def _one_colour(splits: dict[SplitName, Images], image_name: Callable[[SplitName, int], str]) -> list[str]:
+    """A note where images in memory have nothing to see."""
+    found = [(s, n) for s, images in splits.items() if isinstance(images, np.ndarray) for n in _constant(images)]
     if not found:
         return []
     total = sum(map(len, splits.values()))
@@ -124,7 +126,7 @@ def _constant(images: np.ndarray) -> list[int]:
 
 
 def _pair(where: str, split: SplitName, pair: Pair) -> Pair:
-    images = _check_images(where, split, pair[0])
+    images = pair[0] if isinstance(pair[0], Streamed) else _check_images(where, split, pair[0])
     labels = _check_labels(where, split, pair[1])
     if len(images) != len(labels):
         raise InputError(where, f"{split}: {len(images)} images but {len(labels)} labels")

@@ -16,9 +16,12 @@ import numpy as np
 
 from dnas.data.build import build
 from dnas.data.class_folders import ClassFolders, class_folders
-from dnas.data.dataset import MAX_BYTES, Dataset, Origin, Pair, SplitName
+from dnas.data.dataset import Dataset, Origin, Pair, SplitName
 from dnas.data.names import counted, listed
 from dnas.data.picture import Unreadable, pillow, read_picture, read_size
+from dnas.data.reading import Reading
+from dnas.data.stream.images import Stream, Streamed
+from dnas.data.stream.places import FilePlaces, file_places, listing
 from dnas.errors import InputError
 from dnas.files import text_of
 
@@ -53,7 +56,7 @@ class FolderSource:
     path: Path
     folders: ClassFolders
     seed: int
-    skip_bad: bool
+    reading: Reading
     fixed: bool = False
     """Its images take any side."""
 
@@ -74,7 +77,7 @@ class FolderSource:
         return int(statistics.median_low([min(size) for size in sizes])) if sizes else SIDE
 
     def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
-        """Decodes all images to uint8 [N, side, side, channels].
+        """All images as uint8 [N, side, side, channels], or to be decoded as they are needed, as `reading` says.
 
         Args:
             side: 64 if not given.
@@ -83,19 +86,24 @@ class FolderSource:
 
         Raises:
             MissingExtra: Pillow is not installed.
-            InputError: more than 8 GiB, a class without images, or unreadable images unless `skip_bad`, which leaves
-                them out and lists them in `Dataset.skipped`.
+            InputError: more than the bound where they were to be in memory, a class without images, or unreadable
+                images unless `skip_bad`, which leaves them out and lists them in `Dataset.skipped`. Images that are
+                streamed are told when they are met.
         """
         side = SIDE if side is None else side
         if not 1 <= side <= MAX_SIDE:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
         where, files = str(self.path), [file for split in self.folders.splits for _, file in self.folders.files(split)]
-        _check_bytes(where, len(files), side, channels)
+        streams, line = self.reading.streams(where, len(files) * side * side * channels)
+        notes = [self._decoded(side, channels, why), line, *self.folders.notes]
+        places, labels = self._places()
+        if streams:
+            return self._streamed(places, labels, side, channels, notes)
         images, looks = decode(files, side, channels, progress)
         bad = {f: look.reason for f, look in zip(files, looks, strict=True) if look.reason is not None}
         skipped = [text_of(self.folders.relative(file)) for file in bad]
-        if bad and not self.skip_bad:
+        if bad and not self.reading.skip_bad:
             shown = listed([f"{file} ({reason})" for file, reason in zip(skipped, bad.values(), strict=True)])
             raise InputError(
                 where,
@@ -104,12 +112,36 @@ class FolderSource:
         pairs, read = self._parted(images, bad)
         if not read["train"]:
             raise InputError(where, "none of the training images can be read")
-        notes = [self._decoded(side, channels, why), *self.folders.notes, *_notes(looks, skipped)]
         return build(
             where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
-            class_names=self.folders.classes, seed=self.seed, skipped=skipped, notes=notes,
-            origin=Origin("folder", self.path, self._digest(files, looks)),
+            class_names=self.folders.classes, seed=self.seed, skipped=skipped,
+            notes=[*notes, *_notes(looks, skipped)],
+            origin=Origin("folder", self.path, self._digest(files, looks), _listed(places, labels)),
             image_name=lambda split, number: text_of(self.folders.relative(read[split][number])),
+        )  # fmt: skip
+
+    def _places(self) -> tuple[FilePlaces, np.ndarray]:
+        """Where all images lie, and their labels; splits one after the other."""
+        found = [pair for split in self.folders.splits for pair in self.folders.files(split)]
+        places = file_places(str(self.path), (self.folders.relative(file) for _, file in found))
+        return places, np.array([label for label, _ in found], np.int32)
+
+    def _streamed(
+        self, places: FilePlaces, labels: np.ndarray, side: int, channels: int, notes: Sequence[str]
+    ) -> Dataset:  # fmt: skip
+        """The data with the images where they are."""
+        where, reading = str(self.path), self.reading
+        stream = Stream(where, places, labels, side, channels, reading.count, reading.skip_bad)
+        pairs: dict[SplitName, Pair] = {}
+        start = 0
+        for split in self.folders.splits:
+            numbers = np.arange(start, start + sum(1 for _ in self.folders.files(split)))
+            pairs[split] = (Streamed(stream, numbers), labels[numbers])
+            start += len(numbers)
+        return build(
+            where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
+            class_names=self.folders.classes, seed=self.seed, notes=notes,
+            origin=Origin("folder", self.path, listing=_listed(places, labels)),
         )  # fmt: skip
 
     def _parted(
@@ -145,9 +177,13 @@ class FolderSource:
         return digest.hexdigest()
 
 
-def scan_folder(root: Path, name: str, seed: int, *, skip_bad: bool = False) -> FolderSource:
+def scan_folder(root: Path, name: str, seed: int, reading: Reading) -> FolderSource:
     """Finds the images of a folder (`dnas.data.class_folders`) and opens none of them."""
-    return FolderSource(name, root, class_folders(root), seed, skip_bad)
+    return FolderSource(name, root, class_folders(root), seed, reading)
+
+
+def _listed(places: FilePlaces, labels: np.ndarray) -> str:
+    return listing(places, labels, range(len(places))).hex()
 
 
 def decode(
@@ -176,16 +212,6 @@ def decode(
             if progress is not None:
                 progress(len(looks), len(files))
     return images, looks
-
-
-def _check_bytes(where: str, count: int, side: int, channels: int) -> None:
-    needed = count * side * side * channels
-    if needed > MAX_BYTES:
-        raise InputError(
-            where,
-            f"{count} images at {side} px take {needed / 2**30:.1f} GiB",
-            accepted="up to 8 GiB: a smaller --image-size, or fewer images",
-        )
 
 
 def _notes(looks: Sequence[_Look], bad: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from dnas.data.dataset import Dataset, Origin
 from dnas.data.folder import Told, scan_folder
 from dnas.data.idx import is_idx_folder, load_idx
 from dnas.data.npz import load_npz
+from dnas.data.reading import Reading, refuse_arrays
 from dnas.errors import InputError, suggestion
 from dnas.files import text_of
 
@@ -23,6 +24,7 @@ EMBEDDED = "fashion-mnist-5k"
 EMBEDDED_FILE = Path(__file__).with_name("fashion_mnist_5k.npz")
 Data = str | os.PathLike[str] | Arrays | Dataset
 """What stands for a data set: a name or a path, arrays in memory, or a data set itself."""
+DEFAULT = Reading()
 ACCEPTED = f"'{EMBEDDED}', an .npz file, a folder of IDX files, or an image folder"
 
 
@@ -72,7 +74,7 @@ class ArraySource:
         return self.dataset
 
 
-def scan(data: Data | None = None, *, seed: int = 0, skip_bad: bool = False) -> Source:
+def scan(data: Data | None = None, *, seed: int = 0, reading: Reading = DEFAULT) -> Source:
     """Finds a data set.
 
     Args:
@@ -80,15 +82,18 @@ def scan(data: Data | None = None, *, seed: int = 0, skip_bad: bool = False) -> 
             image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`); or arrays
             (`dnas.data.arrays.from_arrays`).
         seed: draws the test split where the source has none (20 % of every class, told in `notes`).
-        skip_bad: leave unreadable images of an image folder out, listed in `skipped`, instead of refusing.
+        reading: where image files are kept, who decodes them, and whether unreadable ones are left out, listed in
+            `skipped`, instead of refused.
 
     Raises:
         InputError: one line naming the file and the cause.
     """
     if data is None or isinstance(data, str) and data == EMBEDDED:
+        refuse_arrays(reading, EMBEDDED)
         return ArraySource(load_npz(EMBEDDED_FILE, EMBEDDED, seed, Origin("embedded")))
     if isinstance(data, str | os.PathLike):
-        return _at(os.fspath(data), seed, skip_bad)
+        return _at(os.fspath(data), seed, reading)
+    refuse_arrays(reading, "an array")
     if isinstance(data, Mapping | tuple | list):
         return ArraySource(from_arrays(data, seed))
     if isinstance(data, Dataset):
@@ -97,7 +102,7 @@ def scan(data: Data | None = None, *, seed: int = 0, skip_bad: bool = False) -> 
     raise InputError("data", "not a kind of data that can be read", found=type(data).__name__, accepted=accepted)
 
 
-def _at(spec: str, seed: int, skip_bad: bool) -> Source:
+def _at(spec: str, seed: int, reading: Reading) -> Source:
     """The data at a path."""
     path = Path(spec)
     if not spec or "\0" in spec or not path.exists():
@@ -105,20 +110,22 @@ def _at(spec: str, seed: int, skip_bad: bool) -> Source:
     name = text_of(path.resolve().name)
     if path.is_dir():
         if is_idx_folder(path):
+            refuse_arrays(reading, "a folder of IDX files")
             return ArraySource(load_idx(path, name, seed))
-        return scan_folder(path, name, seed, skip_bad=skip_bad)
+        return scan_folder(path, name, seed, reading)
     if path.suffix.lower() != ".npz":
         raise InputError(str(path), "not a kind of data that can be read", found=path.suffix, accepted=ACCEPTED)
+    refuse_arrays(reading, "an .npz file")
     return ArraySource(load_npz(path, name, seed))
 
 
 def load(
-    data: Data | None = None, *, seed: int = 0, skip_bad: bool = False, side: int | None = None, channels: int = 3
-) -> Dataset:
+    data: Data | None = None, *, seed: int = 0, reading: Reading = DEFAULT, side: int | None = None, channels: int = 3
+) -> Dataset:  # fmt: skip
     """`scan` and `Source.load` in one; image folders are decoded at 64 px in colour if not told otherwise.
 
     Raises:
         InputError: one line naming the file and the cause.
         MissingExtra: an image folder without Pillow.
     """
-    return scan(data, seed=seed, skip_bad=skip_bad).load(side, channels)
+    return scan(data, seed=seed, reading=reading).load(side, channels)

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dnas.data.dataset import Dataset
+from dnas.data.dataset import Dataset, Images
+from dnas.data.stream.images import Streamed, soon, taken
 from dnas.errors import InputError, suggestion
 from dnas.maths.grids import grid_index
 
@@ -27,6 +28,10 @@ COLOURS = {1: "L", 3: "RGB"}
 """Channels -> Pillow's mode of the pictures that have as many."""
 WHITE = [255, 255, 255]
 LAYOUTS = ("NHWC", "NCHW")
+CHUNK_BYTES = 1 << 24
+"""Of images whose values are counted together."""
+SAMPLED = 8192
+"""Images on disk that tell mean and deviation of all."""
 REQUIRED = ("side", "channels", "mean", "std", "interpolation", "scale")
 
 
@@ -146,23 +151,36 @@ def preprocessing_for(
     return Preprocessing.from_json(made.to_json())
 
 
-def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 images [N, H, W, C], of values scaled to [0, 1].
 
     Computed from histograms in exact integers and rounded to six digits: the same on every machine. A channel that
-    never varies gets a deviation of 1.
+    never varies gets a deviation of 1. Of images on disk `SAMPLED` are read, evenly spread, or all where there are
+    fewer.
     """
     mean, std = [], []
-    for channel in range(images.shape[3]):
-        counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(images), 1024):
-            counts += np.bincount(images[start : start + 1024, ..., channel].ravel(), minlength=256)
+    for counts in _histograms(images):
         n = int(counts.sum())
         total = sum(v * int(c) for v, c in enumerate(counts))
         squares = sum(v * v * int(c) for v, c in enumerate(counts))
         mean.append(round(total / n / 255, 6))
         std.append(round(math.sqrt(n * squares - total * total) / n / 255, 6) or 1.0)
     return tuple(mean), tuple(std)
+
+
+def _histograms(images: Images) -> np.ndarray:
+    """How often each value occurs, int64 [C, 256]."""
+    if isinstance(images, Streamed) and len(images) > SAMPLED:
+        images = taken(images, np.linspace(0, len(images) - 1, SAMPLED).astype(int))
+    counts = np.zeros((images.shape[3], 256), dtype=np.int64)
+    size = max(1, min(1024, CHUNK_BYTES // math.prod(images.shape[1:])))
+    starts = range(0, len(images), size)
+    for start in starts:
+        soon(images, np.arange(start + size, min(start + 2 * size, len(images))))
+        chunk = np.asarray(images[start : start + size])
+        for channel, row in enumerate(counts):
+            row += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    return counts
 
 
 def prepare(images: jax.Array | np.ndarray, preprocessing: Preprocessing) -> jax.Array:

@@ -11,6 +11,7 @@ import numpy as np
 from dnas.cost.budget import Budget, parse_budget, parse_family
 from dnas.data.dataset import Dataset
 from dnas.data.load import scan
+from dnas.data.reading import Reading
 from dnas.errors import InputError
 from dnas.graph import graph_of
 from dnas.joint.pairs import Pairs
@@ -50,7 +51,7 @@ class Given:
 
 def requested(
     space: Space, *, recipe: str, values: Mapping[str, Any], budgets: Sequence[str], family: str | None,
-    plan: Plan, fill: float | None, data: str | None, image_size: int | None, skip_bad: bool, seed: int, console: Any,
+    plan: Plan, fill: float | None, data: str | None, image_size: int | None, reading: Reading, seed: int, console: Any,
     precision: Precision | None = None,
 ) -> Given:  # fmt: skip
     """A joint search, whose arguments mean what the options of `dnas.cli.search` of the same names do.
@@ -68,12 +69,12 @@ def requested(
         raise InputError(space.source, "neither architecture nor recipe has a choice", accepted="a space, or a recipe")
     _check(recipes, values)
     pairs, targets = _within(space, recipes, limits, members, fill or 0.0)
-    source = scan(data, seed=seed, skip_bad=skip_bad)
+    source = scan(data, seed=seed, reading=reading)
     side = search_side(space, source, image_size, 64)[0]
     with told(console, "decoding images") as progress:
         dataset = source.load(side, why="", progress=progress)
     chance = chance_level(dataset.test_labels, dataset.classes)
-    images = Images(place_of(dataset), skip_bad, dataset.fingerprint, side, dataset.channels, chance)
+    images = Images(place_of(dataset), reading.of(dataset), dataset.fingerprint, side, dataset.channels, chance)
     return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed, chosen(precision))
 
 

@@ -28,7 +28,8 @@ class Images:
 
     place: str | None
     """Where the processes of trainings find them (`dnas.train.job.place_of`)."""
-    skip_bad: bool
+    reading: Mapping[str, Any]
+    """The fields of `dnas.data.reading.Reading`."""
     fingerprint: str
     side: int
     """For the space's largest resolution, in pixels."""
@@ -103,7 +104,7 @@ class Trainings:
         folder = self.out / folder_of(network.network, side, common, self.seed)
         data = {key: value for key, value in network.data.items() if key != "search"}
         job = Job(
-            data, fields, images.place, self.seed, images.skip_bad, side, images.channels, self.seed, until,
+            data, fields, images.place, self.seed, images.reading, side, images.channels, self.seed, until,
             self.precision,
         )  # fmt: skip
         epochs = recipe.epochs if until is None else min(until, recipe.epochs)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from dnas.errors import Stopped, UserError
+import jax
+
+from dnas.errors import DataError, Stopped, UserError
 from dnas.learning.course import Course, Metrics, Phase, State
 from dnas.learning.journal import Journal
 from dnas.learning.recent import Recent, without
@@ -92,7 +94,7 @@ class _Run:
 
     def step(self, phase: Phase, state: State, n: int, step: int) -> State:
         """The state after step `n` of the phase, which is number `step` of the run, and all that follows a step."""
-        state, measured = phase.step(state, n)
+        state, measured = or_save(lambda: phase.step(state, n), self.journal, state, step - 1, self.kept)
         self.metrics = self.metrics | measured
         self.recent.add(measured)
         if self.asked():
@@ -144,9 +146,26 @@ def or_leave(work: Callable[[], T], journal: Journal, state: State, step: int, m
     """What `work` gives, which leaves `state` as it is; a signal does not wait for it."""
     try:
         with stopping_at_once():
-            return work()
+            return or_save(work, journal, state, step, metrics)
     except Asked as asked:
         leave(journal, state, step, metrics, asked.number)
+
+
+def or_save(work: Callable[[], T], journal: Journal, state: State, step: int, metrics: Metrics) -> T:
+    """What `work` gives; most of it reads its images before it changes `state`.
+
+    Raises:
+        DataError: images that cannot be read; the run is saved, unless `state` has changed.
+    """
+    try:
+        return work()
+    except DataError as error:
+        if any(leaf.is_deleted() for leaf in jax.tree.leaves(state.arrays) if isinstance(leaf, jax.Array)):
+            raise DataError(f"{error}; the same command with --resume goes on from the last checkpoint") from error
+        if not journal.save(state, step, metrics, now=True):
+            raise
+        saved = f"saved after step {journal.before + step}; the same command with --resume goes on"
+        raise DataError(f"{error}; {saved}") from error
 
 
 @contextlib.contextmanager
@@ -165,8 +184,6 @@ def kept(save: Callable[[], object]) -> Iterator[None]:
 @contextlib.contextmanager
 def profiled(folder: Path | None, written: Callable[[Path], None]) -> Iterator[Callable[[int], None]]:
     """A function to be called before every step, which starts and ends the trace; `written` is told where it lies."""
-    import jax
-
     running = False
 
     def end() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from dnas.data.dataset import SPLITS, Dataset
 from dnas.data.folder import Told
-from dnas.data.load import Data
+from dnas.data.load import DEFAULT, Data
 from dnas.data.preprocess import Preprocessing
+from dnas.data.reading import Reading
 from dnas.errors import InputError
 from dnas.learning import chance, weights
 from dnas.learning.evaluator import batch_size, program, tally
@@ -23,14 +24,14 @@ MAX_CONFUSION = 20
 
 def evaluate(
     result: Result, name: str, console: Any, *, data: Data | None = None, split: str = "test", seed: int | None = None,
-    new_classes: bool = False, skip_bad: bool = False,
+    new_classes: bool = False, reading: Reading = DEFAULT,
 ) -> dict[str, Any]:  # fmt: skip
     """The report of `evaluated` on data, those of the result's own run if none are given.
 
     Args:
         name: what the user calls the result.
         console: a rich one, for progress.
-        data, split, seed, new_classes, skip_bad: as the options of `dnas.cli.evaluate`.
+        data, split, seed, new_classes, reading: as the options of `dnas.cli.evaluate`.
 
     Raises:
         InputError: no weights, data that cannot be read or do not fit the network.
@@ -40,7 +41,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError("--split", "unknown", found=split, accepted=", ".join(SPLITS))
     seed = result.data_seed() if seed is None else seed
-    source = source_for(result, data, seed=seed, skip_bad=skip_bad, new_classes=new_classes, keeps_classifier=True)
+    source = source_for(result, data, seed=seed, reading=reading, new_classes=new_classes, keeps_classifier=True)
     with told(console, "decoding images") as progress:
         dataset = source.load(result.image_side, result.image_channels, "the network's input", progress)
     preprocessing = preprocessing_of(result, dataset)

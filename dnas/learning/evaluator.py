@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from dnas.data.dataset import Images
 from dnas.data.preprocess import Preprocessing, prepare
+from dnas.data.stream.images import soon
 from dnas.errors import UserError
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, Variables
@@ -94,7 +96,7 @@ def batch_size(side: int) -> int:
     return max(1, min(MAX_BATCH, PIXELS // side**2))
 
 
-def filled(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
+def filled(images: Images, labels: np.ndarray, chosen: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
     """A batch of exactly `size` images, filled up with repetitions, whose labels are -1: they do not count."""
     places = np.resize(chosen, size)
     marked = np.where(np.arange(size) < len(chosen), labels[places], -1)
@@ -102,7 +104,7 @@ def filled(images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, size: int
 
 
 def tally(
-    answer: Evaluator, variables: Variables, images: np.ndarray, labels: np.ndarray, classes: int, batch: int,
+    answer: Evaluator, variables: Variables, images: Images, labels: np.ndarray, classes: int, batch: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tally:  # fmt: skip
     """Counts over all images; `progress` is told how many are done.
@@ -114,6 +116,8 @@ def tally(
     confusion = np.zeros((classes, classes), np.int64)
     for start in range(0, len(labels), batch):
         chosen = np.arange(start, min(start + batch, len(labels)))
+        for later in (chosen, chosen + batch):
+            soon(images, later[later < len(labels)])
         found = jax.device_get(answer(variables, *filled(images, labels, chosen, batch)))
         predicted, rank, finite = (part[: len(chosen)] for part in found)
         if not finite.all():

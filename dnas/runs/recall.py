@@ -1,7 +1,8 @@
 """A run remembers its data: what is recorded beside a result, and how later commands come back to the same data.
 
-The record holds the only thing in a result that is bound to a machine, the data's path. Two fingerprints say whether
-the data are still the same: of the decoded arrays, and of the source's files, whatever side they are decoded at.
+The record holds the only thing in a result that is bound to a machine, the data's path. Fingerprints say whether the
+data are still the same: of the decoded arrays, and of the source's files, whatever side they are decoded at; or, where
+images are streamed, of the names, sizes and labels of the files.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from dnas.data.dataset import Dataset
+from dnas.data.dataset import Dataset, Origin
 from dnas.data.folder import Told
-from dnas.data.load import EMBEDDED, Data, Source, scan
+from dnas.data.load import DEFAULT, EMBEDDED, Data, Source, scan
 from dnas.data.names import counted
+from dnas.data.reading import Reading
 from dnas.errors import InputError
 from dnas.files import text_of
 from dnas.runs.result import Result
@@ -34,6 +36,7 @@ def data_record(dataset: Dataset, seed: int) -> dict[str, Any]:
         **({} if origin is None or origin.path is None else {"path": path_text(origin.path)}),
         "sha256": dataset.fingerprint,
         **({} if origin is None or origin.sha256 is None else {"files_sha256": origin.sha256}),
+        **({} if origin is None or origin.listing is None else {"listing_sha256": origin.listing}),
         "side": dataset.side,
         "seed": seed,
         "classes": dataset.classes,
@@ -53,7 +56,7 @@ def path_of(text: str) -> Path:
 
 
 def source_for(
-    result: Result, given: Data | None, *, seed: int, skip_bad: bool = False, new_classes: bool = False,
+    result: Result, given: Data | None, *, seed: int, reading: Reading = DEFAULT, new_classes: bool = False,
     keeps_classifier: bool = False,
 ) -> Source:  # fmt: skip
     """The data of a command on a result: those given, else those of the run.
@@ -71,7 +74,7 @@ def source_for(
     """
     record = result.data or {}
     spec, notes = (given, []) if given is not None else _remembered(record)
-    source = scan(spec, seed=seed, skip_bad=skip_bad)
+    source = scan(spec, seed=seed, reading=reading)
     if difference := classes_apart(result.labels, source.class_names):
         where = f"data {source.name}"
         if keeps_classifier and len(result.labels) != len(source.class_names):
@@ -152,9 +155,15 @@ class RecalledSource:
 
     def _changes(self, dataset: Dataset) -> list[str]:
         """A note where these are not the images of the run."""
-        files = None if dataset.origin is None else dataset.origin.sha256
-        known = self.record.get("files_sha256"), self.record.get("sha256")
-        if known == (None, None) or (known[0] is not None and known[0] == files) or known[1] == dataset.fingerprint:
+        origin = dataset.origin or Origin("npz")
+        found = {"files_sha256": origin.sha256, "sha256": dataset.fingerprint}
+        if None in (
+            self.record.get("files_sha256"),
+            origin.sha256,
+        ):  # one of the two was streamed: no file was read whole
+            found["listing_sha256"] = origin.listing
+        known = {name: self.record[name] for name in found if name in self.record}
+        if not known or any(found[name] == value for name, value in known.items()):
             return []
         if self.given:
             return [f"other images than those of the run ({self.record.get('name')})"]

@@ -150,7 +150,7 @@ def _recorded_data(space: Space) -> dict[str, Any]:
     data = dict(_mapping(space, record.get("data", {}), f"{section}.data"))
     if section in extra:
         data.setdefault("seed", record.get("seed", 0))
-    for key in ("path", "kind", "name", "sha256", "files_sha256"):
+    for key in ("path", "kind", "name", "sha256", "files_sha256", "listing_sha256"):
         if not isinstance(data.get(key, ""), str):
             raise InputError(f"{space.source}: {section}.data.{key}", "not a text", found=data[key])
     for key in ("seed", "side"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from dnas.data.waiting import Share
 from dnas.process.console import console as plain_console
 from dnas.process.progress import progress, working
 from dnas.runs.as_trained import counted_at, told_apart
@@ -107,12 +108,13 @@ class Console:
     def progress(self, problem: Problem, around: Around, steps: int, done: int = 0) -> Iterator[Show]:
         """Shows steps and their rows as they are made; `done` steps were made by a former run."""
         before, all_steps = around.before, sum(around) + steps
+        share = Share()
         with progress(self.out, all_steps, "searching", before + done) as show:
 
             def update(step: int, row: dict[str, Any]) -> None:
                 for text in _chain(row, problem):
                     self.out.print(text)
-                show(before + step, _summary(row, problem))
+                show(before + step, "  ".join([_summary(row, problem), *problem.dataset.shown_input(share)]))
 
             yield update
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from dnas.cost.budget import Budget, parse_budget, parse_family
-from dnas.data.load import Data, scan
+from dnas.data.load import DEFAULT, Data, scan
+from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError, suggestion
 from dnas.learning.image_size import search_side
 from dnas.process.devices import chosen
@@ -37,7 +38,7 @@ class Request:
     settings: Settings
     seed: int
     data: Data | None
-    skip_bad: bool
+    reading: Reading
     most_memory: int | None
     """Bytes."""
     terms: tuple[Term, ...] = ()
@@ -49,7 +50,7 @@ class Request:
 def requested(
     space: Space, *, data: Data | None = None, budgets: Sequence[str] = (), family: str | None = None,
     strategy: str | None = None, start: Space | None = None, preset: str = "quick", seed: int = 0,
-    skip_bad: bool = False, max_memory: str | None = None, settings: Mapping[str, Any], terms: Sequence[Term] = (),
+    reading: Reading = DEFAULT, max_memory: str | None = None, settings: Mapping[str, Any], terms: Sequence[Term] = (),
     devices: int | None = None,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.search` of the same names do.
@@ -70,7 +71,7 @@ def requested(
     name = strategies.of(space) if strategy is None else strategy
     name = _known("--strategy", name, strategies.ALL)
     assert name != strategies.JOINT  # it has no supernet
-    return Request(space, parsed, networks, name, start, chosen, seed, data, skip_bad, limit, tuple(terms), devices)
+    return Request(space, parsed, networks, name, start, chosen, seed, data, reading, limit, tuple(terms), devices)
 
 
 def search(request: Request, out: Path, console: Console, options: Options) -> None:
@@ -82,7 +83,7 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
         Stopped: after a signal.
     """
     devices = chosen(request.devices)
-    source = scan(request.data, seed=request.seed, skip_bad=request.skip_bad)
+    source = scan(request.data, seed=request.seed, reading=request.reading)
     side, why = search_side(request.space, source, request.settings.side, request.settings.largest_decoded)
     with told(console.out, "decoding images") as progress:
         dataset = source.load(side, why=why, progress=progress)

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from dnas.data.waiting import Share
 from dnas.errors import Stopped
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
@@ -109,7 +110,7 @@ def run_search(
 
 
 def _searched(problem: Problem, claim: Claim | None, console: Console, options: Options, strategy: str) -> Found:
-    clock, out, run = _Clock(), None if claim is None else claim.folder, identity(problem, strategy)
+    clock, share, out, run = _Clock(), Share(), None if claim is None else claim.folder, identity(problem, strategy)
 
     def journals(problem: Problem, before: int, rows: list[str]) -> Journal:
         known = identity(problem, strategy)
@@ -137,7 +138,7 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
         clock.mark("finish_s")
         if claim is not None:
             with kept(lambda: leg.journal.save(state, made.steps, {}, now=True)):
-                seconds = clock.seconds | {"checkpoints_s": leg.journal.pace.seconds}
+                seconds = clock.seconds | {"checkpoints_s": leg.journal.pace.seconds, "input_s": share.seconds}
                 write(found, claim, options.preset, leg.journal, seconds, problem.space.source)
         console.closing(found, out)
     return found

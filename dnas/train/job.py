@@ -26,7 +26,8 @@ class Job:
     """As on the command line."""
     data_seed: int
     """Draws the test split of data without one."""
-    skip_bad: bool
+    reading: Mapping[str, Any]
+    """The fields of `dnas.data.reading.Reading`."""
     side: int
     """Of the images, in pixels."""
     channels: int
@@ -68,6 +69,7 @@ def trained(report: Report, folder: str, job: Mapping[str, Any], overwrite: bool
     from rich.console import Console
 
     from dnas.data.load import scan
+    from dnas.data.reading import Reading
     from dnas.grammar.read import space_from_data
     from dnas.runs.folder import Claiming
     from dnas.runs.result import Result
@@ -78,7 +80,7 @@ def trained(report: Report, folder: str, job: Mapping[str, Any], overwrite: bool
 
     own = Job(**job)
     network = space_from_data(dict(own.architecture), f"{folder}: architecture")
-    dataset = scan(own.data, seed=own.data_seed, skip_bad=own.skip_bad).load(own.side, own.channels)
+    dataset = scan(own.data, seed=own.data_seed, reading=Reading(**own.reading)).load(own.side, own.channels)
     fields: dict[str, Any] = {**own.recipe, "decay_epochs": tuple(own.recipe["decay_epochs"])}
     source = Result(network, network, None, None, (), {"seed": own.data_seed})
     setup = make_setup(

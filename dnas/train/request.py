@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from dnas.data.load import Data, Source
+from dnas.data.load import DEFAULT, Data, Source
+from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError
 from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
@@ -67,7 +68,7 @@ def beginning(init: str | None, weights: Path | None) -> tuple[Start | None, Pat
 def requested(
     source: Result, *, data: Data | None = None, recipe: str | Path = "quick", values: Mapping[str, Any],
     start: Start | None = None, image_size: int | None = None, seed: int = 0, teacher: Result | None = None,
-    new_classes: bool = False, skip_bad: bool = False, distill: str | None = None, terms: Sequence[Term] = (),
+    new_classes: bool = False, reading: Reading = DEFAULT, distill: str | None = None, terms: Sequence[Term] = (),
     devices: int | None = None,
     precision: Precision | None = None,
 ) -> Request:  # fmt: skip
@@ -88,7 +89,7 @@ def requested(
         raise InputError("--distill", "there is no teacher", found=distill, accepted="--teacher ARCH")
     learnt = {} if distill is None else DISTILLED[distill]
     chosen = with_values(read_recipe(recipe).fixed(), {**learnt, **values})
-    found = source_for(source, data, seed=source.data_seed(seed), skip_bad=skip_bad, new_classes=new_classes)
+    found = source_for(source, data, seed=source.data_seed(seed), reading=reading, new_classes=new_classes)
     return Request(
         source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms), devices, precision
     )

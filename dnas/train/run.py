@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas.data.hugging_face import PROCESSOR, processor_beside
+from dnas.data.waiting import Share
 from dnas.files import write_atomic, write_json
 from dnas.graph.architecture import architecture
 from dnas.learning import weights
@@ -70,7 +71,7 @@ def _trained(
     trainer: Trainer, claim: Claim | None, journal: Journal, watch: Watch, resume: bool, force: bool
 ) -> tuple[Epochs, Tally]:  # fmt: skip
     """Trains, and writes what the best epoch is worth on the test images."""
-    began, setup = time.monotonic(), trainer.setup
+    began, share, setup = time.monotonic(), Share(), trainer.setup
     with asked_to_stop() as asked, closed_at_end(trainer.batches):
         state = advance(trainer, journal, watch, setup.recipe.batch_size, resume=resume, force=force, asked=asked)
         counts = concluded(
@@ -78,13 +79,14 @@ def _trained(
         )  # fmt: skip
         with kept(lambda: journal.save(state, trainer.steps, {}, now=True)):
             if claim is not None:
-                _write(trainer, state, claim, counts, journal, time.monotonic() - began)
+                _write(trainer, state, claim, counts, journal, time.monotonic() - began, share)
     return Epochs(**state.notes), counts
 
 
 @contextmanager
 def _shown(setup: Setup, console: Any, watch: Update, steps: int, done: int) -> Iterator[Show]:
     """Shows steps and their rows as they are made; `done` steps were made by a former run."""
+    share = Share()
     with progress(console, steps, "training", done) as update:
 
         def say(step: int, line: str) -> None:
@@ -94,21 +96,24 @@ def _shown(setup: Setup, console: Any, watch: Update, steps: int, done: int) -> 
         def show(step: int, row: dict[str, Any]) -> None:
             known = row.get("validation_accuracy")
             shown = "" if known is None else f"  val {units.accuracy(known, len(setup.validation_index))}"
-            say(step, f"loss {row['loss']:.3f}{shown}")
+            say(step, "  ".join([f"loss {row['loss']:.3f}{shown}", *setup.dataset.shown_input(share)]))
 
         first = "evaluating the inherited weights, " * (setup.start == "inherited" and not done)
         say(done, f"{first}compiling the step")
         yield show
 
 
-def _write(trainer: Trainer, state: State, claim: Claim, counts: Tally, journal: Journal, seconds: float) -> None:
+def _write(
+    trainer: Trainer, state: State, claim: Claim, counts: Tally, journal: Journal, seconds: float, share: Share
+) -> None:  # fmt: skip
     """The files of the result, read back and put in place as a set."""
     setup = trainer.setup
     # The file writes repeated blocks out one by one, and its weights go by those names.
     written = architecture(setup.network, {})
     origin = {
         "architecture_file": setup.source.space.source, "seconds": round(seconds, 3),
-        "checkpoints_s": round(journal.pace.seconds, 3), "devices_used": setup.devices.count,
+        "checkpoints_s": round(journal.pace.seconds, 3), "input_s": round(share.seconds, 3),
+        "devices_used": setup.devices.count,
     }  # fmt: skip
     journal.end()
     with claim.result(check) as staged:

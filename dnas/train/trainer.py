@@ -14,6 +14,7 @@ import numpy as np
 
 from dnas.data.batches import Ahead, Batches
 from dnas.data.randaugment import rand_augment
+from dnas.data.stream.images import taken
 from dnas.errors import Diverged
 from dnas.learning.course import Metrics, Phase, State
 from dnas.learning.evaluator import NotFinite, Tally, batch_size, program, tally
@@ -104,7 +105,8 @@ class Trainer:
         data, side = self.setup.dataset, self.setup.network.resolution.value
         images, labels = data.test_images, data.test_labels
         if split == "validation":
-            images, labels = (a[self.setup.validation_index] for a in (data.train_images, data.train_labels))
+            chosen = self.setup.validation_index
+            images, labels = taken(data.train_images, chosen), data.train_labels[chosen]
         return tally(self._answer, variables, images, labels, data.classes, batch_size(side))
 
     def _begin(self, state: State) -> State:

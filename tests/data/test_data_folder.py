@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from dnas.data import folder as folder_module
 from dnas.data import picture as picture_module
+from dnas.data import reading as reading_module
 from dnas.data.load import load, scan
+from dnas.data.reading import Reading
 from dnas.data.splits import search_split
 from dnas.errors import MissingExtra, UserError
 
@@ -166,7 +167,7 @@ def test_names_that_are_not_utf8(tmp_path):
             Image.new("RGB", (6, 6), (i, 9, 9)).save(os.fsdecode(folder + b"/%d\xe9.png" % i))
         (tmp_path / os.fsdecode(name) / "bad\udce9.png").write_bytes(b"x")
     refused(tmp_path, "caf\\xe9/bad\\xe9.png", side=4)
-    data = load(str(tmp_path), side=4, skip_bad=True)
+    data = load(str(tmp_path), side=4, reading=Reading(skip_bad=True))
     assert data.class_names == ("caf\\xe9", "plain") and data.skipped[0] == "caf\\xe9/bad\\xe9.png"
     for text in (*data.class_names, *data.notes, *data.skipped, data.name):
         text.encode()
@@ -229,7 +230,7 @@ def test_unreadable_images_are_named_and_counted(tmp_path):
     (tmp_path / "test" / "bee" / "9.png").symlink_to(tmp_path / "nowhere")
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "test" / "bee" / "deep.png")
     refused(tmp_path, "4 of 22 images cannot be read", "train/ant/0.png", "train/bee/1.png", "...", side=4)
-    data = load(str(tmp_path), side=4, skip_bad=True)
+    data = load(str(tmp_path), side=4, reading=Reading(skip_bad=True))
     assert data.skipped == ("train/ant/0.png", "train/bee/1.png", "test/bee/9.png", "test/bee/deep.png")
     assert list(np.bincount(data.train_labels)) == [4, 4] and len(data.test_labels) == 10
     assert data.train_images[0].reshape(-1, 3).tolist()[0] == [0, 10, 0]  # the rows still belong to their files
@@ -239,10 +240,10 @@ def test_a_class_all_of_whose_images_are_bad(tmp_path):
     tree(tmp_path, count=2)
     for path in (tmp_path / "train" / "bee").iterdir():
         path.write_bytes(b"x")
-    refused(tmp_path, "class 'bee' has no training image", skip_bad=True)
+    refused(tmp_path, "class 'bee' has no training image", reading=Reading(skip_bad=True))
     for path in (tmp_path / "train" / "ant").iterdir():
         path.write_bytes(b"x")
-    refused(tmp_path, "none of the training images", skip_bad=True)
+    refused(tmp_path, "none of the training images", reading=Reading(skip_bad=True))
 
 
 def test_layout_mistakes(tmp_path, monkeypatch):
@@ -258,8 +259,10 @@ def test_layout_mistakes(tmp_path, monkeypatch):
     paint(tmp_path / "e" / "0.png")
     refused(tmp_path / "e", "no class folders")
     refused(tree(tmp_path / "f"), "image size", "0", side=0)
-    monkeypatch.setattr(folder_module, "MAX_BYTES", 1000)
-    refused(tmp_path / "f", "20 images at 64 px", "GiB", "--image-size")
+    with monkeypatch.context() as patch:
+        patch.setattr(reading_module, "MAX_BYTES", 1000)
+        refused(tmp_path / "f", "the images take 246 kB", "--data-in stream", reading=Reading(data_in="memory"))
+        assert load(str(tmp_path / "f")).streamed
     monkeypatch.setattr(picture_module, "MAX_PIXELS", 10)
     refused(tmp_path / "f", "too many", side=2)
 

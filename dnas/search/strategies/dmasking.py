@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import optax
 
-from dnas.data.batches import Batches, steps_per_epoch
+from dnas.data.batches import Batch, steps_per_epoch
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
 from dnas.search.assess import Assessed, accuracies, assessed
@@ -165,24 +165,28 @@ class InTurn:
         return state._replace(arrays=arrays), metrics
 
     def search(self, state: State, n: int) -> tuple[State, Metrics]:
-        """A step of the weights, then the steps of theta that are due."""
+        """A step of the weights, then the steps of theta that are due.
+
+        All images are read before the first step, so that the state is whole where some cannot be.
+        """
         step = self.plan.warm_up + n
+        due = [(number, self.for_theta.at(number)) for number in self.plan.theta_due(n)]
         arrays, metrics = self._weights_step(state.arrays, step)
-        for number in self.plan.theta_due(n):
-            arrays, more = self._theta_step(arrays, number, step)
+        for number, batch in due:
+            arrays, more = self._theta_step(arrays, number, batch, step)
             metrics |= more
         return state._replace(arrays=arrays), metrics
 
     def step_under(self, arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
         """A step of the weights on batch `n`, under these gates."""
-        learned = self._learned(arrays, gates, self.for_weights, n)
+        learned = self._learned(arrays, gates, self.for_weights.at(n))
         variables, weights_opt = self.programs.update_weights(
             arrays.variables, arrays.weights_opt, learned.params, learned.chosen, learned.statistics
         )
         return arrays._replace(variables=variables, weights_opt=weights_opt), learned.metrics
 
-    def _learned(self, arrays: Arrays, gates: Gates, batches: Batches, n: int) -> Learned:
-        return self.programs.learn(arrays.variables, gates, *fed(self.problem, batches.at(n)))
+    def _learned(self, arrays: Arrays, gates: Gates, batch: Batch) -> Learned:
+        return self.programs.learn(arrays.variables, gates, *fed(self.problem, batch))
 
     def _temperature(self, step: int) -> Temperature:
         s, plan = self.problem.settings, self.plan
@@ -197,10 +201,10 @@ class InTurn:
         arrays, metrics = self.step_under(arrays, gates, step)
         return arrays, metrics | {"temperature": drawn_at}
 
-    def _theta_step(self, arrays: Arrays, n: int, step: int) -> tuple[Arrays, Metrics]:
+    def _theta_step(self, arrays: Arrays, n: int, batch: Batch, step: int) -> tuple[Arrays, Metrics]:
         draw, logits = (self.key, np.int32(2 * n + 1), self._temperature(step)), arrays.projected.logits
         gates, _ = self.programs.draw(logits, *draw, np.bool_(False))
-        learned = self._learned(arrays, gates, self.for_theta, n)
+        learned = self._learned(arrays, gates, batch)
         theta, theta_opt, metrics = self.programs.update_theta(
             arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw
         )

@@ -25,6 +25,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from dnas.data.batches import Batch
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, gumbel_softmax, init_theta, one_hot, probabilities
 from dnas.search import chain
@@ -109,13 +110,18 @@ class PathScores:
         self.theta_steps = max(1, int(self.searched / problem.settings.theta_every))
 
     def search(self, state: State, n: int) -> tuple[State, Metrics]:
-        """A step of the weights and, after the warm-up, the steps of theta that are due."""
+        """A step of the weights and, after the warm-up, the steps of theta that are due.
+
+        All images are read before the first step, so that the state is whole where some cannot be.
+        """
         arrays: Arrays = state.arrays
+        numbers = self._due(n - self.warm_up) if n >= self.warm_up else ()
+        due = [(number, self.for_theta.at(number)) for number in numbers]
         gates = self.programs.draw(arrays.theta, self.key, np.int32(2 * n), self._temperature(n))
         weights, metrics = self.learner.step(arrays.weights, gates, n)
         arrays = arrays._replace(weights=weights)
-        for number in self._due(n - self.warm_up) if n >= self.warm_up else ():
-            arrays, more = self._theta_step(arrays, number, n)
+        for number, batch in due:
+            arrays, more = self._theta_step(arrays, number, batch, n)
             metrics |= more
         return state._replace(arrays=arrays), metrics | {"temperature": self._temperature(n)}
 
@@ -137,10 +143,10 @@ class PathScores:
         s = self.problem.settings
         return np.float32(s.temperature * (s.temperature_end / s.temperature) ** (n / max(1, self.plan.supernet)))
 
-    def _theta_step(self, arrays: Arrays, number: int, n: int) -> tuple[Arrays, Metrics]:
+    def _theta_step(self, arrays: Arrays, number: int, batch: Batch, n: int) -> tuple[Arrays, Metrics]:
         draw = self.key, np.int32(2 * number + 1), self._temperature(n)
-        gates, batch = self.programs.draw(arrays.theta, *draw), fed(self.problem, self.for_theta.at(number))
-        learned = self.programs.learning.learn(arrays.weights.variables, gates, *batch)
+        gates = self.programs.draw(arrays.theta, *draw)
+        learned = self.programs.learning.learn(arrays.weights.variables, gates, *fed(self.problem, batch))
         theta, theta_opt = self.programs.update_theta(arrays.theta, arrays.theta_opt, learned.gates, *draw)
         metrics = {"theta_step": number + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
         return arrays._replace(theta=theta, theta_opt=theta_opt), metrics

@@ -1,0 +1,32 @@
+"""One image at an address to pixels, whatever it lies in. What a process that reads does, and a thread as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from dnas.data.picture import Unreadable, read_picture
+
+Opener = Callable[..., "Path | IO[bytes]"]
+"""An address's parts -> a file, or its bytes."""
+
+
+def _file(path: str) -> Path:
+    return Path(path)
+
+
+OPENERS: dict[str, Opener] = {"file": _file}
+"""By `Places.kind`."""
+
+
+def decoded(kind: str, address: list[Any], side: int, channels: int) -> np.ndarray | str:
+    """uint8 [side, side, channels], or why there is none."""
+    try:
+        return read_picture(OPENERS[kind](*address), side, channels).pixels
+    except Unreadable as error:
+        return error.reason
+    except OSError as error:
+        return error.strerror or str(error)

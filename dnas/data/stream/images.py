@@ -1,0 +1,182 @@
+"""Images on disk in the place of an array: `images[positions]` decodes them, `images[3:9]` is a part of them.
+
+Positions are those of the data set, so whoever takes batches from an array takes the same ones from here. `soon` tells
+what will be asked next, which the readers then decode while the program computes; it never changes what is read.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dnas.data.stream.places import Places, listing
+from dnas.data.stream.readers import Batch, Readers, start
+from dnas.errors import DataError
+
+SOON = 6
+"""Batches that are asked for before their time: of the weights and of the choices the present one and two more."""
+NAMED = 10
+"""Unreadable images that are told one by one."""
+Array = TypeVar("Array", bound="np.ndarray | Streamed")
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Stream:
+    """The images of a source and who decodes them; the readers start with the first image that is asked for."""
+
+    def __init__(
+        self, where: str, places: Places, labels: np.ndarray, side: int, channels: int, readers: int, skip_bad: bool,
+        say: Callable[[str], None] = _to_stderr,
+    ):  # fmt: skip
+        self.where, self.places, self.labels = where, places, labels
+        self.side, self.channels, self.count, self.skip_bad, self.say = side, channels, readers, skip_bad, say
+        self.stand_ins: dict[int, int] = {}
+        """Unreadable image -> the one that takes its place."""
+        self._readers: Readers | None = None
+        self._soon: OrderedDict[bytes, Batch] = OrderedDict()
+        self._last: tuple[bytes, Batch] | None = None
+        """A step may ask for its batch again, once for each network that learns from it."""
+        self._lock = threading.RLock()
+
+    def expect(self, numbers: np.ndarray) -> None:
+        """Begins to decode images."""
+        with self._lock:
+            key = numbers.tobytes()
+            if key in self._soon or (self._last is not None and self._last[0] == key):
+                return
+            while len(self._soon) >= SOON:
+                self._soon.popitem(last=False)
+            self._soon[key] = self._begun(numbers)
+
+    def decoded(self, numbers: np.ndarray) -> Batch:
+        """Images, all of them there; those that cannot be read are among its `bad`."""
+        key = numbers.tobytes()
+        with self._lock:
+            if self._last is not None and self._last[0] == key:
+                return self._last[1]
+            batch = self._soon.pop(key, None) or self._begun(numbers)
+        batch.wait()
+        self._last = key, batch
+        return batch
+
+    def _begun(self, numbers: np.ndarray) -> Batch:
+        if self._readers is None:
+            self._readers = start(self.places, self.side, self.channels, self.count)
+            weakref.finalize(self, self._readers.close)
+        return self._readers.read(numbers, np.empty((len(numbers), self.side, self.side, self.channels), np.uint8))
+
+    def stand_in(self, number: int, reason: str, among: np.ndarray) -> np.ndarray:
+        """Pixels for an unreadable image: the next readable one of its class `among` the same images.
+
+        Raises:
+            DataError: unless `skip_bad`; or no image of the class can be read.
+        """
+        name = self.places.shown(number)
+        if not self.skip_bad:
+            problem = f"{name} cannot be read: {reason}; repair or remove it, or --skip-bad"
+            raise DataError(f"{self.where}: {problem}")
+        own = among[self.labels[among] == self.labels[number]]
+        at = int(np.searchsorted(own, number))
+        for candidate in np.roll(own, -at)[1:]:
+            batch = self.decoded(np.array([candidate]))
+            if not batch.bad:
+                self._tell(number, int(candidate), reason)
+                return batch.pixels[0]
+        raise DataError(f"{self.where}: no image of the class of {name} can be read ({reason})")
+
+    def _tell(self, number: int, instead: int, reason: str) -> None:
+        if number in self.stand_ins:
+            return
+        self.stand_ins[number], count = instead, len(self.stand_ins) + 1
+        if count <= NAMED:
+            shown = self.places.shown
+            self.say(f"left out: {shown(number)} cannot be read ({reason}); {shown(instead)} takes its place")
+        if count == NAMED:
+            self.say("left out: further images that cannot be read are not named")
+
+
+class Streamed:
+    """Some images of a stream, as an array of uint8 [N, side, side, channels] that is decoded when it is indexed."""
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, stream: Stream, numbers: np.ndarray):
+        self.stream, self.numbers = stream, np.asarray(numbers, np.int64)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self.numbers), self.stream.side, self.stream.side, self.stream.channels)
+
+    @property
+    def size(self) -> int:
+        """Bytes that they would take in memory."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, at: Any) -> Any:
+        """A part of them for a slice, as a view of an array is; pixels for positions."""
+        if isinstance(at, slice):
+            return self.take(at)
+        at = np.asarray(at)
+        if at.ndim == 0:
+            return self._pixels(self.numbers[at[None]])[0]
+        return self._pixels(self.numbers[at])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        pixels = self._pixels(self.numbers)
+        return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+    def take(self, at: Any) -> Streamed:
+        """A part of them, not decoded."""
+        return Streamed(self.stream, self.numbers[at])
+
+    def soon(self, at: np.ndarray) -> None:
+        """Says which will be asked for next."""
+        self.stream.expect(_apart(self.numbers[at])[0])
+
+    def content(self) -> bytes:
+        """sha256 over name, stored bytes and label of every image, in order."""
+        return listing(self.stream.places, self.stream.labels, self.numbers.tolist())
+
+    def _pixels(self, numbers: np.ndarray) -> np.ndarray:
+        wanted, back = _apart(numbers)
+        batch = self.stream.decoded(wanted)
+        for row, reason in batch.bad.items():
+            batch.pixels[row] = self.stream.stand_in(int(wanted[row]), reason, np.sort(self.numbers))
+        return batch.pixels if back is None else batch.pixels[back]
+
+
+def _apart(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Every number once, so that no image is decoded twice; and the places of all, where some are the same."""
+    wanted, back = np.unique(numbers, return_inverse=True)
+    return (numbers, None) if len(wanted) == len(numbers) else (wanted, back)
+
+
+def taken(images: Array, at: np.ndarray) -> Array:
+    """Some images, of which those on disk stay there."""
+    return images.take(at) if isinstance(images, Streamed) else images[at]  # pyright: ignore
+
+
+def joined(first: Array, second: Array) -> Array:
+    """Images one after the other."""
+    if isinstance(first, Streamed) and isinstance(second, Streamed):
+        return Streamed(first.stream, np.concatenate([first.numbers, second.numbers]))  # pyright: ignore
+    return np.concatenate([first, second])  # pyright: ignore
+
+
+def soon(images: Any, at: np.ndarray) -> None:
+    """Says which images will be asked for next, to those who want to know."""
+    if isinstance(images, Streamed):
+        images.soon(at)

@@ -1,0 +1,240 @@
+"""Images that are streamed from disk are those that memory would hold, in the same batches; readers come and go."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dnas.data.batches import Ahead, Batches
+from dnas.data.load import load, scan
+from dnas.data.preprocess import preprocessing_for
+from dnas.data.reading import Reading
+from dnas.data.splits import search_split
+from dnas.data.stream import images as images_module
+from dnas.data.stream import readers as readers_module
+from dnas.data.stream.images import Streamed, soon, taken
+from dnas.errors import DataError, InputError
+
+Image = pytest.importorskip("PIL.Image")
+CLASSES = ("ant", "bee", "cow")
+THREADS, PROCESSES = (Reading(data_in="stream", readers=count) for count in (0, 2))
+
+
+def folder(root, count=7, splits=("train", "val")):
+    """Pictures that differ from one another, of several kinds and sizes."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for name in CLASSES:
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 255, (20 + number, 25, 3), dtype=np.uint8)
+                kind = ("png", "jpg")[number % 2]
+                Image.fromarray(pixels).save(root / split / name / f"{number}.{kind}")
+    return root
+
+
+def both(root, reading=PROCESSES, side=16):
+    return load(str(root), reading=Reading(data_in="memory"), side=side), load(str(root), reading=reading, side=side)
+
+
+@pytest.mark.parametrize("reading", [THREADS, PROCESSES], ids=["threads", "processes"])
+def test_streamed_batches_are_those_of_memory(tmp_path, reading):
+    memory, streamed = both(folder(tmp_path, splits=("train", "val", "test")), reading)
+    assert streamed.streamed and not memory.streamed
+    assert (streamed.validation, streamed.class_names) == (memory.validation, memory.class_names)
+    assert preprocessing_for(streamed) == preprocessing_for(memory)
+    index = search_split(streamed, 0).weights_index
+    of_memory = Batches(memory.train_images, memory.train_labels, index, 8, seed=3)
+    of_stream = Batches(streamed.train_images, streamed.train_labels, index, 8, seed=3)
+    ahead = Ahead(of_stream, 9)
+    for step in (0, 1, 2, 5, 6, 1):
+        expected = of_memory.at(step)
+        for found in (of_stream.at(step), ahead.at(step)):
+            assert found[0].dtype == np.uint8 and found[1].dtype == np.int32
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+    ahead.close()
+    for split in ("train", "validation", "test"):
+        images, labels = streamed.part(split)
+        np.testing.assert_array_equal(np.asarray(images), memory.part(split)[0])
+        np.testing.assert_array_equal(labels, memory.part(split)[1])
+
+
+def test_a_test_split_is_drawn_from_what_is_streamed_as_from_memory(tmp_path):
+    memory, streamed = both(folder(tmp_path, splits=("",)), THREADS)
+    np.testing.assert_array_equal(streamed.test_labels, memory.test_labels)
+    np.testing.assert_array_equal(np.asarray(streamed.test_images), memory.test_images)
+    np.testing.assert_array_equal(np.asarray(streamed.train_images), memory.train_images)
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+def test_shards_of_hosts_are_the_whole_batch(tmp_path, hosts):
+    _, streamed = both(folder(tmp_path), THREADS)
+    whole = Batches(streamed.train_images, streamed.train_labels, np.arange(21), 8, seed=0)
+    parts = [whole.shard(host, hosts).at(4) for host in range(hosts)]
+    for found, expected in zip(zip(*parts, strict=True), whole.at(4), strict=True):
+        np.testing.assert_array_equal(np.concatenate(found), expected)
+        assert {len(part) for part in found} == {8 // hosts}
+
+
+def test_a_batch_that_hosts_cannot_part_is_refused():
+    batches = Batches(np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32), np.arange(4), 4, seed=0)
+    with pytest.raises(InputError, match="a multiple of 3, the number of hosts"):
+        batches.shard(0, 3)
+
+
+def test_streamed_images_are_indexed_as_an_array_is(tmp_path):
+    memory, streamed = both(folder(tmp_path), THREADS)
+    images, expected = streamed.train_images, memory.train_images
+    assert isinstance(images, Streamed) and (images.shape, len(images)) == (expected.shape, len(expected))
+    assert isinstance(images[3:9], Streamed) and isinstance(taken(images, np.array([1])), Streamed)
+    for at in (np.array([4, 4, 0]), [2], -1, np.arange(21) < 3, np.array([], int)):
+        np.testing.assert_array_equal(images[at], expected[at])
+    np.testing.assert_array_equal(np.asarray(images[3:9][::2]), expected[3:9][::2])
+
+
+def test_an_image_that_is_asked_for_early_is_decoded_once(tmp_path, monkeypatch):
+    _, streamed = both(folder(tmp_path), THREADS)
+    expected, seen = np.asarray(streamed.train_images), []
+    decoded = readers_module.decoded
+    monkeypatch.setattr(readers_module, "decoded", lambda *about: seen.append(about[1]) or decoded(*about))
+    images, chosen = streamed.train_images, np.array([5, 5, 2, 9, 5])
+    soon(images, chosen)
+    for _ in range(2):
+        np.testing.assert_array_equal(images[chosen], expected[chosen])
+    assert len(seen) == 3
+    for first in range(2 * images_module.SOON):  # more than is kept: what was asked first is decoded anew
+        soon(images, np.array([first]))
+    np.testing.assert_array_equal(images[np.array([0])], expected[:1])
+
+
+def test_what_fits_stays_in_memory_and_the_choice_is_told(tmp_path, monkeypatch):
+    folder(tmp_path)
+    assert any("images are kept in memory: 32 kB as pixels" in note for note in load(str(tmp_path), side=16).notes)
+    monkeypatch.setattr("dnas.data.reading.of_machine", lambda: 40_000)
+    data = load(str(tmp_path), side=16, reading=Reading(readers=3))
+    assert data.streamed
+    told = "images are streamed from disk, decoded by 3 processes: 32 kB as pixels are too many for memory "
+    assert told + "(40 kB are free)" in data.notes
+    with pytest.raises(InputError, match="--data-in: unknown.*auto, memory, stream"):
+        Reading(data_in="disk")  # pyright: ignore
+    with pytest.raises(InputError, match="--readers: out of range"):
+        Reading(readers=-1)
+    with pytest.raises(InputError, match="fashion-mnist-5k is read whole, and cannot be streamed"):
+        scan(reading=THREADS)
+
+
+def test_the_fingerprint_is_of_names_sizes_and_labels(tmp_path):
+    root = folder(tmp_path)
+    first = load(str(root), reading=THREADS, side=16)
+    assert first.fingerprint == load(str(root), reading=PROCESSES, side=16).fingerprint
+    assert first.fingerprint != load(str(root), reading=THREADS, side=8).fingerprint
+    assert first.origin is not None and first.origin.listing == both(root)[0].origin.listing
+    file = root / "train" / "bee" / "0.png"
+    file.rename(root / "train" / "ant" / "00.png")
+    assert first.fingerprint != load(str(root), reading=THREADS, side=16).fingerprint
+    (root / "train" / "ant" / "00.png").rename(file)
+    file.write_bytes(file.read_bytes() + b" ")
+    assert first.fingerprint != load(str(root), reading=THREADS, side=16).fingerprint
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    root = folder(tmp_path)
+    (root / "train" / "bee" / "3.jpg").write_bytes(b"no picture")
+    data = load(str(root), reading=PROCESSES, side=16)
+    np.asarray(data.train_images[:7])
+    with pytest.raises(DataError, match=r"train/bee/3.jpg cannot be read: cannot identify .*--skip-bad"):
+        np.asarray(data.train_images)
+
+
+def test_another_image_of_the_class_takes_the_place_of_an_unreadable_one(tmp_path, capsys):
+    root = folder(tmp_path)
+    for number in (3, 5):
+        (root / "train" / "bee" / f"{number}.jpg").write_bytes(b"no picture")
+    (root / "train" / "bee" / "6.png").unlink()
+    (root / "train" / "bee" / "6.png").symlink_to(root / "nowhere")
+    for reading in (THREADS, PROCESSES):
+        reading = Reading(skip_bad=True, data_in="stream", readers=reading.readers)
+        images = load(str(root), reading=reading, side=16).train_images
+        rows = images[np.arange(20, -1, -1)][::-1]
+        for bad, instead in ((10, 11), (12, 7), (13, 7)):
+            np.testing.assert_array_equal(rows[bad], rows[instead])
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 3 and "train/bee/3.jpg cannot be read" in "".join(told)
+        assert "train/bee/4.png takes its place" in "".join(told) and "No such file or directory" in "".join(told)
+        np.testing.assert_array_equal(images[np.array([10])], rows[11:12])
+        assert not capsys.readouterr().err
+
+
+def test_a_reader_that_dies_gives_one_line(tmp_path):
+    images = load(str(folder(tmp_path)), reading=PROCESSES, side=16).train_images
+    assert isinstance(images, Streamed)
+    np.asarray(images[:2])
+    readers = images.stream._readers
+    assert isinstance(readers, readers_module.Processes)
+    for process in readers.processes:
+        os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(DataError, match=r"^a process that reads images ended by signal 9 \(SIGKILL\).*--readers 0"):
+        np.asarray(images)
+    with pytest.raises(DataError, match="a process that reads images ended"):
+        np.asarray(images)
+
+
+def test_readers_end_with_the_data(tmp_path):
+    images = load(str(folder(tmp_path)), reading=PROCESSES, side=16).train_images
+    assert isinstance(images, Streamed)
+    np.asarray(images[:2])
+    processes = images.stream._readers.processes
+    assert all(process.poll() is None for process in processes)
+    del images
+    assert all(process.poll() is not None for process in processes)
+
+
+SCRIPT = """
+import numpy as np
+from dnas.data.load import load
+from dnas.data.reading import Reading
+
+images = load(FOLDER, reading=Reading(data_in="stream", readers=2), side=16).train_images
+np.asarray(images)
+print(*(process.pid for process in images.stream._readers.processes), flush=True)
+input()
+"""
+"""Without `if __name__ == "__main__"`, as people write scripts."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_reader_outlives_its_program(tmp_path, number):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("FOLDER", repr(str(folder(tmp_path / "data")))))
+    program = subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    readers = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(readers) == 2 and all(map(runs, readers))
+    program.send_signal(number)
+    assert "dnas.data.stream.worker" not in program.communicate()[1]
+    waited = time.monotonic() + 20
+    while any(map(runs, readers)) and time.monotonic() < waited:
+        time.sleep(0.02)
+    assert not any(map(runs, readers))
+
+
+def runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().split()[2] != "Z"
+
+
+def test_a_reader_imports_no_jax():
+    code = "import sys, dnas.data.stream.worker; print([m for m in ('jax', 'flax', 'msgspec') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
