@@ -75,7 +75,8 @@ def as_a_file(data: Data | None, folder: Path, seed: int) -> Iterator[str | None
         splits = [split for split in SPLITS if split != "validation" or dataset.validation]
         pairs = {split: dataset.part(split) for split in splits}
         named: dict[str, Any] = {f"{w}_{split}": pair[n] for split, pair in pairs.items() for n, w in enumerate("xy")}
-        np.savez(file, **named | {CLASS_NAMES: np.array(dataset.class_names)})
+        named[CLASS_NAMES] = np.array(dataset.class_names)
+        np.savez(file, **named)
     try:
         yield str(file)
     finally:

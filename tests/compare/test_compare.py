@@ -128,6 +128,21 @@ def test_stopped_and_continued_it_gives_the_same_table(whole, home, tmp_path, nu
     assert all(trained(out)[name] == then for name, then in first.items())
 
 
+@pytest.mark.slow
+def test_a_worker_that_is_killed_changes_nothing(whole, home, tmp_path):
+    """Its training is repeated at once, and the table is the same byte for byte."""
+    out = tmp_path / "killed"
+    words = home.words("--random", "1", "--seeds", "2", "--out", str(out))
+    process = subprocess.Popen([sys.executable, "-m", "dnas.compare", *words], stdout=subprocess.DEVNULL)
+    while process.poll() is None and not trained(out):
+        time.sleep(0.02)
+    workers: list[str] = []
+    while process.poll() is None and not workers:  # one has ended, the next one is begun
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(workers[0]), signal.SIGKILL)
+    assert process.wait() == 0 and written(out) == written(whole)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
