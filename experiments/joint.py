@@ -26,6 +26,7 @@ import numpy as np
 from dnas.cli.entry import run
 from dnas.cli.search import Arguments as SearchArguments
 from dnas.cli.search import main as search
+from dnas.data.reading import Reading
 from dnas.errors import UserError
 from dnas.fanout.choose import chosen
 from dnas.files import read_document, write_atomic, write_json
@@ -126,7 +127,7 @@ def _given(args: Arguments, seed: int, space: str) -> Given:
     configure()
     return requested(
         load_space(find_space(space)), recipe="quick", values={"epochs": args.epochs}, budgets=(args.budget,),
-        family=None, plan=Plan(args.trainings), fill=None, data=None, image_size=None, skip_bad=False, seed=seed,
+        family=None, plan=Plan(args.trainings), fill=None, data=None, image_size=None, reading=Reading(), seed=seed,
         console=console(),
     )  # fmt: skip
 
