@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dnas.errors import UserError
+
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _COLLECTIVE = re.compile(rf" ({'|'.join(COLLECTIVES)})(?:-start)?\(")
 
@@ -32,7 +34,7 @@ class Compiled(NamedTuple):
         return self.arguments + self.results + self.temporaries + self.code
 
 
-class TooLarge(Exception):
+class TooLarge(UserError):
     """The compiler says that a program does not fit the device's memory."""
 
 
@@ -43,7 +45,8 @@ def compiled(traced: Any) -> Compiled:
         made = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise TooLarge(str(error).partition("\n")[0]) from error
+            said = str(error).partition("\n")[0]
+            raise TooLarge(f"the step does not fit the device's memory: {said}") from error
         raise
     memory: Any = made.memory_analysis()
     costs: Any = made.cost_analysis()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 
 from dnas.plan.arithmetic import Arithmetic, arithmetic
 from dnas.plan.compiled import Compiled, TooLarge, compiled
-from dnas.plan.programs import Recorded, elsewhere, of_step, recorded
+from dnas.plan.programs import elsewhere, of_step, recorded
 from dnas.plan.targets import Target, devices_of
 from dnas.process import free_memory
 from dnas.search.problem import Problem
@@ -19,15 +20,13 @@ SPARED = 0.9
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Program:
-    """One program of the step."""
+class Step(NamedTuple):
+    """The programs of a step, by name."""
 
-    name: str
-    arithmetic: Arithmetic
-    """Of all devices together."""
-    compiled: Compiled | None
-    """None where it is lowered alone."""
+    counted: dict[str, Arithmetic]
+    """As accelerators run them: forms that only this process has are not in them."""
+    compiled: dict[str, Compiled]
+    """Empty where they are lowered alone."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Plan:
     devices: int
     capacity: int | None
     """Bytes of memory of a device; None where that is not known."""
-    programs: tuple[Program, ...]
+    step: Step
     largest: int | None
     """Images of the largest batch that fits; None where it was not looked for, or nothing is known."""
     how: str
@@ -55,21 +54,17 @@ class Plan:
     @property
     def arithmetic(self) -> Arithmetic:
         """Of the step, of all devices together."""
-        total = Arithmetic()
-        for program in self.programs:
-            total += program.arithmetic
-        return total
+        return sum(self.step.counted.values(), Arithmetic())
 
     @property
     def moved(self) -> float:
         """Bytes of a device; by products alone where nothing was compiled."""
-        return sum(p.arithmetic.bytes / self.devices if p.compiled is None else p.compiled.moved for p in self.programs)
+        return sum(c.moved for c in self.step.compiled.values()) or self.arithmetic.bytes / self.devices
 
     @property
     def memory(self) -> int | None:
         """Bytes of a device that the program with the most takes."""
-        sizes = [p.compiled.memory for p in self.programs if p.compiled is not None]
-        return max(sizes, default=None)
+        return max((c.memory for c in self.step.compiled.values()), default=None)
 
     @property
     def at_least(self) -> dict[str, float] | None:
@@ -102,11 +97,15 @@ def planned(problem: Problem, strategy: str, target: Target | None, find_largest
         problem = replace(problem, devices=elsewhere(there))
     made = _Made(problem, strategy, target, say)
     batch = made.fitting()
-    programs = made.programs(batch)
+    for note in problem.devices.note(batch):
+        say(note)
     largest, how = None, "not looked for"
     if find_largest and capacity is not None:
-        largest, how = made.largest(batch, capacity, devices)
-    return Plan(made.at(batch), strategy, target, name, devices, capacity, programs, largest, how)
+        try:
+            largest, how = made.largest(batch, capacity, devices)
+        except TooLarge:
+            largest, how = batch, "as twice as many do not fit"
+    return Plan(made.at(batch), strategy, target, name, devices, capacity, made.step(batch), largest, how)
 
 
 class _Made:
@@ -115,38 +114,39 @@ class _Made:
     def __init__(self, problem: Problem, strategy: str, target: Target | None, say: Say):
         self.problem, self.strategy, self.target, self.say = problem, strategy, target, say
         self.lowers = target is not None and target.chip is None
-        self._programs: dict[int, tuple[Program, ...]] = {}
+        self.platform = "" if target is None else target.platform
+        """Empty: no operation has a form of its own for it."""
+        self._steps: dict[int, Step] = {}
 
     def at(self, batch: int) -> Problem:
         """The problem with another batch."""
         return replace(self.problem, settings=replace(self.problem.settings, batch_size=batch))
 
-    def programs(self, batch: int) -> tuple[Program, ...]:
-        """Of the step on a batch; raises `TooLarge`."""
-        if batch not in self._programs:
+    def step(self, batch: int) -> Step:
+        """On a batch; raises `TooLarge`."""
+        if batch not in self._steps:
             self.say(f"{'lowering' if self.lowers else 'compiling'} the step on {batch} images")
-            with recorded(self.at(batch), self.strategy, here=self.target is None) as programs:
-                self._programs[batch] = tuple(self._program(p) for p in of_step(programs))
-        return self._programs[batch]
+            self._steps[batch] = self._made(self.at(batch))
+        return self._steps[batch]
 
     def fitting(self) -> int:
         """The problem's batch, or the half of it, and so on, that the compiler takes."""
         batch = self.problem.settings.batch_size
         while True:
             try:
-                self.programs(batch)
+                self.step(batch)
                 return batch
             except TooLarge as error:
                 least = self.problem.devices.count
                 if batch // 2 < least:
                     raise
-                self.say(f"{batch} images do not fit: {error}")
+                self.say(f"{batch} images: {error}")
                 batch = batch // 2 // least * least
 
     def largest(self, batch: int, capacity: int, devices: int) -> tuple[int, str]:
         """Images of the largest batch, by a line through two compiles; of a multiple of the devices."""
         other = 2 * batch if batch < 2 * devices else batch // 2 // devices * devices
-        found = {n: max(p.compiled.memory for p in self.programs(n) if p.compiled) for n in (other, batch)}
+        found = {n: max(c.memory for c in self.step(n).compiled.values()) for n in (other, batch)}
         each = (found[batch] - found[other]) / (batch - other)
         how = f"by a line through compiles at {min(found)} and {max(found)} images, with {1 - SPARED:.0%} to spare"
         if each <= 0:
@@ -154,11 +154,15 @@ class _Made:
         most = batch + (SPARED * capacity - found[batch]) / each
         return max(0, int(most) // devices * devices), how
 
-    def _program(self, program: Recorded) -> Program:
-        platform = jax.default_backend() if self.target is None else self.target.platform
-        traced = jax.jit(program.function, donate_argnums=program.donate).trace(*program.shapes())
-        counted = arithmetic(traced.jaxpr, platform)
-        if not self.lowers:
-            return Program(program.name, counted, compiled(traced))
-        traced.lower(lowering_platforms=(platform,))
-        return Program(program.name, counted, None)
+    def _made(self, problem: Problem) -> Step:
+        """The step traced as accelerators run it, and lowered or compiled for the target."""
+        with recorded(problem, self.strategy, here=False) as programs:
+            traced = {program.name: program.traced() for program in of_step(programs)}
+            counted = {name: arithmetic(one.jaxpr, self.platform) for name, one in traced.items()}
+            if self.lowers:
+                for one in traced.values():
+                    one.lower(lowering_platforms=(self.platform,))
+            if self.target is not None:
+                return Step(counted, {} if self.lowers else {name: compiled(one) for name, one in traced.items()})
+        with recorded(problem, self.strategy, here=True) as programs:
+            return Step(counted, {program.name: compiled(program.traced()) for program in of_step(programs)})

@@ -59,6 +59,10 @@ class Recorded:
             return self.devices.shapes(self.arguments)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf)), self.arguments)
 
+    def traced(self) -> Any:
+        """For arguments of these shapes."""
+        return jax.jit(self.function, donate_argnums=self.donate).trace(*self.shapes())
+
     def __call__(self, *arguments: Any) -> Any:
         raise AssertionError("a recorded program is not run")
 

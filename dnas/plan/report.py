@@ -29,27 +29,17 @@ def document(plan: Plan) -> dict[str, Any]:
         "bytes": plan.moved,
         "memory": plan.memory,
         "memory_of_device": plan.capacity,
-        "programs": [_program(program) for program in plan.programs],
+        "operations": {name: counted._asdict() for name, counted in plan.step.counted.items()},
+        "programs": {name: made._asdict() | {"memory": made.memory} for name, made in plan.step.compiled.items()},
         "largest_batch": {"images": plan.largest, "how": plan.how},
         "seconds_at_least": plan.at_least,
         "peaks": None if plan.target is None or plan.target.chip is None else vars(plan.target.chip),
     }
 
 
-def _program(program: Any) -> dict[str, Any]:
-    found = program.compiled
-    return {
-        "name": program.name,
-        "flops": program.arithmetic.flops,
-        "products": program.arithmetic.products,
-        "bytes_of_products": program.arithmetic.bytes,
-        **({} if found is None else found._asdict() | {"memory": found.memory}),
-    }
-
-
 def rows(plan: Plan) -> list[tuple[str, str]]:
     """What is said of a plan, and in which words."""
-    total, found = plan.arithmetic, [p.compiled for p in plan.programs if p.compiled is not None]
+    total, found = plan.arithmetic, list(plan.step.compiled.values())
     share = units.share(total.products / max(1.0, total.flops))
     lines = [
         ("FLOPs of a step", f"{units.counted(total.flops, 'FLOPs')} on all devices, counted in the program"),
@@ -82,8 +72,8 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
 
 def _collectives(plan: Plan) -> str:
     counts: dict[str, int] = {}
-    for program in plan.programs:
-        for kind, count in (program.compiled.collectives if program.compiled else {}).items():
+    for made in plan.step.compiled.values():
+        for kind, count in made.collectives.items():
             counts[kind] = counts.get(kind, 0) + count
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
 

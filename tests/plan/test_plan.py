@@ -16,7 +16,7 @@ from dnas.grammar.read import read_space
 from dnas.plan import compiled, targets
 from dnas.plan.arithmetic import Arithmetic, arithmetic
 from dnas.plan.compiled import Compiled
-from dnas.plan.plan import Plan, Program
+from dnas.plan.plan import Plan, Step
 from dnas.plan.programs import stand_in
 from dnas.plan.report import document, rows
 from dnas.plan.targets import parse_target
@@ -117,9 +117,9 @@ def test_the_device_that_is_here(tmp_path, capsys):
 def test_a_device_that_is_not_there_is_reported_on_by_peaks(tmp_path):
     (path := tmp_path / "short.yaml").write_text(SPACE)
     target = parse_target("v5e:2x2")
-    parts = Arithmetic(197e12, 0.0, 0.0), Compiled(1, 2, 3, 4, 8e11, {"all-reduce": 2})
+    step = Step({"learn": Arithmetic(197e12)}, {"learn": Compiled(1, 2, 3, 4, 8e11, {"all-reduce": 2})})
     problem = make_problem(read_space(path), [], stand_in(8, 1, 2), Settings(), 0)
-    plan = Plan(problem, "dmasking", target, "TPU v5 lite", 4, 16 << 30, (Program("learn", *parts),), 64, "by guess")
+    plan = Plan(problem, "dmasking", target, "TPU v5 lite", 4, 16 << 30, step, 64, "by guess")
     assert plan.at_least == {"compute": pytest.approx(0.25), "memory": pytest.approx(1.0)}
     told = dict(rows(plan))
     assert "memory is the limit" in told["time of a step, at least"] and "estimate" in told["time of a step, at least"]
