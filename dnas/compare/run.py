@@ -23,7 +23,7 @@ from dnas.learning import chance
 from dnas.process.extras import unusable
 from dnas.process.provenance import provenance
 from dnas.report.costs import comparison
-from dnas.report.png import png
+from dnas.report.spec import png
 from dnas.runs import comparison_table as table
 from dnas.runs import following
 from dnas.runs.comparison import COMPARISON, read_compared

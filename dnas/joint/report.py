@@ -11,7 +11,7 @@ from dnas.files import write_atomic
 from dnas.joint.early import CORRELATION
 from dnas.joint.stages import Coarse
 from dnas.process.extras import unusable
-from dnas.report.png import png
+from dnas.report.spec import png
 from dnas.report.why import expected
 from dnas.runs.joint import Member, Record
 from dnas.space import units

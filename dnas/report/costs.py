@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dnas.report import amounts
-from dnas.report.runs import FEW, accuracy, chance_lines, kind, same_data, tag
+from dnas.judge import amounts
+from dnas.judge.beside import front, known
+from dnas.judge.facts import FEW, accuracy, chance_lines, kind, same_data, tag
 from dnas.report.spec import COUNT, PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, levels, mark, names, q
 from dnas.runs.candidates import Candidate
 from dnas.runs.comparison import Compared
-from dnas.runs.run import Run, Search, Training
+from dnas.runs.run import Run, Search
 from dnas.space.units import standard_error
 
 MADE_SMALLER = "ms"
 """Of the provenance of a network that was made smaller: times on the machine, stage by stage."""
 ORIGINS = {"found": "found", "drawn": "drawn at its cost", "scaled": "published, scaled", "against": "others"}
-SHARE = "the choices' share"
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both: cost (less is better) and accuracy (more is better), by cost."""
-    best: list[tuple[float, float]] = []
-    for cost, value in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not best or value > best[-1][1]:
-            best.append((cost, value))
-    return best
 
 
 def pareto(runs: Sequence[Run]) -> Iterator[Chart]:
@@ -53,8 +44,8 @@ def _by_unit(rows: Iterator[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _row(name: str, what: str, value: float, images: int | None, unit: str, cost: float, **more: object) -> Row:
-    known = {"name": name, "what": what, **_ends(value, images), "unit": unit, "cost": cost}
-    return {**known, "costs": amounts.shown(unit, cost), **more}
+    row = {"name": name, "what": what, **_ends(value, images), "unit": unit, "cost": cost}
+    return {**row, "costs": amounts.shown(unit, cost), **more}
 
 
 def _ends(value: float, images: int | None) -> Row:
@@ -135,12 +126,12 @@ def steps(runs: Sequence[Run]) -> Iterator[Chart]:
 
 
 def _step_rows(run: Run, count: int) -> Iterator[Row]:
-    known = [({"MACs": s.macs, "MB": s.bytes / 1e6}, f"{s.step} {s.detail}", s.accuracy, s.images) for s in run.lineage]
+    made = [({"MACs": s.macs, "MB": s.bytes / 1e6}, f"{s.step} {s.detail}", s.accuracy, s.images) for s in run.lineage]
     times = (run.provenance or {}).get(MADE_SMALLER)
     if isinstance(times, dict):
         timed = [s for s in run.stages if isinstance(times.get(s.stage), int | float)]
-        known += [({"ms": times[s.stage]}, s.stage, s.test_accuracy, s.test_images) for s in timed]
-    for n, (costs, step, value, images) in enumerate(known):
+        made += [({"ms": times[s.stage]}, s.stage, s.test_accuracy, s.test_images) for s in timed]
+    for n, (costs, step, value, images) in enumerate(made):
         for unit, cost in costs.items() if value is not None else ():
             yield _row(step, "step", value or 0.0, images, unit, cost, run=tag(run, count), n=n)
 
@@ -156,30 +147,7 @@ def dots(key: str, title: str, about: str, rows: Sequence[Row], lines: Sequence[
 
 def against(run: Run, found: Sequence[Candidate]) -> Iterator[Chart]:
     """The accuracy of one run's network beside every other that is known."""
-    value = accuracy(run)
-    known: list[tuple[str, float | None, int | None, str, str]] = []
-    if value is not None:
-        known.append((f"this network, {value.name}", value.value, value.images, "test images", value.split))
-    if isinstance(run, Search):
-        facts, own = run.facts, "" if value is None else value.name
-        earlier = {k: v for k, v in facts.inherited_accuracy.items() if k != own and not k.endswith("_before")}
-        known += [(k, v, value and value.images, "test images", "before it settled") for k, v in earlier.items()]
-        ranked, drawn = facts.race.images if facts.race else facts.settings.get("rank_images"), facts.random_networks
-        raced = [one for one in found if one.origin not in ("chain", "family") and one.costs]
-        known += [(one.name, one.accuracy, one.images, SHARE, "in the race") for one in raced]
-        known.append(("best compared", facts.share_accuracy, ranked, SHARE, f"of {facts.compared}"))
-        if drawn is not None:
-            known.append((f"best of {drawn.count} drawn", drawn.best, ranked, SHARE, "at random, within the budgets"))
-            known.append(
-                (f"median of {drawn.count} drawn", drawn.median, ranked, SHARE, "at random, within the budgets")
-            )
-    if isinstance(run, Training) and run.facts is not None:
-        trained = run.facts
-        known.append(("validation", trained.accuracy.validation, trained.images.validation, "validation images", ""))
-        before = {} if trained.found is None else trained.found.inherited_accuracy
-        known += [(f"{k}, as searched", v, None, "test images", "inherited weights") for k, v in before.items()
-                  if not k.endswith("_before")]  # fmt: skip
-    rows = [{"name": name, "what": on, "more": more, **_ends(v, images)} for name, v, images, on, more in known if v]
+    rows = [{"name": k.name, "what": k.on, "more": k.more, **_ends(k.value, k.images)} for k in known(run, found)]
     about = "Each bar reaches one standard error to both sides; the dotted line is chance. Compare within a colour."
     if rows:
         yield dots("against", "Accuracy against what else is known", about, rows, chance_lines([run]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dnas.report.runs import chance_lines, tag
+from dnas.judge.facts import chance_lines, tag
 from dnas.report.spec import PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, levels, mark, q
 from dnas.runs.records import Epoch
 from dnas.runs.run import Run, Search, Training
@@ -104,12 +104,8 @@ def _chart(one: Quantity, key: str, title: str, rows: list[Row], coloured: Spec,
     at = "epoch" if isinstance(runs[0], Training) else "step"
     lines = len({(row["run"], row["what"]) for row in rows})
     reach = max(1, len(rows) // (lines * 25)) if one.smooth else 0
-    common = {
-        "x": q("at", at, "~s"),
-        "y": q("value", " ", one.form, one.zero),
-        "color": coloured,
-        "detail": {"field": "run"},
-    }
+    common: Spec = {"x": q("at", at, "~s"), "y": q("value", " ", one.form, one.zero), "color": coloured}
+    common["detail"] = {"field": "run"}
     faint: Spec = {"strokeWidth": 1, "opacity": 0.3} if reach else {"strokeWidth": 2, "opacity": SHOWN}
     marks = [mark("line", zoom=True, **common, **faint)]
     if reach:
@@ -117,13 +113,9 @@ def _chart(one: Quantity, key: str, title: str, rows: list[Row], coloured: Spec,
         smooth = mark("line", strokeWidth=2, **{**common, "y": {**common["y"], "field": "mean"}}, opacity=SHOWN)
         marks.append({"transform": [{**window, "sort": [{"field": "at"}], "groupby": ["run", "what"]}], **smooth})
     # Points are seen where there are few, and told of everywhere.
-    seen = {
-        "condition": {"test": "shown != '' && datum.run != shown", "value": 0},
-        "value": 0.9 * (len(rows) <= 12 * lines),
-    }
-    marks.append(
-        mark("point", None, f"run, what, at:~s, value:{one.form}", filled=True, size=40, **common, opacity=seen)
-    )
+    few, told = 0.9 * (len(rows) <= 12 * lines), f"run, what, at:~s, value:{one.form}"
+    seen = {"condition": {"test": "shown != '' && datum.run != shown", "value": 0}, "value": few}
+    marks.append(mark("point", None, told, filled=True, size=40, **common, opacity=seen))
     marks += levels(chance_lines(runs)) if one.key in ("accuracy", "compared", "validation") else []
     return chart(key, title, one.about + _phases(runs), rows, *marks, tall=200)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dnas.report.amounts import number
-from dnas.report.svg import SMALL, box, clean, line_of_text, shortened, text_width
+from dnas.judge.amounts import number
+from dnas.judge.facts import option_text
+from dnas.report.svg import SMALL, box, clean, shortened, text_width, words
 from dnas.report.theme import LIGHT, fills
 from dnas.runs.run import Layer, NetworkFacts
 
@@ -22,19 +23,17 @@ MAPS = 28.0
 LINEAR_UP_TO = 24
 """Largest ratio of channels that is drawn in proportion; beyond, heights grow with the square root."""
 KERNELS = {1: "k0", 3: "k1", 5: "k2", 7: "k3"}
-PER_ROW = 12
-"""Blocks side by side in a picture of its own."""
+PER_ROW = 12  # of a picture of its own
 
 
 def network_html(network: NetworkFacts) -> str:
     """A list of blocks, which flows in as many rows as the page needs; what each is, is told to readers and scripts."""
-    scale, proportion = _scale(network.layers)
-    slot = _slot(network.layers)
+    (scale, proportion), slot = _scale(network.layers), _slot(network.layers)
     kernels = sorted({k for layer in network.layers if (k := _count(layer, "kernel"))})
     keys = [(_colour(k), f"{k}×{k}") for k in kernels] + [(_colour(None), "no kernel")]
     legend = "".join(f'<span><i style="background:var(--{role})"></i>{name}</span>' for role, name in keys)
     blocks = "".join(
-        f'<li data-key="{clean(layer.source or layer.path)}" data-said="{clean(_sentence(layer))}" '
+        f'<li data-key="{clean(layer.source or layer.path)}" data-said="{clean(_said(layer))}" '
         f'data-macs="{layer.macs}" data-params="{layer.params}" title="{clean(_told(layer, network))}">'
         f'<svg width="{slot:g}" height="{HIGH:g}" aria-hidden="true">{_block(layer, network, scale, slot)}</svg>'
         f'<span class="unseen">{clean(_told(layer, network))}</span></li>'
@@ -66,12 +65,6 @@ def _count(layer: Layer, field: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _expansion(layer: Layer) -> float | None:
-    """Hidden over input width, of a block that has a hidden width."""
-    hidden = _count(layer, "hidden")
-    return None if hidden is None else hidden / layer.channels_in
-
-
 def _scale(layers: Sequence[Layer]) -> tuple[Callable[[float], float], str]:
     widths = [w for y in layers for w in (y.channels_in, _count(y, "hidden") or y.channels, y.channels)]
     most, least = max(widths), min(widths)
@@ -82,8 +75,8 @@ def _scale(layers: Sequence[Layer]) -> tuple[Callable[[float], float], str]:
 
 def _slot(layers: Sequence[Layer]) -> float:
     """The width that the longest name of axes or path needs, within bounds."""
-    words = [f"+ {text}" for y in layers for text in y.shapes] + [y.source or y.path for y in layers]
-    return min(SLOTS[1], max(SLOTS[0], *(6 + text_width(text) for text in words)))
+    texts = [f"+ {text}" for y in layers for text in y.shapes] + [y.source or y.path for y in layers]
+    return min(SLOTS[1], max(SLOTS[0], *(6 + text_width(text) for text in texts)))
 
 
 def _block(layer: Layer, network: NetworkFacts, scale: Callable[[float], float], slot: float) -> str:
@@ -104,17 +97,13 @@ def _block(layer: Layer, network: NetworkFacts, scale: Callable[[float], float],
 
 def _words(layer: Layer, y: float, slot: float) -> str:
     """Kind, path in the space (else in the network), kernel or window, heads and expansion, channels out."""
-    expanded, parts = _expansion(layer), [f"{n}×{n}" for n in (_count(layer, "kernel"), _count(layer, "window")) if n]
+    hidden, parts = _count(layer, "hidden"), [f"{n}×{n}" for k in ("kernel", "window") if (n := _count(layer, k))]
     heads = _count(layer, "heads") if layer.fields.get("attention", True) else None
     parts += [f"h{heads}"] if heads else []
-    parts += [] if expanded is None else [f"e{expanded:.3g}"]
+    parts += [f"e{hidden / layer.channels_in:.3g}"] if hidden else []
     path = (layer.source or layer.path).removesuffix(f".{layer.kind}")
-    lines = [(layer.kind, "ink", True), (path, "muted", False), (" ".join(parts), "muted", False)]
-    lines += [(f"→ {layer.channels}", "muted", False)]
-    return "".join(
-        line_of_text(slot / 2, y + 13 * n, shortened(text, slot - 4), role, bold)
-        for n, (text, role, bold) in enumerate(lines)
-    )
+    texts = [shortened(text, slot - 4) for text in (layer.kind, path, " ".join(parts), f"→ {layer.channels}")]
+    return words(slot / 2, y, texts[0], "ink", True) + "".join(words(slot / 2, y + 13 * n, texts[n]) for n in (1, 2, 3))
 
 
 def _map(layer: Layer, network: NetworkFacts, bottom: float, slot: float) -> str:
@@ -122,13 +111,11 @@ def _map(layer: Layer, network: NetworkFacts, bottom: float, slot: float) -> str
     if layer.side is None:
         first, *beside = layer.shapes or ("vector",)
         texts = (first, *(f"+ {text}" for text in beside))
-        return "".join(
-            line_of_text(slot / 2, bottom - 13 + 11 * n, shortened(t, slot - 4)) for n, t in enumerate(texts)
-        )
+        return "".join(words(slot / 2, bottom - 13 + 11 * n, shortened(t, slot - 4)) for n, t in enumerate(texts))
     side, text = max(2.0, MAPS * layer.side / network.counted.side), str(layer.side)
     left = (slot - side - 4 - text_width(text)) / 2
-    words = line_of_text(left + side + 4 + text_width(text) / 2, bottom - MAPS / 2 + SMALL / 3, text)
-    return box(left, bottom - MAPS / 2 - side / 2, side, side, "r1") + words
+    side_text = words(left + side + 4 + text_width(text) / 2, bottom - MAPS / 2 + SMALL / 3, text)
+    return box(left, bottom - MAPS / 2 - side / 2, side, side, "r1") + side_text
 
 
 def _colour(kernel: int | None) -> str:
@@ -136,29 +123,15 @@ def _colour(kernel: int | None) -> str:
     return "grid" if kernel is None else KERNELS.get(kernel, "k4")
 
 
-def _sentence(layer: Layer) -> str:
-    """What a block is, for comparisons of two networks."""
-    expanded, kernel = _expansion(layer), _count(layer, "kernel")
-    parts = [f"{layer.kind} {layer.channels_in} to {layer.channels} channels"]
-    parts += [f"kernel {kernel}"] if kernel else []
-    parts += [f"expansion {expanded:.3g}"] if expanded is not None else []
-    parts += [
-        f"{name} {_plain(layer.fields[name])}" for name in ("se", "act", "heads", "window") if name in layer.fields
-    ]
-    return ", ".join([*parts, f"map {layer.side}" if layer.side else " beside ".join(layer.shapes)])
-
-
-def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _said(layer: Layer) -> str:
+    """What a block is: the same of two that do the same."""
+    fields = ", ".join(f"{name} {option_text(value)}" for name, value in layer.fields.items())
+    return f"{layer.kind}, {layer.channels_in} to {layer.channels} channels, {' beside '.join(layer.shapes)}; {fields}"
 
 
 def _told(layer: Layer, network: NetworkFacts) -> str:
     """Everything of a block."""
-    fields = ", ".join(f"{name} {_plain(value)}" for name, value in layer.fields.items())
     share = f" ({layer.macs / network.counted.macs:.1%})" if network.counted.macs else ""
     where = f" (in the space {layer.source})" if layer.source else ""
-    return (
-        f"{layer.path} {layer.kind}{where}: {layer.channels_in} to {layer.channels} channels, "
-        f"{' beside '.join(layer.shapes)}; {fields}; {number(layer.macs)} multiply-adds{share}, "
-        f"{number(layer.params)} parameters"
-    )
+    costs = f"{number(layer.macs)} multiply-adds{share}, {number(layer.params)} parameters"
+    return f"{layer.path}{where}: {_said(layer)}; {costs}"

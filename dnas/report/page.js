@@ -3,19 +3,21 @@
   'use strict';
   const $ = (query, inside = document) => inside.querySelector(query);
   const $$ = (query, inside = document) => [...inside.querySelectorAll(query)];
-  const make = (tag, text = '', inside = null) => {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    if (inside) inside.append(made);
+  const on = (query, event, act) => $$(query).forEach(element => element.addEventListener(event, () => act(element)));
+  const make = (tag, text, inside, more = {}) => {
+    const made = Object.assign(document.createElement(tag), {textContent: text, ...more});
+    inside.append(made);
     return made;
   };
-  const dark = matchMedia('(prefers-color-scheme: dark)');
-  const themes = JSON.parse($('#themes').textContent);
-  const views = new Map();
-  let runs = {hidden: [], shown: ''};
+  const table = (heads, inside) => {
+    const made = make('table', '', inside), head = make('tr', '', make('thead', '', made));
+    heads.forEach(name => make('th', name, head, {scope: 'col'}));
+    return make('tbody', '', made);
+  };
+  const dark = matchMedia('(prefers-color-scheme: dark)'), themes = JSON.parse($('#themes').textContent);
+  const views = new Map(), runs = {hidden: [], shown: ''};
 
-  // Charts -----------------------------------------------------------------------------------------------------------
-
+  // Charts: drawn once; what the pointer picks in one of them the others and the drawing show.
   async function draw(figure) {
     if (figure.dataset.drawn) return;
     figure.dataset.drawn = 'begun';
@@ -29,37 +31,29 @@
   }
   function follow(view) {
     const signals = view.getState().signals;
-    for (const name of ['hidden', 'shown']) if (name in signals) view.signal(name, runs[name]);
+    for (const name in runs) if (name in signals) view.signal(name, runs[name]);
     view.runAsync();
   }
   function picked(row) {
     if (row.network) show(row.network);
     if (row.run) shine(row.run);
-    const over = views.get('over-time');
-    if (row.choice && over) over.signal('choice', row.choice).runAsync();
+    if (row.choice && views.has('over-time')) views.get('over-time').signal('choice', row.choice).runAsync();
   }
-  const seen = new IntersectionObserver(entries => entries.forEach(e => e.isIntersecting && draw(e.target)),
+  const seen = new IntersectionObserver(all => all.forEach(one => one.isIntersecting && draw(one.target)),
     {rootMargin: '300px'});
-  function drawAll() {
-    return Promise.all($$('figure.chart').filter(f => f.getClientRects().length).map(draw));
-  }
+  const drawAll = () => Promise.all($$('figure.chart').filter(figure => figure.getClientRects().length).map(draw));
   function values(details) {
     if (!details.open || $('table', details)) return;
     const rows = JSON.parse($('.spec', details.closest('figure')).textContent).data.values;
     const names = [...new Set(rows.flatMap(Object.keys))].filter(name => name !== 'network');
-    const table = make('table', '', make('div', '', details));
-    table.parentNode.className = 'scrolled';
-    table.parentNode.tabIndex = 0;
-    const head = make('tr', '', make('thead', '', table)), body = make('tbody', '', table);
-    names.forEach(name => make('th', name, head).scope = 'col');
+    const body = table(names, make('div', '', details, {className: 'scrolled', tabIndex: 0}));
     for (const row of rows.slice(0, 2000)) {
       const line = make('tr', '', body);
       names.forEach(name => make('td', row[name] ?? '', line));
     }
   }
 
-  // Runs -------------------------------------------------------------------------------------------------------------
-
+  // Runs: one stands out, some are left out, all are sorted.
   function shine(run) {
     runs.shown = runs.shown === run ? '' : run;
     $$('tr[data-run]').forEach(row => {
@@ -69,9 +63,8 @@
     views.forEach(follow);
   }
   function filter() {
-    const wanted = ($('#filter') || {value: ''}).value.toLowerCase().split(/\s+/);
-    const rows = $$('tr[data-run]');
-    rows.forEach(row => row.hidden = !wanted.every(word => row.textContent.toLowerCase().includes(word)));
+    const words = $('#filter') ? $('#filter').value.toLowerCase().split(/\s+/) : [], rows = $$('tr[data-run]');
+    rows.forEach(row => row.hidden = !words.every(word => row.textContent.toLowerCase().includes(word)));
     runs.hidden = rows.filter(row => row.hidden).map(row => row.dataset.run);
     if ($('#filtered')) $('#filtered').textContent = `${rows.length - runs.hidden.length} of ${rows.length} runs`;
     views.forEach(follow);
@@ -88,67 +81,49 @@
     body.append(...[...body.children].sort((a, b) => down ? order(b, a) : order(a, b)));
   }
 
-  // Networks ---------------------------------------------------------------------------------------------------------
-
+  // Networks: one is shown; block by block against another one.
+  const stored = key => $(`template[data-network="${key}"]`);
   function show(key) {
-    const which = $('#which');
-    if (!which || ![...which.options].some(option => option.value === key)) return;
-    which.value = key;
-    $('#network').innerHTML = $(`template[data-network="${key}"]`).innerHTML;
+    if (!stored(key)) return;
+    $('#which').value = key;
+    $('#network').replaceChildren(stored(key).content.cloneNode(true));
     compare();
-    $('#network').classList.remove('new');
-    void $('#network').offsetWidth;
-    $('#network').classList.add('new');
-  }
-  function blocks(key) {
-    const items = $$('li', $(`template[data-network="${key}"]`).content);
-    return new Map(items.map(item => [item.dataset.key, item.dataset]));
+    if (!matchMedia('(prefers-reduced-motion: reduce)').matches)
+      $('#network').animate([{opacity: 0.2}, {opacity: 1}], 400);
   }
   function compare() {
-    const other = $('#other'), place = $('#difference');
-    if (!other) return;
+    const place = $('#difference'), keys = [$('#which').value, $('#other').value];
     place.textContent = '';
-    if (!other.value) return;
-    const [a, b] = [blocks($('#which').value), blocks(other.value)];
-    const table = make('table', '', place), head = make('tr', '', make('thead', '', table));
-    ['block', 'shown above', 'compared with', 'MACs more', 'params more'].forEach(t => make('th', t, head).scope = 'col');
-    const body = make('tbody', '', table);
-    let same = 0;
-    for (const key of new Set([...a.keys(), ...b.keys()])) {
-      const [p, q] = [a.get(key), b.get(key)];
-      if (p && q && p.said === q.said && p.macs === q.macs) { same += 1; continue; }
-      const line = make('tr', '', body), more = name => ((q ? +q[name] : 0) - (p ? +p[name] : 0)).toLocaleString('en');
-      make('th', key, line).scope = 'row';
-      [p ? p.said : 'absent', q ? q.said : 'absent', more('macs'), more('params')].forEach((text, n) =>
-        make('td', text, line).dataset.name = head.children[n + 1].textContent);
+    if (!keys[1]) return;
+    const [a, b] = keys.map(key => new Map($$('li', stored(key).content).map(block => [block.dataset.key, block.dataset])));
+    const heads = ['block', 'shown above', 'compared with', 'MACs more', 'params more'], body = table(heads, place);
+    const all = [...new Set([...a.keys(), ...b.keys()])], absent = {said: 'absent', macs: 0, params: 0};
+    const differ = all.filter(key => !a.has(key) || !b.has(key) || ['said', 'macs'].some(name => a.get(key)[name] !== b.get(key)[name]));
+    for (const key of differ) {
+      const [p, q] = [a.get(key) || absent, b.get(key) || absent], line = make('tr', '', body);
+      const more = name => (q[name] - p[name]).toLocaleString('en');
+      make('th', key, line, {scope: 'row'});
+      [p.said, q.said, more('macs'), more('params')].forEach((text, n) => make('td', text, line).dataset.name = heads[n + 1]);
     }
-    make('p', `${same} blocks are the same in both.`, place).className = 'caption';
+    make('p', `${all.length - differ.length} blocks are the same in both.`, place, {className: 'caption'});
   }
 
-  // The page, and its changes while runs go on -----------------------------------------------------------------------
-
+  // The page, and its changes while runs go on.
   function begin() {
     views.forEach(view => view.finalize());
     views.clear();
     $$('figure.chart').forEach(figure => seen.observe(figure));
-    $$('details.values').forEach(details => details.addEventListener('toggle', () => values(details)));
-    $$('th[aria-sort] button').forEach(button => button.addEventListener('click', () => {
-      const head = button.closest('th');
-      sort(head, head.getAttribute('aria-sort') === 'ascending');
-    }));
-    $$('tr[data-run] button').forEach(button => button.addEventListener('click', () => {
-      const row = button.closest('tr');
-      shine(row.dataset.run);
-      show(row.dataset.network);
-    }));
-    $$('button.copy').forEach(button => button.addEventListener('click', () => {
+    on('details.values', 'toggle', values);
+    on('th[aria-sort] button', 'click', button => sort(button.closest('th'), button.closest('th').ariaSort === 'ascending'));
+    on('tr[data-run] button', 'click', button => picked({...button.closest('tr').dataset}));
+    on('button.copy', 'click', button => {
       getSelection().selectAllChildren(button.previousElementSibling);
       document.execCommand('copy');
       button.textContent = 'copied';
-    }));
-    if ($('#filter')) $('#filter').addEventListener('input', filter);
-    if ($('#which')) $('#which').addEventListener('change', event => show(event.target.value));
-    if ($('#other')) $('#other').addEventListener('change', compare);
+    });
+    on('#filter', 'input', filter);
+    on('#which', 'change', list => show(list.value));
+    on('#other', 'change', compare);
   }
   async function refresh() {
     const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), 'text/html');
@@ -156,29 +131,24 @@
     const by = $('th[aria-sort]:not([aria-sort=none])');
     $('main').replaceWith($('main', page));
     document.title = page.title;
-    $$('details').forEach((details, n) => details.open = open[n] || false);
+    $$('details').forEach((details, n) => details.open = open[n] ?? details.open);
     begin();
     kept.forEach(([id, value]) => { if ($('#' + id) && value) $('#' + id).value = value; });
     if ($('#which')) show($('#which').value);
-    if (by) sort($$('th[aria-sort]').find(h => h.textContent === by.textContent), by.ariaSort === 'descending');
+    if (by) sort($$('th[aria-sort]').find(head => head.textContent === by.textContent), by.ariaSort === 'descending');
     filter();
   }
   let state = document.body.dataset.state;
   async function poll() {
-    const told = $('#live');
     try {
-      const answer = await fetch(document.body.dataset.live);
-      const now = await answer.text();
+      const answer = await fetch(document.body.dataset.live), now = await answer.text();
       if (answer.ok && now !== state) { await refresh(); state = now; }
       $('#live').textContent = answer.ok ? 'Live: the page follows the runs.' : 'The runs cannot be read now.';
-    } catch { told.textContent = 'The server has ended; this is how things stood.'; }
+    } catch { $('#live').textContent = 'The server has ended; this is how things stood.'; }
     setTimeout(poll, 1500);
   }
   begin();
-  dark.addEventListener('change', () => {
-    $$('figure.chart').forEach(figure => delete figure.dataset.drawn);
-    drawAll();
-  });
+  dark.addEventListener('change', () => { $$('figure.chart').forEach(one => delete one.dataset.drawn); drawAll(); });
   addEventListener('beforeprint', drawAll);
   if (document.body.dataset.live) poll();
   window.dnas = {drawAll, views, show};

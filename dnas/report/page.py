@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnas.judge.tables import Table
 from dnas.process.extras import need
 from dnas.report.spec import Chart
 from dnas.report.svg import clean
@@ -17,15 +18,6 @@ SHORT = 20
 FOLDED_FROM = 30
 """Rows of a table that is folded away."""
 HERE = Path(__file__).parent
-
-
-class Table(NamedTuple):
-    """Columns and rows of texts; the first cell of a row names it."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
 
 
 class Section(NamedTuple):

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from dnas.report.runs import FEW
+from dnas.judge.facts import FEW
+from dnas.process.extras import need
+from dnas.report.theme import LIGHT, config
 
 PERCENT, COUNT, PLAIN = ".1~%", ".3~s", ".4~g"
 ROW = 17
@@ -47,15 +49,10 @@ def chart(
 
 
 def mark(kind: str, rows: Any = None, tell: str = "", zoom: bool = False, where: str = "", **look: Any) -> Spec:
-    """Marks of a kind: dicts are channels of the encoding, everything else is a property of the mark.
+    """Marks of a kind: of `look`, dicts are channels of the encoding, everything else is a property of the mark.
 
-    Args:
-        kind: `point`, `line`, `bar`, ... of Vega-Lite.
-        rows: data, where they are others than the chart's.
-        tell: what the pointer is told: fields, comma by comma, a number with its form (`accuracy:.1~%`).
-        zoom: whether the chart can be moved and zoomed.
-        where: which rows, as an expression.
-        look: the rest.
+    `rows` are data other than the chart's; `tell` what the pointer is told: fields, a number with its form
+    (`name, accuracy:.1~%`); with `zoom` the chart can be moved; `where` is an expression that rows fulfil.
     """
     encoding = {name: value for name, value in look.items() if isinstance(value, dict)}
     spec: Spec = {"mark": {"type": kind, **{name: v for name, v in look.items() if name not in encoding}}}
@@ -95,3 +92,9 @@ def levels(values: Sequence[tuple[float, str]], along: str = "y") -> list[Spec]:
     rows = [{"at": value, "line": text} for value, text in values]
     at: Spec = {along: {"field": "at", "type": "quantitative"}}
     return [mark("rule", rows, "line", strokeDash=[2, 3], strokeWidth=1.6, **at)] if rows else []
+
+
+def png(chart: Chart) -> bytes:
+    """The chart with its title, as a picture on light paper; raises `MissingExtra` without vl-convert."""
+    spec = {"title": chart.title, **chart.spec, "width": 620, "config": config(LIGHT)}
+    return need("vl_convert", "report").vegalite_to_png(spec, scale=2)

@@ -1,4 +1,4 @@
-"""Texts in SVG and HTML: escaped, measured, shortened."""
+"""Texts and shapes of drawings in SVG: escaped, measured, shortened."""
 
 from __future__ import annotations
 
@@ -17,28 +17,23 @@ def clean(text: object) -> str:
 
 def text_width(text: str, size: float = SMALL) -> float:
     """About how wide a text is: fonts differ, this is on the wide side."""
-    narrow = sum(char in "iljtf.,:;|!'()[] " for char in text)
-    wide = sum(char in "mwMW%@" for char in text)
+    narrow, wide = sum(c in "iljtf.,:;|!'()[] " for c in text), sum(c in "mwMW%@" for c in text)
     return size * (0.58 * len(text) - 0.24 * narrow + 0.27 * wide)
 
 
 def shortened(text: str, room: float, size: float = SMALL) -> str:
     """The text, its middle left out where it needs more than `room`."""
-    keep = len(text)
-    cut = text
+    keep, cut = len(text), text
     while text_width(cut, size) > room and keep > 2:
         keep -= 1
         cut = f"{text[: keep - keep // 2]}…{text[-(keep // 2) :]}"
     return cut
 
 
-def line_of_text(x: float, y: float, text: str, role: str = "muted", bold: bool = False) -> str:
-    """One line, its middle at `x`."""
-    weight = ' font-weight="600"' if bold else ""
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-size="{SMALL:g}" text-anchor="middle" class="f-{role}"{weight}>'
-        f"{clean(text)}</text>"
-    )
+def words(x: float, y: float, text: str, role: str = "muted", bold: bool = False) -> str:
+    """One line of text, its middle at `x`."""
+    look = f'font-size="{SMALL:g}" text-anchor="middle" class="f-{role}"' + ' font-weight="600"' * bold
+    return f'<text x="{x:.5g}" y="{y:.5g}" {look}>{clean(text)}</text>'
 
 
 def box(x: float, y: float, wide: float, tall: float, role: str) -> str:

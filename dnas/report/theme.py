@@ -23,7 +23,6 @@ DARK = {
     "k0": "#8f959e", "k1": "#6ea5f2", "k2": "#45c096", "k3": "#f2a057", "k4": "#b593ee",
 }  # fmt: skip
 SERIES = 8
-FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 
 
 def variables(theme: dict[str, str]) -> str:
@@ -42,7 +41,7 @@ def config(theme: dict[str, str]) -> dict[str, Any]:
     text = {"labelColor": theme["muted"], "titleColor": theme["muted"], "labelFontSize": 11, "titleFontSize": 11}
     ramp = [theme["r0"], theme["r1"], theme["r2"]]
     return {
-        "background": theme["paper"], "font": FONT, "view": {"stroke": None}, "padding": 4,
+        "background": theme["paper"], "font": "system-ui, 'Liberation Sans', Arial, sans-serif",
         "axis": {**text, "gridColor": theme["grid"], "domainColor": theme["line"], "tickColor": theme["line"],
                  "titleFontWeight": "normal", "labelLimit": 190, "labelOverlap": "greedy", "labelSeparation": 4},
         "legend": {**text, "labelColor": theme["ink"], "orient": "bottom", "labelLimit": 130, "symbolStrokeWidth": 2,
@@ -50,4 +49,5 @@ def config(theme: dict[str, str]) -> dict[str, Any]:
         "title": {"color": theme["ink"], "anchor": "start", "fontSize": 14},
         "range": {"category": [theme[f"s{n}"] for n in range(SERIES)], "ramp": ramp, "heatmap": ramp, "ordinal": ramp},
         "mark": {"color": theme["s0"]}, "rule": {"color": theme["muted"]}, "text": {"color": theme["ink"]},
+        "view": {"stroke": None}, "padding": 4,
     }  # fmt: skip

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dnas.cost import ledger
-from dnas.grammar.catalogue import load_space, space_names
-from dnas.graph import graph_of
-from dnas.report import amounts
-from dnas.report.runs import option_text, tag, taken_text
+from dnas.judge import amounts
+from dnas.judge.facts import option_text, tag, taken_text
+from dnas.judge.importance import cost_ranges, explained
 from dnas.report.spec import PERCENT, PLAIN, RAMP, ROW, Chart, Row, Spec, chart, colour, mark, names, q
 from dnas.runs.candidates import Candidate
 from dnas.runs.joint import Record
@@ -83,32 +81,6 @@ def _ranges(key: str, title: str, about: str, rows: list[Row], told: str, errors
     marks += [mark("rule", y=y, **ends)] if errors else []
     if rows:
         yield chart(key, title, about, rows, *marks, tall=max(80, ROW * len(rows) + 20))
-
-
-def explained(found: Sequence[Candidate]) -> list[tuple[str, float]]:
-    """The correlation ratio of accuracy with every choice: variance of the options' means over all of it."""
-    known = [(one.taken, one.accuracy) for one in found if one.taken]
-    mean = sum(value for _, value in known) / max(1, len(known))
-    total = sum((value - mean) ** 2 for _, value in known)
-    ratios = []
-    for choice in known[0][0] if len(known) > 2 and total else ():
-        groups: dict[str, list[float]] = {}
-        for taken, value in known:
-            groups.setdefault(option_text(taken.get(choice)), []).append(value)
-        between = sum(len(g) * (sum(g) / len(g) - mean) ** 2 for g in groups.values())
-        ratios.append((choice, between / total))
-    return ratios
-
-
-def cost_ranges(run: Search) -> list[tuple[str, float, float, float]]:
-    """Choice, least and most multiply-adds with it alone changed, and those of the network found."""
-    space = load_space(run.facts.space) if run.facts.space in space_names() else None
-    if space is None or any(run.taken.get(c.name) not in c.options for c in space.choices):
-        return []
-    taken = {c.name: c.options.index(run.taken[c.name]) for c in space.choices}
-    cost = ledger.merged(ledger.COSTS["MACs"](graph_of(space).ledger))
-    tried = {c.name: [float(ledger.at(cost, {**taken, c.name: n})) for n in range(len(c))] for c in space.choices}
-    return [(name, min(values), max(values), float(ledger.at(cost, taken))) for name, values in tried.items()]
 
 
 def spent(network: NetworkFacts) -> Chart:
@@ -188,7 +160,7 @@ def expected(record: Record) -> Chart:
     return chart("joint", "Predicted against measured", about, rows, line, dot)
 
 
-def confusion(report: dict[str, Any]) -> Chart:
+def confusion(run: str, report: dict[str, Any]) -> Chart:
     """Which class was taken for which, as `dnas.evaluate --json` tells it."""
     known = report["classes"]
     rows = [
@@ -199,7 +171,9 @@ def confusion(report: dict[str, Any]) -> Chart:
     rect = mark("rect", None, f"right class, taken for, images, share:{PERCENT}", color=shade,
                 x=names("taken for", "taken for", 90, labelAngle=-45), y=names("right class", limit=90))  # fmt: skip
     about = f"Share of each class's {report['split']} images that was taken for each class; the diagonal is right."
-    return chart("confusion", "Which class is taken for which", about, rows, rect, tall=max(220, 22 * len(known)))
+    return chart(
+        f"confusion-{run}", f"Which class is taken for which: {run}", about, rows, rect, tall=max(220, 22 * len(known))
+    )
 
 
 def evolved(runs: Sequence[Search]) -> Iterator[Chart]:

@@ -9,6 +9,7 @@ import msgspec
 
 from dnas.errors import InputError
 from dnas.files import read_document
+from dnas.files.sets import current
 from dnas.runs.records import Cost, Count, Positive, Share, converted
 
 COMPARISON = "comparison.json"
@@ -85,3 +86,11 @@ def read_compared(folder: Path) -> Compared:
             accepted = f"{len(found.budgets)}, one a budget"
             raise InputError(f"{file}: networks.{n}.costs", f"{len(entry.costs)} numbers", accepted=accepted)
     return found
+
+
+def is_comparison(folder: Path) -> bool:
+    """Whether the folder holds a comparison that has ended."""
+    try:
+        return current(folder / COMPARISON).is_file()
+    except (OSError, ValueError):
+        return False

@@ -14,13 +14,15 @@ import pytest
 
 from dnas.cli.entry import call, parse
 from dnas.cli.report import Arguments, main
-from dnas.report.costs import front
+from dnas.judge.beside import front
+from dnas.judge.importance import cost_ranges, explained
 from dnas.report.network import network_svg
-from dnas.report.sections import EVALUATION, sections
+from dnas.report.sections import sections
 from dnas.report.spec import Chart
 from dnas.report.theme import DARK, LIGHT
-from dnas.report.why import cost_ranges, explained, spent
+from dnas.report.why import spent
 from dnas.runs.candidates import Candidate, candidates
+from dnas.runs.evaluation import EVALUATION
 from dnas.runs.read import read_run, read_runs
 from dnas.runs.run import Search
 
@@ -81,7 +83,7 @@ def test_equal_runs_give_equal_bytes(tmp_path):
 
 
 def charts(runs: list[Path]) -> list[Chart]:
-    return [chart for section in sections(read_runs(runs)) for chart in section.charts]
+    return [chart for section in sections(read_runs(runs), []) for chart in section.charts]
 
 
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in GROUPS if kind not in QUICK]

@@ -12,10 +12,10 @@ from dnas.cli.entry import parse
 from dnas.cli.export import Arguments as ExportArguments
 from dnas.cli.search import Arguments as SearchArguments
 from dnas.cli.train import Arguments as TrainArguments
-from dnas.report.runs import Accuracy
-from dnas.report.steps import next_of_all, next_steps
+from dnas.judge.facts import Accuracy
+from dnas.judge.steps import next_of_all, next_steps
+from dnas.judge.verdict import level_of, overall, verdict
 from dnas.report.summary import summary
-from dnas.report.verdict import level_of, overall, verdict
 from dnas.runs.read import read_run, read_runs
 
 from .folders import STORED, copied, unfinished
@@ -45,8 +45,8 @@ def test_a_search_at_chance_does_not_read_like_a_success(tmp_path):
     changed(run / "architecture.json", "search/inherited_accuracy/settled", 0.1)
     said = verdict(read_run(run))
     assert said.level == "chance" and said.text.startswith("No:") and "chance is 1" in said.text
-    page = summary([read_run(run)])
-    assert '<section class="answer chance">' in page and '<p class="value chance">10.0%</p>' in page
+    page = summary([read_run(run)], [])
+    assert '<section class="answer chance">' in page and '<p class="value chance">10.0% ±' in page
 
 
 def test_chance_is_the_share_of_the_most_frequent_class_where_that_is_recorded(tmp_path):
@@ -83,7 +83,7 @@ def test_several_runs_name_the_best_and_what_searching_gains(tmp_path):
 def test_costs_counted_and_delivered_name_their_inputs():
     run = read_run(STORED / "dmasking")
     assert run.network is not None and run.network.delivered is not None and run.network.by_proxy
-    page = summary([run])
+    page = summary([run], [])
     for counted in (run.network.counted, run.network.delivered):
         assert counted.images in page
     assert "as trained and exported at" in page

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnas.grammar.catalogue import space_names
-from dnas.report.runs import accuracy
-from dnas.report.verdict import level_of
+from dnas.judge.facts import accuracy
+from dnas.judge.verdict import level_of
 from dnas.runs.following import command
 from dnas.runs.run import Imported, Run, Search, Training
 

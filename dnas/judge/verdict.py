@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnas.report.runs import Accuracy, accuracy, data_name, inherited, same_data, searches
+from dnas.judge.facts import Accuracy, accuracy, data_name, inherited, same_data, searches
 from dnas.runs.records import Race
 from dnas.runs.run import Run, Search, Training
 

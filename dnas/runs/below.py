@@ -1,0 +1,42 @@
+"""The runs below a folder, and whether they have changed; nothing that lies elsewhere, whatever links lead there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+MARKS = ("architecture.json", "history.partial.jsonl", "run.json", "comparison.json")
+"""A folder with one of these is a run's."""
+DEEP = 3
+"""Folders inside folders in which runs are looked for."""
+
+
+def inside(root: Path, path: str) -> Path | None:
+    """The folder of a path below `root`; None for one that is not there or, links followed, lies elsewhere."""
+    try:
+        found = (root / path).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return found if found.is_dir() and found.is_relative_to(root) else None
+
+
+def runs_of(root: Path, folder: Path, deep: int = DEEP) -> Iterator[Path]:
+    """The folders of runs; not those that a run is made of, nor one any file of which lies elsewhere."""
+    if any((folder / name).is_file() for name in MARKS):
+        if all(path.resolve().is_relative_to(root) for path in folder.rglob("*") if path.is_symlink()):
+            yield folder
+    elif deep:
+        for path in sorted(folder.iterdir()):
+            if inside(root, str(path.relative_to(root))) == path:
+                yield from runs_of(root, path, deep - 1)
+
+
+def state(root: Path, folder: Path) -> str:
+    """A digest of the names, sizes and times of the runs' files."""
+    found = hashlib.sha256()
+    for path in (path for run in runs_of(root, folder) for path in sorted(run.glob("*.json*"))):
+        with suppress(FileNotFoundError):  # a run that ends removes files
+            found.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
+    return found.hexdigest()
