@@ -32,18 +32,32 @@ def chosen(count: int | None = None, where: str = HERE, *, alone: bool = True) -
         raise InputError("--workers", "out of range", found=count, accepted=f"1 to {MOST}")
     if where not in (HERE, RAY) and ":" not in where:
         raise InputError("--fanout", "unknown", found=where, accepted=ACCEPTED)
-    environment = dict(os.environ)
+    pool = _here(count) if where == HERE else _cluster(count, where)
     if alone:
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    if where != HERE:
-        from dnas.fanout.cluster import connected
+        _leave_devices()
+    return pool
 
-        return connected(None if where == RAY else where, count)
+
+def one_after_the_other() -> Pool:
+    """For tasks that have processes of their own: one at a time, which sees all that this process did until now."""
+    pool = Processes(1, Devices("cpu", 1), dict(os.environ))
+    _leave_devices()
+    return pool
+
+
+def _leave_devices() -> None:
+    """This process computes on the CPU; a pool that is there begins its processes with the environment as it was."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+def _here(count: int | None) -> Pool:
+    environment = dict(os.environ)
     found = devices.found(environment)
     found.check(count or 1)
     return Processes(count or found.count, found, environment)
 
 
-def one_after_the_other() -> Pool:
-    """For tasks that have processes of their own: one at a time, which sees all that this process does."""
-    return Processes(1, Devices("cpu", 1), dict(os.environ))
+def _cluster(count: int | None, where: str) -> Pool:
+    from dnas.fanout.cluster import connected
+
+    return connected(None if where == RAY else where, count)

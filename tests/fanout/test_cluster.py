@@ -18,6 +18,7 @@ from tests.fanout.chores import task
 ray = pytest.importorskip("ray", reason="ray is not installed (extra ray)")
 pytestmark = pytest.mark.slow
 QUIET = Console(quiet=True)
+BEFORE = dict(os.environ)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,6 +60,11 @@ def test_cores_are_shared_and_one_a_machine_is_the_rule():
     names = list(THREADS)
     assert set(fan_out(chosen(2, "ray"), [task("environment", names=names)], QUIET, "work")[0].values()) == {"1"}
     assert chosen(None, "ray").count == 1
+
+
+def test_tasks_compute_where_they_may_while_the_command_leaves_the_devices_to_them():
+    found = fan_out(chosen(1, "ray"), [task("environment", names=["JAX_PLATFORMS"])], QUIET, "work")
+    assert os.environ["JAX_PLATFORMS"] == "cpu" and found[0]["JAX_PLATFORMS"] == BEFORE.get("JAX_PLATFORMS")
 
 
 def test_more_than_the_cluster_has_is_refused():

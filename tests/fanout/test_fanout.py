@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from dnas.errors import InputError, UserError
-from dnas.fanout.choose import chosen
+from dnas.fanout.choose import chosen, one_after_the_other
 from dnas.fanout.devices import THREADS, Devices
 from dnas.fanout.processes import Processes
 from dnas.fanout.run import TaskFault, fan_out
@@ -124,3 +124,11 @@ def test_what_cannot_be_chosen_is_refused(count, where, said):
     with pytest.raises(InputError) as error:
         chosen(count, where)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("begin", [lambda: chosen(1), one_after_the_other])
+def test_tasks_have_the_devices_that_the_command_leaves_to_them(monkeypatch, begin):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    found = fan_out(begin(), [task("environment", names=["JAX_PLATFORMS"])], QUIET, "work")
+    assert found == [{"JAX_PLATFORMS": None}] and os.environ["JAX_PLATFORMS"] == "cpu"
