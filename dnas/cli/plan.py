@@ -113,6 +113,6 @@ def _images(args: Arguments, space: Space) -> Dataset:
     from dnas.data.load import scan
     from dnas.learning.image_size import search_side
 
-    source = scan(args.data, seed=0, skip_bad=False)
+    source = scan(args.data, seed=0)
     side, why = search_side(space, source, args.image_size, None)
     return source.load(side, why=why)

@@ -17,6 +17,7 @@ from dnas.data.folder import Told, scan_folder
 from dnas.data.idx import is_idx_folder, load_idx
 from dnas.data.npz import load_npz
 from dnas.data.reading import Reading, refuse_arrays
+from dnas.data.shards import scan_shards, shards_in
 from dnas.errors import InputError, suggestion
 from dnas.files import text_of
 
@@ -25,7 +26,9 @@ EMBEDDED_FILE = Path(__file__).with_name("fashion_mnist_5k.npz")
 Data = str | os.PathLike[str] | Arrays | Dataset
 """What stands for a data set: a name or a path, arrays in memory, or a data set itself."""
 DEFAULT = Reading()
-ACCEPTED = f"'{EMBEDDED}', an .npz file, a folder of IDX files, or an image folder"
+ACCEPTED = (
+    f"'{EMBEDDED}', an .npz file, a folder of IDX files, an image folder, or a folder of tar or ArrayRecord files"
+)
 
 
 @runtime_checkable
@@ -79,7 +82,8 @@ def scan(data: Data | None = None, *, seed: int = 0, reading: Reading = DEFAULT)
 
     Args:
         data: None or 'fashion-mnist-5k' (embedded); the path of an `.npz` file, of a folder with IDX files, or of an
-            image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`); or arrays
+            image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`), of a folder of tar or
+            ArrayRecord files (`dnas.data.shards`); or arrays
             (`dnas.data.arrays.from_arrays`).
         seed: draws the test split where the source has none (20 % of every class, told in `notes`).
         reading: where image files are kept, who decodes them, and whether unreadable ones are left out, listed in
@@ -112,6 +116,8 @@ def _at(spec: str, seed: int, reading: Reading) -> Source:
         if is_idx_folder(path):
             refuse_arrays(reading, "a folder of IDX files")
             return ArraySource(load_idx(path, name, seed))
+        if shards := shards_in(path):
+            return scan_shards(path, name, seed, reading, *shards)
         return scan_folder(path, name, seed, reading)
     if path.suffix.lower() != ".npz":
         raise InputError(str(path), "not a kind of data that can be read", found=path.suffix, accepted=ACCEPTED)

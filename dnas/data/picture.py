@@ -86,7 +86,7 @@ def read_picture(file: Path | IO[bytes], side: int, channels: int = 3) -> Pictur
         raise Unreadable(where, said[:120] or type(error).__name__) from error
 
 
-def read_size(file: Path) -> tuple[int, int] | None:
+def read_size(file: Path | IO[bytes]) -> tuple[int, int] | None:
     """Width and height as stored, from the header alone; None where it cannot be read.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -9,16 +10,20 @@ from typing import IO, Any
 import numpy as np
 
 from dnas.data.picture import Unreadable, read_picture
+from dnas.data.stream.array_record import image_of
 
 Opener = Callable[..., "Path | IO[bytes]"]
 """An address's parts -> a file, or its bytes."""
 
 
-def _file(path: str) -> Path:
-    return Path(path)
+def _piece(path: str, start: int, size: int) -> IO[bytes]:
+    """A part of a file."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        return io.BytesIO(file.read(size))
 
 
-OPENERS: dict[str, Opener] = {"file": _file}
+OPENERS: dict[str, Opener] = {"file": Path, "piece": _piece, "record": image_of}
 """By `Places.kind`."""
 
 

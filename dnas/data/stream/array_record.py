@@ -1,0 +1,156 @@
+"""ArrayRecord files, whose records are `tf.train.Example`s with an encoded image and a label, as TFDS writes them.
+
+The records are read once for their labels, which lie in them; after that an image is a record of a file, read wherever
+it lies. An `Example` is a protocol buffer of one shape, which the few lines here read: no TensorFlow is needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnas.data.stream.places import Packed
+from dnas.errors import InputError
+from dnas.files import text_of
+from dnas.process.extras import need
+
+IMAGE = ("image", "image/encoded", "jpg", "png")
+LABEL = ("label", "image/class/label", "cls")
+"""Names of the features, the first that is there is read."""
+AT_ONCE = 64
+"""Records read together where all are read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Images that are records of files."""
+
+    files: Sequence[str]
+    which: np.ndarray
+    """Number of the file, of each image."""
+    places: np.ndarray
+    """Number of the record in it."""
+    sizes: np.ndarray
+    names: Packed
+    kind: str = "record"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def address(self, number: int) -> list[Any]:
+        return [self.files[self.which[number]], int(self.places[number])]
+
+    def name(self, number: int) -> bytes:
+        return self.names[number]
+
+    def shown(self, number: int) -> str:
+        return text_of(os.fsdecode(self.names[number]))
+
+    def size(self, number: int) -> int:
+        return int(self.sizes[number])
+
+
+def read_records(root: Path, files: Sequence[Path]) -> tuple[Records, np.ndarray]:
+    """The images of files, one file after the other, and their labels, int32.
+
+    Raises:
+        InputError: a file that is no ArrayRecord, a record without an image or a label.
+        MissingExtra: the package `array_record` is not installed.
+    """
+    found = [(number, *record) for number, file in enumerate(files) for record in _labelled(root, file)]
+    which, places, names, sizes, labels = zip(*found, strict=True) if found else ((), (), (), (), ())
+    records = Records(
+        [os.fspath(file) for file in files], np.array(which, np.int32), np.array(places, np.int64),
+        np.array(sizes, np.int64), Packed(names),
+    )  # fmt: skip
+    return records, np.array(labels, np.int32)
+
+
+def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
+    """Number, name, stored bytes and label of every record of a file."""
+    within = file.relative_to(root).as_posix()
+    try:
+        reader = _reader(os.fspath(file))
+        count = reader.num_records()
+        for start in range(0, count, AT_ONCE):
+            numbers = list(range(start, min(start + AT_ONCE, count)))
+            for number, record in zip(numbers, reader.read(numbers), strict=True):
+                label = _first(record, LABEL, f"{file}: record {number}")
+                if isinstance(label, bytes):
+                    raise InputError(f"{file}: record {number}", "the label is no number")
+                yield number, os.fsencode(f"{within}:{number}"), len(record), label
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(str(file), f"cannot be read as ArrayRecord: {str(error).splitlines()[0]}") from error
+
+
+def image_of(path: str, number: int) -> io.BytesIO:
+    """The encoded image of a record."""
+    (record,) = _reader(path).read([number])
+    image = _first(record, IMAGE, path)
+    return io.BytesIO(image if isinstance(image, bytes) else b"")
+
+
+@functools.lru_cache(maxsize=64)
+def _reader(path: str) -> Any:
+    module = need("array_record.python.array_record_module", "records")
+    return module.ArrayRecordReader(path, "readahead_buffer_size:0")
+
+
+def _first(record: bytes, names: Sequence[str], where: str) -> bytes | int:
+    """The first value of the first of some features that an Example has."""
+    features = dict(_features(record))
+    for name in names:
+        if name in features:
+            return features[name]
+    raise InputError(where, "a feature is missing", found=", ".join(features) or "none", accepted=" or ".join(names))
+
+
+def _features(record: bytes) -> Iterator[tuple[str, bytes | int]]:
+    """Name and first value of the features of an Example that are bytes or whole numbers.
+
+    Example{1: Features{1: map entry{1: name, 2: Feature{1: bytes list{1: bytes} | 3: int64 list{1: numbers}}}}}
+    """
+    for _, features in _fields(record):
+        for _, entry in _fields(features):
+            parts = dict(_fields(entry))
+            for kind, values in _fields(parts.get(2, b"")):
+                first = next((value for number, value in _fields(values) if number == 1), None)
+                if kind == 1 and isinstance(first, bytes):
+                    yield parts[1].decode(), first
+                elif kind == 3 and first is not None:
+                    yield parts[1].decode(), _varint(first, 0)[0] if isinstance(first, bytes) else first
+
+
+def _fields(message: bytes | int) -> Iterator[tuple[int, Any]]:
+    """Number and content of the fields of a message: whole numbers, and what has a length."""
+    at = 0
+    while isinstance(message, bytes) and at < len(message):
+        key, at = _varint(message, at)
+        if key & 7 == 0:
+            value, at = _varint(message, at)
+            yield key >> 3, value
+        elif key & 7 == 2:
+            length, at = _varint(message, at)
+            if at + length > len(message):
+                raise ValueError("a record is no tf.train.Example")
+            yield key >> 3, message[at : at + length]
+            at += length
+        else:
+            raise ValueError("a record is no tf.train.Example")
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A whole number of seven bits a byte, and where the next thing begins."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
+        if byte < 0x80:
+            return value, at
