@@ -77,7 +77,7 @@ def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
     """Number, name, stored bytes and label of every record of a file."""
     within = file.relative_to(root).as_posix()
     try:
-        reader = _reader(os.fspath(file))
+        reader = _opened(os.fspath(file))
         count = reader.num_records()
         for start in range(0, count, AT_ONCE):
             numbers = list(range(start, min(start + AT_ONCE, count)))
@@ -92,15 +92,20 @@ def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
 
 def image_of(path: str, number: int) -> io.BytesIO:
     """The encoded image of a record."""
-    (record,) = _reader(path).read([number])
+    (record,) = _kept_open(path).read([number])
     image = _first(record, IMAGE, path)
     return io.BytesIO(image if isinstance(image, bytes) else b"")
 
 
-@functools.lru_cache(maxsize=64)
-def _reader(path: str) -> Any:
+def _opened(path: str) -> Any:
     module = need("array_record.python.array_record_module", "records")
-    return module.ArrayRecordReader(path, "readahead_buffer_size:0")
+    reader = module.ArrayRecordReader(path, "readahead_buffer_size:0")
+    if not reader.ok():
+        raise ValueError("damaged, or another kind of file")
+    return reader
+
+
+_kept_open = functools.lru_cache(maxsize=64)(_opened)
 
 
 def _first(record: bytes, names: Sequence[str], where: str) -> bytes | int:
