@@ -52,11 +52,13 @@ def working(out: Any, what: str, standing: Callable[[], str] = lambda: "") -> It
         return f"{what}: {time.monotonic() - began:.0f} s so far{f', {said}' if said else ''}"
 
     if out.is_terminal:
-        with out.status(f"{what} ...") as status, _looking(lambda: status.update(text())):
+        from rich.text import Text
+
+        with out.status(f"{what} ...") as status, _looking(lambda: status.update(Text(text()))):
             yield
         return
     due = _Due(began)
-    with _looking(lambda: out.print(text()) if due(time.monotonic()) else None):
+    with _looking(lambda: out.print(text(), markup=False, soft_wrap=True) if due(time.monotonic()) else None):
         yield
 
 

@@ -80,6 +80,18 @@ def test_work_of_unknown_length_says_how_long_it_has_taken(clock, monkeypatch):
     assert out.getvalue().splitlines() == [f"compiling: {s} s so far, 2 of 5 programs done" for s in (5, 15, 25)]
 
 
+def test_what_is_said_of_it_is_shown_as_it_is_on_one_line(clock, monkeypatch):
+    """What a task prints may look like marks of the console, and be longer than it is wide."""
+    looks = []
+    monkeypatch.setattr(module, "_looking", lambda look: looks.append(look) or _nothing())
+    for terminal in (False, True):
+        out = io.StringIO()
+        with working(Console(file=out, width=30, force_terminal=terminal), "running", lambda: "[red] [5 of 6] " * 3):
+            clock[0] += 6
+            looks.pop()()
+        assert "[red] [5 of 6]" in out.getvalue() and (terminal or out.getvalue().count("\n") == 1)
+
+
 class _nothing:
     def __enter__(self) -> None: ...
 
