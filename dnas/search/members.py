@@ -62,3 +62,10 @@ def check(problem: Problem, strategy: str) -> None:
             f"--max-memory: a family of {len(problem.family)} needs batches of at least {least} images; raise the "
             "limit or name fewer budgets"
         )
+
+
+def notes(asked: Problem, done: Problem) -> tuple[str, ...]:
+    """How batches are shared out; `asked` is the problem as it was before `in_shares`."""
+    count, size, used = len(done.family), asked.settings.batch_size, done.settings.batch_size
+    other = f"; batches are of {used:,} images, {size:,} were asked for" if used != size else ""
+    return (f"a family of {count} networks with one set of weights: {used // count} images of a batch for each{other}",)

@@ -124,6 +124,8 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
         while True:
             made = compiled(leg.problem, strategy, console, asked)
             clock.mark("compile_s")
+            for line in made.notes:
+                console.note(line)
             state = advance(made, leg.journal, replace(options, resume=leg.resume), console, leg.problem, asked)
             following = concluded(partial(made.following, state), made, leg.journal, state, asked)
             clock.mark("search_s")

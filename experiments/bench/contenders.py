@@ -18,15 +18,18 @@ import networks
 import numpy as np
 
 from dnas.cost import ledger
+from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import at_input
 from dnas.graph import graph_of
 from dnas.nn.wing import wing
+from dnas.search import strategies
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import Settings
-from dnas.search.strategies import dmasking
+from dnas.solve.constrained import smallest
+from dnas.solve.elimination import optimum
 from dnas.space.space import Space
 
 SOFT = {"resolution_paths": 0, "paths": 0}
@@ -43,11 +46,11 @@ class Contender:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def search(space: Space, px: int, batch: int, **settings: Any) -> Contender:
-    """Weights steps of a search: gates drawn, batch taken, gradients, update."""
-    problem = search_problem(space, px, batch, **settings)
-    programs = Programs()
-    strategy = dmasking.strategy(problem, dmasking.compile_programs(problem, programs))
+def search(space: Space, px: int, batch: int, members: int = 0, **settings: Any) -> Contender:
+    """Weights steps of a search, or of one for a family: gates drawn, batch taken, gradients, update."""
+    problem = search_problem(space, px, batch, members, **settings)
+    programs, module = Programs(), strategies.load("dmasking", members > 0)
+    strategy = module.strategy(problem, module.compile_programs(problem, programs))
     state, number = strategy.start(), 0
 
     def steps(count: int) -> None:
@@ -62,8 +65,12 @@ def search(space: Space, px: int, batch: int, **settings: Any) -> Contender:
     return Contender(steps, programs.figures() | {"macs": macs(space, px), "batch": batch})
 
 
-def search_problem(space: Space, px: int, batch: int, **settings: Any) -> Problem:
-    return make_problem(space, [], load(), Settings(side=px, batch_size=batch, **SOFT | settings), 0)
+def search_problem(space: Space, px: int, batch: int, members: int = 0, **settings: Any) -> Problem:
+    """Of `members` budgets between the smallest and the largest network."""
+    count = ledger.macs(graph_of(space).ledger)
+    ends = smallest(count, space.constraints)[0], optimum([p.joint() for p in count], "max", space.constraints)[0]
+    family = [parse_budget(f"{limit:.0f}MACs") for limit in np.geomspace(1.1 * ends[0], 0.9 * ends[1], members)]
+    return make_problem(space, [], load(), Settings(side=px, batch_size=batch, **SOFT | settings), 0, family)
 
 
 class Programs:
@@ -180,8 +187,9 @@ SPACES: dict[str, Callable[[], Space]] = {
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "six_sampled": {"resolution_paths": 1}, "low_memory": {"low_memory": True}, "sampled": {"paths": 1},
+    "family": {"members": 8},
 }  # fmt: skip
-"""What differs from the default: every choice mixed softly."""
+"""What differs from the default: every choice mixed softly, one set of budgets."""
 
 
 def contender(name: str, px: int, batch: int) -> Contender:

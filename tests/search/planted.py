@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from dnas.cost.budget import parse_budget
+from dnas.cost.budget import parse_budget, parse_family
 from dnas.data import synthetic
 from dnas.data.dataset import Dataset
 from dnas.data.splits import search_split
@@ -72,6 +72,33 @@ TASKS = {
         ("0.282MFLOPs",),
     ),
 }  # fmt: skip
+
+
+FAMILIES = {
+    # Both kernels fit either budget, 3x3 with more channels than 5x5.
+    "kernel": (dataclasses.replace(TASKS["width"], choice="trunk.1.kernel", right=(5,)), "0.282MFLOPs,0.257MFLOPs"),
+    # Every resolution has as many parameters.
+    "resolution": (TASKS["resolution"], "1.09kparams,1.1kparams"),
+    # The budgets are met with squeeze-excite and without.
+    "squeeze-excite": (TASKS["squeeze-excite"], "0.575MFLOPs,0.58MFLOPs"),
+}
+"""Tasks, and budgets of a family under which the planted choice is free."""
+
+
+def options_of_members(task: Planted, family: str, seeds: range) -> list[list[Any]]:
+    """The options that the members of a family take for the planted choice, seed by seed."""
+    module, console = strategies.load("dmasking", family=True), Console(quiet=True)
+    first = make_problem(task.space, [], task.data(0), task.settings, 0, parse_family(family))
+    programs = module.compile_programs(first, Compiler())
+    taken = []
+    for seed in seeds:
+        data = task.data(seed)
+        problem = dataclasses.replace(first, dataset=data, split=search_split(data, seed), seed=seed)
+        strategy = module.strategy(problem, programs)
+        state = advance(strategy, Journal(None, {}), Options(), console, problem)
+        members = strategy.outcome(state).members
+        taken.append([options_taken(task.space, m.outcome.assignment)[task.choice] for m in members])
+    return taken
 
 
 def options_found(task: Planted, seeds: range, name: str = "dmasking") -> list[Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from .chains import TASKS as CHAINS
 from .chains import dropped
-from .planted import TASKS, options_found
+from .planted import FAMILIES, TASKS, options_found, options_of_members
 from .planted_vision import TASKS as VISION
 
 
@@ -16,6 +16,14 @@ def test_right_option_in_nine_of_ten_seeds(name):
     taken = options_found(task, range(10))
     right = sum(option in task.right for option in taken)
     assert right >= 9, f"{name}: {taken}, right are {task.right}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_member_of_a_family_has_the_right_option_in_nine_of_ten_seeds(name):
+    task, family = FAMILIES[name]
+    for taken in zip(*options_of_members(task, family, range(10)), strict=True):
+        assert sum(option in task.right for option in taken) >= 9, f"{name}: {taken}, right are {task.right}"
 
 
 @pytest.mark.slow

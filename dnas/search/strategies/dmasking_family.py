@@ -83,7 +83,7 @@ def compile_programs(problem: Problem, compiler: Compiler, lanes: int | None = N
 
 def strategy(problem: Problem, programs: FamilyPrograms) -> Strategy:
     """The strategy on a problem with a family; its result is that of the tightest member, with all members beside."""
-    problem = in_shares(problem)
+    asked, problem = problem, in_shares(problem)
     learning = Together(problem, programs)
     plan, ending = learning.plan, Deciding(learning)
     phases = (
@@ -92,7 +92,7 @@ def strategy(problem: Problem, programs: FamilyPrograms) -> Strategy:
         Phase("race", plan.race, learning.told(ending.race), begin=ending.begin),
         Phase("settle", plan.settle, learning.told(ending.settle), begin=ending.decide),
     )
-    return Strategy(NAME, learning.begin, phases, ending.outcome, learning.observe)
+    return Strategy(NAME, learning.begin, phases, ending.outcome, learning.observe, notes=members.notes(asked, problem))
 
 
 class Together(InTurn):
