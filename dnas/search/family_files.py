@@ -1,7 +1,7 @@
 """The files of a family that was searched in one run: a result folder for each network, and how they compare.
 
 family/BUDGET/      architecture.json, weights.safetensors, history.jsonl, ...: what a search of one network leaves
-family/BUDGET.json  the architecture again, where families of every strategy have it
+family/BUDGET.json  the architecture, where families of every strategy have it; its accuracy is of the choices' share
 family.json         every network's budgets, costs and accuracy
 family.md           the same as a table
 
@@ -20,7 +20,7 @@ from dnas.files.sets import names
 from dnas.learning.journal import HISTORY
 from dnas.runs.as_trained import counted_at
 from dnas.runs.folder import PROVENANCE
-from dnas.search.chain_files import file_name
+from dnas.search.chain_files import SPLIT, file_name
 from dnas.search.result import found_document, write_network
 from dnas.search.together import EACH
 from dnas.search.verdict import last_accuracy
@@ -38,14 +38,14 @@ def write_family(
     """Writes the files above into a folder; `rows` are the run's history, `origin` is said in each provenance."""
     for n, member in enumerate(found.members):
         folder = out / "family" / folder_name(member)
-        said = {
-            "budget": _budget(member), "accuracy": round(last_accuracy(member.outcome), 4),
-            "cost": member.outcome.costs[-1],
-        }  # fmt: skip
         document = found_document(member, preset)
-        document |= {"search": document["search"] | said}
+        # Beside what was raced, whose accuracies are of the same images.
+        said = {
+            "budget": _budget(member), "cost": member.outcome.costs[-1], "accuracy_split": SPLIT,
+            "accuracy": member.outcome.summary["share_accuracy"],
+        }  # fmt: skip
         write_network(member, folder, document)
-        write_json(folder.parent / f"{folder.name}.json", document)
+        write_json(folder.parent / f"{folder.name}.json", document | {"search": document["search"] | said})
         write_atomic(folder / HISTORY, "\n".join(json.dumps(own) for own in history_of(n, rows)) + "\n")
         write_json(folder / PROVENANCE, {**origin, "files": sorted({*names(folder), PROVENANCE})})
     facts = facts_of(found)
@@ -92,7 +92,8 @@ def facts_of(found: Found) -> list[dict[str, Any]]:
         ]
         facts.append({
             **budgets[-1], "budgets": budgets, "macs": counted.macs, "params": counted.params,
-            "accuracy": round(last_accuracy(outcome), 4), "folder": f"family/{folder_name(member)}",
+            "accuracy": round(last_accuracy(outcome), 4), "share_accuracy": outcome.summary["share_accuracy"],
+            "folder": f"family/{folder_name(member)}",
         })  # fmt: skip
     for own in facts:
         own["on_front"] = not any(o["cost"] <= own["cost"] and o["accuracy"] > own["accuracy"] for o in facts)

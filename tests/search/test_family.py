@@ -15,6 +15,7 @@ import pytest
 import dnas
 from dnas.cost.budget import parse_budget, parse_family
 from dnas.errors import Stopped
+from dnas.grammar.read import space_from_data
 from dnas.learning.journal import Journal
 from dnas.nn.gates import Gates, probabilities
 from dnas.runs.read import read_run
@@ -22,14 +23,14 @@ from dnas.search import strategies
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.descent import fresh, optimizer, planned
-from dnas.search.learn import Learned, as_targets, learning
+from dnas.search.learn import Learned, as_targets, learning, packing_of
 from dnas.search.members import in_shares, members_of
 from dnas.search.problem import Problem, make_problem
 from dnas.search.run import Options, advance, identity
 from dnas.search.settings import Settings
-from dnas.search.together import learning_together, shares
+from dnas.search.together import default_lanes, learning_together, shares
 
-from .planted import TASKS
+from .planted import TASKS, Planted
 from .test_resume import SPACE
 from .test_search import search
 
@@ -37,9 +38,8 @@ LIMITS = ("29kFLOPs", "22kFLOPs", "19.5kFLOPs")
 """Each has a network that uses 97 % of it."""
 
 
-def problem_of(batch_size: int = 12, **settings) -> Problem:
-    """Three members on a space of two kernels and six widths."""
-    task = TASKS["width"]
+def problem_of(batch_size: int = 12, task: Planted = TASKS["width"], **settings) -> Problem:
+    """Three members on a space, of two kernels and six widths if not given."""
     chosen = dataclasses.replace(Settings(batch_size=batch_size), **settings)
     family = parse_family("0.5MFLOPs,0.3MFLOPs,0.4MFLOPs")
     return make_problem(task.space, [parse_budget("2kparams")], task.data(0), chosen, 0, family)
@@ -62,8 +62,8 @@ def test_members_keep_what_the_family_has_in_common_and_a_budget_of_their_own():
 class Step:
     """What a step computes for three members, and for each of them alone."""
 
-    def __init__(self) -> None:
-        self.problem = problem_of()
+    def __init__(self, task: Planted = TASKS["width"]):
+        self.problem = problem_of(task=task)
         variables = fresh(self.problem, optimizer(self.problem.settings, planned(self.problem))).variables
         layout, data = self.problem.layout, self.problem.dataset
         logits = jax.random.normal(jax.random.key(0), (3, *layout.shape))
@@ -88,13 +88,32 @@ def step() -> Step:
 
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_members_learn_as_they_would_alone_and_the_weights_get_the_mean_of_their_gradients(step, lanes):
-    found = jax.jit(learning_together(step.problem, lanes))(*step.arguments)
+    check(step, jax.jit(learning_together(step.problem, lanes))(*step.arguments))
+
+
+def check(step: Step, found: Learned) -> None:
+    """Each member's part is what it computes alone."""
     for name in ("loss", "accuracy", "logits", "statistics", "gates"):
         for n, own in enumerate(step.alone):
             mine = jax.tree.map(lambda a, n=n: a[n], getattr(found, name))
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), mine, getattr(own, name))
     mean = jax.tree.map(lambda *parts: sum(parts) / 3, *(own.params for own in step.alone))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found.params, mean)
+
+
+@pytest.mark.slow
+def test_each_member_runs_the_blocks_of_its_own_gates():
+    """Of a choice between more blocks than are run."""
+    options = [{"mbconv": {"out": 12, "kernel": k, "expand": e}} for k in (3, 5) for e in (1, 2)]
+    task = TASKS["width"]
+    data = {
+        "name": "blocks", "input": {"channels": 1, "classes": 2, "resolution": 16},
+        "trunk": [{"conv": {"out": 12, "stride": 2, "kernel": 3}}, {"one_of": [*options, {"skip": {"out": 12}}]}],
+        "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+    }  # fmt: skip
+    step = Step(dataclasses.replace(task, space=space_from_data(data, "blocks")))
+    assert default_lanes(step.problem) == 1 and packing_of(step.problem).runs
+    check(step, jax.jit(learning_together(step.problem, 1))(*step.arguments))
 
 
 def test_a_step_of_a_family_has_the_arithmetic_and_the_memory_of_one_search(step):

@@ -165,16 +165,22 @@ class Deciding:
     def outcome(self, state: State) -> Outcome:
         """That of the tightest member, with those of all."""
         state = state if "assignments" in state.notes else self.decide(state)
-        found = [Member(member, self._outcome(state, n, member)) for n, member in enumerate(self.members)]
+        variables = variables_of(state.arrays.variables, 0)
+        scores = compare(self.program, self.problem, variables, state.notes["assignments"]).accuracy
+        found = [
+            Member(member, self._outcome(state, n, member, float(scores[n]))) for n, member in enumerate(self.members)
+        ]
         return replace(found[-1].outcome, members=tuple(found))
 
-    def _outcome(self, state: State, n: int, member: Problem) -> Outcome:
+    def _outcome(self, state: State, n: int, member: Problem, on_share: float) -> Outcome:
+        """`on_share`: its accuracy on the choices' share, by which the family can be compared with what was raced."""
         arrays, assignment = state.arrays, state.notes["assignments"][n]
         last = self._assessed(member, variables_of(arrays.variables, n), assignment)
         named = accuracies([("settled" if self.plan.settle else "derived", last)])
         acted = jax.tree.map(lambda a: a[n], arrays.acted)
         race = {"race": state.notes["races"][n]}
-        return outcome_of(member, _logits(state)[n], assignment, last, named, acted, race, self.plan)
+        found = outcome_of(member, _logits(state)[n], assignment, last, named, acted, race, self.plan)
+        return replace(found, summary=found.summary | {"share_accuracy": round(on_share, 6)})
 
     def _after_round(self, arrays: Arrays, races: list[Any], n: int) -> list[Any]:
         """The races after step `n`, of which a round may have ended: candidates of all members in one comparison."""
