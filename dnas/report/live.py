@@ -27,7 +27,7 @@ def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
     """Serves until Ctrl-C; raises `UserError` for no folder, a port that is taken, or without the extra."""
     if not root.is_dir():
         raise UserError(f"--live {root}: no such folder")
-    need("vl_convert", "report")
+    need("vl_convert", "report").javascript_bundle()  # seconds, once a process: here, and not when a page is asked for
     try:
         server = ThreadingHTTPServer((HERE[0], port), handler(root.resolve()))
     except (OSError, OverflowError) as error:

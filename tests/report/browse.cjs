@@ -60,8 +60,8 @@ async function touched(page) {
     if (!at) continue;
     told.tried += 1;
     await page.mouse.move(...at);
-    await page.waitForTimeout(100);
     const tip = page.locator('#vg-tooltip-element.visible');
+    await tip.waitFor({timeout: 3000}).catch(() => {});
     if (await tip.count() && (await tip.innerText()).length > 3) told.tips += 1;
     else (told.silent ??= []).push(key);
   }
@@ -86,6 +86,7 @@ async function main() {
     page.on('console', m => ['error', 'warning'].includes(m.type()) && answer.console.push(m.text()));
     page.on('pageerror', e => answer.console.push(String(e)));
     page.on('request', r => r.url() !== url && !/^(data|blob):/.test(r.url()) && answer.requests.push(r.url()));
+    page.setDefaultTimeout(120000);
     await page.goto(url);
     answer.interactive = await page.evaluate(() => Math.round(performance.timing.domInteractive - performance.timing.navigationStart));
     if (folds) await page.evaluate(() => document.querySelectorAll('section > details, details:has(.panel)').forEach(d => d.open = true));
