@@ -126,8 +126,7 @@ name: short
 input: {channels: 1, classes: 10, resolution: {choices: [8, 12]}}
 trunk:
   - conv: {out: 8, stride: 2, kernel: 3, act: relu}
-  - repeat: 2
-    one_of:
+  - one_of:
       - mbconv: {out: 8, hidden: 16, kernel: {choices: [3, 5]}}
       - skip: {out: 8}
   - conv: {out: {range: [8, 16, 4]}, kernel: 1, act: relu}
@@ -139,6 +138,11 @@ def searching(home: Path, out: Path, count: int, *more: str) -> list[str]:
     (home / "short.yaml").write_text(SPACE)
     words = [str(home / "short.yaml"), "--budget", "0.025MFLOPs", "--preset", "smoke", "--side", "12"]
     return [sys.executable, "-m", "dnas.search", *words, "--out", str(out), "--devices", str(count), *more]
+
+
+def simulating_in(home: Path, count: int) -> dict[str, str]:
+    """With a cache of compiled programs for all that is run there."""
+    return simulating(count) | {"DNAS_CACHE": str(home / "cache")}
 
 
 def losses_of(folder: Path) -> list[float]:
@@ -160,10 +164,10 @@ def losses_of(folder: Path) -> list[float]:
 )
 def test_every_strategy_searches_as_on_one_device_and_its_network_is_trained(count, more, tmp_path):
     for n in (1, count):
-        subprocess.run(searching(tmp_path, tmp_path / str(n), n, *more), env=simulating(count), check=True)
+        subprocess.run(searching(tmp_path, tmp_path / str(n), n, *more), env=simulating_in(tmp_path, count), check=True)
         trained = ["-m", "dnas.train", str(tmp_path / str(n)), "--epochs", "0.5", "--batch-size", "24"]
         trained += ["--out", str(tmp_path / f"trained{n}"), "--devices", str(n)]
-        subprocess.run([sys.executable, *trained], env=simulating(count), check=True)
+        subprocess.run([sys.executable, *trained], env=simulating_in(tmp_path, count), check=True)
     np.testing.assert_allclose(losses_of(tmp_path / str(count)), losses_of(tmp_path / "1"), rtol=1e-3)
     np.testing.assert_allclose(losses_of(tmp_path / f"trained{count}"), losses_of(tmp_path / "trained1"), rtol=1e-3)
 
@@ -172,7 +176,7 @@ def test_every_strategy_searches_as_on_one_device_and_its_network_is_trained(cou
 def test_a_checkpoint_of_eight_devices_goes_on_on_one_and_two(tmp_path):
     out = tmp_path / "run"
     command = searching(tmp_path, out, 8, "--checkpoint-every", "0")
-    run = subprocess.Popen(command, env=simulating(8), stdout=subprocess.PIPE)
+    run = subprocess.Popen(command, env=simulating_in(tmp_path, 8), stdout=subprocess.PIPE)
     while not any(path.name.isdigit() and int(path.name) >= 5 for path in (out / "checkpoints").glob("*")):
         assert run.poll() is None
         time.sleep(0.01)
@@ -181,7 +185,7 @@ def test_a_checkpoint_of_eight_devices_goes_on_on_one_and_two(tmp_path):
     for count in (8, 2, 1):
         shutil.copytree(out, tmp_path / str(count))
         more = searching(tmp_path, tmp_path / str(count), count, "--resume")
-        done = subprocess.run(more, env=simulating(8), check=True, capture_output=True, text=True)
+        done = subprocess.run(more, env=simulating_in(tmp_path, 8), check=True, capture_output=True, text=True)
         assert "continued after step" in done.stdout
     for count in (2, 1):
         np.testing.assert_allclose(losses_of(tmp_path / str(count)), losses_of(tmp_path / "8"), rtol=1e-3)
