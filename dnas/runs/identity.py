@@ -13,6 +13,8 @@ _NAMES = {
     "start": "other weights to begin with", "teacher": "another teacher",
 }  # fmt: skip
 """What is said where digests differ, which tell nobody anything."""
+_UNSAID = {"precision": "float32"}
+"""What is meant where an identity does not say it."""
 SHOWN = 3
 """Differences that are named; the rest is counted."""
 
@@ -38,7 +40,8 @@ def _changes(stored: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any,
     if isinstance(stored, Mapping) and isinstance(now, Mapping):
         for name in [*stored, *(name for name in now if name not in stored)]:
             yield from _changes(
-                stored.get(name, _MISSING), now.get(name, _MISSING), f"{place}.{name}" if place else str(name)
+                *(side.get(name, _UNSAID.get(name, _MISSING)) for side in (stored, now)),
+                f"{place}.{name}" if place else str(name),
             )
     elif stored != now or isinstance(stored, bool) != isinstance(now, bool):
         yield place, stored, now

@@ -14,6 +14,7 @@ from dnas.grammar.read import space_from_data
 from dnas.nn.gates import uniform
 from dnas.nn.wing import plain
 from dnas.process.precision import chosen
+from dnas.runs.identity import told_apart
 from dnas.search.assess import assessment, example_arguments
 from dnas.search.descent import fresh, optimizer, planned, streams
 from dnas.search.learn import as_targets, learning
@@ -66,9 +67,10 @@ def test_evaluations_stay_in_float32():
 
 
 def test_precision_is_part_of_what_a_run_is():
-    plain = identity(problem_of(), "dmasking")
-    assert plain == identity(problem_of(precision="float32"), "dmasking")
-    assert plain != identity(problem_of(precision="bfloat16"), "dmasking")
+    usual = identity(problem_of(), "dmasking")
+    assert usual == identity(problem_of(precision="float32"), "dmasking")
+    other = identity(problem_of(precision="bfloat16"), "dmasking")
+    assert told_apart(other, usual) == "precision bfloat16 there, float32 here"
 
 
 def test_cpus_compute_in_float32_unless_asked():
