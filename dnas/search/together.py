@@ -53,7 +53,7 @@ def learning_together(problem: Problem, lanes: int) -> Callable[[PackedVariables
     parameters.
     """
     terms, layout, count = problem.terms, problem.layout, len(problem.family)
-    net = packed_supernet(problem, taps_of(terms).student)
+    net = packed_supernet(problem, taps_of(terms).student, problem.precision)
 
     def loss_of(params: Leaves, values: Array, statistics: Any, images: Array, targets: Array):
         at, chosen = net.chosen(problem, Gates(values, layout))
