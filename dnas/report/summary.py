@@ -92,8 +92,6 @@ def _tiles(run: Run) -> Iterator[str]:
             own = amounts.shown(unit, getattr(network.delivered, key))
             more += f"; {own} as trained and exported at {network.delivered.images}"
         yield _tile(name, amounts.shown(unit, getattr(network.counted, key)), more)
-    for table, times in network.times.items() if network else ():
-        yield _tile(f"time by {table}", amounts.shown("ms", sum(times.values())), "sum over the blocks of the table")
     if isinstance(run, Training) and run.facts is not None:
         more = f"{run.facts.accuracy.validation:.1%} on {run.facts.images.validation:,} validation images"
         yield _tile("best epoch", "–" if run.facts.best_epoch is None else f"{run.facts.best_epoch:g}", more)

@@ -97,6 +97,7 @@ def spent(network: NetworkFacts) -> Chart:
                x=q("share", "share of the whole network", PERCENT, True), yOffset={"field": "what", "sort": None},
                color=colour("what", parts))  # fmt: skip
     about = f"The share of every block of {', '.join(amounts.shown(*total) for total in totals.items())}."
+    about += " Times are the table's entries, without its base." * bool(network.times)
     tall = max(100, 9 * len(parts) * len(network.layers) + 30)
     return chart("layers", "Layer by layer", about, rows, bar, tall=tall)
 
