@@ -222,7 +222,7 @@ def _process() -> subprocess.Popen[bytes]:
     own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "dnas.data.stream.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env=os.environ | own, start_new_session=True,
+        env=os.environ | own, process_group=0,
     )  # fmt: skip
     if process.stdout is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(OSError):
