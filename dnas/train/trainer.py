@@ -84,7 +84,7 @@ class Trainer:
         self.phases = (
             Phase("train", s.taken, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate),
         )  # fmt: skip
-        self._key = s.devices.state(jax.random.key(s.seed))
+        self._key = jax.random.key(s.seed)  # lies on no device yet, so every program takes it
         self._taught = None if s.teacher is None else s.devices.state(s.teacher.variables)
         self._program, self._compiled = s.devices.program(self.training.step, donate=0), False
         self._answer = program(s.network, s.preprocessing, self.training.packing.unpack, s.devices)
