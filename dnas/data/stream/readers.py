@@ -7,7 +7,6 @@ program that starts them, so they are small, work from any script or notebook, a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import queue
@@ -17,7 +16,7 @@ import sys
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -224,10 +223,17 @@ def _process() -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "dnas.data.stream.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env=os.environ | own, process_group=0,
     )  # fmt: skip
-    if process.stdout is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
+    if process.stdout is not None:
+        _widen(process.stdout)
     return process
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Makes a pipe hold more, where the system lets one choose."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _exactly(stream: Any, into: Any) -> Any:
