@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dnas.data.stream.places import Packed
+from dnas.data.stream.places import Packed, Parts
 from dnas.errors import InputError
-from dnas.files import text_of
 from dnas.process.extras import need
 
 IMAGE = ("image", "image/encoded", "jpg", "png")
@@ -29,32 +28,13 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Records:
-    """Images that are records of files."""
+class Records(Parts):
+    """Images that are records of files: places are their numbers there."""
 
-    files: Sequence[str]
-    which: np.ndarray
-    """Number of the file, of each image."""
-    places: np.ndarray
-    """Number of the record in it."""
-    sizes: np.ndarray
-    names: Packed
     kind: str = "record"
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def address(self, number: int) -> list[Any]:
         return [self.files[self.which[number]], int(self.places[number])]
-
-    def name(self, number: int) -> bytes:
-        return self.names[number]
-
-    def shown(self, number: int) -> str:
-        return text_of(os.fsdecode(self.names[number]))
-
-    def size(self, number: int) -> int:
-        return int(self.sizes[number])
 
 
 def read_records(root: Path, files: Sequence[Path]) -> tuple[Records, np.ndarray]:
@@ -67,8 +47,8 @@ def read_records(root: Path, files: Sequence[Path]) -> tuple[Records, np.ndarray
     found = [(number, *record) for number, file in enumerate(files) for record in _labelled(root, file)]
     which, places, names, sizes, labels = zip(*found, strict=True) if found else ((), (), (), (), ())
     records = Records(
-        [os.fspath(file) for file in files], np.array(which, np.int32), np.array(places, np.int64),
-        np.array(sizes, np.int64), Packed(names),
+        Packed(names), np.array(sizes, np.int64), [os.fspath(file) for file in files], np.array(which, np.int32),
+        np.array(places, np.int64),
     )  # fmt: skip
     return records, np.array(labels, np.int32)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,20 +59,15 @@ class Places(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class FilePlaces:
-    """Image files below a folder."""
+class Listed:
+    """Images by their names and sizes; `Places` but for where they lie."""
 
-    root: str
     names: Packed
-    """Relative to the folder, with slashes."""
+    """Relative to the data's folder, with slashes."""
     sizes: np.ndarray
-    kind: str = "file"
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def address(self, number: int) -> list[Any]:
-        return [os.path.join(self.root, os.fsdecode(self.names[number]))]
 
     def name(self, number: int) -> bytes:
         return self.names[number]
@@ -82,6 +77,28 @@ class FilePlaces:
 
     def size(self, number: int) -> int:
         return int(self.sizes[number])
+
+
+@dataclass(frozen=True, eq=False)
+class FilePlaces(Listed):
+    """Image files below a folder."""
+
+    root: str
+    kind: str = "file"
+
+    def address(self, number: int) -> list[Any]:
+        return [os.path.join(self.root, os.fsdecode(self.names[number]))]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts(Listed):
+    """Images that are parts of larger files."""
+
+    files: Sequence[str]
+    which: np.ndarray
+    """Number of the file, of each image."""
+    places: np.ndarray
+    """Where in its file each image is, in the file's own measure."""
 
 
 def listing(places: Places, labels: np.ndarray, numbers: Iterable[int]) -> bytes:
@@ -96,7 +113,7 @@ def listing(places: Places, labels: np.ndarray, numbers: Iterable[int]) -> bytes
 def file_places(root: str, names: Iterable[str]) -> FilePlaces:
     """Of names relative to `root`; a file that is gone has no size, and is told when it is read."""
     packed = Packed(os.fsencode(name) for name in names)
-    places = FilePlaces(root, packed, np.full(len(packed), -1, np.int64))
+    places = FilePlaces(packed, np.full(len(packed), -1, np.int64), root)
     for number in range(len(packed)):
         try:
             places.sizes[number] = os.stat(places.address(number)[0]).st_size

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dnas.data.stream.places import Packed
+from dnas.data.stream.places import Packed, Parts
 from dnas.errors import InputError
 from dnas.files import text_of
 
@@ -27,31 +27,13 @@ JSON_LABELS = ("label", "cls", "class")
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """Images that are pieces of larger files."""
+class Pieces(Parts):
+    """Images that are pieces of files: places are their first bytes."""
 
-    files: Sequence[str]
-    which: np.ndarray
-    """Number of the file, of each image."""
-    starts: np.ndarray
-    sizes: np.ndarray
-    names: Packed
     kind: str = "piece"
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def address(self, number: int) -> list[Any]:
-        return [self.files[self.which[number]], int(self.starts[number]), int(self.sizes[number])]
-
-    def name(self, number: int) -> bytes:
-        return self.names[number]
-
-    def shown(self, number: int) -> str:
-        return text_of(os.fsdecode(self.names[number]))
-
-    def size(self, number: int) -> int:
-        return int(self.sizes[number])
+        return [self.files[self.which[number]], int(self.places[number]), int(self.sizes[number])]
 
 
 def read_tars(root: Path, files: Sequence[Path]) -> tuple[Pieces, np.ndarray]:
@@ -63,8 +45,8 @@ def read_tars(root: Path, files: Sequence[Path]) -> tuple[Pieces, np.ndarray]:
     found = [(number, *sample) for number, file in enumerate(files) for sample in _samples(root, file)]
     which, names, starts, sizes, labels = zip(*found, strict=True) if found else ((), (), (), (), ())
     pieces = Pieces(
-        [os.fspath(file) for file in files], np.array(which, np.int32), np.array(starts, np.int64),
-        np.array(sizes, np.int64), Packed(names),
+        Packed(names), np.array(sizes, np.int64), [os.fspath(file) for file in files], np.array(which, np.int32),
+        np.array(starts, np.int64),
     )  # fmt: skip
     return pieces, np.array(labels, np.int32)
 
