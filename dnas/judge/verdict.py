@@ -126,8 +126,9 @@ def _against_others(run: Run) -> list[str]:
 
 def _raced(race: Race) -> str:
     """What the race for the network found says: against networks drawn, against a published one that was scaled."""
-    best = {one.origin: one.accuracy[-1] for one in sorted(race.candidates, key=lambda one: one.accuracy[-1:])}
-    won = next((one for one in race.candidates if one.won), None)
+    raced = [one for one in race.candidates if one.accuracy]  # none, where a candidate was alone
+    best = {one.origin: one.accuracy[-1] for one in sorted(raced, key=lambda one: one.accuracy[-1])}
+    won = next((one for one in raced if one.won), None)
     others = {name: value for name, value in best.items() if name == "drawn" or name.endswith(", scaled")}
     if won is None or not others:
         return race.pays
