@@ -39,10 +39,8 @@ def shortened(found: list[str]) -> str:
 def _changes(stored: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(stored, Mapping) and isinstance(now, Mapping):
         for name in [*stored, *(name for name in now if name not in stored)]:
-            yield from _changes(
-                *(side.get(name, _UNSAID.get(name, _MISSING)) for side in (stored, now)),
-                f"{place}.{name}" if place else str(name),
-            )
+            before, after = (side.get(name, _UNSAID.get(name, _MISSING)) for side in (stored, now))
+            yield from _changes(before, after, f"{place}.{name}" if place else str(name))
     elif stored != now or isinstance(stored, bool) != isinstance(now, bool):
         yield place, stored, now
 
