@@ -12,8 +12,9 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import quote, unquote, urlsplit
 
-from dnas.errors import UserError
+from dnas.errors import Stopped, UserError
 from dnas.process.extras import need
+from dnas.process.interrupt import Asked, stopping_at_once
 from dnas.report.page import Live, page
 from dnas.report.svg import clean
 from dnas.report.write import document, read
@@ -24,7 +25,7 @@ HERE = ("127.0.0.1", "localhost")
 
 
 def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
-    """Serves until Ctrl-C; raises `UserError` for no folder, a port that is taken, or without the extra."""
+    """Serves until a signal, which raises `Stopped`; `UserError` for no folder, a port that is taken, or no extra."""
     if not root.is_dir():
         raise UserError(f"--live {root}: no such folder")
     need("vl_convert", "report").javascript_bundle()  # seconds, once a process: here, and not when a page is asked for
@@ -34,7 +35,11 @@ def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
         raise UserError(f"--port {port}: {getattr(error, 'strerror', None) or error}") from error
     with server:
         say(f"http://{HERE[0]}:{server.server_port}/ follows the runs of {root}; Ctrl-C ends it")
-        server.serve_forever()
+        try:
+            with stopping_at_once():
+                server.serve_forever()
+        except Asked as asked:
+            raise Stopped("stopped", asked.number) from None
 
 
 def handler(root: Path) -> type[BaseHTTPRequestHandler]:

@@ -110,14 +110,19 @@ def test_mistakes_are_one_line(words, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_ctrl_c_ends_it(tmp_path):
-    command = [sys.executable, "-m", "dnas.report", "--live", str(tmp_path)]
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it(tmp_path, number, code):
+    """Ctrl-C also where a shell in the background began it, which has the signal ignored."""
+    deaf = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    command = [*deaf, sys.executable, "-m", "dnas.report", "--live", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
         assert process.stdout is not None and process.stderr is not None
         port = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
         assert port and get(int(port[1]), "/?state")[0] == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130 and process.stderr.read() == "stopped\n"
+        process.send_signal(number)
+        assert process.wait(60) == code and process.stderr.read() == "stopped\n"
+    finally:
+        process.kill()
+        process.communicate()
