@@ -11,7 +11,9 @@ BY_NAME = ("ops", "blocks", "maths", "cpu", "export/onnx_writers.py", "export/on
            "export/torch_writers.py", "export/timm.py", "cost/conventions.py", "cost/table_import.py",
            "export/onnx_quantize.py", "learning/resized.py", "timm")  # fmt: skip
 """Declarations, forms and writers by an operator's name, and other programs' words for the same."""
-OTHER_WORDS = {"skip": "an option's label", "mask": "a path's end", "activation": "a kind of work"}
+OTHER_WORDS = {
+    "skip": "an option's label", "mask": "a path's end", "activation": "a kind of work", "select": "Vega-Lite's field",
+}  # fmt: skip
 
 
 def test_readers_hold_no_names_of_operators_or_kinds():

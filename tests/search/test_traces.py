@@ -81,13 +81,15 @@ def test_another_search_another_shape_and_other_settings_are_traced_anew(tmp_pat
 
 
 def test_they_lie_in_the_folder_of_the_compilers_cache(tmp_path):
-    assert traces({}) is None
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    before = jax.config.values["jax_compilation_cache_dir"]
     try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        assert traces({}) is None
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
         found = traces({})
         assert found is not None and found.folder == tmp_path / "traces"
     finally:
-        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_a_structure_that_is_not_returned_is_a_mistake_of_the_caller():
