@@ -16,6 +16,8 @@ from dnas.report.theme import LIGHT, config
 PERCENT, COUNT, PLAIN = ".1~%", ".3~s", ".4~g"
 ROW = 17
 """Height of a row of a chart of names, in pixels."""
+SHORT = 15
+"""Letters of a name, at most, of which two stand side by side below a chart on a narrow page."""
 Row = dict[str, Any]
 Spec = dict[str, Any]
 ZOOM = {"name": "zoom", "select": {"type": "interval", "zoom": "wheel![event.ctrlKey]"}, "bind": "scales"}
@@ -82,7 +84,8 @@ def names(field: str, title: str | None = None, limit: int = 180, **axis: Any) -
 def colour(field: str, found: Iterable[str]) -> Spec:
     """A colour for each name, the same in every chart that is given the same names."""
     domain = list(dict.fromkeys(found))
-    legend = {"columns": 2 if len(domain) <= FEW else 6, "symbolType": "circle", "symbolSize": 70}
+    side_by_side = 6 if len(domain) > FEW else 2 if max(map(len, map(str, domain)), default=0) <= SHORT else 1
+    legend = {"columns": side_by_side, "symbolType": "circle", "symbolSize": 70}
     legend = legend if len(domain) > 1 else None
     return {"field": field, "type": "nominal", "title": None, "scale": {"domain": domain}, "legend": legend}
 
