@@ -17,7 +17,7 @@ from dnas.process.extras import need
 
 @dataclass(frozen=True)
 class Chip:
-    """One chip, as its vendor describes it."""
+    """One chip by its nominal peaks."""
 
     flops: float
     """Most floating-point operations a second, of bfloat16 products; a multiply-add is two."""
@@ -26,6 +26,7 @@ class Chip:
     memory: int
     """Bytes."""
     source: str
+    """The vendor's page to compare them with."""
 
 
 _GIB = 1 << 30
@@ -36,7 +37,8 @@ CHIPS = {
     "v6e": Chip(918e12, 1.6e12, 32 * _GIB, "cloud.google.com/tpu/docs/v6e"),
     "tpu7x": Chip(2307e12, 7.38e12, 192 * _GIB, "cloud.google.com/tpu/docs/tpu7x"),
 }
-"""By the name that a topology begins with. The numbers are the vendor's pages', read in 2025, not measured."""
+"""By the name that a topology begins with. Nominal peaks, written down from memory and neither measured nor compared with
+the pages named: their roofline is an estimate of that quality."""
 LOWERED = ("cuda", "rocm")
 """Platforms for which programs are lowered and not compiled: their compilers want the device."""
 ACCEPTED = f"{', '.join(LOWERED)}, or a TPU topology, KIND:AxB or KIND:AxBxC with {', '.join(CHIPS)}, such as v5e:2x2"
