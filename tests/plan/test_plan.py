@@ -117,7 +117,7 @@ def test_the_device_that_is_here(tmp_path, capsys):
 def test_a_device_that_is_not_there_is_reported_on_by_peaks(tmp_path):
     (path := tmp_path / "short.yaml").write_text(SPACE)
     target = parse_target("v5e:2x2")
-    step = Step({"learn": Arithmetic(197e12)}, {"learn": Compiled(1, 2, 3, 4, 8e11, {"all-reduce": 2})})
+    step = Step({"learn": Arithmetic(197e12)}, {"learn": Compiled(1, 2, 3, 4, 8.19e11, {"all-reduce": 2})})
     problem = make_problem(read_space(path), [], stand_in(8, 1, 2), Settings(), 0)
     plan = Plan(problem, "dmasking", target, "TPU v5 lite", 4, 16 << 30, step, 64, "by guess")
     assert plan.at_least == {"compute": pytest.approx(0.25), "memory": pytest.approx(1.0)}
