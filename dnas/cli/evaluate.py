@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dnas.process.console import console
+from dnas.process.tables import rich_table
 from dnas.space import units
 
 
@@ -78,8 +79,6 @@ def _next(arch: str, trained: bool) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.table import Table
-
     out = console()
     side, _, channels = report["input"]
     out.print(f"{report['architecture']} with {report['weights']}, input {side}x{side}x{channels}")
@@ -92,12 +91,9 @@ def _show(report: dict[str, Any]) -> None:
         out.print("[yellow]warning[/]:", note, soft_wrap=True)
     if report["confusion"] is None:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", title="right class, and what it was taken for")
-    table.add_column("")
-    for number in range(len(report["classes"])):
-        table.add_column(str(number), justify="right")
-    table.add_column("right", justify="right")
+    rows = []
     for number, (name, row) in enumerate(zip(report["classes"], report["confusion"], strict=True)):
         share = f"{row[number] / sum(row):.1%}" if sum(row) else "-"
-        table.add_row(f"{number} {name}", *(str(n) if n else "." for n in row), share)
-    out.print(table)
+        rows.append((f"{number} {name}", *(str(n) if n else "." for n in row), share))
+    head = ("", *map(str, range(len(report["classes"]))), "right")
+    out.print(rich_table(head, rows, title="right class, and what it was taken for"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dnas.compress.measured import Figures
+from dnas.process import tables
 from dnas.space import units
 
 HEADER = ("", "FLOPs", "params", "size", "ms, 1 thread", "test accuracy")
@@ -33,17 +34,9 @@ def _cells(of: Figures, first: Figures) -> tuple[str, ...]:
 
 def rich_table(found: Mapping[str, Figures]) -> Any:
     """For a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for n, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if n else "left")
-    for row in rows(found):
-        table.add_row(*row)
-    return table
+    return tables.rich_table(HEADER, rows(found))
 
 
 def markdown(found: Mapping[str, Figures]) -> str:
     """For a file."""
-    lines = [HEADER, ("---",) * len(HEADER), *rows(found)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+    return "\n".join(tables.markdown(HEADER, rows(found))) + "\n"

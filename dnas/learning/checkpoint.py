@@ -21,7 +21,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,40 +36,6 @@ from dnas.process import hosts
 from dnas.runs.identity import differences, shortened
 
 KEEP = 3
-EVERY_S = 60.0
-SHARE = 0.02
-"""Of a run's time, at most, that checkpoints take where their interval was left to us."""
-
-
-class Pace:
-    """When a checkpoint is due: every `every_s` seconds; without that every minute, as far as `SHARE` allows.
-
-    A short run may end without any: it is begun anew in less time than its checkpoints would take.
-    """
-
-    def __init__(self, every_s: float | None, clock: Callable[[], float] = time.monotonic):
-        self.every_s, self.clock = every_s, clock
-        self.began = self.saved_at = clock()
-        self.seconds = 0.0
-        """Spent on checkpoints."""
-        self._last = 0.0
-
-    def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        now = self.clock()
-        if self.every_s is not None:
-            return now - self.saved_at >= self.every_s
-        affordable = self.seconds + self._last <= SHARE * (now - self.began)
-        return affordable and now - self.saved_at >= EVERY_S
-
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Times a checkpoint."""
-        began = self.clock()
-        yield
-        self.saved_at = self.clock()
-        self._last = self.saved_at - began
-        self.seconds += self._last
 
 
 class Saved(NamedTuple):

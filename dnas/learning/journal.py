@@ -19,9 +19,10 @@ import numpy as np
 
 from dnas.errors import Diverged, UserError
 from dnas.files import write_atomic
-from dnas.learning.checkpoint import Checkpoints, Pace
+from dnas.learning.checkpoint import Checkpoints
 from dnas.learning.course import Course, Metrics, State
 from dnas.learning.events import EventWriter
+from dnas.learning.pace import Pace
 from dnas.process import hosts
 from dnas.runs.folder import CHECKPOINTS, PARTIAL
 

@@ -10,7 +10,8 @@ import msgspec
 from dnas.errors import InputError
 from dnas.files import read_document
 from dnas.files.sets import current
-from dnas.runs.records import Cost, Count, Positive, Share, converted
+from dnas.runs.converted import converted
+from dnas.runs.records import Cost, Count, Positive, Share
 
 COMPARISON = "comparison.json"
 Origin = Literal["found", "drawn", "scaled", "against"]

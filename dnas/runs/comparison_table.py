@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from dnas.process import tables
 from dnas.runs.comparison import Compared, Entry
 from dnas.space import units
 
@@ -29,21 +30,13 @@ def rows(compared: Compared) -> Iterator[tuple[str, ...]]:
 
 def rich_table(compared: Compared) -> Any:
     """For a terminal."""
-    from rich.table import Table
-
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for n, name in enumerate(head(compared)):
-        found.add_column(name, justify="right" if n else "left", no_wrap=True)
-    for row in rows(compared):
-        found.add_row(*row)
-    return found
+    return tables.rich_table(head(compared), rows(compared), whole=True)
 
 
 def markdown(compared: Compared) -> str:
     """The sentence, the table and what there is to say of them."""
-    names = head(compared)
     lines = [f"# Was the search worth it? {compared.found}", "", compared.sentence, ""]
-    lines += [_line(names), _line(["---", *["---:"] * (len(names) - 1)]), *map(_line, rows(compared))]
+    lines += tables.markdown(head(compared), rows(compared))
     lines += ["", f"{how(compared)} {compared.standard_errors[:1].upper()}{compared.standard_errors[1:]}."]
     for note in (*compared.notes, *(f"Warning: {text}" for text in compared.warnings)):
         lines += ["", note]
@@ -72,7 +65,3 @@ def _row(compared: Compared, entry: Entry) -> tuple[str, ...]:
 def _latencies(compared: Compared) -> list[int]:
     """The budgets that are times."""
     return [n for n, text in enumerate(compared.budgets) if "@" in text]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -8,7 +8,8 @@ from typing import Any
 
 from dnas.errors import InputError
 from dnas.files import parse_json, read_bytes
-from dnas.runs.records import Epoch, Row, Struct, converted
+from dnas.runs.converted import Struct, converted
+from dnas.runs.records import Epoch, Row
 
 HISTORY = "history.jsonl"
 MAX_HISTORY = 64 << 20

@@ -9,7 +9,7 @@ import msgspec
 
 from dnas.files import read_document
 from dnas.files.sets import current
-from dnas.runs.records import converted
+from dnas.runs.converted import converted
 
 RECORD = "joint.json"
 

@@ -11,7 +11,8 @@ from dnas.cost.size import stored_bytes
 from dnas.errors import InputError
 from dnas.graph import graph_of
 from dnas.runs.as_trained import counted_at
-from dnas.runs.records import Count, Positive, Share, converted
+from dnas.runs.converted import converted
+from dnas.runs.records import Count, Positive, Share
 from dnas.runs.result import Result
 from dnas.space.space import Space
 

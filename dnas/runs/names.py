@@ -14,7 +14,7 @@ import msgspec
 from dnas.grammar.catalogue import load_space, space_names
 from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.runs.records import converted
+from dnas.runs.converted import converted
 from dnas.solve.relevance import unused
 from dnas.space.space import Space
 

@@ -19,6 +19,7 @@ from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.graph import graph_of
 from dnas.ops.tensor import CHANNELS, Tensor, leaves
 from dnas.runs.as_trained import Counted
+from dnas.runs.converted import converted
 from dnas.runs.folder import BEGUN, PARTIAL, SPACE_EVOLUTION
 from dnas.runs.history import HISTORY, lines, read_epochs, read_history, text
 from dnas.runs.lineage import lineage, stages
@@ -37,7 +38,6 @@ from dnas.runs.records import (
     SearchFacts,
     SpaceEvolution,
     TrainingFacts,
-    converted,
 )
 from dnas.runs.result import Result, read_result
 from dnas.runs.run import Imported, Layer, Member, NetworkFacts, Run, Search, Training

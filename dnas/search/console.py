@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from dnas.data.waiting import Share
 from dnas.process.console import console as plain_console
 from dnas.process.progress import progress, working
+from dnas.process.tables import rich_table
 from dnas.runs.as_trained import counted_at, told_apart
 from dnas.runs.following import lines
 from dnas.search.candidates import compared_images
@@ -52,12 +52,11 @@ class Console:
         )
         for note in (*notes, *data.notes):
             self.out.print(f"  {note}", markup=False)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("budget", "smallest", "expected now", "largest"):
-            table.add_column(name, justify="right")
-        for m in problem.measured:
-            table.add_row(m.budget.text, *(m.budget.shown(v) for v in (m.smallest, m.uniform, m.largest)))
-        self.out.print(table if problem.measured else "no budget: costs are not limited")
+        rows = [
+            (m.budget.text, *(m.budget.shown(v) for v in (m.smallest, m.uniform, m.largest))) for m in problem.measured
+        ]
+        table = rich_table(("budget", "smallest", "expected now", "largest"), rows, words=0)
+        self.out.print(table if rows else "no budget: costs are not limited")
         for m in problem.measured:
             if m.coverage is not None:
                 self.out.print(f"  {m.budget.table}: {m.coverage.summary()}")
@@ -129,18 +128,14 @@ class Console:
         self._budgets(found)
         self._race(found)
         a = found.outcome.accuracies
-        accuracies = Table(box=None, pad_edge=False, header_style="bold")
-        for name in (f"accuracy, {found.outcome.images} test images", "batch norms estimated again", "before"):
-            accuracies.add_column(name, justify="left" if "accuracy" in name else "right")
+        head = (f"accuracy, {found.outcome.images} test images", "batch norms estimated again", "before")
         shown = {
             "soft": "supernet, all options mixed",
             "derived": "the network found, weights inherited",
             "settled": "the same after settling",
         }
-        for name, text in shown.items():
-            if name in a:
-                accuracies.add_row(text, f"{a[name]:.1%}", f"{a[f'{name}_before']:.1%}")
-        self.out.print(accuracies)
+        rows = [(text, f"{a[name]:.1%}", f"{a[f'{name}_before']:.1%}") for name, text in shown.items() if name in a]
+        self.out.print(rich_table(head, rows))
         for line in told_apart(counted_at(found.architecture.network), counted_at(found.by_proxy.network)):
             self.out.print(line, soft_wrap=True)
         for note in warnings(found.problem, found.outcome):
@@ -166,16 +161,14 @@ class Console:
         outcome = found.outcome
         columns = ["budget", "found", "share"]
         columns += ["expected before"] * bool(outcome.expected) + ["plain argmax"] * (outcome.derivation is not None)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in columns:
-            table.add_column(name, justify="right")
+        rows = []
         for n, (m, cost) in enumerate(zip(found.problem.measured, outcome.costs, strict=True)):
             row = [m.budget.text, m.budget.shown(cost), f"{cost / m.budget.limit:.4f}"]
             row += [m.budget.shown(outcome.expected[n])] if outcome.expected else []
             row += [m.budget.shown(outcome.derivation.argmax_costs[n])] if outcome.derivation is not None else []
-            table.add_row(*row)
-        if found.problem.measured:
-            self.out.print(table)
+            rows.append(row)
+        if rows:
+            self.out.print(rich_table(columns, rows, words=0))
         d = outcome.derivation
         if d is not None:
             lost = d.argmax_log_probability - d.log_probability
@@ -190,12 +183,8 @@ class Console:
             return
         from dnas.search.family_files import COLUMNS, facts_of, table
 
-        shown = Table(box=None, pad_edge=False, header_style="bold", title=f"family of {len(found.members)}")
-        for name in COLUMNS:
-            shown.add_column(name, justify="right")
-        for cells in table(found, facts_of(found)):
-            shown.add_row(*cells)
-        self.out.print(shown)
+        rows = table(found, facts_of(found))
+        self.out.print(rich_table(COLUMNS, rows, words=0, title=f"family of {len(found.members)}"))
         self.out.print("above: the tightest; * no other is as cheap and more accurate; family.md, family.json")
         self.out.print("accuracy against cost: python -m dnas.report on the folders in family/")
 
@@ -204,16 +193,14 @@ class Console:
         race = found.outcome.summary.get("race")
         if race is None or len(race["candidates"]) < 2:
             return
-        table = Table(box=None, pad_edge=False, header_style="bold", title=f"race on {race['images']} images")
-        table.add_column("candidate")
-        for m in found.problem.measured:
-            table.add_column(m.budget.text, justify="right")
-        for n in range(max(len(c["accuracy"]) for c in race["candidates"])):
-            table.add_column(f"round {n + 1}", justify="right")
+        rounds = max(len(c["accuracy"]) for c in race["candidates"])
+        head = ["candidate", *(m.budget.text for m in found.problem.measured)]
+        head += [f"round {n + 1}" for n in range(rounds)]
+        rows = []
         for c in sorted(race["candidates"], key=lambda c: (-c["won"], -len(c["accuracy"]))):
             costs = [m.budget.shown(cost) for m, cost in zip(found.problem.measured, c["costs"], strict=True)]
-            table.add_row(c["origin"] + (" (found)" if c["won"] else ""), *costs, *(f"{a:.1%}" for a in c["accuracy"]))
-        self.out.print(table)
+            rows.append([c["origin"] + (" (found)" if c["won"] else ""), *costs, *(f"{a:.1%}" for a in c["accuracy"])])
+        self.out.print(rich_table(head, rows, title=f"race on {race['images']} images"))
         self.out.print(race["pays"], soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dnas.files import write_atomic, write_json
 from dnas.files.sets import names
 from dnas.learning.journal import HISTORY
+from dnas.process import tables
 from dnas.runs.as_trained import counted_at
 from dnas.runs.folder import PROVENANCE
 from dnas.search.chain_files import SPLIT, file_name
@@ -106,9 +107,8 @@ def markdown(found: Found, facts: Sequence[Mapping[str, Any]]) -> str:
         f"# {found.problem.space.name}: a family of {len(facts)} networks", "",
         f"One search, one set of weights. Accuracy of the inherited weights on {found.outcome.images:,} test images; "
         "* marks networks that no other of the family beats in both cost and accuracy.", "",
-        "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|",
+        *tables.markdown(COLUMNS, table(found, facts)),
     ]  # fmt: skip
-    lines += ["| " + " | ".join(cells) + " |" for cells in table(found, facts)]
     return "\n".join(lines) + "\n"
 
 

@@ -18,9 +18,10 @@ from dnas.errors import InputError
 from dnas.files import plain, read_document, write_json
 from dnas.grammar.read import space_from_data
 from dnas.learning.journal import Journal
+from dnas.runs.converted import converted
 from dnas.runs.folder import FORMER
 from dnas.runs.identity import differences, shortened
-from dnas.runs.records import Count, converted
+from dnas.runs.records import Count
 from dnas.search.problem import Problem, anew
 
 Journals = Callable[[Problem, int, list[str]], Journal]

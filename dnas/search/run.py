@@ -59,7 +59,7 @@ class Options:
     force: bool = False
     """Continue a checkpoint although something that alters the result has changed."""
     checkpoint_every: float | None = None
-    """Seconds between checkpoints (None: `dnas.learning.checkpoint.Pace`)."""
+    """Seconds between checkpoints (None: `dnas.learning.pace.Pace`)."""
     profile: Path | None = None
     """Folder for a trace of a few steps, for TensorBoard or Perfetto."""
     tensorboard: bool = False

@@ -21,12 +21,20 @@ from dnas.errors import UserError
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import one_hot
 from dnas.search.actions import extreme
-from dnas.search.compiling import Compiler
+from dnas.search.candidates import compile_comparison
+from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, compile_learning, planned, summed
 from dnas.search.problem import Problem
-from dnas.search.singlepath import Paths
+from dnas.search.singlepath import Paths, start
 
 Step = Callable[[State, int], tuple[State, Metrics]]
+
+
+class Programs(NamedTuple):
+    """What is compiled."""
+
+    learning: Learning
+    compare: Program
 
 
 class Rule(NamedTuple):
@@ -49,6 +57,13 @@ def check(problem: Problem, preferred: str = "single_path") -> None:
 def compile_training(problem: Problem, compiler: Compiler, preferred: str = "single_path") -> Learning:
     """The programs of `training`: one for every network."""
     return compile_learning(problem, compiler, whole=rule_of(problem, preferred).summed)
+
+
+def compile_programs(problem: Problem, compiler: Compiler, preferred: str = "single_path") -> Programs:
+    """Every program of a strategy that compares networks when their weights have learned, each traced once."""
+    weights = start(problem)
+    learning = compile_training(problem, compiler, preferred)
+    return Programs(learning, compile_comparison(problem, compiler, weights.variables))
 
 
 def training(problem: Problem, learner: Learner, preferred: str = "single_path") -> Phase:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from dnas.process import tables
 from dnas.seeds.figures import MACS, PARAMS, Outcome, Spread, best, spreads
 from dnas.space import units
 
@@ -56,21 +57,13 @@ def said(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def rich_table(outcomes: Sequence[Outcome]) -> Any:
     """For a terminal."""
-    from rich.table import Table
-
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for n, name in enumerate(head(outcomes)):
-        found.add_column(name, justify="right" if n else "left", no_wrap=True)
-    for row in rows(outcomes):
-        found.add_row(*row)
-    return found
+    return tables.rich_table(head(outcomes), rows(outcomes), whole=True)
 
 
 def markdown(command: str, name: str, outcomes: Sequence[Outcome]) -> str:
     """The table, and what there is to say of it."""
-    names = head(outcomes)
     lines = [f"# {name}: dnas.{command} with {len(outcomes)} seeds", ""]
-    lines += [_line(names), _line(["---", *["---:"] * (len(names) - 1)]), *map(_line, rows(outcomes))]
+    lines += tables.markdown(head(outcomes), rows(outcomes))
     return "\n".join([*lines, "", *(f"{line[:1].upper()}{line[1:]}." for line in said(outcomes))]) + "\n"
 
 
@@ -79,7 +72,3 @@ def _shown(name: str) -> Callable[[Any], str]:
     if name in (MACS, PARAMS):
         return lambda value: units.counted(round(value))
     return units.timed if "@" in name else lambda value: f"{value:.2%}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

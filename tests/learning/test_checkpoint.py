@@ -17,7 +17,8 @@ import pytest
 
 from dnas.cli.entry import call
 from dnas.errors import InputError, Stopped
-from dnas.learning.checkpoint import Checkpoints, Pace, differences
+from dnas.learning.checkpoint import Checkpoints, differences
+from dnas.learning.pace import Pace
 from dnas.process.interrupt import asked_to_stop
 
 ROOT = Path(__file__).parents[2]

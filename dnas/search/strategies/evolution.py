@@ -6,26 +6,18 @@ the weights they inherit (`dnas.search.generations`), and the best network of al
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from dnas.learning.course import State
 from dnas.search import singlepath, supernet
-from dnas.search.candidates import CandidateScores, compare, compile_comparison
-from dnas.search.compiling import Compiler, Program
-from dnas.search.descent import Learner, Learning, planned
+from dnas.search.candidates import CandidateScores, compare
+from dnas.search.compiling import Compiler
+from dnas.search.descent import Learner, planned
 from dnas.search.found import Ending
 from dnas.search.generations import Evolution
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy
+from dnas.search.supernet import Programs
 
 NAME = "evolution"
-
-
-class Programs(NamedTuple):
-    """What is compiled."""
-
-    learning: Learning
-    compare: Program
 
 
 def check(problem: Problem) -> None:
@@ -36,9 +28,7 @@ def check(problem: Problem) -> None:
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
-    weights = singlepath.start(problem)
-    learning = supernet.compile_training(problem, compiler)
-    return Programs(learning, compile_comparison(problem, compiler, weights.variables))
+    return supernet.compile_programs(problem, compiler)
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:

@@ -9,27 +9,19 @@ like any others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dnas.learning.course import State
 from dnas.search import chain, singlepath, supernet
 from dnas.search.actions import extreme
-from dnas.search.candidates import compile_comparison
 from dnas.search.chain import Slimming, score
-from dnas.search.compiling import Compiler, Program
-from dnas.search.descent import Learner, Learning, planned
+from dnas.search.compiling import Compiler
+from dnas.search.descent import Learner, planned
 from dnas.search.found import Ending
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy
+from dnas.search.supernet import Programs
 
 NAME = "sandwich"
-
-
-class Programs(NamedTuple):
-    """What is compiled."""
-
-    learning: Learning
-    compare: Program
 
 
 def check(problem: Problem) -> None:
@@ -40,9 +32,7 @@ def check(problem: Problem) -> None:
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
-    weights = singlepath.start(problem)
-    learning = supernet.compile_training(problem, compiler, NAME)
-    return Programs(learning, compile_comparison(problem, compiler, weights.variables))
+    return supernet.compile_programs(problem, compiler, NAME)
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:

@@ -21,7 +21,7 @@ from dnas.learning.course import Metrics, Phase, State
 from dnas.process import hosts
 from dnas.search import singlepath, space_facts, supernet
 from dnas.search.budget import check_options
-from dnas.search.candidates import ROWS, CandidateScores, compare, compile_comparison
+from dnas.search.candidates import ROWS, CandidateScores, compare
 from dnas.search.compiling import Compiler
 from dnas.search.descent import Learner, planned
 from dnas.search.found import Ending
@@ -30,9 +30,9 @@ from dnas.search.problem import Problem, anew, scaled
 from dnas.search.sampling import Sampler
 from dnas.search.space_update import Measured, measured, updated
 from dnas.search.strategies import evolution
-from dnas.search.strategies.evolution import Programs
 from dnas.search.strategy import Around, Outcome, Strategy
 from dnas.search.subspaces import subspaces
+from dnas.search.supernet import Programs
 from dnas.space.space import Space
 
 NAME = "space_evolution"
@@ -52,9 +52,7 @@ def check(problem: Problem) -> None:
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy in one space, each traced once."""
-    weights = singlepath.start(problem)
-    learning = supernet.compile_training(problem, compiler)
-    return Programs(learning, compile_comparison(problem, compiler, weights.variables))
+    return supernet.compile_programs(problem, compiler)
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:
