@@ -10,8 +10,8 @@ SEEDS seeds. All are trained from scratch by one recipe. The test split is read 
 was chosen on a held-out tenth of the training images.
 
 Every finished part is kept in OUT/results.json and never run again; a part that was interrupted continues where it
-stood. OUT/table.md, OUT/results.json and OUT/accuracy.png (needs matplotlib) are written anew after every part. A
-training takes about 20 s of one core an epoch for each MMAC of the network, a search of one epoch about 6 minutes.
+stood. OUT/table.md and OUT/results.json are written anew after every part. A training takes
+about 20 s of one core an epoch for each MMAC of the network, a search of one epoch about 6 minutes.
 What it showed: experiments/results/fashion.md.
 """
 
@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--random", type=int, default=8, help="random networks a budget")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these; the rest can follow")
     parser.add_argument("--search-epochs", type=float, default=1.0)
-    parser.add_argument("--theta-lr", type=float, default=0.04, help="of the searches")
+    parser.add_argument("--theta-lr", type=float, help="of the searches; the command's own if not given")
     parser.add_argument("--recipe", default="fashion")
     parser.add_argument("--epochs", type=float, default=10.0)
     parser.add_argument("--jobs", type=int, default=1, help="parts at a time; above 1 each takes one core")
@@ -131,8 +131,8 @@ def found(part: Part, args: argparse.Namespace) -> Path:
     if not (out / "provenance.json").is_file():  # written last
         _command(
             args.jobs, "dnas.search", args.space, "--budget", f"{part.budget:g}MFLOPs", "--data", args.data, "--seed",
-            str(part.number), "--epochs", f"{args.search_epochs:g}", "--theta-lr", f"{args.theta_lr:g}",
-            "--out", str(out),
+            str(part.number), "--epochs", f"{args.search_epochs:g}", "--out", str(out),
+            *(() if args.theta_lr is None else ("--theta-lr", f"{args.theta_lr:g}")),
         )  # fmt: skip
     return out / "architecture.json"
 
@@ -256,7 +256,7 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def report(results: dict[str, Any], out: Path) -> None:
-    """`results.json`, `table.md` and, where matplotlib is installed, `accuracy.png`."""
+    """`results.json` and `table.md`."""
     made = rows(results)
     write_json(out / "results.json", {**results, "rows": made})
     lines = [
@@ -273,40 +273,6 @@ def report(results: dict[str, Any], out: Path) -> None:
             f"{row['mean']:.2%} | {100 * row['spread']:.2f} | {100 * row['error']:.2f} | {row['best']:.2%} | {ahead} |"
         )
     write_atomic(out / "table.md", "\n".join(lines) + "\n")
-    _plot(results, made, out / "accuracy.png")
-
-
-def _plot(results: dict[str, Any], made: list[dict[str, Any]], path: Path) -> None:
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        print("no plot: matplotlib is missing; pip install matplotlib", flush=True)
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    for group, marker in zip(GROUPS, "os^", strict=True):
-        members = [part for part in results["parts"].values() if part["group"] == group]
-        line = [row for row in made if row["group"] == group]
-        if not members:
-            continue
-        (drawn,) = axes.plot([row["budget"] for row in line], [100 * row["mean"] for row in line], label=group)
-        axes.errorbar(
-            [row["budget"] for row in line], [100 * row["mean"] for row in line], [100 * row["error"] for row in line],
-            color=drawn.get_color(), capsize=3, linestyle="none",
-        )  # fmt: skip
-        axes.scatter(
-            [part["macs"] / 1e6 for part in members], [100 * part["test"] for part in members], marker=marker, s=14,
-            alpha=0.6, color=drawn.get_color(),
-        )  # fmt: skip
-    axes.set(xscale="log", xlabel="MMACs", ylabel="test accuracy, %", title="Fashion-MNIST, lines: mean and its error")
-    budgets = sorted({row["budget"] for row in made})
-    axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
-    axes.minorticks_off()
-    axes.legend()
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":
