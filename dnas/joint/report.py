@@ -58,7 +58,7 @@ def stopped(stage: Coarse) -> list[str]:
 def closing(found: Record) -> list[str]:
     """The results, and which fields matter."""
     lines = ["", "found:"]
-    lines += [f"  {line}" for member in found.members for line in _result(member)]
+    lines += [f"  {line}" for member in found.members for line in _result(found, member)]
     if found.rank_correlation is not None:
         lines.append(f"predicted against measured: rank correlation {found.rank_correlation:.2f} over candidates "
                      "that were predicted before they were trained")  # fmt: skip
@@ -66,15 +66,16 @@ def closing(found: Record) -> list[str]:
     return [*lines, f"which fields matter: {fields}" + (" ..." if len(found.fields) > SHOWN else "")]
 
 
-def _result(member: Member) -> Iterator[str]:
+def _result(found: Record, member: Member) -> Iterator[str]:
     """The pair of some budgets, in a few lines."""
     best = member.winners[0]
     for cost in member.budgets:
         budget = parse_budget(cost.budget)
         yield f"{cost.budget}: {budget.shown(cost.cost)}, {cost.cost / cost.limit:.1%} of it"
     test = "" if best.test is None else f", test {units.share(best.test)}"
-    predicted = f"predicted {units.share(best.predicted)} ± {units.share(best.spread)}"
-    yield f"validation {units.share(best.curve[-1])}{test}; {predicted}"
+    predicted = f"{found.expectation} {units.share(best.predicted)} ± {units.share(best.spread)}"
+    then = f", measured then {units.share(best.curve[found.end(best.curve)])}" * (found.epoch is not None)
+    yield f"validation {units.share(best.curve[-1])}{test}; {predicted}{then}"
     yield ", ".join(f"{name} {option}" for name, option in member.taken.items())
 
 
@@ -89,14 +90,16 @@ def markdown(found: Record) -> Iterator[str]:
     """The lines of `joint.md`."""
     yield f"# {found.space}: architecture and recipe together"
     yield ""
-    yield from ("| budget | cost | validation | test | predicted |", "|---|---|---|---|---|")
+    yield f"| budget | cost | validation | test | {found.expectation} | measured then |"
+    yield "|---|---|---|---|---|---|"
     for member in found.members:
         best = member.winners[0]
         costs = "<br>".join(parse_budget(c.budget).shown(c.cost) for c in member.budgets)
         budgets = "<br>".join(c.budget for c in member.budgets) or "none"
         test = "-" if best.test is None else units.share(best.test)
         predicted = f"{units.share(best.predicted)} ± {units.share(best.spread)}"
-        yield f"| {budgets} | {costs or '-'} | {units.share(best.curve[-1])} | {test} | {predicted} |"
+        then = units.share(best.curve[found.end(best.curve)])
+        yield f"| {budgets} | {costs or '-'} | {units.share(best.curve[-1])} | {test} | {predicted} | {then} |"
     yield from ("", "## Which fields matter", "")
     yield "Share of the predicted variance that goes with each choice, and its spread over the ensemble."
     yield from ("", "| choice | share | spread | options | taken |", "|---|---|---|---|---|")

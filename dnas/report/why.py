@@ -149,14 +149,15 @@ def expected(record: Record) -> Chart:
     """Measured against predicted accuracy of a joint search."""
     rows = [{"what": "candidates", "name": t.folder, "predicted": t.expected, "measured": t.curve[record.end(t.curve)]}
             for t in record.trained if t.expected is not None]  # fmt: skip
-    rows += [{"what": "results, trained whole", "name": w.folder, "predicted": w.predicted, "measured": w.curve[-1]}
+    rows += [{"what": "results", "name": w.folder, "predicted": w.predicted, "measured": w.curve[record.end(w.curve)]}
              for m in record.members for w in m.winners]  # fmt: skip
     ends = [row[k] for row in rows for k in ("predicted", "measured")]
     alike = [{"predicted": v, "measured": v} for v in (min(ends, default=0), max(ends, default=1))]
     axes: Spec = {"x": q("predicted", "predicted accuracy", PERCENT), "y": q("measured", "measured accuracy", PERCENT)}
     told = f"name, what, predicted:{PERCENT}, measured:{PERCENT}"
     dot = mark("point", None, told, filled=True, size=80, **axes, color=colour("what", (row["what"] for row in rows)))
-    about = "Each dot is a training: what the predictor expected before it, and the validation accuracy measured."
+    when = "" if record.epoch is None else f" after epoch {record.epoch}, where most trainings stopped"
+    about = f"Each dot is a training: what the predictor expected, and the validation accuracy measured{when}."
     line = mark("line", alike, strokeDash=[4, 3], **axes)
     return chart("joint", "Predicted against measured", about, rows, line, dot)
 

@@ -86,6 +86,11 @@ class Record(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...]
     members: tuple[Member, ...]
 
+    @property
+    def expectation(self) -> str:
+        """What the predictor's accuracies are called: they are of where trainings stop early, if they do."""
+        return "predicted" if self.epoch is None else f"predicted after epoch {self.epoch}"
+
     def end(self, curve: tuple[float, ...]) -> int:
         """Where the curve of a candidate counts: where all of them end that were stopped early."""
         return len(curve) - 1 if self.epoch is None else min(self.epoch, len(curve)) - 1
