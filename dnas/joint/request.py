@@ -19,7 +19,7 @@ from dnas.joint.stages import Plan
 from dnas.joint.trainings import Images
 from dnas.learning.chance import chance_level
 from dnas.learning.image_size import check_side, search_side
-from dnas.process.precision import Precision, chosen
+from dnas.process.precision import Precision, known
 from dnas.process.progress import told
 from dnas.search import budget
 from dnas.space.space import Space
@@ -45,8 +45,8 @@ class Given:
     images: Images
     dataset: Dataset
     seed: int
-    precision: Precision = "float32"
-    """In which steps of trainings compute."""
+    precision: Precision | None = None
+    """In which steps of trainings compute; None: what suits the device of each."""
 
 
 def requested(
@@ -75,7 +75,7 @@ def requested(
         dataset = source.load(side, why="", progress=progress)
     chance = chance_level(dataset.test_labels, dataset.classes)
     images = Images(place_of(dataset), reading.of(dataset), dataset.fingerprint, side, dataset.channels, chance)
-    return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed, chosen(precision))
+    return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed, known(precision))
 
 
 def _within(

@@ -92,7 +92,7 @@ def identity(given: Given) -> dict[str, Any]:
         "image_size": given.images.side,
         "recipe": digest(msgspec.json.encode(told, order="sorted").decode()),
         "seed": given.seed,
-        **({} if given.precision == "float32" else {"precision": given.precision}),
+        **({} if given.precision is None else {"precision": given.precision}),
         "versions": versions(),
     }
 

@@ -61,7 +61,7 @@ class Trainings:
     console: Any
     most: int
     """How many there may be, for people."""
-    precision: Precision = "float32"
+    precision: Precision | None = None
     seen: set[Path] = field(default_factory=set)
     """Folders of those asked for so far."""
 
@@ -100,7 +100,7 @@ class Trainings:
         fields = recipe.to_json()
         told = {key: value for key, value in fields.items() if key != "name"}
         common = [told, images.fingerprint, *([] if until is None else [until])]
-        common += [] if self.precision == "float32" else [self.precision]
+        common += [] if self.precision is None else [self.precision]
         folder = self.out / folder_of(network.network, side, common, self.seed)
         data = {key: value for key, value in network.data.items() if key != "search"}
         job = Job(

@@ -24,6 +24,12 @@ def chosen(asked: Precision | None) -> Precision:
         import jax
 
         return "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    if asked not in get_args(Precision):
+    known(asked)
+    return asked
+
+
+def known(asked: Precision | None) -> Precision | None:
+    """What is asked for, None if nothing is: for those who compute elsewhere. Raises `InputError` for another word."""
+    if asked is not None and asked not in get_args(Precision):
         raise InputError("--precision", "unknown", found=asked, accepted=", ".join(get_args(Precision)))
     return asked

@@ -15,6 +15,7 @@ import pytest
 
 from dnas.cli.entry import call, parse
 from dnas.cli.search import Arguments, main
+from dnas.errors import InputError
 
 SPACE = """
 name: short
@@ -169,3 +170,34 @@ def test_nothing_to_search_is_said(home, tmp_path, capsys):
     (home / "none.yaml").write_text(SPACE.replace("{range: [4, 12, 2]}", "6").replace("{choices: [3, 5]}", "3"))
     assert searched(home, tmp_path / "out", space="none.yaml") == 2
     assert "neither architecture nor recipe has a choice" in capsys.readouterr().err
+
+
+def test_each_training_chooses_the_precision_that_suits_its_own_device(home, tmp_path):
+    """The process that plans computes on the CPU, whatever the trainings have."""
+    from rich.console import Console
+
+    from dnas.data.reading import Reading
+    from dnas.fanout.devices import Devices
+    from dnas.fanout.processes import Processes
+    from dnas.grammar.catalogue import load_space
+    from dnas.joint.request import requested
+    from dnas.joint.stages import Plan
+    from dnas.joint.trainings import Trainings
+
+    def place(precision):
+        console = Console(quiet=True)
+        given = requested(
+            load_space(str(home / "short.yaml")), recipe="quick", values={}, budgets=(), family=None, plan=Plan(4, 1),
+            fill=None, data=str(home / "data.npz"), image_size=None, reading=Reading(), seed=0, console=console,
+            precision=precision,
+        )  # fmt: skip
+        trainings = Trainings(
+            given.pairs, given.recipes, given.values, given.images, 0, tmp_path, Processes(1, Devices("cpu", 1), {}), console, 4,
+            given.precision,
+        )  # fmt: skip
+        return trainings.place((0,) * len(given.pairs.sizes), None)
+
+    own, asked = place(None), place("bfloat16")
+    assert own.job.precision is None and asked.job.precision == "bfloat16" and own.folder != asked.folder
+    with pytest.raises(InputError, match="--precision: unknown .found 'float16'"):
+        place("float16")
