@@ -191,10 +191,10 @@ def test_each_training_chooses_the_precision_that_suits_its_own_device(home, tmp
             fill=None, data=str(home / "data.npz"), image_size=None, reading=Reading(), seed=0, console=console,
             precision=precision,
         )  # fmt: skip
+        pool = Processes(1, Devices("cpu", 1), {})
         trainings = Trainings(
-            given.pairs, given.recipes, given.values, given.images, 0, tmp_path, Processes(1, Devices("cpu", 1), {}), console, 4,
-            given.precision,
-        )  # fmt: skip
+            given.pairs, given.recipes, given.values, given.images, 0, tmp_path, pool, console, 4, given.precision
+        )
         return trainings.place((0,) * len(given.pairs.sizes), None)
 
     own, asked = place(None), place("bfloat16")
