@@ -55,35 +55,30 @@ class Batches:
     index: np.ndarray
     batch_size: int
     seed: int
-    host: int = 0
-    hosts: int = 1
-    """Several hosts read equal parts of each batch, this one the part of its number."""
+    rows: np.ndarray | None = None
+    """Rows of each batch that are read here, where several hosts read each its own; all of them if None."""
 
     def __post_init__(self):
         if self.batch_size < 1:
             raise InputError("batch_size", "out of range", found=self.batch_size, accepted="at least 1")
         if not len(self.index):
             raise InputError("data", "no images to make batches of")
-        if self.batch_size % self.hosts:
-            accepted = f"a multiple of {self.hosts}, the number of hosts"
-            raise InputError("batch_size", "hosts cannot have equal parts", found=self.batch_size, accepted=accepted)
 
     @property
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(len(self.index), self.batch_size)
 
-    def shard(self, host: int, hosts: int) -> Batches:
-        """What one of several hosts reads: the batches of `hosts` parts, in the order of hosts, are the whole one."""
-        return replace(self, host=host, hosts=hosts)
+    def share(self, rows: np.ndarray) -> Batches:
+        """What one of several hosts reads: `rows` of every batch (`dnas.process.devices.Devices.own_rows`)."""
+        return replace(self, rows=rows)
 
     def chosen(self, step: int) -> np.ndarray:
-        """Positions of the images of a step."""
-        size = self.batch_size // self.hosts
+        """Positions of the images of a step that are read here."""
         whole = batch_indices(self.index, self.batch_size, self.seed, step)
-        return whole[self.host * size : (self.host + 1) * size]
+        return whole if self.rows is None else whole[self.rows]
 
     def at(self, step: int) -> Batch:
-        """The batch of step number `step`, whatever was read before."""
+        """The batch of step number `step`, or this host's rows of it, whatever was read before."""
         for number in range(step, step + 1 + AHEAD):
             soon(self.images, self.chosen(number))
         chosen = self.chosen(step)

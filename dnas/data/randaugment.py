@@ -18,16 +18,18 @@ Operation = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def rand_augment(
-    images: np.ndarray, layers: int, magnitude: float, spread: float, probability: float, seed: int, number: int
-) -> np.ndarray:
+    images: np.ndarray, layers: int, magnitude: float, spread: float, probability: float, seed: int, number: int,
+    rows: np.ndarray | None = None, size: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """uint8 [N, H, W, C] after `layers` operations each; the same (seed, number) gives the same result everywhere.
 
     `magnitude` (0 to 10) is the mean strength, `spread` its standard deviation; each operation is applied with
-    `probability`.
+    `probability`. Where the images are `rows` of a batch of `size`, each gets what it gets in the whole batch.
     """
     images = images.copy()
-    count = len(images)
+    count = size or len(images)
     drawn = uniforms(layers * 5 * count, seed, AUGMENT, number).reshape(layers, 5, count)
+    drawn = drawn if rows is None else drawn[..., rows]
     for pick, applied, sign, u, v in drawn:
         normal = np.sqrt(-2 * np.log(1 - u)) * np.cos(2 * np.pi * v)
         level = np.clip(magnitude + spread * normal, 0, 10) / 10

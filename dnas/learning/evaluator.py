@@ -96,18 +96,30 @@ def batch_size(side: int) -> int:
     return max(1, min(MAX_BATCH, PIXELS // side**2))
 
 
-def filled(images: Images, labels: np.ndarray, chosen: np.ndarray, size: int) -> tuple[jax.Array, jax.Array]:
-    """A batch of exactly `size` images, filled up with repetitions, whose labels are -1: they do not count."""
-    places = np.resize(chosen, size)
-    marked = np.where(np.arange(size) < len(chosen), labels[places], -1)
-    return jnp.asarray(images[places]), jnp.asarray(marked)
+def filled(
+    images: Images, labels: np.ndarray, chosen: np.ndarray, size: int, devices: Devices = ONE
+) -> tuple[jax.Array, jax.Array]:
+    """A batch of exactly `size` images, filled up with repetitions, whose labels are -1: they do not count.
+
+    It lies on `devices`; each host reads the rows of its own.
+    """
+    rows, places = devices.own_rows(size), read_at(chosen, size, devices)
+    marked = np.where(rows < len(chosen), labels[places], -1)
+    if not devices.several:
+        return jnp.asarray(images[places]), jnp.asarray(marked)
+    return devices.batch_of_rows((images[places], marked), size)
+
+
+def read_at(chosen: np.ndarray, size: int, devices: Devices) -> np.ndarray:
+    """Positions of the images that this host reads of a batch of `size` that repeats `chosen` until it is full."""
+    return np.resize(chosen, size)[devices.own_rows(size)]
 
 
 def tally(
     answer: Evaluator, variables: Variables, images: Images, labels: np.ndarray, classes: int, batch: int,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None, devices: Devices = ONE,
 ) -> Tally:  # fmt: skip
-    """Counts over all images; `progress` is told how many are done.
+    """Counts over all images; `progress` is told how many are done, `devices` are those of `answer`.
 
     Raises:
         NotFinite: the network gives numbers that are not finite.
@@ -116,9 +128,9 @@ def tally(
     confusion = np.zeros((classes, classes), np.int64)
     for start in range(0, len(labels), batch):
         chosen = np.arange(start, min(start + batch, len(labels)))
-        for later in (chosen, chosen + batch):
-            soon(images, later[later < len(labels)])
-        found = jax.device_get(answer(variables, *filled(images, labels, chosen, batch)))
+        for first in range(start, min(start + 2 * batch, len(labels)), batch):
+            soon(images, read_at(np.arange(first, min(first + batch, len(labels))), batch, devices))
+        found = jax.device_get(answer(variables, *filled(images, labels, chosen, batch, devices)))
         predicted, rank, finite = (part[: len(chosen)] for part in found)
         if not finite.all():
             raise NotFinite(f"the network's scores of image {start + int(np.argmin(finite))} are not finite numbers")

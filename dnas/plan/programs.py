@@ -31,6 +31,12 @@ class Elsewhere(Devices):
             lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _kind(leaf), sharding=self.rows(len(leaf))), tree
         )
 
+    def own_rows(self, size: int) -> np.ndarray:
+        return np.arange(size)
+
+    def batch_of_rows(self, tree: Any, size: int) -> Any:
+        return self.batch(tree)
+
     def state(self, tree: Any) -> Any:
         return tree
 

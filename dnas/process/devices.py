@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnas.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from jax.sharding import Mesh, NamedSharding
 
 AXIS, COPIES = "data", "copies"
@@ -101,24 +102,33 @@ class Devices:
 
         return jax.tree.map(placed, tree)
 
-    def own_rows(self, size: int) -> slice:
-        """The rows of a batch of `size` that the devices of this host have, which are next to one another."""
+    def own_rows(self, size: int) -> np.ndarray:
+        """The rows of a batch of `size` that the devices of this host have, in their order."""
+        import numpy as np
+
         if self.mesh is None:
-            return slice(0, size)
-        rows = self.rows(size).addressable_devices_indices_map((size,)).values()
-        bounds = [index[0].indices(size)[:2] for index in rows if index]
-        return slice(min(start for start, _ in bounds), max(stop for _, stop in bounds))
+            return np.arange(size)
+        places = self.rows(size).addressable_devices_indices_map((size,)).values()
+        return np.unique(np.concatenate([np.arange(size)[index] for index in places if index]))
 
     def batch_of_rows(self, tree: Any, size: int) -> Any:
         """As `batch`, of arrays that hold this host's own rows alone (`own_rows`) of a batch of `size`."""
         if self.mesh is None:
             return tree
         import jax
+        import numpy as np
 
-        where = self.rows(size)
-        return jax.tree.map(
-            lambda leaf: jax.make_array_from_process_local_data(where, leaf, (size, *leaf.shape[1:])), tree
-        )
+        where, own = self.rows(size), self.own_rows(size)
+
+        def placed(leaf: np.ndarray) -> Any:
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                first, last, _ = index[0].indices(size)
+                at = int(np.searchsorted(own, first))
+                return leaf[at : at + last - first]
+
+            return jax.make_array_from_callback((size, *leaf.shape[1:]), where, part)
+
+        return jax.tree.map(placed, tree)
 
     def state(self, tree: Any) -> Any:
         """Arrays that every device has whole."""

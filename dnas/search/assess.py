@@ -48,8 +48,9 @@ def assessment(problem: Problem) -> Callable:
 def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
     """Arguments of the shapes with which the program is always called."""
     data = problem.dataset
-    shown = filled(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
-    return variables, gates, *problem.devices.batch(shown), Switch(jnp.asarray(False), jnp.asarray(1.0))
+    size = problem.settings.assess_batch
+    shown = filled(data.train_images, data.train_labels, np.arange(1), size, problem.devices)
+    return variables, gates, *shown, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
 def assessed(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> Assessed:
@@ -66,7 +67,7 @@ def accuracy(program: Callable, problem: Problem, variables: PackedVariables, ga
     count = min(len(labels), problem.settings.check_images or len(labels))
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     parts = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
-    shown = (problem.devices.batch(filled(images, labels, part, size)) for part in parts)
+    shown = (filled(images, labels, part, size, problem.devices) for part in parts)
     right = sum(int(program(variables, gates, *batch, switch)[1]) for batch in shown)
     return right / count, count
 
@@ -77,7 +78,7 @@ def estimate_norms(program: Callable, problem: Problem, variables: PackedVariabl
     for step in range(problem.settings.norm_batches):
         chosen = batch_indices(index, min(size, len(index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1)))
-        fixed = problem.devices.batch(filled(data.train_images, data.train_labels, np.resize(chosen, size), size))
+        fixed = filled(data.train_images, data.train_labels, np.resize(chosen, size), size, problem.devices)
         variables = {**variables, "batch_stats": program(variables, gates, *fixed, switch)[0]}
     return variables
 

@@ -92,8 +92,8 @@ def compile_comparison(
     rows = jax.ShapeDtypeStruct((ROWS, *problem.layout.shape), jnp.float32)
     statistics = jax.tree.map(lambda a: jax.ShapeDtypeStruct((ROWS, *a.shape), a.dtype), variables["batch_stats"])
     data = problem.dataset
-    shown = filled(data.train_images, data.train_labels, np.arange(1), problem.settings.assess_batch)
-    images, labels = problem.devices.batch(shown)
+    size = problem.settings.assess_batch
+    images, labels = filled(data.train_images, data.train_labels, np.arange(1), size, problem.devices)
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
     return compiler(
         comparison(problem, lanes), variables["params"], rows, statistics, np.int32(1), images, labels, switch,
@@ -133,13 +133,13 @@ def _compare(
     for step in range(s.rank_norm_batches):
         chosen = batch_indices(split.weights_index, min(size, len(split.weights_index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1), jnp.float32))
-        fixed = problem.devices.batch(filled(images, labels, np.resize(chosen, size), size))
+        fixed = filled(images, labels, np.resize(chosen, size), size, problem.devices)
         statistics, _, _ = program(variables["params"], rows, statistics, count, *fixed, switch)
     shown = compared_images(problem)
     correct, loss = np.zeros(len(part)), np.zeros(len(part))
     for start in range(0, len(shown), size):
         switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
-        fixed = problem.devices.batch(filled(images, labels, shown[start : start + size], size))
+        fixed = filled(images, labels, shown[start : start + size], size, problem.devices)
         _, right, lost = program(variables["params"], rows, statistics, count, *fixed, switch)
         correct += np.asarray(right, np.float64)[: len(part)]
         loss += np.asarray(lost, np.float64)[: len(part)]

@@ -197,11 +197,12 @@ def fresh(problem: Problem, rule: Descent | optax.GradientTransformation) -> Wei
 
 
 def streams(problem: Problem) -> tuple[Batches, Batches]:
-    """The batches for weights and for the choices."""
+    """The batches for weights and for the choices, of which this host reads what its devices take."""
     data, split, size = problem.dataset, problem.split, problem.settings.batch_size
+    own = problem.devices.own_rows(size)
     return (
-        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed),
-        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1),
+        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed, own),
+        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1, own),
     )
 
 

@@ -179,10 +179,15 @@ def learned_like(problem: Problem, variables: PackedVariables, gates: Gates, who
 
 
 def fed(problem: Problem, batch: Batch, targets: np.ndarray | Array | None = None) -> tuple[Any, Any]:
-    """A batch as `learning` takes it: its images, and its labels (or `targets` in their place) as distributions."""
+    """A batch as `learning` takes it: its images, and its labels as distributions.
+
+    `batch` holds the rows that this host reads; `targets`, in place of labels, are those of the whole batch.
+    """
     images, labels = batch
-    targets = as_targets(labels, problem.dataset.classes) if targets is None else targets
-    return problem.devices.batch((images, targets))
+    on, size = problem.devices, problem.settings.batch_size
+    if targets is not None:
+        return on.batch_of_rows(images, size), on.batch(targets)
+    return on.batch_of_rows((images, as_targets(labels, problem.dataset.classes)), size)
 
 
 def as_targets(labels: np.ndarray, classes: int) -> np.ndarray:

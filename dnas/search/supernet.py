@@ -98,7 +98,7 @@ def sandwich(problem: Problem, learner: Learner) -> Step:
         targets = jax.nn.softmax(first.logits) if s.distill else None
         others = [learner.gradient(state.arrays, gates, n, targets) for gates in (smallest, *drawn)]
         weights = learner.descend(state.arrays, first._replace(params=summed([r.params for r in (first, *others)])))
-        labels = problem.devices.batch(learner.batches.at(n)[1])
+        labels = problem.devices.batch_of_rows(learner.batches.at(n)[1], s.batch_size)
         right = jnp.mean(jnp.argmax(others[0].logits, -1) == labels)
         smallest_network = {"smallest_loss": others[0].loss, "smallest_accuracy": right}
         return state._replace(arrays=weights), first.metrics | smallest_network

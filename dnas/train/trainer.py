@@ -36,13 +36,12 @@ class Stream:
     recipe: Recipe
 
     def at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 [B, H, W, C] and labels [B] of a step."""
+        """Images uint8 [B, H, W, C] and labels [B] of a step, those that are read here."""
         images, labels = self.batches.at(step)
-        r = self.recipe
+        r, b = self.recipe, self.batches
         if r.rand_augment:
-            images = rand_augment(
-                images, r.rand_augment, r.rand_magnitude, r.rand_spread, r.rand_probability, self.batches.seed, step
-            )
+            strength = r.rand_augment, r.rand_magnitude, r.rand_spread, r.rand_probability
+            images = rand_augment(images, *strength, b.seed, step, b.rows, b.batch_size)
         return images, labels
 
 
@@ -79,7 +78,8 @@ class Trainer:
         self.setup, self.steps = setup, setup.taken
         rate = schedule(recipe, s.steps, s.per_epoch)
         self.training = training(s.network, s.preprocessing, recipe, rate, s.teacher, s.terms, s.devices, s.precision)
-        batches = Batches(s.dataset.train_images, s.dataset.train_labels, s.train_index, recipe.batch_size, s.seed)
+        data, own = s.dataset, s.devices.own_rows(recipe.batch_size)
+        batches = Batches(data.train_images, data.train_labels, s.train_index, recipe.batch_size, s.seed, own)
         self.batches = Ahead(Stream(batches, recipe), s.taken)
         self.phases = (
             Phase("train", s.taken, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate),
@@ -107,7 +107,9 @@ class Trainer:
         if split == "validation":
             chosen = self.setup.validation_index
             images, labels = taken(data.train_images, chosen), data.train_labels[chosen]
-        return tally(self._answer, variables, images, labels, data.classes, batch_size(side))
+        return tally(
+            self._answer, variables, images, labels, data.classes, batch_size(side), devices=self.setup.devices
+        )  # fmt: skip
 
     def _begin(self, state: State) -> State:
         """Epoch 0: inherited weights may be better than whatever training makes of them."""
@@ -117,7 +119,7 @@ class Trainer:
         return state._replace(notes=Epochs(best=found, last=found, began=found)._asdict())
 
     def _step(self, state: State, n: int) -> tuple[State, Metrics]:
-        batch = self.setup.devices.batch(self.batches.at(n))
+        batch = self.setup.devices.batch_of_rows(self.batches.at(n), self.setup.recipe.batch_size)
         train, metrics = self._program(state.arrays.train, batch, self._key, self._taught)
         if not self._compiled:
             wing(self.setup.devices).close_holes()  # the first step has compiled its program

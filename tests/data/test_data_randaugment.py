@@ -99,6 +99,14 @@ def test_the_draw_is_a_function_of_seed_and_number():
     assert not np.array_equal(first, rand_augment(IMAGES, 2, 9, 0.5, 0.5, 4, 17))
 
 
+def test_rows_of_a_batch_get_what_they_get_in_the_whole_batch():
+    many = np.concatenate([IMAGES] * 3)
+    whole = rand_augment(many, 2, 9, 0.5, 0.5, 3, 17)
+    for rows in (np.arange(2), np.arange(1, len(many)), np.array([0, 4])):
+        own = rand_augment(many[rows], 2, 9, 0.5, 0.5, 3, 17, rows, len(many))
+        np.testing.assert_array_equal(own, whole[rows])
+
+
 def test_probability_and_layers():
     many = np.repeat(IMAGES[:1], 2000, axis=0)
     assert np.array_equal(rand_augment(many, 2, 9, 0.5, 0.0, 0, 0), many)

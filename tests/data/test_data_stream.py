@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dnas.data.batches import Ahead, Batches
+from dnas.data.batches import Ahead, Batches, batch_indices
 from dnas.data.load import load, scan
 from dnas.data.preprocess import preprocessing_for
 from dnas.data.reading import Reading
@@ -72,19 +73,28 @@ def test_a_test_split_is_drawn_from_what_is_streamed_as_from_memory(tmp_path):
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 4])
-def test_shards_of_hosts_are_the_whole_batch(tmp_path, hosts):
+def test_shares_of_hosts_are_the_whole_batch_and_no_host_decodes_another_ones(tmp_path, hosts, monkeypatch):
     _, streamed = both(folder(tmp_path), THREADS)
     whole = Batches(streamed.train_images, streamed.train_labels, np.arange(21), 8, seed=0)
-    parts = [whole.shard(host, hosts).at(4) for host in range(hosts)]
-    for found, expected in zip(zip(*parts, strict=True), whole.at(4), strict=True):
-        np.testing.assert_array_equal(np.concatenate(found), expected)
-        assert {len(part) for part in found} == {8 // hosts}
+    expected, asked = whole.at(4), []
+    start = images_module.start
 
+    def recording(*arguments):
+        readers = start(*arguments)
+        read = readers.read
+        readers.read = lambda numbers, pixels: asked.append(set(numbers.tolist())) or read(numbers, pixels)
+        return readers
 
-def test_a_batch_that_hosts_cannot_part_is_refused():
-    batches = Batches(np.zeros((4, 2, 2, 1), np.uint8), np.zeros(4, np.int32), np.arange(4), 4, seed=0)
-    with pytest.raises(InputError, match="a multiple of 3, the number of hosts"):
-        batches.shard(0, 3)
+    monkeypatch.setattr(images_module, "start", recording)
+    parts = []
+    for rows in np.split(np.arange(8), hosts):
+        asked.clear()
+        own = both(tmp_path, THREADS)[1].train_images
+        parts.append(replace(whole, images=own).share(rows).at(4))
+        ahead = (batch_indices(whole.index, 8, 0, step)[rows] for step in (4, 5, 6))
+        assert asked == [set(numbers.tolist()) for numbers in ahead]
+    for found, all_of_it in zip(zip(*parts, strict=True), expected, strict=True):
+        np.testing.assert_array_equal(np.concatenate(found), all_of_it)
 
 
 def test_streamed_images_are_indexed_as_an_array_is(tmp_path):

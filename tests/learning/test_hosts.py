@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,13 +11,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dnas.data.batches import batch_indices
 from dnas.errors import InputError
 from dnas.process import hosts
 from dnas.process.hosts import Hosts
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 SPACE = """
 name: short
 input: {channels: 1, classes: 10, resolution: 12}
@@ -27,21 +31,51 @@ head: [{pool: {}}, {linear: {out: $classes}}]
 """
 SEARCH = ["dnas.search", "SPACE", "--budget", "0.02MFLOPs", "--preset", "smoke", "--epochs", "0.5", "--side", "12"]
 TRAINING = ["dnas.train", "SEARCHED", "--epochs", "1", "--batch-size", "32"]
+STREAM = ["--data", "IMAGES", "--data-in", "stream", "--readers", "1", "--batch-size", "16"]
+STREAMED = [*SEARCH[:-4], "--epochs", "12", "--side", "12", *STREAM]
+
+
+def address() -> str:
+    """Where processes can meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def started(home: Path, out: Path, command: list[str], *more: str) -> list[subprocess.Popen]:
     """Both processes of a run, the first one first."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meet = f"127.0.0.1:{free.getsockname()[1]}"
-    named = {"SPACE": str(home / "short.yaml"), "SEARCHED": str(home / "search")}
-    words = [sys.executable, "-m", *(named.get(word, word) for word in command), "--out", str(out), *more]
-    words += ["--checkpoint-every", "0", "--coordinator", meet, "--processes", "2", "--process"]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "DNAS_KERNELS": "0", "DNAS_CACHE": str(home / "cache")}
+    words = [*spelled(home, command), "--out", str(out), *more, "--checkpoint-every", "0"]
+    words += ["--coordinator", address(), "--processes", "2", "--process"]
     return [
-        subprocess.Popen([*words, str(n)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*words, str(n)], env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for n in range(2)
     ]
+
+
+def spelled(home: Path, command: list[str]) -> list[str]:
+    """The command with the paths of this machine."""
+    named = {"SPACE": home / "short.yaml", "SEARCHED": home / "search", "IMAGES": home / "images"}
+    return [sys.executable, "-m", *(str(named.get(word, word)) for word in command)]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "DNAS_KERNELS": "0", "DNAS_CACHE": str(home / "cache")}
+
+
+def draw(home: Path) -> None:
+    """Ten classes of image files that differ in which of their rows are bright."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 3)):
+        for label in range(10):
+            folder = home / "images" / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 120, (12, 12), dtype=np.uint8)
+                pixels[label : label + 2] += 120
+                image.fromarray(pixels).save(folder / f"{number:02}.png")
 
 
 def saved(run: list[subprocess.Popen], out: Path) -> None:
@@ -62,6 +96,7 @@ def home(tmp_path_factory) -> Path:
     """A folder with the space and a search of it that nothing has broken."""
     home = tmp_path_factory.mktemp("hosts")
     (home / "short.yaml").write_text(SPACE)
+    draw(home)
     (first, second) = ended(started(home, home / "search", SEARCH))
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "2 devices, cpu" in first[1] and "dnas.train" in first[1]
@@ -69,15 +104,25 @@ def home(tmp_path_factory) -> Path:
     return home
 
 
+def unbroken(home: Path, command: list[str]) -> Path:
+    """The folder of the command's run that nothing has broken, run once."""
+    out = home / ("search" if command is SEARCH else "training" if command is TRAINING else "streamed")
+    if not out.exists():
+        said = ended(started(home, out, command))
+        assert [code for code, *_ in said] == [0, 0], said
+    return out
+
+
+def same_bytes(out: Path, whole: Path) -> None:
+    for name in ("architecture.json", "weights.safetensors", "history.jsonl"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [SEARCH, TRAINING], ids=["search", "training"])
+@pytest.mark.parametrize("command", [SEARCH, TRAINING, STREAMED], ids=["search", "training", "streamed"])
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_run_that_lost_a_process_goes_on_to_the_same_bytes(home, tmp_path, command, lost):
-    whole = home / "search"
-    if command is TRAINING:
-        whole = home / "training"
-        if not whole.exists():
-            assert [code for code, *_ in ended(started(home, whole, TRAINING))] == [0, 0]
+    whole = unbroken(home, command)
     out = tmp_path / "run"
     run = started(home, out, command)
     saved(run, out)
@@ -88,8 +133,39 @@ def test_a_run_that_lost_a_process_goes_on_to_the_same_bytes(home, tmp_path, com
     resumed = ended(started(home, out, command, "--resume"))
     assert [code for code, *_ in resumed] == [0, 0], resumed
     assert "continued after step" in resumed[0][1]
-    for name in ("architecture.json", "weights.safetensors", "history.jsonl"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    same_bytes(out, whole)
+
+
+@pytest.mark.slow
+def test_streamed_shares_of_two_processes_give_what_one_process_learns(home, tmp_path):
+    whole, out = unbroken(home, STREAMED), tmp_path / "one"
+    alone = [*spelled(home, STREAMED), "--out", str(out), "--devices", "2"]
+    subprocess.run(alone, env=environment(home) | {"JAX_NUM_CPU_DEVICES": "2"}, check=True, capture_output=True)
+    found, expected = (
+        [row["loss"] for row in map(json.loads, (folder / "history.jsonl").read_text().splitlines()) if "loss" in row]
+        for folder in (out, whole)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_an_image_that_one_process_cannot_read_is_named_by_it_and_the_run_goes_on_when_it_is_repaired(home, tmp_path):
+    whole, out = unbroken(home, STREAMED), tmp_path / "run"
+    file = home / "images" / "train" / "class4" / "07.png"
+    content = file.read_bytes()
+    run = started(home, out, STREAMED)
+    saved(run, out)
+    file.write_bytes(bytes(len(content)))
+    try:
+        said = ended(run)
+    finally:
+        file.write_bytes(content)
+    assert [code for code, *_ in said] == [2, 2], said
+    named, others = sorted((text for *_, text in said), key=lambda text: "class4/07.png cannot be read" not in text)
+    assert "class4/07.png cannot be read" in named and hosts.LOST in others, said
+    resumed = ended(started(home, out, STREAMED, "--resume"))
+    assert [code for code, *_ in resumed] == [0, 0], resumed
+    same_bytes(out, whole)
 
 
 @pytest.mark.slow
@@ -101,6 +177,29 @@ def test_a_signal_to_all_saves_once_and_ends_all(home, tmp_path):
         process.send_signal(signal.SIGTERM)
     (first, _, said), (second, *_) = ended(run)
     assert (first, second) == (143, 143) and "--resume goes on" in said
+
+
+def test_each_process_reads_the_rows_of_its_own_devices_and_all_learn_from_the_whole_batch():
+    env = os.environ | {"PYTHONPATH": str(ROOT), "DNAS_KERNELS": "0", "JAX_NUM_CPU_DEVICES": "2"}
+    words = [sys.executable, str(HERE / "on_hosts.py"), address(), "2"]
+    run = [
+        subprocess.Popen([*words, str(n)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(2)
+    ]
+    said = ended(run)
+    assert [code for code, *_ in said] == [0, 0], said
+    first, second = (json.loads(out.splitlines()[-1]) for _, out, _ in said)
+    assert first["devices"] == second["devices"] == 4
+    every = np.arange(40)
+    wanted = {f"batch {size}": batch_indices(every, size, 0, 3).tolist() for size in (16, 12, 7)}
+    wanted["filled"] = [30, 31, 32, 33, 34, 30, 31, 32]
+    for name, whole in wanted.items():
+        half = len(whole) // 2
+        shares = (whole, whole) if name == "batch 7" else (whole[:half], whole[half:])  # 7 do not divide by 4
+        for found, share in zip((first[name], second[name]), shares, strict=True):
+            assert found["images"] == [image * 12 % 256 for image in whole]
+            assert found["labels"] == (whole if name != "filled" else [*whole[:5], -1, -1, -1])
+            assert found["asked"] == sorted(share), name
 
 
 @pytest.mark.parametrize(
