@@ -18,7 +18,7 @@ from dnas.data.stream.images import Streamed
 from dnas.data.waiting import Share
 from dnas.errors import InputError
 
-Kind = Literal["embedded", "npz", "idx", "folder", "tar", "array_record"]
+Kind = Literal["embedded", "npz", "idx", "folder", "tar", "array_record", "tfrecord", "arrow"]
 SplitName = str
 """One of `SPLITS`."""
 SPLITS: tuple[SplitName, ...] = ("train", "test", "validation")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dnas.data.arrays import Arrays, from_arrays
+from dnas.data.arrow import is_arrow, scan_arrow
 from dnas.data.dataset import Dataset, Origin
 from dnas.data.folder import Told, scan_folder
 from dnas.data.idx import is_idx_folder, load_idx
@@ -27,7 +28,8 @@ Data = str | os.PathLike[str] | Arrays | Dataset
 """What stands for a data set: a name or a path, arrays in memory, or a data set itself."""
 DEFAULT = Reading()
 ACCEPTED = (
-    f"'{EMBEDDED}', an .npz file, a folder of IDX files, an image folder, or a folder of tar or ArrayRecord files"
+    f"'{EMBEDDED}', an .npz file, a folder of IDX files, an image folder, a folder of tar, ArrayRecord or TFRecord "
+    "files, or a data set that Hugging Face's datasets saved"
 )
 
 
@@ -82,9 +84,9 @@ def scan(data: Data | None = None, *, seed: int = 0, reading: Reading = DEFAULT)
 
     Args:
         data: None or 'fashion-mnist-5k' (embedded); the path of an `.npz` file, of a folder with IDX files, or of an
-            image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`), of a folder of tar or
-            ArrayRecord files (`dnas.data.shards`); or arrays
-            (`dnas.data.arrays.from_arrays`).
+            image folder (`train/<class>/*` with `test` or `val` or both, or `<class>/*`), of a folder of tar,
+            ArrayRecord or TFRecord files (`dnas.data.shards`), of a data set of Hugging Face's `datasets`
+            (`dnas.data.arrow`); or arrays (`dnas.data.arrays.from_arrays`).
         seed: draws the test split where the source has none (20 % of every class, told in `notes`).
         reading: where image files are kept, who decodes them, and whether unreadable ones are left out, listed in
             `skipped`, instead of refused.
@@ -118,6 +120,8 @@ def _at(spec: str, seed: int, reading: Reading) -> Source:
             return ArraySource(load_idx(path, name, seed))
         if shards := shards_in(path):
             return scan_shards(path, name, seed, reading, *shards)
+        if is_arrow(path):
+            return scan_arrow(path, name, seed, reading)
         return scan_folder(path, name, seed, reading)
     if path.suffix.lower() != ".npz":
         raise InputError(str(path), "not a kind of data that can be read", found=path.suffix, accepted=ACCEPTED)

@@ -70,5 +70,5 @@ class Reading:
 def refuse_arrays(reading: Reading, what: str) -> None:
     """Raises `InputError` where what is read whole was to be streamed."""
     if reading.data_in == "stream":
-        accepted = "an image folder, tar shards or ArrayRecord files"
+        accepted = "an image folder, tar, ArrayRecord or TFRecord files, or a data set of datasets"
         raise InputError("--data-in", f"{what} is read whole, and cannot be streamed", accepted=accepted)

@@ -1,4 +1,4 @@
-"""Images in shards, which are tar or ArrayRecord files: found, then kept in memory or streamed, as image files are.
+"""Images in shards, which are tar, ArrayRecord or TFRecord files: found, then kept in memory or streamed, as files are.
 
 Shards lie in `train/`, `val/` and `test/`, or side by side with the split in their names (`train-0001.tar`,
 `name-train.array_record-00000-of-00010`); shards without one are the training images. The names of the classes stand in
@@ -27,6 +27,7 @@ from dnas.data.stream.decode import OPENERS
 from dnas.data.stream.images import Stream, Streamed, soon
 from dnas.data.stream.places import listing
 from dnas.data.stream.tar import Pieces, read_tars
+from dnas.data.stream.tfrecord import feature_names, read_tfrecords
 from dnas.errors import InputError
 
 CLASS_FILES = ("classes.txt", "label.labels.txt")
@@ -36,6 +37,7 @@ Reader = Callable[[Path, Sequence[Path]], tuple[Pieces | Records, np.ndarray]]
 KINDS: dict[Kind, tuple[re.Pattern[str], Reader]] = {
     "tar": (re.compile(r".*\.tar"), read_tars),
     "array_record": (re.compile(r".*\.array_?record(-\d+-of-\d+)?"), read_records),
+    "tfrecord": (re.compile(r".*\.tfrecords?(-\d+-of-\d+)?"), read_tfrecords),
 }
 """What the names of shards look like, and who reads them."""
 
@@ -55,6 +57,8 @@ class ShardSource:
     seed: int
     reading: Reading
     fixed: bool = False
+    notes: tuple[str, ...] = ()
+    """What the user should be told of how it was found."""
 
     @property
     def native_side(self) -> int:
@@ -84,7 +88,7 @@ class ShardSource:
         for split, numbers in self.splits.items():
             images = Streamed(stream, numbers)
             pairs[split] = images if streams else _in_memory(images, progress), self.labels[numbers]
-        notes = [f"images are decoded at {side} px{f' ({why})' if why else ''}", line]
+        notes = [f"images are decoded at {side} px{f' ({why})' if why else ''}", line, *self.notes]
         listed = listing(self.places, self.labels, range(len(self.places))).hex()
         return build(
             where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
@@ -124,7 +128,7 @@ def scan_shards(
         split: np.flatnonzero((places.which >= first) & (places.which < end))
         for split, first, end in zip(order, ends[:-1], ends[1:], strict=True)
     }
-    return ShardSource(name, root, kind, places, labels, splits, _class_names(root, labels), seed, reading)
+    return ShardSource(name, root, kind, places, labels, splits, _class_names(root, kind, labels), seed, reading)
 
 
 def _split(root: Path, file: Path) -> SplitName:
@@ -133,8 +137,9 @@ def _split(root: Path, file: Path) -> SplitName:
     return next((split for word in words if (split := split_of(word))), "train")
 
 
-def _class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
-    for name in CLASS_FILES:
+def _class_names(root: Path, kind: Kind, labels: np.ndarray) -> tuple[str, ...]:
+    known = feature_names(root) if kind == "tfrecord" else None
+    for name in (*CLASS_FILES, *(f"{label}.labels.txt" for label in (known[1] if known else ()))):
         if (root / name).is_file():
             lines = (root / name).read_text(errors="replace").splitlines()
             return tuple(line.strip() for line in lines if line.strip())

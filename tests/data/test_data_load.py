@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -271,3 +272,9 @@ def test_fingerprint_sees_every_part():
     assert build("w", "n", (x, y), (changed, y)).fingerprint != base
     assert build("w", "n", (x, y), (x, y[::-1])).fingerprint != base
     assert build("w", "n", (x, y), (x, y), class_names=list("abcd")).fingerprint != base
+
+
+def test_what_datasets_saved_needs_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    refused(tmp_path, "datasets is missing; install dnas[hf]")

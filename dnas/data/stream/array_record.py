@@ -62,7 +62,7 @@ def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
         for start in range(0, count, AT_ONCE):
             numbers = list(range(start, min(start + AT_ONCE, count)))
             for number, record in zip(numbers, reader.read(numbers), strict=True):
-                label = _first(record, LABEL, f"{file}: record {number}")
+                label = first_feature(record, LABEL, f"{file}: record {number}")
                 if isinstance(label, bytes):
                     raise InputError(f"{file}: record {number}", "the label is no number")
                 yield number, os.fsencode(f"{within}:{number}"), len(record), label
@@ -73,7 +73,7 @@ def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
 def image_of(path: str, number: int) -> io.BytesIO:
     """The encoded image of a record."""
     (record,) = _kept_open(path).read([number])
-    image = _first(record, IMAGE, path)
+    image = first_feature(record, IMAGE, path)
     return io.BytesIO(image if isinstance(image, bytes) else b"")
 
 
@@ -88,7 +88,7 @@ def _opened(path: str) -> Any:
 _kept_open = functools.lru_cache(maxsize=64)(_opened)
 
 
-def _first(record: bytes, names: Sequence[str], where: str) -> bytes | int:
+def first_feature(record: bytes, names: Sequence[str], where: str) -> bytes | int:
     """The first value of the first of some features that an Example has."""
     features = dict(_features(record))
     for name in names:
