@@ -18,6 +18,18 @@ def shown(unit: str, cost: float) -> str:
     return counted(cost, unit) if unit in ("MACs", "params") else f"{cost:.4g} {unit}"
 
 
+def figure(name: str, value: float) -> str:
+    """A figure of runs with several seeds: `macs`, `params`, the time of a budget, or an accuracy."""
+    if name in ("macs", "params"):
+        return counted(round(value))
+    return timed(value) if is_cost(name) else f"{value:.2%}"
+
+
+def is_cost(name: str) -> bool:
+    """Whether such a figure is a cost, and no accuracy."""
+    return name in ("macs", "params") or "@" in name
+
+
 def budgeted(budget: str, cost: float) -> str:
     """A cost in the unit of a budget's text; a plain number where that is not known."""
     known = recognised(budget)

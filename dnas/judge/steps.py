@@ -11,6 +11,7 @@ from dnas.judge.facts import accuracy
 from dnas.judge.verdict import level_of
 from dnas.runs.following import command
 from dnas.runs.run import Imported, Run, Search, Training
+from dnas.runs.seeds import several_among
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ def next_of_all(runs: Sequence[Run]) -> list[Step]:
     ended = [run for run in runs if accuracy(run) is not None]
     if not ended:
         return [step for run in runs[:3] for step in next_steps(run)]
+    several = several_among([run.folder for run in ended])
+    named = [folder / one.take.folder for folder, one in several.items() if one.take is not None]
+    ended = [run for run in ended if Path(run.folder).absolute() in named] or ended
     return next_steps(max(ended, key=lambda run: a.value if (a := accuracy(run)) else -1.0))
 
 

@@ -13,6 +13,7 @@ from dnas.runs import comparison_table
 from dnas.runs.candidates import Candidate
 from dnas.runs.comparison import Compared
 from dnas.runs.run import Run, Search, Training
+from dnas.runs.seeds import Several
 from dnas.space.units import share
 
 SETTINGS_SHOWN = 200
@@ -98,6 +99,18 @@ def compared(found: Compared) -> Table:
     said = (comparison_table.how(found), f"{found.standard_errors}.", *found.notes, *found.warnings)
     rows = tuple(comparison_table.rows(found))
     return Table("Networks trained alike", comparison_table.head(found), rows, " ".join(said))
+
+
+def seeds(found: Several) -> Table:
+    """The runs of one command with several seeds, their mean and their spread."""
+    spreads = {"mean": found.mean, "standard deviation": found.standard_deviation,
+               "standard error of the mean": found.standard_error}  # fmt: skip
+    lines = {f"seed {run.seed}": run.figures for run in found.runs} | spreads
+    rows = [
+        (name, *("–" if (value := line[key]) is None else amounts.figure(key, value) for key in found.mean))
+        for name, line in lines.items()
+    ]  # fmt: skip
+    return Table(f"{found.name}, seed by seed", ("run", *found.mean), rows)
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:

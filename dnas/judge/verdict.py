@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dnas.judge import amounts
 from dnas.judge.facts import Accuracy, accuracy, data_name, inherited, same_data, searches
 from dnas.runs.records import Race
 from dnas.runs.run import Run, Search, Training
+from dnas.runs.seeds import Several, several_among
 
 Level = Literal["good", "weak", "chance", "open"]
 LEVELS: tuple[Level, ...] = ("good", "weak", "chance", "open")
@@ -47,7 +49,7 @@ def level_of(measured: Accuracy) -> Level:
 
 def overall(runs: Sequence[Run]) -> Verdict:
     """Of several: the best on each data set, what searching gains, and how many are at chance or have not ended."""
-    parts: list[str] = []
+    parts = list(map(over_seeds, several_among([run.folder for run in runs]).values()))
     levels: list[Level] = []
     known = [run for run in runs if accuracy(run) is not None]
     alike = same_data(known)
@@ -65,6 +67,17 @@ def overall(runs: Sequence[Run]) -> Verdict:
     parts += [f"{going} of {len(runs)} ha{'s' if going == 1 else 've'} not ended."] if going else []
     level: Level = min(levels, key=LEVELS.index) if levels else "open"
     return Verdict(level, " ".join(filter(None, parts)))
+
+
+def over_seeds(found: Several) -> str:
+    """What runs that differ by their seed alone are worth together."""
+    told = [
+        f"{name} {found.mean[name]:.1%}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+        for name, spread in found.standard_deviation.items() if not amounts.is_cost(name)
+    ]  # fmt: skip
+    said = f"{found.name} with {len(found.runs)} seeds: mean accuracy and standard deviation {', '.join(told)}"
+    said += f"; {found.different_networks} different networks" * (found.different_networks > 1)
+    return f"{said}." if found.take is None else f"{said}. Take seed {found.take.seed}: the best by {found.take.by}."
 
 
 def _called(run: Run) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from dnas.judge import amounts
-from dnas.judge.beside import front, known
+from dnas.judge import amounts, beside
+from dnas.judge.beside import Known, front
 from dnas.judge.facts import FEW, accuracy, chance_lines, kind, same_data, tag
-from dnas.report.spec import COUNT, PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, levels, mark, names, q
-from dnas.runs.candidates import Candidate
+from dnas.report.spec import COUNT, PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, hues, levels, mark, names, q
+from dnas.runs.candidates import Candidate, error
 from dnas.runs.comparison import Compared
 from dnas.runs.run import Run, Search
-from dnas.space.units import standard_error
-
-MADE_SMALLER = "ms"
-"""Of the provenance of a network that was made smaller: times on the machine, stage by stage."""
-ORIGINS = {"found": "found", "drawn": "drawn at its cost", "scaled": "published, scaled", "against": "others"}
 
 
 def pareto(runs: Sequence[Run]) -> Iterator[Chart]:
@@ -24,15 +20,12 @@ def pareto(runs: Sequence[Run]) -> Iterator[Chart]:
     for n, (data, alike) in enumerate(same_data(measured).items() if len(runs) > 1 else ()):
         for unit, rows in _by_unit(row for run in alike for row in _run_rows(run, len(runs))):
             best = [{"cost": c, "accuracy": a} for c, a in front([(r["cost"], r["accuracy"]) for r in rows])]
-            sizes = {run.network.counted.images for run in alike if run.network is not None}
-            counted = f"at {sizes.pop()}" if len(sizes) == 1 else "at each one's own input"
             about = (
                 f"Each dot is a network, with its standard error, on test images of {data}; the line joins those that "
-                f"no other beats in both. Counted {counted}. A click shows the network."
+                "no other beats in both. Counted at the input that the table tells. A click shows the network."
             )
             line = [mark("line", best, strokeWidth=1, strokeDash=[4, 3], **_axes(unit))] if len(best) > 1 else []
-            coloured = colour("run", (tag(run, len(runs)) for run in runs))
-            key = f"pareto-{unit}-{n}"
+            key, coloured = f"pareto-{unit}-{n}", hues(runs, len(runs))
             yield _plot(key, f"Accuracy against {unit}", about, rows, coloured, line, chance_lines(alike))
 
 
@@ -43,14 +36,13 @@ def _by_unit(rows: Iterator[Row]) -> list[tuple[str, list[Row]]]:
     return list(found.items())
 
 
-def _row(name: str, what: str, value: float, images: int | None, unit: str, cost: float, **more: object) -> Row:
-    row = {"name": name, "what": what, **_ends(value, images), "unit": unit, "cost": cost}
-    return {**row, "costs": amounts.shown(unit, cost), **more}
+def _row(name: str, what: str, value: float, error: float, unit: str, cost: float, **more: object) -> Row:
+    costs = amounts.shown(unit, cost)
+    return {"name": name, "what": what, **_ends(value, error), "unit": unit, "cost": cost, "costs": costs, **more}
 
 
-def _ends(value: float, images: int | None) -> Row:
-    """An accuracy, and one standard error down and up."""
-    error = standard_error(value, images) if images else 0.0
+def _ends(value: float, error: float) -> Row:
+    """An accuracy, and one error down and up."""
     return {"accuracy": value, "low": value - error, "high": value + error}
 
 
@@ -61,7 +53,7 @@ def _run_rows(run: Run, count: int) -> Iterator[Row]:
     budgets = run.facts.budgets if isinstance(run, Search) else ()
     counted |= {amounts.unit(b.budget): b.cost for b in budgets if "@" in b.budget and b.cost is not None}
     more = {"run": tag(run, count), "network": f"{run.position}"}
-    yield from (_row(run.name, kind(run), value.value, value.images, u, c, **more) for u, c in counted.items())
+    yield from (_row(run.name, kind(run), value.value, value.error or 0, u, c, **more) for u, c in counted.items())
 
 
 def _axes(unit: str) -> Row:
@@ -75,28 +67,27 @@ def _plot(
     lines: Sequence[tuple[float, str]], limits: Sequence[tuple[float, str]] = (),
 ) -> Chart:  # fmt: skip
     """Dots with their errors over what is drawn `below` them."""
-    axes = _axes(rows[0]["unit"])
-    bar: Spec = {"x": axes["x"], "y": {**axes["y"], "field": "low"}, "y2": {"field": "high"}}
-    return chart(
-        key, title, about, rows, *levels(lines), *levels(limits, "x"), *below,
-        mark("rule", strokeWidth=1.5, **bar, color=coloured, opacity=SHOWN),
-        mark("point", None, f"name, what, costs, accuracy:{PERCENT}", True, filled=True, size=90, cursor="pointer",
-             **axes, color=coloured, opacity=SHOWN), tall=270,
-    )  # fmt: skip
+    told, look = "name, what, costs", {"color": coloured, "opacity": SHOWN, "cursor": "pointer"}
+    marks = _erred("y", _axes(rows[0]["unit"]), told, True, **look)
+    return chart(key, title, about, rows, *levels(lines), *levels(limits, "x"), *below, *marks, tall=270)
+
+
+def _erred(along: str, axes: Row, told: str, zoom: bool, **look: Any) -> tuple[Spec, Spec]:
+    """Dots at accuracies along an axis, and their errors."""
+    ends = {**axes, along: {**axes[along], "field": "low"}, f"{along}2": {"field": "high"}}
+    dot = mark("point", None, f"{told}, accuracy:{PERCENT}", zoom, filled=True, size=90, **axes, **look)
+    return mark("rule", strokeWidth=1.5, **ends, **look), dot
 
 
 def met(runs: Sequence[Run], found: dict[int, list[Candidate]]) -> Iterator[Chart]:
     """The candidates of each run that know their costs, by unit: its chain, its race, its family."""
     rows = (
-        _row(f"{run.name}, {one.name}", one.origin, one.accuracy, one.images, unit, cost, run=tag(run, len(runs)), n=n,
+        _row(f"{run.name}, {one.name}", one.origin, one.accuracy, one.error, unit, cost, run=tag(run, len(runs)), n=n,
              did=one.actions, network=f"{run.position}-{n}" if one.network else "")
         for run in runs for n, one in enumerate(found[run.position]) for unit, cost in one.costs.items()
     )  # fmt: skip
     for unit, some in _by_unit(rows):
-        one = len(runs) == 1
-        coloured = colour(
-            "what" if one else "run", (r["what"] for r in some) if one else (tag(r, len(runs)) for r in runs)
-        )
+        coloured = colour("what", (row["what"] for row in some)) if len(runs) == 1 else hues(runs, len(runs))
         path: Spec = {"color": coloured, "order": {"field": "n"}, "detail": {"field": "run"}}
         chain = mark("line", where="datum.what == 'chain'", strokeWidth=1, **_axes(unit), **path)
         limits = tuple(dict.fromkeys(_limits(runs, unit))) if len(runs) <= FEW else ()
@@ -120,48 +111,40 @@ def steps(runs: Sequence[Run]) -> Iterator[Chart]:
     for unit, rows in _by_unit(row for run in runs for row in _step_rows(run, len(runs))):
         about = "Each dot is the network after a step, on images that chose nothing; the line follows the steps."
         about += " One image in onnxruntime, on one thread of the machine that made it smaller." * (unit == "ms")
-        coloured = colour("run", (tag(run, len(runs)) for run in runs))
+        coloured = hues(runs, len(runs))
         line = mark("line", strokeWidth=1, **_axes(unit), color=coloured, order={"field": "n"})
         yield _plot(f"steps-{unit}", f"From step to step: {unit}", about, rows, coloured, [line], ())
 
 
 def _step_rows(run: Run, count: int) -> Iterator[Row]:
     made = [({"MACs": s.macs, "MB": s.bytes / 1e6}, f"{s.step} {s.detail}", s.accuracy, s.images) for s in run.lineage]
-    times = (run.provenance or {}).get(MADE_SMALLER)
-    if isinstance(times, dict):
-        timed = [s for s in run.stages if isinstance(times.get(s.stage), int | float)]
-        made += [({"ms": times[s.stage]}, s.stage, s.test_accuracy, s.test_images) for s in timed]
+    times = (run.provenance or {}).get("ms")  # of a network that was made smaller: on that machine, stage by stage
+    timed = [s for s in run.stages if isinstance(times, dict) and isinstance(times.get(s.stage), int | float)]
+    made += [({"ms": times[s.stage]}, s.stage, s.test_accuracy, s.test_images) for s in timed]
     for n, (costs, step, value, images) in enumerate(made):
         for unit, cost in costs.items() if value is not None else ():
-            yield _row(step, "step", value or 0.0, images, unit, cost, run=tag(run, count), n=n)
+            yield _row(step, "step", value or 0, error(value or 0, images), unit, cost, run=tag(run, count), n=n)
 
 
-def dots(key: str, title: str, about: str, rows: Sequence[Row], lines: Sequence[tuple[float, str]]) -> Chart:
-    """Accuracies by name, the first on top, with their errors; `what` tells colours apart."""
-    coloured, y, x = colour("what", (row["what"] for row in rows)), names("name", limit=150), q("accuracy", "", PERCENT)
-    bar = mark("rule", strokeWidth=2, opacity=0.6, y=y, x={**x, "field": "low"}, x2={"field": "high"}, color=coloured)
-    told = f"name, what, more, accuracy:{PERCENT}"
-    dot = mark("point", None, told, filled=True, size=90, y=y, x=x, color=coloured)
-    return chart(key, title, about, rows, *levels(lines, "x"), bar, dot, tall=max(90, 24 * len(rows) + 20))
+def dots(key: str, title: str, about: str, known: Iterable[Known], lines: Sequence[tuple[float, str]]) -> Chart:
+    """Accuracies by name, the first on top, with their errors; what they are on tells colours apart."""
+    rows = [{"name": k.name, "what": k.on, "more": k.more, **_ends(k.value, k.error)} for k in known]
+    axes = {"y": names("name", limit=150), "x": q("accuracy", "", PERCENT)}
+    marks = _erred("x", axes, "name, what, more", False, color=colour("what", (row["what"] for row in rows)))
+    return chart(key, title, about, rows, *levels(lines, "x"), *marks, tall=max(90, 24 * len(rows) + 20))
 
 
 def against(run: Run, found: Sequence[Candidate]) -> Iterator[Chart]:
     """The accuracy of one run's network beside every other that is known."""
-    rows = [{"name": k.name, "what": k.on, "more": k.more, **_ends(k.value, k.images)} for k in known(run, found)]
     about = "Each bar reaches one standard error to both sides; the dotted line is chance. Compare within a colour."
-    if rows:
+    if rows := list(beside.known(run, found)):
         yield dots("against", "Accuracy against what else is known", about, rows, chance_lines([run]))
 
 
 def comparison(compared: Compared, key: str) -> Chart:
     """Every network of a comparison by its accuracy, the best on top."""
-    rows = [
-        {"name": e.name, "what": ORIGINS[e.origin], "accuracy": e.accuracy.mean,
-         "low": e.accuracy.mean - e.accuracy.standard_error, "high": e.accuracy.mean + e.accuracy.standard_error,
-         "more": f"{e.accuracy.shown}, {amounts.shown('MACs', e.macs)}, {e.image_size} px"}
-        for e in sorted(compared.networks, key=lambda e: -e.accuracy.mean)
-    ]  # fmt: skip
     lines = [(compared.chance, f"chance {compared.chance:.1%}")]
     lines += [] if compared.drawn is None else [(compared.drawn.mean, "mean of those drawn")]
     about = "Each dot is a network, trained like all others; its bar reaches one standard error to both sides. Dotted: "
-    return dots(key, "Was the search worth it?", f"{about}{', '.join(text for _, text in lines)}.", rows, lines)
+    about += f"{', '.join(text for _, text in lines)}."
+    return dots(key, "Was the search worth it?", about, beside.compared(compared), lines)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from dnas.judge.facts import chance_lines, tag
-from dnas.report.spec import PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, levels, mark, q
+from dnas.report.spec import PERCENT, PLAIN, SHOWN, Chart, Row, Spec, chart, colour, hues, levels, mark, q
 from dnas.runs.records import Epoch
 from dnas.runs.run import Run, Search, Training
 
@@ -80,8 +80,8 @@ def courses(runs: Sequence[Run], quantities: Sequence[Quantity], count: int) -> 
             yield _chart(one, one.key, one.title, rows, colour("what", parts), runs)
         for part in parts if len(runs) > 1 else ():
             key, title = (f"{one.key}-{part}", f"{one.title}: {part}") if len(parts) > 1 else (one.key, one.title)
-            names = colour("run", (tag(run, count) for run in runs))
-            yield _chart(one, key, title, [row for row in rows if row["what"] == part], names, runs)
+            own = [row for row in rows if row["what"] == part]
+            yield _chart(one, key, title, own, hues(runs, count), runs)
 
 
 def missing(runs: Sequence[Search]) -> str:

@@ -115,7 +115,7 @@ def _map(layer: Layer, network: NetworkFacts, bottom: float, slot: float) -> str
     side, text = max(2.0, MAPS * layer.side / network.counted.side), str(layer.side)
     left = (slot - side - 4 - text_width(text)) / 2
     side_text = words(left + side + 4 + text_width(text) / 2, bottom - MAPS / 2 + SMALL / 3, text)
-    return box(left, bottom - MAPS / 2 - side / 2, side, side, "r1") + side_text
+    return box(left, bottom - MAPS / 2 - side / 2, side, side, "p4") + side_text
 
 
 def _colour(kernel: int | None) -> str:

@@ -9,30 +9,31 @@
     inside.append(made);
     return made;
   };
-  const table = (heads, inside) => {
-    const made = make('table', '', inside), head = make('tr', '', make('thead', '', made));
+  const table = (heads, rows, inside) => {
+    const made = make('table', '', inside), head = make('tr', '', make('thead', '', made)), body = make('tbody', '', made);
     heads.forEach(name => make('th', name, head, {scope: 'col'}));
-    return make('tbody', '', made);
+    for (const [first, ...cells] of rows) {
+      const line = make('tr', '', body);
+      make('th', first, line, {scope: 'row'});
+      cells.forEach((text, n) => make('td', text, line).dataset.name = heads[n + 1]);
+    }
   };
-  const dark = matchMedia('(prefers-color-scheme: dark)'), themes = JSON.parse($('#themes').textContent);
+  const config = JSON.parse($('#config').textContent);
   const views = new Map(), runs = {hidden: [], shown: ''};
 
   // Charts: drawn once; what the pointer picks in one of them the others and the drawing show.
-  async function draw(figure) {
-    if (figure.dataset.drawn) return;
-    figure.dataset.drawn = 'begun';
-    const theme = dark.matches && !matchMedia('print').matches ? 'dark' : 'light';
-    const options = {config: themes[theme], actions: false, renderer: 'svg', ast: true, tooltip: {theme}};
+  const draw = figure => figure.drawn ??= embed(figure);  // a promise: whoever asks waits until it is drawn
+  async function embed(figure) {
+    const options = {config, actions: false, renderer: 'svg', ast: true};
     const {view} = await vegaEmbed($('.plot', figure), JSON.parse($('.spec', figure).textContent), options);
     view.addEventListener('click', (_, item) => item && item.datum && picked(item.datum));
     views.set(figure.dataset.key, view);
-    follow(view);
-    figure.dataset.drawn = 'yes';
+    await follow(view);
   }
   function follow(view) {
     const signals = view.getState().signals;
     for (const name in runs) if (name in signals) view.signal(name, runs[name]);
-    view.runAsync();
+    return view.runAsync();
   }
   function picked(row) {
     if (row.network) show(row.network);
@@ -46,11 +47,8 @@
     if (!details.open || $('table', details)) return;
     const rows = JSON.parse($('.spec', details.closest('figure')).textContent).data.values;
     const names = [...new Set(rows.flatMap(Object.keys))].filter(name => name !== 'network');
-    const body = table(names, make('div', '', details, {className: 'scrolled', tabIndex: 0}));
-    for (const row of rows.slice(0, 2000)) {
-      const line = make('tr', '', body);
-      names.forEach(name => make('td', row[name] ?? '', line));
-    }
+    const cells = rows.slice(0, 2000).map(row => names.map(name => row[name] ?? ''));
+    table(names, cells, make('div', '', details, {className: 'scrolled', tabIndex: 0}));
   }
 
   // Runs: one stands out, some are left out, all are sorted.
@@ -96,15 +94,13 @@
     place.textContent = '';
     if (!keys[1]) return;
     const [a, b] = keys.map(key => new Map($$('li', stored(key).content).map(block => [block.dataset.key, block.dataset])));
-    const heads = ['block', 'shown above', 'compared with', 'MACs more', 'params more'], body = table(heads, place);
     const all = [...new Set([...a.keys(), ...b.keys()])], absent = {said: 'absent', macs: 0, params: 0};
     const differ = all.filter(key => !a.has(key) || !b.has(key) || ['said', 'macs'].some(name => a.get(key)[name] !== b.get(key)[name]));
-    for (const key of differ) {
-      const [p, q] = [a.get(key) || absent, b.get(key) || absent], line = make('tr', '', body);
-      const more = name => (q[name] - p[name]).toLocaleString('en');
-      make('th', key, line, {scope: 'row'});
-      [p.said, q.said, more('macs'), more('params')].forEach((text, n) => make('td', text, line).dataset.name = heads[n + 1]);
-    }
+    const rows = differ.map(key => {
+      const [p, q] = [a.get(key) || absent, b.get(key) || absent];
+      return [key, p.said, q.said, ...['macs', 'params'].map(name => (q[name] - p[name]).toLocaleString('en'))];
+    });
+    table(['block', 'shown above', 'compared with', 'MACs more', 'params more'], rows, place);
     make('p', `${all.length - differ.length} blocks are the same in both.`, place, {className: 'caption'});
   }
 
@@ -148,7 +144,6 @@
     setTimeout(poll, 1500);
   }
   begin();
-  dark.addEventListener('change', () => { $$('figure.chart').forEach(one => delete one.dataset.drawn); drawAll(); });
   addEventListener('beforeprint', drawAll);
   if (document.body.dataset.live) poll();
   window.dnas = {drawAll, views, show};

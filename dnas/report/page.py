@@ -11,7 +11,7 @@ from dnas.judge.tables import Table
 from dnas.process.extras import need
 from dnas.report.spec import Chart
 from dnas.report.svg import clean
-from dnas.report.theme import DARK, LIGHT, config, fills, variables
+from dnas.report.theme import DARK, LIGHT, NAMED, config, fills, variables
 
 SHORT = 20
 """Texts of up to so many characters stay on one line in a table."""
@@ -44,7 +44,7 @@ def page(title: str, top: str, sections: Sequence[Section], live: Live | None = 
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     policy += "" if live is None else "; connect-src 'self'"
     dark = f"@media screen and (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}"
-    style = f":root{{{variables(LIGHT)}}}{dark}.f-none{{fill:none}}{fills()}{(HERE / 'page.css').read_text('utf-8')}"
+    style = f":root{{{variables(LIGHT)}}}{dark}{fills(NAMED)}{(HERE / 'page.css').read_text('utf-8')}"
     bundle = need("vl_convert", "report").javascript_bundle()
     data = "" if live is None else f' data-live="{clean(live.address)}" data-state="{clean(live.state)}"'
     told = "" if live is None else '<p class="note" id="live" role="status"></p>'
@@ -55,7 +55,7 @@ def page(title: str, top: str, sections: Sequence[Section], live: Live | None = 
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>'
         f'<link rel="icon" href="data:,"/><title>{clean(title)}</title><style>{style}</style></head>\n<body{data}>'
         f"{told}<main>{top}{''.join(map(_section, sections))}</main>\n"
-        f'<script type="application/json" id="themes">{script({"light": config(LIGHT), "dark": config(DARK)})}</script>'
+        f'<script type="application/json" id="config">{script(config(NAMED))}</script>'
         f"<script>{bundle}</script><script>{(HERE / 'page.js').read_text('utf-8')}</script></body></html>\n"
     )
 
@@ -85,20 +85,26 @@ def _chart(chart: Chart) -> str:
     )
 
 
+def heads(names: Sequence[str]) -> str:
+    """The head of a table that can be sorted."""
+    cells = "".join(f'<th scope="col" aria-sort="none"><button>{clean(name)}</button></th>' for name in names)
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
 def _table(table: Table, folded: bool) -> str:
     if not table.rows:
         return ""
-    top = "".join(f'<th scope="col" aria-sort="none"><button>{clean(h)}</button></th>' for h in table.head)
     rows = (
-        f'<tr><th scope="row">{clean(first)}</th>{"".join(map(_cell, table.head[1:], cells))}</tr>'
+        f'<tr><th scope="row">{clean(first)}</th>{"".join(map(cell, table.head[1:], cells))}</tr>'
         for first, *cells in table.rows
     )
     caption = f'<p class="caption">{clean(table.caption)}</p>' if table.caption else ""
-    body = f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody></table>{caption}"
+    body = f"<table>{heads(table.head)}<tbody>{''.join(rows)}</tbody></table>{caption}"
     is_open = "" if folded or len(table.rows) >= FOLDED_FROM else " open"
     return f'<details{is_open}><summary>{clean(table.title)}</summary><div class="panel">{body}</div></details>'
 
 
-def _cell(head: str, text: str) -> str:
-    short = ' class="short"' if len(text) <= SHORT else ""
-    return f'<td data-name="{clean(head)}"{short}>{clean(text)}</td>'
+def cell(head: str, text: str, value: float | str = "", level: str = "") -> str:
+    """A cell, which names its column where rows are narrow; `value` sorts it."""
+    look = f"short {level}" if len(text) <= SHORT else level
+    return f'<td data-name="{clean(head)}" class="{look}" data-value="{value}">{clean(text)}</td>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dnas.judge import tables
+from dnas.judge import beside, tables
 from dnas.judge.facts import FEW, accuracy, searches, trainings
 from dnas.report import costs, course, why
 from dnas.report.network import network_html
@@ -17,6 +17,7 @@ from dnas.runs.comparison import Compared
 from dnas.runs.evaluation import evaluations
 from dnas.runs.joint import read_record
 from dnas.runs.run import Run
+from dnas.runs.seeds import several_among
 
 DRAWN = """From the image to the classes. A shape's height is its channels: in, inside, out. Its colour is the kernel; a
 dashed line marks squeeze-excite; e is the expansion, h the heads of attention, n×n the kernel or window. Under the
@@ -36,6 +37,9 @@ def sections(runs: Sequence[Run], compared: Sequence[Compared]) -> list[Section]
     made = [
         _networks(runs, found),
         Section("How good it is", charts=[*costs.pareto(runs), *(costs.against(runs[0], first) if one else ())]),
+        *(Section(f"Over the seeds of {s.name}", "Their mean, with one standard deviation to both sides, and each run.",
+                  charts=[costs.dots(f"seeds-{n}", "Seed by seed", "", beside.seeds(s), ())], tables=[tables.seeds(s)])
+          for n, s in enumerate(several_among([run.folder for run in runs]).values())),
         Section("Which class is taken for which",
                 charts=[why.confusion(run.name, report) for run in runs for report in evaluations(run)]),
         Section("How it was trained", charts=list(course.courses(trained, course.LEARNT, count)),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from dnas.judge.facts import FEW
+from dnas.judge.facts import FEW, tag
 from dnas.process.extras import need
 from dnas.report.theme import LIGHT, config
+from dnas.runs.run import Run
 
-PERCENT, COUNT, PLAIN = ".1~%", ".3~s", ".4~g"
+PERCENT, COUNT, PLAIN = ".1~%", ".4~s", ".4~g"
 ROW = 17
 """Height of a row of a chart of names, in pixels."""
 SHORT = 15
@@ -23,7 +24,7 @@ Spec = dict[str, Any]
 ZOOM = {"name": "zoom", "select": {"type": "interval", "zoom": "wheel![event.ctrlKey]"}, "bind": "scales"}
 SHOWN = {"condition": {"test": "shown == '' || datum.run == shown", "value": 1}, "value": 0.12}
 """Opacity of marks of runs, of which the page may make one stand out."""
-RAMP = {"type": "quantitative", "scale": {"range": "ramp"}}
+RAMP = {"type": "quantitative", "scale": {"type": "quantize", "range": "ramp"}}
 
 
 class Chart(NamedTuple):
@@ -35,17 +36,13 @@ class Chart(NamedTuple):
     spec: Spec
 
 
-def chart(
-    key: str, title: str, about: str, rows: Sequence[Row], *marks: Spec, tall: float = 230, **more: Any
-) -> Chart:  # fmt: skip
+def chart(key: str, title: str, about: str, rows: Sequence[Row], *marks: Spec, tall: float = 230, **more: Any) -> Chart:
     """A chart of marks over the rows."""
-    several = bool(rows) and "run" in rows[0]
-    params = [{"name": "hidden", "value": []}, {"name": "shown", "value": ""}] if several else []
-    left = [{"filter": "indexof(hidden, datum.run) < 0"}] if several else []
+    params, left = [{"name": "hidden", "value": []}, {"name": "shown", "value": ""}], "indexof(hidden, datum.run) < 0"
     spec: Spec = {
         "width": "container", "height": tall, "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": list(rows)}, "params": params + more.pop("params", []), "layer": list(marks),
-        "transform": left + more.pop("transform", []), **more,
+        "transform": [{"filter": left}, *more.pop("transform", [])], **more,
     }  # fmt: skip
     return Chart(key, title, about, spec)
 
@@ -85,9 +82,13 @@ def colour(field: str, found: Iterable[str]) -> Spec:
     """A colour for each name, the same in every chart that is given the same names."""
     domain = list(dict.fromkeys(found))
     side_by_side = 6 if len(domain) > FEW else 2 if max(map(len, map(str, domain)), default=0) <= SHORT else 1
-    legend = {"columns": side_by_side, "symbolType": "circle", "symbolSize": 70}
-    legend = legend if len(domain) > 1 else None
+    legend = {"columns": side_by_side, "symbolType": "circle", "symbolSize": 70} if len(domain) > 1 else None
     return {"field": field, "type": "nominal", "title": None, "scale": {"domain": domain}, "legend": legend}
+
+
+def hues(runs: Sequence[Run], count: int) -> Spec:
+    """A colour for each run, of a page of `count`."""
+    return colour("run", (tag(run, count) for run in runs))
 
 
 def levels(values: Sequence[tuple[float, str]], along: str = "y") -> list[Spec]:

@@ -9,6 +9,7 @@ from dnas.judge.facts import accuracy, data_name, kind, same_data, tag
 from dnas.judge.overview import HEAD, overview
 from dnas.judge.steps import next_of_all, next_steps
 from dnas.judge.verdict import level_of, overall, verdict
+from dnas.report.page import cell, heads
 from dnas.report.svg import clean
 from dnas.report.theme import SERIES
 from dnas.runs.comparison import Compared
@@ -112,19 +113,15 @@ def _table(runs: Sequence[Run]) -> str:
     several = len(same_data([run for run in runs if accuracy(run) is not None])) > 1
     rows = []
     for run in runs:
-        cells = "".join(
-            f'<td data-name="{clean(head)}" class="{cell.level}" data-value="{cell.value}">{clean(cell.text)}</td>'
-            for head, cell in zip(HEAD[1:], overview(run, several), strict=True)
-        )
+        cells = "".join(cell(head, *found) for head, found in zip(HEAD[1:], overview(run, several), strict=True))
         rows.append(
             f'<tr data-run="{clean(tag(run, len(runs)))}" data-network="{run.position}"><th scope="row" data-value='
             f'"{run.position}"><button aria-pressed="false"><i style="background:var(--s{run.position % SERIES})"></i>'
             f"{run.position + 1} {clean(run.name)}</button></th>{cells}</tr>"
         )
-    top = "".join(f'<th scope="col" aria-sort="none"><button>{clean(head)}</button></th>' for head in HEAD)
     return (
         '<section class="panel"><p class="controls"><label>Filter <input id="filter" type="search"/></label>'
-        f'<span id="filtered" role="status"></span></p><table class="runs"><thead><tr>{top}</tr></thead>'
+        f'<span id="filtered" role="status"></span></p><table class="runs">{heads(HEAD)}'
         f'<tbody>{"".join(rows)}</tbody></table><p class="caption">Accuracies on test images, with their standard '
         "errors; those on other data, or at another input, are no comparison. The filter also holds for the charts; a "
         "click on a run makes it stand out there.</p></section>"

@@ -8,7 +8,7 @@ from typing import Any
 from dnas.judge import amounts
 from dnas.judge.facts import option_text, tag, taken_text
 from dnas.judge.importance import cost_ranges, explained
-from dnas.report.spec import PERCENT, PLAIN, RAMP, ROW, Chart, Row, Spec, chart, colour, mark, names, q
+from dnas.report.spec import PERCENT, PLAIN, RAMP, ROW, Chart, Row, Spec, chart, colour, hues, mark, names, q
 from dnas.runs.candidates import Candidate
 from dnas.runs.joint import Record
 from dnas.runs.run import NetworkFacts, Run, Search
@@ -24,7 +24,7 @@ def shares(run: Search, alone: bool) -> Iterator[Chart]:
     last = known[-1].probabilities if known else None
     if not last:
         return
-    about = "How probable each option was at the end; a bar of one colour is a decision. Frames mark what was taken."
+    about = "How probable each option was at the end, in the order of the table below; frames mark what was taken."
     share = {"field": "probability", "type": "quantitative", "axis": {"format": ".0%", "tickCount": 5}}
     x = {**share, "stack": "zero", "title": "probability", "scale": {"domain": [0, 1]}}
     frame = {"condition": {"test": "datum.taken", "value": "#d9731a"}, "value": None}
@@ -183,9 +183,8 @@ def evolved(runs: Sequence[Search]) -> Iterator[Chart]:
     spaces = [(tag(run, len(runs)), n, s) for run in runs if run.evolution for n, s in enumerate(run.evolution.spaces)]
     rows = [{"run": run, "space": space.name, "n": n, "error": space.et_error} for run, n, space in spaces]
     axes: Spec = {"x": q("n", "steps of the space", "d"), "y": q("error", "E-T error, %")}
-    line = mark(
-        "line", None, f"run, space, error:{PLAIN}", point=True, **axes, color=colour("run", (r["run"] for r in rows))
-    )
+    told = f"run, space, error:{PLAIN}"
+    line = mark("line", None, told, point=True, **axes, color=hues(runs, len(runs)))
     about = "Of networks drawn from each space within the budgets: smaller is better."
     if rows:
         yield chart("spaces", "Error from space to space", about, rows, line)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from dnas.runs.folder import SEEDS
+
 MARKS = ("architecture.json", "history.partial.jsonl", "run.json", "comparison.json")
-"""A folder with one of these is a run's."""
+"""A folder with one of these is a run's, where it is not that of several seeds, which has runs below it."""
 DEEP = 3
 """Folders inside folders in which runs are looked for."""
 
@@ -24,7 +26,7 @@ def inside(root: Path, path: str) -> Path | None:
 
 def runs_of(root: Path, folder: Path, deep: int = DEEP) -> Iterator[Path]:
     """The folders of runs; not those that a run is made of, nor one any file of which lies elsewhere."""
-    if any((folder / name).is_file() for name in MARKS):
+    if not (folder / SEEDS).is_dir() and any((folder / name).is_file() for name in MARKS):
         if all(path.resolve().is_relative_to(root) for path in folder.rglob("*") if path.is_symlink()):
             yield folder
     elif deep:

@@ -15,13 +15,15 @@ from dnas.cost.budget import recognised
 from dnas.cost.count import count
 from dnas.errors import InputError
 from dnas.files import read_document
-from dnas.grammar.catalogue import load_space
+from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.runs.as_trained import Counted
 from dnas.runs.joint import Record, read_record
 from dnas.runs.read import layers_of
 from dnas.runs.run import NetworkFacts, Run, Search
+from dnas.space.units import standard_error
 
 CHAIN, FAMILY = "chain", "family"
+SAMPLED, EVOLVED = "drawn evenly", "evolved"
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,23 @@ class Candidate:
     actions: str = ""
     """What was done for it, of a step of a chain."""
 
+    @property
+    def error(self) -> float:
+        """Of its accuracy."""
+        return error(self.accuracy, self.images)
+
+
+def error(value: float, images: int | None) -> float:
+    """The standard error of an accuracy; 0 where the number of images is not known."""
+    return standard_error(value, images) if images else 0.0
+
 
 def candidates(run: Run) -> list[Candidate]:
     """All that the folder of a run tells of; raises `InputError` for a damaged file."""
     found = list(_raced(run)) if isinstance(run, Search) else []
     found += list(_chain(run)) if isinstance(run, Search) else []
     found += list(_family(run)) if isinstance(run, Search) else []
+    found += list(_met(run)) if isinstance(run, Search) else []
     record = read_record(Path(run.folder))
     return found + ([] if record is None else list(_joint(record)))
 
@@ -57,6 +70,27 @@ def _raced(run: Search) -> Iterator[Candidate]:
         if one.accuracy:
             costs = dict(zip(units, one.costs, strict=False))
             yield Candidate(name, one.origin.split(", rank")[0], one.accuracy[-1], race.images if race else None, costs)
+
+
+def _met(run: Search) -> Iterator[Candidate]:
+    """The networks that were sampled; raises `InputError` for options that the choices do not have."""
+    met = run.facts.met
+    if met is None:
+        return
+    where, count = f"{Path(run.folder) / ARCHITECTURE}: search.met", len(met.options)
+    for key, values in {"accuracy": met.accuracy, **met.costs}.items():
+        if len(values) != count:
+            raise InputError(f"{where}: {key}", f"{len(values)} numbers", accepted=f"{count}, one an architecture")
+    for n, text in enumerate(met.options):
+        try:
+            pairs = zip(run.options.items(), text.split(), strict=True)
+            taken = {name: dict(enumerate(known))[int(at)] for (name, known), at in pairs}
+        except (ValueError, KeyError):
+            accepted = f"the index of an option for each of {len(run.options)} choices"
+            raise InputError(f"{where}: options.{n}", "no architecture", found=text, accepted=accepted) from None
+        origin = SAMPLED if n < met.drawn else EVOLVED
+        costs = {_unit(budget): values[n] for budget, values in met.costs.items()}
+        yield Candidate(f"{origin}, {n + 1}", origin, met.accuracy[n], None, costs, taken)
 
 
 def _chain(run: Search) -> Iterator[Candidate]:

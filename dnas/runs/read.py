@@ -41,6 +41,7 @@ from dnas.runs.records import (
 )
 from dnas.runs.result import Result, read_result
 from dnas.runs.run import Imported, Layer, Member, NetworkFacts, Run, Search, Training
+from dnas.runs.seeds import parted
 from dnas.runs.times import times_of
 from dnas.space.space import Space
 
@@ -299,7 +300,7 @@ def _is(path: Path, what: str) -> bool:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """Folder names; with as many of the folders above as tell them apart."""
-    parts = [folder.absolute().parts for folder in folders]
+    parts = list(map(parted, folders))
     for depth in range(1, max((len(p) for p in parts), default=1) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
         if len(set(names)) == len(names):

@@ -119,6 +119,17 @@ class Race(msgspec.Struct, frozen=True):
     """Whether choosing an architecture pays here, in words."""
 
 
+class Met(msgspec.Struct, frozen=True):
+    """Networks that a search compared, in the order in which it met them; the first `drawn` were drawn evenly."""
+
+    options: tuple[str, ...]
+    """Index of the option of each choice, in the order of the choices."""
+    accuracy: tuple[Share, ...]
+    costs: dict[str, tuple[Cost, ...]]
+    """Text of a budget -> the cost of each."""
+    drawn: Count
+
+
 class SearchFacts(msgspec.Struct, frozen=True):
     """The part `search` of an exported architecture."""
 
@@ -139,6 +150,7 @@ class SearchFacts(msgspec.Struct, frozen=True):
     """Of the best of the networks compared, on the choices' share of the training images."""
     random_networks: RandomNetworks | None = None
     race: Race | None = None
+    met: Met | None = None
     chance: Share | None = None
     """The accuracy of always answering the most frequent class of the test images."""
     inherited_accuracy: dict[str, Share] = {}

@@ -42,7 +42,7 @@ class Evolution:
     def told(self, state: State) -> dict[str, Any]:
         """Fields of the outcome: the networks compared, and why no more of the budgets is used."""
         note = self.sampler.note
-        summary = singlepath.summary(state.notes["scores"], state.notes["drawn"])
+        summary = singlepath.summary(self.problem, *(state.notes[key] for key in ("seen", "scores", "drawn")))
         return {"summary": summary, "warnings": [note] if note else [], "unused": note}
 
     def _step(self, state: State, n: int) -> tuple[State, Metrics]:

@@ -16,11 +16,13 @@ from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
 from dnas.search.start import refuse
 from dnas.search.verdict import random_networks
-from dnas.solve.many import Constraints, as_assignment
+from dnas.solve.many import Constraints, Costs, as_assignment
 
 PATHS, SAMPLES, CHILDREN, SPACES = 0, 1, 2, 6
 """What random numbers are drawn for: the second part of a key, after the seed."""
 TRIES = 32
+MET = 100
+"""Networks compared whose options are recorded, at most, beside the best one."""
 
 
 def check(problem: Problem, name: str) -> None:
@@ -83,8 +85,29 @@ def best(scores: Sequence[Sequence[float]]) -> tuple[int, float]:
     return index, scores[index][0]
 
 
-def summary(scores: Sequence[Sequence[float]], drawn: int) -> dict[str, Any]:
-    """What is recorded of the networks compared, the first `drawn` of which were drawn evenly within the budgets."""
+def summary(
+    problem: Problem, rows: Sequence[Sequence[int]], scores: Sequence[Sequence[float]], drawn: int
+) -> dict[str, Any]:
+    """What is recorded of the networks compared, given as rows of option indices; the first `drawn` were drawn evenly
+    within the budgets."""
     accuracies = [accuracy for accuracy, _ in scores[:drawn]]
     found = {"compared": len(scores), "share_accuracy": best(scores)[1]}
-    return found | {"random_networks": random_networks(accuracies)}
+    found["random_networks"] = random_networks(accuracies)
+    return found | {"met": _met(problem, rows, scores, drawn)}
+
+
+def _met(
+    problem: Problem, rows: Sequence[Sequence[int]], scores: Sequence[Sequence[float]], drawn: int
+) -> dict[str, Any]:
+    """Up to `MET` of the networks compared, evenly among all, and the best one, in the order in which they were met.
+
+    A text an architecture, of its option indices; costs a budget each; `drawn` counts those drawn evenly.
+    """
+    kept = sorted({*np.linspace(0, len(scores) - 1, MET).astype(int).tolist(), best(scores)[0]})
+    costs = Costs([m.cost for m in problem.measured], problem.space.choices)(np.array([rows[n] for n in kept], int))
+    return {
+        "options": [" ".join(map(str, rows[n])) for n in kept],
+        "accuracy": [round(scores[n][0], 6) for n in kept],
+        "costs": {m.budget.text: costs[:, n].round(6).tolist() for n, m in enumerate(problem.measured)},
+        "drawn": sum(n < drawn for n in kept),
+    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from dnas.judge.amounts import figure
 from dnas.process import tables
-from dnas.seeds.figures import MACS, PARAMS, Outcome, Spread, best, spreads
-from dnas.space import units
+from dnas.seeds.figures import MACS, Outcome, Spread, best, spreads
 
 
 def document(command: str, name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -36,12 +36,12 @@ def rows(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
     """Texts of the cells: each run, then mean, standard deviation and standard error."""
     found = spreads(outcomes)
     for o in outcomes:
-        yield [str(o.seed), *(_shown(name)(o.figures[name]) for name in found)]
+        yield [str(o.seed), *(figure(name, o.figures[name]) for name in found)]
     parts: dict[str, Callable[[Spread], float | None]] = {
         "mean": lambda s: s.mean, "standard deviation": lambda s: s.deviation, "standard error": lambda s: s.error
     }  # fmt: skip
     for title, part in parts.items():
-        yield [title, *("-" if part(s) is None else _shown(name)(part(s)) for name, s in found.items())]
+        yield [title, *("-" if part(s) is None else figure(name, part(s)) for name, s in found.items())]
 
 
 def said(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -65,10 +65,3 @@ def markdown(command: str, name: str, outcomes: Sequence[Outcome]) -> str:
     lines = [f"# {name}: dnas.{command} with {len(outcomes)} seeds", ""]
     lines += tables.markdown(head(outcomes), rows(outcomes))
     return "\n".join([*lines, "", *(f"{line[:1].upper()}{line[1:]}." for line in said(outcomes))]) + "\n"
-
-
-def _shown(name: str) -> Callable[[Any], str]:
-    """How a figure is written."""
-    if name in (MACS, PARAMS):
-        return lambda value: units.counted(round(value))
-    return units.timed if "@" in name else lambda value: f"{value:.2%}"

@@ -47,9 +47,10 @@ function measured() {
 // The pointer on the largest mark of charts: a tooltip; a click on one that has a network: its drawing.
 async function touched(page) {
   const told = {tried: 0, tips: 0, picked: null};
-  const middle = key => page.evaluate(key => {
+  const middle = key => page.evaluate(async key => {
     const figure = document.querySelector(`figure[data-key="${key}"]`);
     figure.scrollIntoView({block: 'center'});
+    for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame);
     const marks = [...figure.querySelectorAll('.mark-symbol.role-mark path, .mark-rect.role-mark path')].map(e => e.getBoundingClientRect());
     const [box] = marks.filter(b => b.width > 2 && b.top > 0 && b.bottom < innerHeight).sort((p, q) => q.width * q.height - p.width * p.height || q.left - p.left);
     return box && [box.left + box.width / 2, box.top + box.height / 2];
@@ -59,11 +60,14 @@ async function touched(page) {
     const at = await middle(key);
     if (!at) continue;
     told.tried += 1;
+    // As a hand does: over the mark, then at rest on it. The first event after a jump of the page may go astray.
+    await page.mouse.move(at[0] - 1, at[1]);
+    await page.waitForTimeout(50);
     await page.mouse.move(...at);
     const tip = page.locator('#vg-tooltip-element.visible');
     await tip.waitFor({timeout: 3000}).catch(() => {});
     if (await tip.count() && (await tip.innerText()).length > 3) told.tips += 1;
-    else (told.silent ??= []).push(key);
+    else (told.silent ??= []).push([key, at, await page.evaluate(([x, y]) => document.elementFromPoint(x, y)?.outerHTML.slice(0, 300), at)]);
   }
   const linked = keys.find(key => /^(pareto|met)/.test(key));
   if (linked && await page.locator('#which').count()) {
@@ -95,6 +99,8 @@ async function main() {
     Object.assign(answer, await page.evaluate(measured));
     if (shot) await page.screenshot({path: shot, fullPage: true});
     answer.touched = await touched(page);
+    // What fades in is measured as it stands then.
+    await page.evaluate(() => Promise.all(document.getAnimations().map(one => one.finished)));
     await page.evaluate(axe);
     const faults = (await page.evaluate(() => window.axe.run(document, {resultTypes: ['violations']}))).violations;
     answer.axe = faults.filter(f => ['serious', 'critical'].includes(f.impact)).map(f =>

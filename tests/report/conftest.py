@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,14 @@ def made(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("made")
     make(home)
     return home
+
+
+@pytest.fixture(scope="session")
+def modules(tmp_path_factory) -> Path:
+    """playwright-core and axe-core, from npm."""
+    home = tmp_path_factory.mktemp("npm")
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "playwright-core@1", "axe-core@4"]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        pytest.skip(f"npm gives no playwright-core and axe-core: {done.stderr.strip()[-200:]}")
+    return home / "node_modules"

@@ -32,17 +32,6 @@ LARGEST = 6_000_000
 """Bytes of a page of twenty runs."""
 
 
-@pytest.fixture(scope="session")
-def modules(tmp_path_factory) -> Path:
-    """playwright-core and axe-core, from npm."""
-    home = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "playwright-core@1", "axe-core@4"]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        pytest.skip(f"npm gives no playwright-core and axe-core: {done.stderr.strip()[-200:]}")
-    return home / "node_modules"
-
-
 def browsed(modules: Path, *pages: dict[str, Any]) -> list[dict[str, Any]]:
     """What the browser found in each page."""
     command = ["node", str(SCRIPT), BROWSER, json.dumps(pages)]

@@ -161,6 +161,9 @@ JSON = {
     "taken": ("random", "architecture.json", "choices_taken", [1], "choices_taken: not a mapping"),
     "test accuracy": ("trained", "architecture.json", "training/accuracy/test", "0.5", "accuracy.test: Expected"),
     "images": ("trained", "architecture.json", "training/images/test", -3, "images.test: Expected"),
+    "network met": ("random", "architecture.json", "search/met/options/1", "0 x", "met: options.1: no architecture"),
+    "option met": ("random", "architecture.json", "search/met/options/1", "-1" + " 0" * 13, "no architecture"),
+    "accuracies met": ("random", "architecture.json", "search/met/accuracy", [0.5], "met: accuracy: 1 numbers"),
     "neither": ("trained", "architecture.json", "training", None, "neither 'search' nor 'training'"),
 }  # fmt: skip
 

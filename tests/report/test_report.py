@@ -196,6 +196,22 @@ def test_candidates_are_those_of_the_files():
     assert "fbnetv2_f0, scaled" in [one.name for one in raced] and all(one.network is None for one in raced)
 
 
+@pytest.mark.parametrize("kind", ["random", "evolution"])
+def test_networks_that_were_sampled_are_drawn_choice_by_choice(kind):
+    run = read_run(STORED / kind)
+    assert isinstance(run, Search)
+    found = candidates(run)
+    assert [one.origin for one in found] == ["drawn evenly"] * 4 + [{"random": "drawn evenly"}.get(kind, "evolved")] * 4
+    best = max(found, key=lambda one: one.accuracy)
+    assert best.accuracy == run.facts.share_accuracy and best.costs == {"MACs": run.facts.budgets[0].cost}
+    assert {n: o for n, o in best.taken.items() if n not in run.unused} == {
+        n: o for n, o in run.taken.items() if n not in run.unused
+    }
+    made = {chart.key: chart.spec["data"]["values"] for chart in charts([STORED / kind])}
+    assert len({row["candidate"] for row in made["tried"]}) == len(made["met-MACs"]) == 8 and made["matters-loss"]
+    assert not any("drawn evenly" in row["name"] for row in made["against"])
+
+
 def test_an_evaluation_in_the_folder_is_a_confusion_matrix(tmp_path):
     run = copied("trained", tmp_path)
     (run / EVALUATION).write_text(json.dumps({"classes": ["a", "b"], "confusion": [[3, 1], [0, 4]], "split": "test"}))

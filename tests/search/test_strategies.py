@@ -21,7 +21,7 @@ from dnas.grammar.read import read_space
 from dnas.graph import graph_of
 from dnas.learning.course import State
 from dnas.learning.journal import Journal
-from dnas.search import strategies
+from dnas.search import singlepath, strategies
 from dnas.search.actions import Actions, Reachable, extreme, free_choices, path_choices
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
@@ -79,6 +79,32 @@ def test_sampled_networks_keep_and_fill_the_budgets(run, name):
     told = document(run(name) / "architecture.json")
     assert told["search"]["strategy"] == name and told["search"]["budget_satisfied"]
     assert told["search"]["compared"] in range(4, 9)  # eight, less those that were drawn twice
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_networks_compared_are_recorded_with_their_costs(run, name):
+    told = document(run(name) / "architecture.json")
+    search, met = told["search"], told["search"]["met"]
+    space = load_space("tiny")
+    costs = ledger.macs(graph_of(space).ledger)
+    rows = [dict(zip(search["options"], map(int, text.split()), strict=True)) for text in met["options"]]
+    macs = [ledger.at(costs, row) for row in rows]
+    assert macs == met["costs"]["0.2MFLOPs"] and max(macs) <= 200_000 and max(met["costs"]["0.02Mparams"]) <= 20_000
+    assert len(rows) == len(met["accuracy"]) == search["compared"] and 0 < met["drawn"] <= len(rows)
+    assert max(met["accuracy"]) == pytest.approx(search["share_accuracy"], abs=1e-6)
+    taken = {name: option for name, option in told["choices_taken"].items() if name not in search["not_used"]}
+    assert any(all(search["options"][n][row[n]] == option for n, option in taken.items()) for row in rows)
+
+
+def test_of_many_networks_compared_some_are_recorded_and_the_best(monkeypatch):
+    problem = small_problem("random")
+    scores = [[n / 50 if n == 17 else 0.1, 1.0] for n in range(50)]
+    rows = [[n % len(c) for c in problem.space.choices] for n in range(50)]
+    monkeypatch.setattr(singlepath, "MET", 5)
+    met = singlepath.summary(problem, rows, scores, 30)["met"]
+    kept = [0, 12, 17, 24, 36, 49]
+    assert met["options"] == [" ".join(map(str, rows[n])) for n in kept] and met["accuracy"][2] == 0.34
+    assert met["drawn"] == 4 and [len(values) for values in met["costs"].values()] == [6]
 
 
 @pytest.mark.parametrize("name", CHAINS)

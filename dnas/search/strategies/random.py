@@ -57,7 +57,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
 
     def outcome(state: State) -> Outcome:
         notes: dict[str, Any] = state.notes
-        summary = singlepath.summary(notes["scores"], len(notes["scores"]))
+        summary = singlepath.summary(problem, notes["drawn"], notes["scores"], len(notes["scores"]))
         note = notes["note"]
         return ending.outcome(state, summary=summary, warnings=[note] if note else [], unused=note)
 
