@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dnas.api.results import TrainingResult as TrainingResult
     from dnas.api.results import open_run as open_run
     from dnas.api.searching import run_search as run_search
+    from dnas.api.seeds import SeedsResult as SeedsResult
+    from dnas.api.seeds import run_seeds as run_seeds
     from dnas.api.spaces import LoadedSpace as LoadedSpace
     from dnas.api.spaces import costs as costs
     from dnas.api.spaces import load as load
@@ -54,6 +56,7 @@ _HOMES = {
         "open_run",
     ),
     "dnas.api.searching": ("run_search",),
+    "dnas.api.seeds": ("SeedsResult", "run_seeds"),
     "dnas.api.spaces": ("LoadedSpace", "costs", "load", "published_names", "space_names"),
     "dnas.api.training": ("run_training",),
     "dnas.errors": ("InputError", "MissingExtra", "Stopped", "UserError"),

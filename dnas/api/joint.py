@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from dnas.api.arrays import as_a_file
 from dnas.api.results import JointResult, Place, opened
-from dnas.data.array_names import CLASS_NAMES
-from dnas.data.dataset import SPLITS
-from dnas.data.load import Data, scan
+from dnas.data.load import Data
 from dnas.data.reading import Reading
 from dnas.errors import InputError
 from dnas.fanout.choose import HERE, chosen
@@ -21,7 +16,7 @@ from dnas.joint.request import requested
 from dnas.joint.run import run_joint
 from dnas.joint.stages import Plan
 from dnas.process.console import console
-from dnas.runs.folder import PARTS, Claiming
+from dnas.runs.folder import Claiming
 from dnas.space.space import Space
 
 OF_PLAN = ("trainings", "rounds", "winners")
@@ -58,30 +53,3 @@ def searched_jointly(
         )  # fmt: skip
         run_joint(given, place.path, pool, shown, Claiming(overwrite=overwrite), commands=False)
     return opened(place, data)
-
-
-@contextmanager
-def as_a_file(data: Data | None, folder: Path, seed: int) -> Iterator[str | None]:
-    """The path of data, which processes of their own read. Arrays are written into the folder, under a name that tells
-    them from others; they stay where trainings have begun, and later commands find them."""
-    if data is None or isinstance(data, str | os.PathLike):
-        yield None if data is None else os.fspath(data)
-        return
-    dataset = scan(data, seed=seed).load()
-    file = folder / f"arrays-{dataset.fingerprint[:12]}.npz"
-    there, made = file.exists(), folder.exists()
-    if not there:
-        folder.mkdir(parents=True, exist_ok=True)
-        splits = [split for split in SPLITS if split != "validation" or dataset.validation]
-        pairs = {split: dataset.part(split) for split in splits}
-        named: dict[str, Any] = {f"{w}_{split}": pair[n] for split, pair in pairs.items() for n, w in enumerate("xy")}
-        named[CLASS_NAMES] = np.array(dataset.class_names)
-        np.savez(file, **named)
-    try:
-        yield str(file)
-    finally:
-        if not there and not any((folder / PARTS).glob("*")):
-            file.unlink()
-            if not made:
-                with suppress(OSError):
-                    folder.rmdir()

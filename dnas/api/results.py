@@ -35,8 +35,9 @@ MAX_FILE = 4 << 30
 class Place:
     """A folder for a result: the one named, or a temporary one that is removed with this object."""
 
-    def __init__(self, named: str | os.PathLike[str] | None):
+    def __init__(self, named: str | os.PathLike[str] | None, within: Place | None = None):
         self.named = named is not None
+        self.within = within  # a folder inside another one, which is there as long as this is
         self.path = Path(tempfile.mkdtemp(prefix="dnas-") if named is None else named)
         if named is None:
             weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas.cli.argument_class import stated, words
-from dnas.fanout.task import Pool
+from dnas.fanout.task import Pool, Task
 
 OWN = ("seed", "seeds", "out", "overwrite", "resume", "force")
 """Fields that each run is given anew."""
@@ -37,9 +37,12 @@ def run(
     pool = pool or chosen(args.workers, args.fanout)
     configure()
     said = words(args, (*OWN, *side_by_side))
-    given = Given(
-        command, name, said, ["--force"] if args.force else [], stated(args, (*OWN, *NO_MATTER)),
-        args.seed, args.seeds,
-    )  # fmt: skip
+
+    def task(seed: int, folder: str, anew: bool) -> Task:
+        how = ["--overwrite"] if anew else ["--resume", *["--force"][: args.force]]
+        line = [*said, "--seed", str(seed), "--out", folder, *how]
+        return Task("dnas.cli.task:command", {"name": command, "words": line}, f"seed {seed}")
+
+    given = Given(command, name, task, stated(args, (*OWN, *NO_MATTER)), args.seed, args.seeds)
     claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)
     run_seeds(given, args.out or Path("runs") / f"{name}-seeds", pool, console(), claiming)

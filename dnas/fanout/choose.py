@@ -38,10 +38,11 @@ def chosen(count: int | None = None, where: str = HERE, *, alone: bool = True) -
     return pool
 
 
-def one_after_the_other() -> Pool:
+def one_after_the_other(*, alone: bool = True) -> Pool:
     """For tasks that have processes of their own: one at a time, which sees all that this process did until now."""
     pool = Processes(1, Devices("cpu", 1), dict(os.environ))
-    _leave_devices()
+    if alone:
+        _leave_devices()
     return pool
 
 

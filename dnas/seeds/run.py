@@ -9,7 +9,7 @@ seeds/           a folder for each seed, as the command writes it
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,15 @@ class Given:
     command: str
     name: str
     """Of what it is run on, for people."""
-    words: Sequence[str]
-    """Its command line, without seed, folder and what is said of continuing."""
-    going_on: Sequence[str]
-    """What the command line says of continuing."""
+    task: Callable[[int, str, bool], Task]
+    """Of a seed, the folder of its run, and whether that is begun anew or goes on."""
     identity: Mapping[str, Any]
     """What it follows from, beside the seed (JSON values)."""
     seed: int
     """The first."""
     seeds: int
-
-    def task(self, seed: int, out: Path, overwrite: bool) -> Task:
-        """The command with one seed, in a process of its own."""
-        how = ["--overwrite"] if overwrite else ["--resume", *self.going_on]
-        words = [*self.words, "--seed", str(seed), "--out", str(out / folder_of(seed)), *how]
-        return Task("dnas.cli.task:command", {"name": self.command, "words": words}, f"seed {seed}")
+    commands: bool = True
+    """Whether commands are told that go on from here."""
 
 
 def check(seed: int, seeds: int) -> None:
@@ -82,7 +76,7 @@ def run_seeds(given: Given, out: Path, pool: Pool, console: Any, claiming: Claim
     seeds = list(range(given.seed, given.seed + given.seeds))
     with claimed(out, owner, claiming, say) as claim:
         say(f"{given.name}: dnas.{given.command} with seeds {seeds[0]} to {seeds[-1]}, {pool.count} at a time")
-        tasks = [given.task(seed, claim.folder, claiming.overwrite) for seed in seeds]
+        tasks = [given.task(seed, str(claim.folder / folder_of(seed)), claiming.overwrite) for seed in seeds]
 
         def ended(n: int, _value: None) -> None:
             say(f"[{n + 1} of {len(seeds)}] seed {seeds[n]} has ended")
@@ -101,7 +95,7 @@ def run_seeds(given: Given, out: Path, pool: Pool, console: Any, claiming: Claim
         for line in table.said(outcomes):
             say(line)
         say(f"written to {claim.folder}: {RECORD}, {MARKDOWN}, {SEEDS}/")
-        take = best(outcomes)
+        take = best(outcomes) if given.commands else None
         for line in [] if take is None else following.lines(_next(given.command, claim.folder / take.folder)):
             say(line)
 

@@ -125,6 +125,7 @@ def test_killed_it_gives_the_same_table(whole, home, tmp_path, victim):
 def test_searches_have_their_costs_beside_their_accuracies(home, tmp_path):
     out = tmp_path / "searched"
     line = [str(home.space), "--budget", "30kMACs", "--preset", "smoke", "--data", str(home.data), "--seeds", "2"]
+    line += ["--epochs", "2", "--batch-size", "8"]  # enough steps for a race
     assert call(search.main, parse(search.Arguments, [*line, "--out", str(out)])) == 0
     document = json.loads((out / "seeds.json").read_text())
     for run in document["runs"]:
