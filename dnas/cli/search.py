@@ -126,6 +126,8 @@ class Arguments:
     """With evolution: generations (6; paper: 20)."""
     parents: int | None = None
     """With evolution: best networks so far that have children (6; paper: 10)."""
+    parents_apart: int | None = None
+    """With evolution: choices in which any two of them differ, at least (1, as published; paper: 3)."""
     mutations: int | None = None
     """With evolution: children by mutation in a generation; half of the population if not given (paper: 25)."""
     crossovers: int | None = None
@@ -191,7 +193,7 @@ SETTINGS = (
     "epochs", "batch_size", "fill", "weights_lr", "theta_lr", "loss_form", "costs", "alpha", "beta",
     "resolution_paths", "paths", "skip_limit", "rank_by", "rankings", "noise", "mes_sign", "supernet",
     "sandwich_random", "samples", "population", "generations", "parents", "mutations", "crossovers", "attempts",
-    "mutation", "network_mutation", "space_steps", "space_tau", "space_rule", "precision",
+    "parents_apart", "mutation", "network_mutation", "space_steps", "space_tau", "space_rule", "precision",
 )  # fmt: skip
 """Options that are fields of `dnas.search.settings.Settings` under their own names."""
 FLAGS = ("distill", "low_memory")

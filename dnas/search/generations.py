@@ -1,8 +1,10 @@
 """Generations of networks: the best ones' children, compared, and the best of all found (AutoFormer, section 3.4).
 
 The first generation is drawn evenly within the budgets. Each following one has children of mutation and of crossover
-among the best networks so far. A child that the constraints forbid, that is outside the budgets or that was compared
-before is dropped before it costs anything; for what is missing after so many attempts others are drawn as at first.
+among the best networks so far; where those are alike, so are their children, and a long search stays where it is: the
+settings say how far apart parents are. A child that the constraints forbid, that is outside the budgets or that was
+compared before is dropped before it costs anything; for what is missing after so many attempts others are drawn as at
+first.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class Evolution:
         """Children of the best networks so far, which become known."""
         s, random = self.problem.settings, np.random.default_rng([self.problem.seed, singlepath.CHILDREN, n])
         order = sorted(range(len(seen)), key=lambda i: (-scores[i][0], scores[i][1], i))
-        parents = np.array([seen[i] for i in order[: s.parents]], int)
+        parents = apart(np.array([seen[i] for i in order], int), s.parents, s.parents_apart)
         mutations, crossovers = s.children
         mutated = self.genes.mutated(random, parents, mutations * s.attempts, Rates(s.mutation, s.network_mutation))
         crossed = self.genes.crossed(random, parents, crossovers * s.attempts)
@@ -89,3 +91,15 @@ class Evolution:
                 known.add(name)
                 rows.append(list(name))
         return rows
+
+
+def apart(rows: Rows, count: int, least: int) -> Rows:
+    """The first `count` rows of which any two differ in `least` places; where there are fewer, the first others too."""
+    taken: list[int] = []
+    for n, row in enumerate(rows):
+        if len(taken) == count:
+            break
+        if all(np.count_nonzero(row != rows[other]) >= least for other in taken):
+            taken.append(n)
+    others = [n for n in range(len(rows)) if n not in taken]
+    return rows[[*taken, *others[: count - len(taken)]]]

@@ -115,6 +115,9 @@ class Settings:
     """With the first one, which is drawn."""
     parents: int = 6
     """Best networks so far from which the next generation descends."""
+    parents_apart: int = 1
+    """Choices in which any two parents differ, at least; 1: the best ones whatever they are, as published. Many
+    generations do better with 3, few do worse."""
     mutations: int | None = None
     """Children by mutation in a generation, at most (None: half of the population)."""
     crossovers: int | None = None
@@ -164,8 +167,8 @@ class Settings:
             raise InputError(", ".join(shares), "out of range", found=found, accepted="shares adding up to below 1")
         lows = (
             ("paths", 0), ("finalists", 1), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1),
-            ("parents", 1), ("mutations", 0), ("crossovers", 0), ("attempts", 1), ("sandwich_random", 0),
-            ("space_steps", 1),
+            ("parents", 1), ("parents_apart", 1), ("mutations", 0), ("crossovers", 0), ("attempts", 1),
+            ("sandwich_random", 0), ("space_steps", 1),
         )  # fmt: skip
         for name, low in lows:
             found = getattr(self, name)
@@ -215,7 +218,7 @@ PRESETS: dict[PresetName, Settings] = {
         fill=0, theta_decay=5e-4, largest_decoded=None, temperature=5.0, temperature_end=0.087, resolution_paths=0,
         paths=0, paper_resolution=True, costs="paper", one_hot_from=1.0, finalists=1, race=0.0, settle=0.0,
         norm_batches=64, rank_images=None, rank_norm_batches=16, rankings=0, samples=1000, population=50,
-        generations=20, parents=10, mutations=25, crossovers=25,
+        generations=20, parents=10, parents_apart=3, mutations=25, crossovers=25,
     ),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dnas.search.generations import apart
 from dnas.search.settings import PRESETS, Settings
 
 from .made import best_of_all, evolved, made_accuracy, problem_of
@@ -21,13 +22,22 @@ def test_the_published_numbers():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("budget, share", [("0.04Mparams", 0.99), ("0.6MFLOPs", 0.98)])
-def test_the_best_network_is_found(budget, share, seed):
-    """Under the second budget 19 of 20 seeds come within 1 %, and one ends 1.3 % below the best."""
+@pytest.mark.parametrize("budget", ["0.04Mparams", "0.6MFLOPs"])
+def test_the_best_network_is_found(budget, seed):
+    """Or one within 1 % of it."""
     problem = dataclasses.replace(problem_of(budget, PAPER), seed=seed)
     accuracy = made_accuracy(problem, seed)
     found = max(score for score, _ in evolved(problem, accuracy).notes["scores"])
-    assert found >= share * best_of_all(problem, accuracy)
+    assert found >= 0.99 * best_of_all(problem, accuracy)
+
+
+def test_parents_are_the_best_that_are_not_alike():
+    rows = np.array([[0, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1], [2, 2, 2]])
+    assert apart(rows, 2, 1).tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert apart(rows, 2, 2).tolist() == [[0, 0, 0], [1, 1, 0]]
+    assert apart(rows, 3, 2).tolist() == [[0, 0, 0], [1, 1, 0], [2, 2, 2]]
+    assert apart(rows, 4, 3).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2], [0, 0, 1]]
+    assert apart(rows, 9, 3).shape == (5, 3)
 
 
 def test_each_network_is_compared_once():
