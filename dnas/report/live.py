@@ -50,15 +50,18 @@ def handler(root: Path) -> type[BaseHTTPRequestHandler]:
         """One request."""
 
         def do_GET(self) -> None:
-            """A page, a state, or 404 for everything else."""
+            """A page, a state, 503 where one is to be asked for again, or 404 for everything else."""
             address = urlsplit(self.path)
             folder = inside(root, unquote(address.path).strip("/"))
             # Another site's page cannot read these by a name of its own that leads here.
             known = self.headers.get("Host", "").rpartition(":")[0] in HERE
             if folder is None or not known:
                 return self.send_error(404)
-            with building:
-                text = state(root, folder) if address.query == "state" else followed(root, folder)
+            try:
+                with building:
+                    text = state(root, folder) if address.query == "state" else followed(root, folder)
+            except (OSError, UserError):  # a run has changed while it was read
+                return self.send_error(503)
             self.send_response(200)
             self.send_header("Content-Type", f"text/{'plain' if address.query == 'state' else 'html'}; charset=utf-8")
             self.send_header("Cache-Control", "no-store")

@@ -122,7 +122,8 @@
     on('#other', 'change', compare);
   }
   async function refresh() {
-    const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), 'text/html');
+    const answer = await fetch(location.href), page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    if (!answer.ok) return false;
     const open = $$('details').map(d => d.open), kept = $$('#filter, #which, #other').map(e => [e.id, e.value]);
     const by = $('th[aria-sort]:not([aria-sort=none])');
     $('main').replaceWith($('main', page));
@@ -133,12 +134,13 @@
     if ($('#which')) show($('#which').value);
     if (by) sort($$('th[aria-sort]').find(head => head.textContent === by.textContent), by.ariaSort === 'descending');
     filter();
+    return true;
   }
   let state = document.body.dataset.state;
   async function poll() {
     try {
       const answer = await fetch(document.body.dataset.live), now = await answer.text();
-      if (answer.ok && now !== state) { await refresh(); state = now; }
+      if (answer.ok && now !== state && await refresh()) state = now;
       $('#live').textContent = answer.ok ? 'Live: the page follows the runs.' : 'The runs cannot be read now.';
     } catch { $('#live').textContent = 'The server has ended; this is how things stood.'; }
     setTimeout(poll, 1500);

@@ -68,8 +68,7 @@ def importance(run: Run, found: Sequence[Candidate], record: Record | None) -> I
              "to": amounts.shown("MACs", high)}
             for key, low, high, now in sorted(ranges, key=lambda one: one[1] - one[2])]  # fmt: skip
     about = (
-        "Multiply-adds where this choice alone is another, from its cheapest option to its dearest, against the "
-        "network found's. A choice that is not used changes nothing."
+        "Multiply-adds with this choice alone changed, from its cheapest option to its dearest, against those found."
     )
     yield from _ranges("matters-cost", "What matters for the cost", about, rows, "from, to", False)
 
@@ -135,10 +134,8 @@ def tried(found: Sequence[Candidate]) -> Iterator[Chart]:
     line = mark("line", strokeWidth=1.6, **common, detail={"field": "candidate"}, order={"field": "n"}, opacity=seen)
     told = f"candidate, choice, option, accuracy:{PERCENT}"
     dot = mark("point", None, told, filled=True, size=60, **common, opacity=seen)
-    about = (
-        "Each line is a candidate that was kept or trained, its options from choice to choice; the pointer on a dot "
-        "makes its line stand out. Choices that all have in common are left out."
-    )
+    about = "Each line is a candidate, from choice to choice; the pointer on a dot makes it stand out. "
+    about += "Choices that all have in common are left out."
     if rows:
         marks = (line, {**dot, "params": [{"name": "hover", "select": on}]})
         tall = max(100, 22 * len(several) + 30)
@@ -199,8 +196,6 @@ def evolved(runs: Sequence[Search]) -> Iterator[Chart]:
         dot = mark("point", None, f"space, option:{PLAIN}, error:{PLAIN}", filled=True, size=60,
                    y=q("error", "E-T error, %"), **axes)  # fmt: skip
         line = mark("line", strokeDash=[4, 3], y=q("line", "E-T error, %"), **axes)
-        about = (
-            "E-T error of the networks that have each choice, and the line fitted: where it falls the list moves up."
-        )
+        about = "E-T error of networks with each choice, and the line fitted: where it falls the list moves up."
         title = f"{key}, {run}" if len(runs) > 1 else key
         yield chart(f"list-{run}-{key}", title, about, rows, line, dot, tall=170)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +28,18 @@ def inside(root: Path, path: str) -> Path | None:
 def runs_of(root: Path, folder: Path, deep: int = DEEP) -> Iterator[Path]:
     """The folders of runs; not those that a run is made of, nor one any file of which lies elsewhere."""
     if not (folder / SEEDS).is_dir() and any((folder / name).is_file() for name in MARKS):
-        if all(path.resolve().is_relative_to(root) for path in folder.rglob("*") if path.is_symlink()):
+        if all(path.resolve().is_relative_to(root) for path in _links(folder)):
             yield folder
     elif deep:
         for path in sorted(folder.iterdir()):
             if inside(root, str(path.relative_to(root))) == path:
                 yield from runs_of(root, path, deep - 1)
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """Every link below a folder, of which files may vanish meanwhile, as the checkpoints of a run do."""
+    for where, folders, files in os.walk(folder):
+        yield from (path for name in (*folders, *files) if (path := Path(where, name)).is_symlink())
 
 
 def state(root: Path, folder: Path) -> str:

