@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,15 +138,58 @@ def test_shares_are_taken_in_turn():
     assert np.asarray(found)[..., 0].tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
 
 
+def asked(home: Path, out: Path) -> list[str]:
+    """A search for three budgets, which have one more in common."""
+    (home / "short.yaml").write_text(SPACE)
+    limits = ["--family", ",".join(LIMITS[::-1]), "--budget", "2kparams"]
+    options = ["--epochs", "1", "--side", "12", "--preset", "smoke", "--out", str(out)]
+    return [str(home / "short.yaml"), *limits, *options]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """The folder of a run of three budgets, which have one more in common."""
+    """The folder of such a run."""
     home = tmp_path_factory.mktemp("family")
-    (home / "short.yaml").write_text(SPACE)
-    limits = ("--family", ",".join(LIMITS[::-1]), "--budget", "2kparams")
-    options = ("--epochs", "1", "--side", "12", "--preset", "smoke", "--out", str(home / "out"))
-    assert search(str(home / "short.yaml"), *limits, *options) == 0
+    assert search(*asked(home, home / "out")) == 0
     return home / "out"
+
+
+@pytest.mark.slow
+def test_killed_in_each_of_its_phases_it_goes_on_to_the_same_bytes(tmp_path):
+    env = os.environ | {"DNAS_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def command(name: str) -> list[str]:
+        more = ("--checkpoint-every", "0", "--resume")
+        return [sys.executable, "-m", "dnas.search", *asked(tmp_path, tmp_path / name), *more]
+
+    subprocess.run(command("whole"), env=env, check=True, capture_output=True)
+    out, killed = tmp_path / "killed", []
+    for phase in ("search", "race", "settle"):
+        process = subprocess.Popen(command("killed"), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while process.poll() is None and not any(row.get("phase") == phase for row in rows_of(out)):
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+        killed += [phase] * (process.returncode == -signal.SIGKILL)
+    assert killed == ["search", "race", "settle"] and not (out / "architecture.json").exists()
+    subprocess.run(command("killed"), env=env, check=True, capture_output=True)
+
+    def result(folder: Path) -> dict[str, bytes]:
+        files = (
+            file for file in folder.rglob("*") if file.is_file() and file.name not in ("provenance.json", "run.json")
+        )
+        return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+    found, expected = result(out), result(tmp_path / "whole")
+    assert {f"family/{limit}/weights.safetensors" for limit in LIMITS} < found.keys() == expected.keys()
+    assert [name for name, content in expected.items() if found[name] != content] == []
+
+
+def rows_of(out: Path) -> list[dict]:
+    """The whole rows that a run has written so far."""
+    file = out / "history.partial.jsonl"
+    lines = file.read_text().split("\n")[:-1] if file.is_file() else []
+    return [json.loads(line) for line in lines]
 
 
 def test_each_network_keeps_its_budgets_and_uses_what_it_may(run):
