@@ -84,8 +84,8 @@ async function main() {
   const browser = await chromium.launch({executablePath: path, args: ['--no-sandbox', '--disable-gpu', '--no-first-run',
     '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']});
   const answers = [];
-  for (const {url, width, shot, folds} of JSON.parse(asked)) {
-    const page = await browser.newPage({viewport: {width, height: 900}});
+  for (const {url, width, shot, folds, dark} of JSON.parse(asked)) {
+    const page = await browser.newPage({viewport: {width, height: 900}, colorScheme: dark ? 'dark' : 'light'});
     const answer = {console: [], requests: []};
     page.on('console', m => ['error', 'warning'].includes(m.type()) && answer.console.push(m.text()));
     page.on('pageerror', e => answer.console.push(String(e)));
@@ -105,6 +105,12 @@ async function main() {
     const faults = (await page.evaluate(() => window.axe.run(document, {resultTypes: ['violations']}))).violations;
     answer.axe = faults.filter(f => ['serious', 'critical'].includes(f.impact)).map(f =>
       `${f.id}: ${f.nodes.length} x ${f.nodes[0].html.slice(0, 160)}`);
+    const colours = () => page.evaluate(() => [...new Set([...document.querySelectorAll('.plot svg text')].map(e => getComputedStyle(e).fill))]);
+    answer.colours = await colours();
+    await page.emulateMedia({media: 'print'});
+    answer.printed = await colours();
+    await page.setViewportSize({width: 700, height: 900});
+    answer.cut = await page.evaluate(() => [...document.querySelectorAll('.plot svg, .runs')].filter(e => e.getBoundingClientRect().right > innerWidth).length);
     answers.push(answer);
     await page.close();
   }

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from dnas.report.theme import DARK, LIGHT
 from dnas.report.write import write_report
 
 from .folders import GROUPS, groups
@@ -28,6 +29,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("npm") is None, reason="no npm is installed here"),
 ]
 SCRIPT = Path(__file__).with_name("browse.cjs")
+ROLES = ("ink", "muted")
+"""Of the texts in charts."""
 LARGEST = 6_000_000
 """Bytes of a page of twenty runs."""
 
@@ -65,6 +68,20 @@ def test_page_in_the_browser(group, folders, modules, tmp_path):
     assert page.stat().st_size < LARGEST
     if group in ("slimming", "family", "many", "all kinds"):
         assert all(one["touched"]["picked"] for one in found)
+
+
+@pytest.mark.parametrize("group", ["slimming", "many"])
+def test_a_page_is_printed_for_white_paper_from_a_dark_setting(group, folders, modules, tmp_path):
+    write_report(folders[group], tmp_path / "page.html")
+    light, dark = browsed(
+        modules, *({"url": (tmp_path / "page.html").as_uri(), "width": 1280, "dark": n} for n in (0, 1))
+    )
+
+    def rgb(colour: str) -> str:
+        return f"rgb({', '.join(str(int(colour[n : n + 2], 16)) for n in (1, 3, 5))})"
+
+    assert set(light["colours"]) == set(light["printed"]) == set(dark["printed"]) == {rgb(LIGHT[k]) for k in ROLES}
+    assert set(dark["colours"]) == {rgb(DARK[k]) for k in ROLES} and not dark["cut"] and not dark["axe"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
