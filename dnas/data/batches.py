@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from dnas.data.dataset import Images
 from dnas.data.shuffle import BATCHES, permutation
-from dnas.data.stream.images import soon
+from dnas.data.stream.images import Streamed, soon
 from dnas.data.waiting import METER
 from dnas.errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]
 """Images uint8 [B, S, S, C], labels int32 [B]."""
 AHEAD = 2
-"""Steps whose images are asked for before their time, where they are on disk."""
+"""Steps whose images are asked for before their time, where they are on disk and threads decode them."""
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -31,12 +32,15 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return max(1, count // batch_size)
 
 
-def batch_indices(index: np.ndarray, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """The `batch_size` entries of `index` that step number `step` (from 0, over all epochs) trains on."""
+def batch_indices(
+    index: np.ndarray, batch_size: int, seed: int, step: int, rows: np.ndarray | None = None
+) -> np.ndarray:  # fmt: skip
+    """The `batch_size` entries of `index` that step number `step` (from 0, over all epochs) trains on, or `rows` of
+    them."""
     epoch, position = divmod(step, steps_per_epoch(len(index), batch_size))
     order = permutation(len(index), seed, BATCHES, epoch)
     places = np.arange(position * batch_size, (position + 1) * batch_size) % len(index)
-    return index[order[places]]
+    return index[order[places if rows is None else places[rows]]]
 
 
 def repeats(count: int, batch_size: int) -> list[str]:
@@ -57,6 +61,8 @@ class Batches:
     seed: int
     rows: np.ndarray | None = None
     """Rows of each batch that are read here, where several hosts read each its own; all of them if None."""
+    sharing: int = 1
+    """Streams that are read side by side, this one among them: they part the readers of images on disk."""
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -74,15 +80,35 @@ class Batches:
 
     def chosen(self, step: int) -> np.ndarray:
         """Positions of the images of a step that are read here."""
-        whole = batch_indices(self.index, self.batch_size, self.seed, step)
-        return whole if self.rows is None else whole[self.rows]
+        return self._from(self.index)(step)
 
     def at(self, step: int) -> Batch:
-        """The batch of step number `step`, or this host's rows of it, whatever was read before."""
+        """The batch of step number `step`, or this host's rows of it, whatever was read before.
+
+        Steps in their order are decoded ahead.
+        """
+        return METER.fetched(lambda: (self._pixels(step), self.labels[self.chosen(step)]))
+
+    def alone(self, step: int) -> Batch:
+        """The same where no other follows: nothing is started or decoded ahead."""
+        return METER.fetched(lambda: (self.images[self.chosen(step)], self.labels[self.chosen(step)]))
+
+    def _pixels(self, step: int) -> np.ndarray:
+        if self._in_order is not None:
+            return self._in_order(step)
         for number in range(step, step + 1 + AHEAD):
             soon(self.images, self.chosen(number))
-        chosen = self.chosen(step)
-        return METER.fetched(lambda: (self.images[chosen], self.labels[chosen]))
+        return self.images[self.chosen(step)]
+
+    @cached_property
+    def _in_order(self) -> Callable[[int], np.ndarray] | None:
+        if not isinstance(self.images, Streamed):
+            return None
+        return self.images.in_order(self._from(self.images.numbers[self.index]), self.sharing)
+
+    def _from(self, index: np.ndarray) -> Callable[[int], np.ndarray]:
+        """Entries of an array like `index` by steps."""
+        return partial(batch_indices, index, self.batch_size, self.seed, rows=self.rows)
 
 
 @runtime_checkable

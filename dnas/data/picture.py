@@ -119,8 +119,9 @@ def _read(pil: Any, file: Path | IO[bytes], side: int, mode: str) -> Picture:
             raise ValueError(f"mode {image.mode}, only 8-bit images are read")
         several = bool(getattr(image, "is_animated", False))
         turned = image.getexif().get(_ORIENTATION, 1) in _TURNS  # before the pixels: a TIFF is turned as they are read
-        opaque, transparent = _opaque(pil, ops.exif_transpose(image))
-        whole = opaque.convert(mode)
+        image.load()
+        opaque, transparent = _opaque(pil, ops.exif_transpose(image) if turned else image)
+        whole = opaque if opaque.mode == mode else opaque.convert(mode)  # either would copy what needs no change
     short, long = sorted(whole.size)
     other = int(side * long / short)
     _check_pixels(side, other)

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from dnas.data.dataset import MAX_BYTES, Dataset
-from dnas.data.stream.readers import default_readers
+from dnas.data.stream.images import default_readers
 from dnas.errors import InputError
+from dnas.process.extras import need
 from dnas.process.free_memory import of_machine
 from dnas.process.memory_amounts import memory_shown
 
@@ -30,7 +31,7 @@ class Reading:
     data_in: DataIn = "auto"
     """Where images are: `memory`, `stream` (on disk, decoded as they are needed), or memory where they fit."""
     readers: int | None = None
-    """Processes that decode what is streamed; 0 for threads, one process a core if not given."""
+    """Processes that decode batches that are streamed; 0 for threads, one process a core if not given."""
 
     def __post_init__(self):
         if self.data_in not in get_args(DataIn):
@@ -52,6 +53,7 @@ class Reading:
 
         Raises:
             InputError: they were to be in memory, and are more than the bound.
+            MissingExtra: processes are to stream them, and grain is not installed.
         """
         free = of_machine()
         fits = size <= MAX_BYTES and (free is None or size <= FREE * free)
@@ -61,6 +63,8 @@ class Reading:
             raise InputError(where, f"the images take {taken}", accepted=accepted)
         if self.data_in == "memory" or (self.data_in == "auto" and fits):
             return False, f"images are kept in memory: {taken}"
+        if self.count:
+            need("grain", "data", "install dnas[data], or read in threads with --readers 0")
         who = f"{self.count} processes" if self.count > 1 else "a process" if self.count else "threads"
         room = "" if free is None else f" ({memory_shown(free)} are free)"
         why = ", as --data-in says" if self.data_in == "stream" else f": {taken} are too many for memory{room}"

@@ -196,13 +196,16 @@ def fresh(problem: Problem, rule: Descent | optax.GradientTransformation) -> Wei
     return problem.devices.state(Weights(variables, rule.init(variables["params"])))
 
 
-def streams(problem: Problem) -> tuple[Batches, Batches]:
-    """The batches for weights and for the choices, of which this host reads what its devices take."""
+def streams(problem: Problem, sharing: int = 1) -> tuple[Batches, Batches]:
+    """The batches for weights and for the choices, of which this host reads what its devices take.
+
+    `sharing` of them are read side by side.
+    """
     data, split, size = problem.dataset, problem.split, problem.settings.batch_size
     own = problem.devices.own_rows(size)
     return (
-        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed, own),
-        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1, own),
+        Batches(data.train_images, data.train_labels, split.weights_index, size, problem.seed, own, sharing),
+        Batches(data.train_images, data.train_labels, split.theta_index, size, problem.seed + 1, own, sharing),
     )
 
 
@@ -224,7 +227,7 @@ def compile_learning(problem: Problem, compiler: Compiler, whole: bool = False) 
     rule = optimizer(problem.settings, planned(problem))
     variables, opt = fresh(problem, rule)
     gates = uniform(problem.layout)
-    learn, batch = learning(problem, whole), fed(problem, streams(problem)[0].at(0))
+    learn, batch = learning(problem, whole), fed(problem, streams(problem)[0].alone(0))
     learned = learned_like(problem, variables, gates, whole)
     return Learning(
         compiler(learn, variables, gates, *batch, gives=learned),
@@ -235,9 +238,9 @@ def compile_learning(problem: Problem, compiler: Compiler, whole: bool = False) 
 class Learner:
     """Steps of the weights of one problem."""
 
-    def __init__(self, problem: Problem, programs: Learning):
+    def __init__(self, problem: Problem, programs: Learning, batches: Batches | None = None):
         self.problem, self.programs = problem, programs
-        self.batches = streams(problem)[0]
+        self.batches = batches or streams(problem)[0]
 
     def gradient(self, weights: Weights, gates: Gates, n: int, targets: np.ndarray | Array | None = None) -> Learned:
         """What batch `n` tells under gates; `targets` in place of its labels."""

@@ -1,7 +1,9 @@
-"""PyTorch's DataLoader on an image folder, for `measure.py`: reads files named on stdin, prints images a second."""
+"""PyTorch's DataLoader on an image folder, for `measure.py`: reads files named on stdin; prints images a second and
+milliseconds of processor time an image, of the program and its workers from their start to their end."""
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 
@@ -30,14 +32,21 @@ class Files(Dataset):
         return torch.from_numpy(np.array(resized.crop((left, top, left + side, top + side)))), number
 
 
+def processor_s() -> float:
+    """Of this process and of those that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 if __name__ == "__main__":
-    side, batch, workers = map(int, sys.argv[1:4])
+    side, batch, workers, warm = map(int, sys.argv[1:5])
     for line in sys.stdin:
         files = line.rstrip("\n").split("\t")
-        loader = DataLoader(Files(files, side), batch_size=batch, num_workers=workers)
-        batches, began, first = 0, 0.0, True
-        for _ in loader:
-            batches += 1
-            if first:  # the workers have started
-                began, first = time.monotonic(), False
-        print((batches - 1) * batch / (time.monotonic() - began), flush=True)
+        used, loader = processor_s(), DataLoader(Files(files, side), batch_size=batch, num_workers=workers)
+        began = 0.0
+        for number, _ in enumerate(loader):
+            if number == warm - 1:
+                began = time.monotonic()
+        pace = (len(loader) - warm) * batch / (time.monotonic() - began)
+        del loader
+        print(pace, 1000 * (processor_s() - used) / len(files), flush=True)

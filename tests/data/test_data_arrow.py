@@ -14,7 +14,7 @@ from dnas.errors import InputError
 
 datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
 Image = pytest.importorskip("PIL.Image")
-MEMORY, STREAM = Reading(data_in="memory", readers=0), Reading(data_in="stream", readers=2)
+MEMORY, STREAM = Reading(data_in="memory", readers=0), Reading(data_in="stream", readers=0)
 NAMES = ["ant", "bee", "cow"]
 KINDS = {"picture": datasets.Image(), "id": datasets.Value("int64"), "what": datasets.ClassLabel(names=NAMES)}
 

@@ -14,7 +14,7 @@ from dnas.data.reading import Reading
 from dnas.errors import DataError, InputError
 
 Image = pytest.importorskip("PIL.Image")
-MEMORY, STREAM = Reading(data_in="memory", readers=0), Reading(data_in="stream", readers=2)
+MEMORY, STREAM = Reading(data_in="memory", readers=0), Reading(data_in="stream", readers=0)
 
 
 def pictures(count=6, classes=3, seed=0):

@@ -1,11 +1,13 @@
 """Images that are streamed from disk are those that memory would hold, in the same batches; readers come and go."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,11 +18,11 @@ from dnas.data.preprocess import preprocessing_for
 from dnas.data.reading import Reading
 from dnas.data.splits import search_split
 from dnas.data.stream import images as images_module
-from dnas.data.stream import readers as readers_module
 from dnas.data.stream.images import Streamed, soon, taken
-from dnas.errors import DataError, InputError
+from dnas.errors import DataError, InputError, MissingExtra
 
 Image = pytest.importorskip("PIL.Image")
+needs_grain = pytest.mark.skipif(find_spec("grain") is None, reason="grain is not installed")
 CLASSES = ("ant", "bee", "cow")
 THREADS, PROCESSES = (Reading(data_in="stream", readers=count) for count in (0, 2))
 
@@ -38,11 +40,11 @@ def folder(root, count=7, splits=("train", "val")):
     return root
 
 
-def both(root, reading=PROCESSES, side=16):
+def both(root, reading=THREADS, side=16):
     return load(str(root), reading=Reading(data_in="memory"), side=side), load(str(root), reading=reading, side=side)
 
 
-@pytest.mark.parametrize("reading", [THREADS, PROCESSES], ids=["threads", "processes"])
+@pytest.mark.parametrize("reading", [THREADS, pytest.param(PROCESSES, marks=needs_grain)], ids=["threads", "processes"])
 def test_streamed_batches_are_those_of_memory(tmp_path, reading):
     memory, streamed = both(folder(tmp_path, splits=("train", "val", "test")), reading)
     assert streamed.streamed and not memory.streamed
@@ -51,10 +53,10 @@ def test_streamed_batches_are_those_of_memory(tmp_path, reading):
     index = search_split(streamed, 0).weights_index
     of_memory = Batches(memory.train_images, memory.train_labels, index, 8, seed=3)
     of_stream = Batches(streamed.train_images, streamed.train_labels, index, 8, seed=3)
-    ahead = Ahead(of_stream, 9)
-    for step in (0, 1, 2, 5, 6, 1):
+    ahead = Ahead(of_stream.share(np.arange(8)), 9)
+    for step in (0, 1, 2, 2, 5, 6, 7, 7):
         expected = of_memory.at(step)
-        for found in (of_stream.at(step), ahead.at(step)):
+        for found in (of_stream.at(step), ahead.at(step) if step < 3 else of_stream.alone(step)):
             assert found[0].dtype == np.uint8 and found[1].dtype == np.int32
             np.testing.assert_array_equal(found[0], expected[0])
             np.testing.assert_array_equal(found[1], expected[1])
@@ -77,15 +79,9 @@ def test_shares_of_hosts_are_the_whole_batch_and_no_host_decodes_another_ones(tm
     _, streamed = both(folder(tmp_path), THREADS)
     whole = Batches(streamed.train_images, streamed.train_labels, np.arange(21), 8, seed=0)
     expected, asked = whole.at(4), []
-    start = images_module.start
-
-    def recording(*arguments):
-        readers = start(*arguments)
-        read = readers.read
-        readers.read = lambda numbers, pixels: asked.append(set(numbers.tolist())) or read(numbers, pixels)
-        return readers
-
-    monkeypatch.setattr(images_module, "start", recording)
+    begun = images_module.Stream._begun
+    record = lambda stream, numbers: asked.append(set(numbers.tolist())) or begun(stream, numbers)  # noqa: E731
+    monkeypatch.setattr(images_module.Stream, "_begun", record)
     parts = []
     for rows in np.split(np.arange(8), hosts):
         asked.clear()
@@ -110,8 +106,8 @@ def test_streamed_images_are_indexed_as_an_array_is(tmp_path):
 def test_an_image_that_is_asked_for_early_is_decoded_once(tmp_path, monkeypatch):
     _, streamed = both(folder(tmp_path), THREADS)
     expected, seen = np.asarray(streamed.train_images), []
-    decoded = readers_module.decoded
-    monkeypatch.setattr(readers_module, "decoded", lambda *about: seen.append(about[1]) or decoded(*about))
+    decode = images_module.decode_into
+    monkeypatch.setattr(images_module, "decode_into", lambda *about: seen.append(about[2]) or decode(*about))
     images, chosen = streamed.train_images, np.array([5, 5, 2, 9, 5])
     soon(images, chosen)
     for _ in range(2):
@@ -122,6 +118,7 @@ def test_an_image_that_is_asked_for_early_is_decoded_once(tmp_path, monkeypatch)
     np.testing.assert_array_equal(images[np.array([0])], expected[:1])
 
 
+@needs_grain
 def test_what_fits_stays_in_memory_and_the_choice_is_told(tmp_path, monkeypatch):
     folder(tmp_path)
     assert any("images are kept in memory: 32 kB as pixels" in note for note in load(str(tmp_path), side=16).notes)
@@ -130,6 +127,10 @@ def test_what_fits_stays_in_memory_and_the_choice_is_told(tmp_path, monkeypatch)
     assert data.streamed
     told = "images are streamed from disk, decoded by 3 processes: 32 kB as pixels are too many for memory "
     assert told + "(40 kB are free)" in data.notes
+    monkeypatch.setitem(sys.modules, "grain", None)
+    assert load(str(tmp_path), side=16, reading=THREADS).streamed
+    with pytest.raises(MissingExtra, match=r"^grain is missing; install dnas\[data\], or .*--readers 0$"):
+        load(str(tmp_path), side=16, reading=PROCESSES)
     with pytest.raises(InputError, match="--data-in: unknown.*auto, memory, stream"):
         Reading(data_in="disk")  # pyright: ignore
     with pytest.raises(InputError, match="--readers: out of range"):
@@ -138,6 +139,7 @@ def test_what_fits_stays_in_memory_and_the_choice_is_told(tmp_path, monkeypatch)
         scan(reading=THREADS)
 
 
+@needs_grain
 def test_the_fingerprint_is_of_names_sizes_and_labels(tmp_path):
     root = folder(tmp_path)
     first = load(str(root), reading=THREADS, side=16)
@@ -152,25 +154,32 @@ def test_the_fingerprint_is_of_names_sizes_and_labels(tmp_path):
     assert first.fingerprint != load(str(root), reading=THREADS, side=16).fingerprint
 
 
+@needs_grain
 def test_an_unreadable_image_is_named(tmp_path):
     root = folder(tmp_path)
     (root / "train" / "bee" / "3.jpg").write_bytes(b"no picture")
-    data = load(str(root), reading=PROCESSES, side=16)
-    np.asarray(data.train_images[:7])
+    images = load(str(root), reading=PROCESSES, side=16).train_images
+    np.asarray(images[:7])
     with pytest.raises(DataError, match=r"train/bee/3.jpg cannot be read: cannot identify .*--skip-bad"):
-        np.asarray(data.train_images)
+        np.asarray(images)
+    batches = Batches(images, np.zeros(21, np.int32), np.arange(7, 14), 7, seed=0)
+    with pytest.raises(DataError, match=r"train/bee/3.jpg cannot be read: cannot identify .*--skip-bad"):
+        batches.at(0)
 
 
+@pytest.mark.slow
+@needs_grain
 def test_another_image_of_the_class_takes_the_place_of_an_unreadable_one(tmp_path, capsys):
     root = folder(tmp_path)
     for number in (3, 5):
         (root / "train" / "bee" / f"{number}.jpg").write_bytes(b"no picture")
     (root / "train" / "bee" / "6.png").unlink()
     (root / "train" / "bee" / "6.png").symlink_to(root / "nowhere")
-    for reading in (THREADS, PROCESSES):
-        reading = Reading(skip_bad=True, data_in="stream", readers=reading.readers)
-        images = load(str(root), reading=reading, side=16).train_images
-        rows = images[np.arange(20, -1, -1)][::-1]
+    for readers in (0, 3):
+        data = load(str(root), reading=Reading(skip_bad=True, data_in="stream", readers=readers), side=16)
+        images = data.train_images
+        batches = Batches(images, data.train_labels, np.arange(21), 21, seed=0)
+        rows = batches.at(3)[0][np.argsort(batches.chosen(3))]
         for bad, instead in ((10, 11), (12, 7), (13, 7)):
             np.testing.assert_array_equal(rows[bad], rows[instead])
         told = capsys.readouterr().err.splitlines()
@@ -180,55 +189,59 @@ def test_another_image_of_the_class_takes_the_place_of_an_unreadable_one(tmp_pat
         assert not capsys.readouterr().err
 
 
-def test_a_reader_that_dies_gives_one_line(tmp_path):
-    images = load(str(folder(tmp_path)), reading=PROCESSES, side=16).train_images
-    assert isinstance(images, Streamed)
-    np.asarray(images[:2])
-    readers = images.stream._readers
-    assert isinstance(readers, readers_module.Processes)
-    for process in readers.processes:
-        os.kill(process.pid, signal.SIGKILL)
+@needs_grain
+def test_a_reader_that_dies_gives_one_line_and_readers_end_with_their_batches(tmp_path):
+    data = load(str(folder(tmp_path)), reading=PROCESSES, side=16)
+    batches = Batches(data.train_images, data.train_labels, np.arange(21), 8, seed=0)
+    others = set(multiprocessing.active_children())
+    expected = batches.at(0)[0]
+    for process in set(multiprocessing.active_children()) - others:
+        process.kill()
     with pytest.raises(DataError, match=r"^a process that reads images ended by signal 9 \(SIGKILL\).*--readers 0"):
-        np.asarray(images)
-    with pytest.raises(DataError, match="a process that reads images ended"):
-        np.asarray(images)
-
-
-def test_readers_end_with_the_data(tmp_path):
-    images = load(str(folder(tmp_path)), reading=PROCESSES, side=16).train_images
-    assert isinstance(images, Streamed)
-    np.asarray(images[:2])
-    processes = images.stream._readers.processes
-    assert all(process.poll() is None for process in processes)
-    del images
-    assert all(process.poll() is not None for process in processes)
+        for step in range(20):
+            batches.at(step)
+    np.testing.assert_array_equal(batches.at(0)[0], expected)
+    readers = set(multiprocessing.active_children()) - others
+    assert len(readers) == 2 and all(process.is_alive() for process in readers)
+    del batches
+    assert not set(multiprocessing.active_children()) - others
 
 
 SCRIPT = """
+import multiprocessing
 import numpy as np
+from dnas.data.batches import Batches
 from dnas.data.load import load
 from dnas.data.reading import Reading
 
-images = load(FOLDER, reading=Reading(data_in="stream", readers=2), side=16).train_images
-np.asarray(images)
-print(*(process.pid for process in images.stream._readers.processes), flush=True)
-input()
+def main():
+    data = load(FOLDER, reading=Reading(data_in="stream", readers=2), side=16)
+    batches = Batches(data.train_images, data.train_labels, np.arange(21), 8, seed=0)
+    batches.at(0)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    input()
 """
-"""Without `if __name__ == "__main__"`, as people write scripts."""
+GUARDED = SCRIPT + 'if __name__ == "__main__":\n    main()\n'
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_reader_outlives_its_program(tmp_path, number):
+def started(tmp_path, code):
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.replace("FOLDER", repr(str(folder(tmp_path / "data")))))
-    program = subprocess.Popen(
+    script.write_text(code.replace("FOLDER", repr(str(folder(tmp_path / "data")))))
+    return subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
+
+
+@pytest.mark.slow
+@needs_grain
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_reader_outlives_its_program(tmp_path, number):
+    program = started(tmp_path, GUARDED)
     readers = [int(pid) for pid in program.stdout.readline().split()]
     assert len(readers) == 2 and all(map(runs, readers))
     program.send_signal(number)
-    assert "dnas.data.stream.worker" not in program.communicate()[1]
+    assert "spawn_main" not in program.communicate()[1]
     waited = time.monotonic() + 20
     while any(map(runs, readers)) and time.monotonic() < waited:
         time.sleep(0.02)
@@ -244,7 +257,9 @@ def runs(pid):
         return stat.read().split()[2] != "Z"
 
 
-def test_a_reader_imports_no_jax():
-    code = "import sys, dnas.data.stream.worker; print([m for m in ('jax', 'flax', 'msgspec') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+@pytest.mark.slow
+@needs_grain
+def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path):
+    program = started(tmp_path, SCRIPT + "main()\n")
+    said = program.communicate()[1]
+    assert program.returncode and 'a script needs `if __name__ == "__main__":`' in said.splitlines()[-1]

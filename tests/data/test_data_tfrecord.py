@@ -15,7 +15,7 @@ pytest.importorskip("PIL.Image")
 WRITTEN = Path(__file__).with_name("tfds")
 IN_TRAIN, IN_TEST = (6, 5, 4, 0, 8, 3, 1, 7, 2), (12, 9, 10, 11)
 """The order in which TFDS itself reads them."""
-MEMORY, STREAM = Reading(data_in="memory", readers=0), Reading(data_in="stream", readers=1)
+MEMORY, STREAM = Reading(data_in="memory", readers=0), Reading(data_in="stream", readers=0)
 
 
 def pixels(number):

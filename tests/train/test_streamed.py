@@ -12,6 +12,7 @@ import pytest
 from tests.train.test_train import NETWORK, RECIPE, train
 
 Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("grain")
 pytestmark = pytest.mark.slow
 
 

@@ -1,5 +1,5 @@
-"""Images that stay on disk and are decoded as they are needed, in processes of their own.
+"""Images that stay on disk and are decoded as they are needed.
 
-`places` says where images lie, `decode` turns one into pixels, `worker` is the process that does so, `readers` are
-several of them, `images` is what takes the place of an array. Nothing here imports jax, so that a reader is small.
+`places` says where images lie, `decode` turns them into pixels, `images` takes the place of an array and reads by
+threads, `feed` has processes of grain read whole sequences of batches.
 """

@@ -1,26 +1,32 @@
 """Images on disk in the place of an array: `images[positions]` decodes them, `images[3:9]` is a part of them.
 
 Positions are those of the data set, so whoever takes batches from an array takes the same ones from here. `soon` tells
-what will be asked next, which the readers then decode while the program computes; it never changes what is read.
+what will be asked next, which threads then decode while the program computes; `in_order` has processes decode a whole
+sequence of batches. Neither changes what is read.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from dnas.data.stream.decode import Decoded, decode_into
+from dnas.data.stream.feed import Feed, Parts
 from dnas.data.stream.places import Places, listing
-from dnas.data.stream.readers import Batch, Readers, start
 from dnas.errors import DataError
 
 SOON = 6
 """Batches that are asked for before their time: of the weights and of the choices the present one and two more."""
+MOST = 16
+"""Readers where nobody says how many."""
 NAMED = 10
 """Unreadable images that are told one by one."""
 Array = TypeVar("Array", bound="np.ndarray | Streamed")
@@ -30,20 +36,38 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def default_readers() -> int:
+    """One for each core that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST, cores))
+
+
+class Pending(NamedTuple):
+    """Images that threads are decoding."""
+
+    pixels: np.ndarray
+    rows: list[Future[str | None]]
+
+    def wait(self) -> Decoded:
+        """All of them."""
+        reasons = ((row, future.result()) for row, future in enumerate(self.rows))
+        return Decoded(self.pixels, {row: reason for row, reason in reasons if reason is not None})
+
+
 class Stream:
-    """The images of a source and who decodes them; the readers start with the first image that is asked for."""
+    """The images of a source, and threads that decode what is asked for by position."""
 
     def __init__(
         self, where: str, places: Places, labels: np.ndarray, side: int, channels: int, readers: int, skip_bad: bool,
         say: Callable[[str], None] = _to_stderr,
     ):  # fmt: skip
         self.where, self.places, self.labels = where, places, labels
-        self.side, self.channels, self.count, self.skip_bad, self.say = side, channels, readers, skip_bad, say
+        self.side, self.channels, self.readers, self.skip_bad, self.say = side, channels, readers, skip_bad, say
         self.stand_ins: dict[int, int] = {}
         """Unreadable image -> the one that takes its place."""
-        self._readers: Readers | None = None
-        self._soon: OrderedDict[bytes, Batch] = OrderedDict()
-        self._last: tuple[bytes, Batch] | None = None
+        self._threads = ThreadPoolExecutor(default_readers(), "dnas-reader")
+        self._soon: OrderedDict[bytes, Pending] = OrderedDict()
+        self._last: tuple[bytes, Decoded] | None = None
         """A step may ask for its batch again, once for each network that learns from it."""
         self._lock = threading.RLock()
 
@@ -57,22 +81,23 @@ class Stream:
                 self._soon.popitem(last=False)
             self._soon[key] = self._begun(numbers)
 
-    def decoded(self, numbers: np.ndarray) -> Batch:
+    def decoded(self, numbers: np.ndarray) -> Decoded:
         """Images, all of them there; those that cannot be read are among its `bad`."""
         key = numbers.tobytes()
         with self._lock:
             if self._last is not None and self._last[0] == key:
                 return self._last[1]
-            batch = self._soon.pop(key, None) or self._begun(numbers)
-        batch.wait()
-        self._last = key, batch
-        return batch
+            pending = self._soon.pop(key, None) or self._begun(numbers)
+        found = pending.wait()
+        self._last = key, found
+        return found
 
-    def _begun(self, numbers: np.ndarray) -> Batch:
-        if self._readers is None:
-            self._readers = start(self.places, self.side, self.channels, self.count)
-            weakref.finalize(self, self._readers.close)
-        return self._readers.read(numbers, np.empty((len(numbers), self.side, self.side, self.channels), np.uint8))
+    def _begun(self, numbers: np.ndarray) -> Pending:
+        pixels = np.zeros((len(numbers), self.side, self.side, self.channels), np.uint8)
+        places = self.places
+        return Pending(pixels, [
+            self._threads.submit(decode_into, row, places, int(n)) for row, n in zip(pixels, numbers, strict=True)
+        ])  # fmt: skip
 
     def stand_in(self, number: int, reason: str, among: np.ndarray) -> np.ndarray:
         """Pixels for an unreadable image: the next readable one of its class `among` the same images.
@@ -87,10 +112,10 @@ class Stream:
         own = among[self.labels[among] == self.labels[number]]
         at = int(np.searchsorted(own, number))
         for candidate in np.roll(own, -at)[1:]:
-            batch = self.decoded(np.array([candidate]))
-            if not batch.bad:
+            found = self.decoded(np.array([candidate]))
+            if not found.bad:
                 self._tell(number, int(candidate), reason)
-                return batch.pixels[0]
+                return found.pixels[0]
         raise DataError(f"{self.where}: no image of the class of {name} can be read ({reason})")
 
     def _tell(self, number: int, instead: int, reason: str) -> None:
@@ -146,16 +171,34 @@ class Streamed:
         """Says which will be asked for next."""
         self.stream.expect(_apart(self.numbers[at])[0])
 
+    def in_order(self, chosen: Callable[[int], np.ndarray], sharing: int) -> Callable[[int], np.ndarray] | None:
+        """The pixels of a step of a sequence, decoded ahead by processes; None where the readers are threads.
+
+        Args:
+            chosen: numbers of the images of a step; can be pickled.
+            sharing: sequences among which the readers are parted.
+        """
+        stream = self.stream
+        if not stream.readers:
+            return None
+        parts = partial(Parts, stream.places, stream.side, stream.channels, chosen)
+        feed = Feed(parts, max(1, stream.readers // sharing))
+        return lambda step: self._whole(chosen(step), feed.at(step))
+
     def content(self) -> bytes:
         """sha256 over name, stored bytes and label of every image, in order."""
         return listing(self.stream.places, self.stream.labels, self.numbers.tolist())
 
+    def _whole(self, numbers: np.ndarray, found: Decoded) -> np.ndarray:
+        """Pixels of images, with others in the places of unreadable ones."""
+        for row, reason in found.bad.items():
+            found.pixels[row] = self.stream.stand_in(int(numbers[row]), reason, np.sort(self.numbers))
+        return found.pixels
+
     def _pixels(self, numbers: np.ndarray) -> np.ndarray:
         wanted, back = _apart(numbers)
-        batch = self.stream.decoded(wanted)
-        for row, reason in batch.bad.items():
-            batch.pixels[row] = self.stream.stand_in(int(wanted[row]), reason, np.sort(self.numbers))
-        return batch.pixels if back is None else batch.pixels[back]
+        pixels = self._whole(wanted, self.stream.decoded(wanted))
+        return pixels if back is None else pixels[back]
 
 
 def _apart(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

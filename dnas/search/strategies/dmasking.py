@@ -102,7 +102,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
     state = start(problem)
     gates = probabilities(problem.layout, state.theta)
-    learn, batch = learning(problem), fed(problem, streams(problem)[0].at(0))
+    learn, batch = learning(problem), fed(problem, streams(problem)[0].alone(0))
     learned = learned_like(problem, state.variables, gates)
     key, number, real = jax.random.key(0), np.int32(0), np.float32(0)
     heat = Temperature(real, real)
@@ -146,7 +146,7 @@ class InTurn:
     def __init__(self, problem: Problem, programs: Programs):
         self.problem, self.programs, self.plan, self.limits = problem, programs, schedule(problem), problem.limits
         self.key = jax.random.key(problem.seed)
-        self.for_weights, self.for_theta = streams(problem)
+        self.for_weights, self.for_theta = streams(problem, sharing=2)
 
     def begin(self) -> State:
         """The state before the first step, with even probabilities moved within the budgets."""

@@ -103,7 +103,8 @@ class PathScores:
 
     def __init__(self, problem: Problem, programs: Programs):
         self.problem, self.programs, self.plan = problem, programs, planned(problem)
-        self.learner, self.for_theta = Learner(problem, programs.learning), streams(problem)[1]
+        for_weights, self.for_theta = streams(problem, sharing=2)
+        self.learner = Learner(problem, programs.learning, for_weights)
         self.key = jax.random.key(problem.seed)
         self.warm_up = int(problem.settings.warm_up * (self.plan.supernet + self.plan.settle))
         self.searched = max(1, self.plan.supernet - self.warm_up)
