@@ -118,8 +118,8 @@ def steps(runs: Sequence[Run]) -> Iterator[Chart]:
 
 def _step_rows(run: Run, count: int) -> Iterator[Row]:
     made = [({"MACs": s.macs, "MB": s.bytes / 1e6}, f"{s.step} {s.detail}", s.accuracy, s.images) for s in run.lineage]
-    times = (run.provenance or {}).get("ms")  # of a network that was made smaller: on that machine, stage by stage
-    timed = [s for s in run.stages if isinstance(times, dict) and isinstance(times.get(s.stage), int | float)]
+    times = ms if isinstance(ms := (run.provenance or {}).get("ms"), dict) else {}  # stage by stage, on that machine
+    timed = [s for s in run.stages if isinstance(times.get(s.stage), int | float)]
     made += [({"ms": times[s.stage]}, s.stage, s.test_accuracy, s.test_images) for s in timed]
     for n, (costs, step, value, images) in enumerate(made):
         for unit, cost in costs.items() if value is not None else ():

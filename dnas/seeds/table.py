@@ -41,7 +41,7 @@ def rows(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
         "mean": lambda s: s.mean, "standard deviation": lambda s: s.deviation, "standard error": lambda s: s.error
     }  # fmt: skip
     for title, part in parts.items():
-        yield [title, *("-" if part(s) is None else figure(name, part(s)) for name, s in found.items())]
+        yield [title, *("-" if (value := part(s)) is None else figure(name, value) for name, s in found.items())]
 
 
 def said(outcomes: Sequence[Outcome]) -> Iterator[str]:
