@@ -37,9 +37,9 @@ def sections(runs: Sequence[Run], compared: Sequence[Compared]) -> list[Section]
     made = [
         _networks(runs, found),
         Section("How good it is", charts=[*costs.pareto(runs), *(costs.against(runs[0], first) if one else ())]),
-        *(Section(f"Over the seeds of {s.name}", "Their mean, with one standard deviation to both sides, and each run.",
-                  charts=[costs.dots(f"seeds-{n}", "Seed by seed", "", beside.seeds(s), ())], tables=[tables.seeds(s)])
-          for n, s in enumerate(several_among([run.folder for run in runs]).values())),
+        *(Section(f"Over the seeds of {s.name}", tables=[tables.seeds(s)], charts=[costs.dots(
+            f"seeds-{n}", "Seed by seed", "Their mean, with one standard deviation to both sides, and each run.",
+            beside.seeds(s), ())]) for n, s in enumerate(several_among([run.folder for run in runs]).values())),
         Section("Which class is taken for which",
                 charts=[why.confusion(run.name, report) for run in runs for report in evaluations(run)]),
         Section("How it was trained", charts=list(course.courses(trained, course.LEARNT, count)),

@@ -77,7 +77,7 @@ def _ranges(key: str, title: str, about: str, rows: list[Row], told: str, errors
     y, x = names("choice"), q("low", " ", ".0%", True)
     ends: Spec = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
     marks = [mark("bar", None, f"choice, {told}", y=y, x=x, x2={"field": "high"})]
-    marks += [mark("rule", y=y, **ends)] if errors else []
+    marks += [mark("rule", None, f"choice, {told}", y=y, **ends)] if errors else []
     if rows:
         yield chart(key, title, about, rows, *marks, tall=max(80, ROW * len(rows) + 20))
 

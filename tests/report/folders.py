@@ -8,10 +8,15 @@ from pathlib import Path
 
 from dnas.grammar.catalogue import load_space
 from dnas.graph.architecture import architecture, options_taken
+from dnas.seeds import table
+from dnas.seeds.figures import outcome
 
 from .make import KINDS
 
 STORED = Path(__file__).with_name("runs")
+OTHERS = ("joint", "compare", "vtp")
+"""Stored as they are: a joint search of `experiments/joint.py`, and a comparison and a compression of what the tests of
+those commands train."""
 
 
 def copied(kind: str, where: Path, name: str | None = None) -> Path:
@@ -35,6 +40,19 @@ def many(where: Path, count: int = 20) -> list[Path]:
         kind = KINDS[n % len(KINDS)]
         folders.append(copied(kind, where, f"a-rather-long-name-of-experiment-{n:02}-with-{kind}-and-more-budget"))
     return [*folders, unfinished("slimming", where, 26, "the-one-that-was-killed-in-the-middle-of-its-chain")]
+
+
+def several(where: Path, ended: bool = True) -> Path:
+    """A folder as `--seeds 2 --seed 9` leaves it, of runs that differ."""
+    home = where / "mine"
+    for seed, kind in (("9", "random"), ("10", "evolution")):
+        copied(kind, home / "seeds", seed)
+    (home / "run.json").write_text(json.dumps({"run": "search", "identity": {}}))
+    if ended:
+        (home / "run.json").unlink()
+        outcomes = [outcome(seed, home, f"seeds/{seed}") for seed in (9, 10)]
+        (home / "seeds.json").write_text(json.dumps(table.document("search", "tiny", outcomes)))
+    return home
 
 
 def large(space: str, where: Path, taken: int = 0) -> Path:
@@ -68,6 +86,8 @@ def groups(where: Path) -> dict[str, list[Path]]:
     found["many blocks"] = [large("fbnetv2", where / "large", 3)]
     attention = (("efficientformerv2", 0), ("efficientformer", 9))
     found["attention"] = [large(space, where / "large", taken) for space, taken in attention]
+    found |= {kind: [copied(kind, where / "each")] for kind in OTHERS}
+    found["seeds"] = [several(where / "several")]
     found["many"] = many(where / "many")
     return found
 
@@ -81,5 +101,7 @@ GROUPS = (
     "five old",
     "many blocks",
     "attention",
+    *OTHERS,
+    "seeds",
     "many",
 )

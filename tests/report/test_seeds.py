@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -19,22 +18,9 @@ from dnas.runs.seeds import read_several, runs_within
 from dnas.seeds import table
 from dnas.seeds.figures import outcome
 
-from .folders import copied
+from .folders import several
 
 pytest.importorskip("vl_convert", reason="pages need dnas[report]")
-
-
-def several(where: Path, ended: bool = True) -> Path:
-    """A folder as `--seeds 2 --seed 9` leaves it, of runs that differ."""
-    home = where / "mine"
-    for seed, kind in (("9", "random"), ("10", "evolution")):
-        copied(kind, home / "seeds", seed)
-    (home / "run.json").write_text(json.dumps({"run": "search", "identity": {}}))
-    if ended:
-        (home / "run.json").unlink()
-        outcomes = [outcome(seed, home, f"seeds/{seed}") for seed in (9, 10)]
-        (home / "seeds.json").write_text(json.dumps(table.document("search", "tiny", outcomes)))
-    return home
 
 
 def test_the_folder_is_one_thing_with_its_mean_and_spread(tmp_path):
