@@ -19,6 +19,7 @@ import numpy as np
 
 import dnas
 from dnas.files import write_atomic
+from dnas.process.backend import configure
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/family"))
     parser.add_argument("--out", type=Path, help="also written to this file")
     args = parser.parse_args()
+    configure()  # programs are compiled once for all searches of one kind
     rows = [row for seed in args.seeds for row in compared(args, seed)]
     text = table(args, rows)
     print(text, end="")
@@ -74,8 +76,8 @@ def table(args: argparse.Namespace, rows: Sequence[Row]) -> str:
         "| budget | family | one by one | difference | of the budget, family | of the budget, one by one |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for budget in (*args.family, "all"):
-        own = np.array([row[1:] for row in rows if budget in (row[0], "all")])
+    found = {budget: np.array([row[1:] for row in rows if row[0] == budget]) for budget in args.family}
+    for budget, own in (found | {"all": np.mean(list(found.values()), 0)}).items():  # [seeds, figures]
         apart = own[:, 0] - own[:, 2]
         cells = (own[:, 0], own[:, 2], apart, own[:, 1], own[:, 3])
         lines.append(f"| {budget} | " + " | ".join(map(cell, cells)) + " |")

@@ -18,10 +18,14 @@ def test_right_option_in_nine_of_ten_seeds(name):
     assert right >= 9, f"{name}: {taken}, right are {task.right}"
 
 
+# Both windows fit either budget.
+OF_FAMILIES = FAMILIES | {"window of a transformer": (VISION["window"], "0.88kparams,0.9kparams")}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", OF_FAMILIES)
 def test_every_member_of_a_family_has_the_right_option_in_nine_of_ten_seeds(name):
-    task, family = FAMILIES[name]
+    task, family = OF_FAMILIES[name]
     for taken in zip(*options_of_members(task, family, range(10)), strict=True):
         assert sum(option in task.right for option in taken) >= 9, f"{name}: {taken}, right are {task.right}"
 
