@@ -192,19 +192,24 @@ def test_another_image_of_the_class_takes_the_place_of_an_unreadable_one(tmp_pat
 @needs_grain
 def test_a_reader_that_dies_gives_one_line_and_readers_end_with_their_batches(tmp_path):
     data = load(str(folder(tmp_path)), reading=PROCESSES, side=16)
-    batches = Batches(data.train_images, data.train_labels, np.arange(21), 8, seed=0)
-    others = set(multiprocessing.active_children())
+    others, batches = set(multiprocessing.active_children()), whole_of(data)
     expected = batches.at(0)[0]
+    readers = set(multiprocessing.active_children()) - others
+    assert len(readers) == 2 and all(process.is_alive() for process in readers)
+    del batches
+    assert not set(multiprocessing.active_children()) - others
+    batches = whole_of(data)
+    batches.at(0)
     for process in set(multiprocessing.active_children()) - others:
         process.kill()
     with pytest.raises(DataError, match=r"^a process that reads images ended by signal 9 \(SIGKILL\).*--readers 0"):
         for step in range(20):
             batches.at(step)
     np.testing.assert_array_equal(batches.at(0)[0], expected)
-    readers = set(multiprocessing.active_children()) - others
-    assert len(readers) == 2 and all(process.is_alive() for process in readers)
-    del batches
-    assert not set(multiprocessing.active_children()) - others
+
+
+def whole_of(data):
+    return Batches(data.train_images, data.train_labels, np.arange(21), 8, seed=0)
 
 
 SCRIPT = """
