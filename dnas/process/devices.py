@@ -121,7 +121,7 @@ class Devices:
         where, own = self.rows(size), self.own_rows(size)
 
         def placed(leaf: np.ndarray) -> Any:
-            def part(index: tuple[slice, ...]) -> np.ndarray:
+            def part(index: Any) -> np.ndarray:
                 first, last, _ = index[0].indices(size)
                 at = int(np.searchsorted(own, first))
                 return leaf[at : at + last - first]
