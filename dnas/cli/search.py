@@ -151,7 +151,7 @@ class Arguments:
     rounds: int | None = None
     """With joint: rounds in which the predictor names the next candidates (4)."""
     winners: int | None = None
-    """With joint: pairs trained whole at the end, the best of which is the result; one in twelve of --trainings if not
+    """With joint: pairs trained whole at the end, the best of which is the result; one in ten of --trainings if not
     given."""
     recipe: str | None = None
     """With joint: name or file of the training recipe (quick), whose fields may be choices; the space's section

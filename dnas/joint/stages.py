@@ -43,7 +43,7 @@ class Plan:
     rounds: int = 4
     """Of the coarse stage, after the first candidates."""
     winners: int | None = None
-    """Pairs of the fine stage that are trained whole (None: one in twelve of all trainings, at least one)."""
+    """Pairs of the fine stage that are trained whole (None: one in ten of all trainings, at least one)."""
 
     def validated(self) -> Plan:
         """Itself; raises `InputError` for a value out of range."""
@@ -59,7 +59,7 @@ class Plan:
     @property
     def last(self) -> int:
         """Trainings of the fine stage."""
-        return max(1, self.trainings // 12) if self.winners is None else self.winners
+        return max(1, self.trainings // 10) if self.winners is None else self.winners
 
     @property
     def coarse(self) -> list[int]:
@@ -159,15 +159,18 @@ def fine(
 ) -> list[Winner]:  # fmt: skip
     """The best pairs that were trained whole, as many as the plan trains at the end, the best by validation first.
 
-    Those trained at the end are the best by the predictor; where a pair was trained already, what was measured and what
-    is predicted count alike. Candidates that ran to their end are compared with them.
+    Those trained at the end are the best by what is known of them. Of a candidate, which was trained already, what was
+    measured and what is predicted count alike; of any other pair the prediction counts less its spread over the
+    ensemble, since the best of many predictions is mostly one that errs upwards. Candidates that ran to their end are
+    compared with them.
     """
     measured = {t.row: known.accuracy(t.curve) for t in known.trained}
 
     def score(rows: Rows) -> Float[np.ndarray, " n"]:
-        predicted = fitted.predict(rows).mean(axis=0)
+        each = fitted.predict(rows)
+        predicted, spread = each.mean(axis=0), each.std(axis=0)
         told = np.array([measured.get(row, np.nan) for row in map(tuple, rows.tolist())])
-        return np.where(np.isnan(told), predicted, (predicted + told) / 2)
+        return np.where(np.isnan(told), predicted - spread, (predicted + told) / 2)
 
     begin = distinct(np.array([*_within(pairs, list(measured)), *pool(pairs, POOL, seed)], int))
     best = [row for row, _ in searched(pairs, begin, score, seed)[: plan.last]]
