@@ -15,13 +15,12 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from dnas.errors import InputError
 from dnas.joint import genetic
 from dnas.joint.early import Curve, stopping_epoch
 from dnas.joint.genetic import searched
-from dnas.joint.pairs import Pairs, Row, Rows, distinct
+from dnas.joint.pairs import Pairs, Row, distinct
 from dnas.joint.pool import pool
 from dnas.joint.predictor import Fitted, Predictor
 
@@ -150,8 +149,7 @@ def promising(
         values = fitted.member(member, np.array(begin, int))
         ranked = [row for row, _ in near] + [begin[n] for n in np.argsort(-values, kind="stable").tolist()]
         best += next(([row] for row in ranked if row not in done and row not in best), [])
-    means = fitted.predict(np.array(best, int).reshape(len(best), len(pairs.sizes))).mean(axis=0)
-    return best, means.tolist()
+    return best, _means(pairs, fitted, best)
 
 
 def fine(
@@ -159,29 +157,31 @@ def fine(
 ) -> list[Winner]:  # fmt: skip
     """The best pairs that were trained whole, as many as the plan trains at the end, the best by validation first.
 
-    Those trained at the end are the best by what is known of them. Of a candidate, which was trained already, what was
-    measured and what is predicted count alike; of any other pair the prediction counts less its spread over the
-    ensemble, since the best of many predictions is mostly one that errs upwards. Candidates that ran to their end are
-    compared with them.
+    Half of the last trainings are of the best candidates that stopped early, by the mean of what was measured and what
+    is predicted; the others are of pairs that were never trained, the best by the predictor. The best of many
+    predictions mostly errs upwards, a measurement less. Candidates that ran to their end are compared with all these.
     """
     measured = {t.row: known.accuracy(t.curve) for t in known.trained}
-
-    def score(rows: Rows) -> Float[np.ndarray, " n"]:
-        each = fitted.predict(rows)
-        predicted, spread = each.mean(axis=0), each.std(axis=0)
-        told = np.array([measured.get(row, np.nan) for row in map(tuple, rows.tolist())])
-        return np.where(np.isnan(told), predicted - spread, (predicted + told) / 2)
-
-    begin = distinct(np.array([*_within(pairs, list(measured)), *pool(pairs, POOL, seed)], int))
-    best = [row for row, _ in searched(pairs, begin, score, seed)[: plan.last]]
-    ended = dict(zip(best, evaluate(best, None), strict=True))
-    whole = plan.coarse[0] if known.epoch is not None else len(known.trained)
-    inside = set(_within(pairs, list(measured)))
-    ended = {t.row: t.curve for t in known.trained[:whole] if t.row in inside} | ended
+    inside = _within(pairs, list(measured))
+    count = plan.coarse[0] if known.epoch is not None else len(known.trained)
+    whole = {t.row: t.curve for t in known.trained[:count] if t.row in inside}
+    stopped = [row for row in inside if row not in whole]
+    expected = dict(zip(stopped, _means(pairs, fitted, stopped), strict=True))
+    stopped.sort(key=lambda row: -(measured[row] + expected[row]))
+    begin = distinct(np.array([*inside, *pool(pairs, POOL, seed)], int))
+    found = searched(pairs, begin, lambda rows: fitted.predict(rows).mean(axis=0), seed)
+    half, fresh = (plan.last + 1) // 2, [row for row, _ in found if row not in measured]
+    last = [*stopped[:half], *fresh, *stopped[half:]][: plan.last]
+    ended = whole | dict(zip(last, evaluate(last, None), strict=True))
     predicted = fitted.predict(np.array(list(ended), int))
     told = zip(*zip(*ended.items(), strict=True), predicted.mean(axis=0), predicted.std(axis=0), strict=True)
-    found = [Winner(row, curve, float(mean), float(spread)) for row, curve, mean, spread in told]
-    return sorted(found, key=lambda winner: -winner.curve[-1])[: plan.last]
+    winners = [Winner(row, curve, float(mean), float(spread)) for row, curve, mean, spread in told]
+    return sorted(winners, key=lambda winner: -winner.curve[-1])[: plan.last]
+
+
+def _means(pairs: Pairs, fitted: Fitted, rows: list[Row]) -> list[float]:
+    """What the ensemble predicts on average."""
+    return fitted.predict(np.array(rows, int).reshape(len(rows), len(pairs.sizes))).mean(axis=0).tolist()
 
 
 def _within(pairs: Pairs, rows: list[Row]) -> list[Row]:
