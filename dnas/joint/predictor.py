@@ -35,7 +35,7 @@ class Sizes:
 
     members: int = 6
     hidden: int = 48
-    embedding: int = 24
+    embedding: int = 12
     counted: int = 2048
     """Networks whose costs the encoder learns first; 0 for no such beginning."""
     pretraining: int = 300
