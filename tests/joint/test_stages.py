@@ -38,7 +38,6 @@ def test_it_is_better_than_one_after_the_other_and_than_random(truth):
     found = np.array([searched(truth.pairs, Plan(40), Asked(truth), seed)[1][0].curve[-1] for seed in range(20)])
     apart = np.array([one_after_the_other(truth, Plan(40), seed) for seed in range(20)])
     drawn = np.array([np.random.default_rng(seed).choice(truth.all, 40).max() for seed in range(20)])
-    print(found, apart, drawn)
     assert (found >= truth.top).sum() >= 18
     assert found.mean() > apart.mean() and found.mean() > drawn.mean()
     assert (found >= truth.top).sum() > (drawn >= truth.top).sum()
