@@ -62,7 +62,8 @@ def overall(runs: Sequence[Run]) -> Verdict:
         parts.append(f"Best{where}: {_called(best)} with {_words(measured)}.")
     parts += [_random_baseline(runs)]
     guessing = sum(a.at_chance for run in known if (a := accuracy(run)) is not None)
-    parts += [f"{guessing} of {len(known)} are no better than chance: marked below."] if guessing else []
+    verb = "is" if guessing == 1 else "are"
+    parts += [f"{guessing} of {len(known)} {verb} no better than chance: marked below."] if guessing else []
     going = sum(bool(run.unfinished) for run in runs)
     parts += [f"{going} of {len(runs)} ha{'s' if going == 1 else 've'} not ended."] if going else []
     level: Level = min(levels, key=LEVELS.index) if levels else "open"

@@ -128,3 +128,12 @@ def test_choices_that_are_not_used_read_so(tmp_path):
     page = tmp_path / "page.html"
     write_report([Path(run.folder)], page)
     assert "not used" in page.read_text()
+
+
+@pytest.mark.parametrize(("guessing", "said"), [(1, "1 of 2 is no better"), (2, "2 of 2 are no better")])
+def test_one_run_and_several_have_their_own_verb(guessing, said, tmp_path):
+    folders = [copied(kind, tmp_path) for kind in ("dmasking", "slimming")]
+    for folder in folders:
+        accuracy = 0.1 if folder in folders[:guessing] else 0.9
+        changed(folder / "architecture.json", "search/inherited_accuracy/settled", accuracy)
+    assert said in overall(read_runs(folders)).text
