@@ -21,7 +21,7 @@ OPTIONS = {"field": "place", **RAMP, "legend": None}
 def shares(run: Search, alone: bool) -> Iterator[Chart]:
     """The probabilities of every choice at the end; of a run alone also over the steps, for the one that is picked."""
     known = [row for row in run.rows if row.probabilities]
-    last = known[-1].probabilities if known else None
+    last = run.last_probabilities
     if not last:
         return
     about = "How probable each option was at the end, in the order of the table below; frames mark what was taken."
@@ -31,8 +31,8 @@ def shares(run: Search, alone: bool) -> Iterator[Chart]:
     bar = mark("bar", None, f"choice, option, taken, probability:{PERCENT}", x=x, y=names("choice"), color=OPTIONS,
                order={"field": "place"}, stroke=frame, strokeWidth=1.5, cursor="pointer")  # fmt: skip
     title = "How decided each choice is" + ("" if alone else f", {run.name}")
-    rows = list(_options(run, last))
-    yield chart(f"choices-{run.position}", title, about, rows, bar, tall=max(80, ROW * len(last) + 20))
+    rows, tall = list(_options(run, last)), max(80, ROW * len(last) + 20)
+    yield chart(f"choices-{run.position}", title, about, rows, bar, tall=tall)
     if alone:
         alike = [row for row in known if (row.probabilities or {}).keys() == last.keys()]
         kept = alike[:: max(1, len(alike) * sum(map(len, last.values())) // POINTS)]

@@ -103,6 +103,12 @@ class Search(Run):
     def steps(self) -> tuple[ChainStep, ...]:
         return () if self.chain is None else self.chain.steps
 
+    @property
+    def last_probabilities(self) -> dict[str, tuple[float, ...]]:
+        """Of the options of every choice at the end, in the order of the space; empty where none were written."""
+        told = next((row.probabilities for row in reversed(self.rows) if row.probabilities), {})
+        return {choice: told[choice] for choice in (*self.options, *told) if choice in told}
+
 
 @dataclass(frozen=True)
 class Training(Run):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,11 @@ def test_all_runs_made_now_stand_on_one_page(made, tmp_path):
     assert report(*(str(made / kind) for kind in KINDS), "--out", str(page)) == 0
     text = page.read_text()
     assert all(f"{n} {kind}" in text for n, kind in enumerate(KINDS, 1)) and len(SEARCHES) + 1 == len(KINDS)
+
+
+def test_choices_stand_in_the_order_of_the_space_not_of_their_names():
+    run = read_run(STORED / "dmasking")
+    assert isinstance(run, Search)
+    turned = replace(run, options=dict(reversed(run.options.items())))
+    assert list(turned.last_probabilities) == [name for name in turned.options if name in run.last_probabilities]
+    assert list(turned.last_probabilities) == list(reversed(run.last_probabilities)) and len(run.last_probabilities) > 1
