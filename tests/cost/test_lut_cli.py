@@ -228,6 +228,7 @@ def test_how_a_measurement_went_is_no_condition(tmp_path):
     for name, measured in (("one", MEASURED), ("two", later)):
         (tmp_path / f"{name}.json").write_text(json.dumps(absolute(1.0) | {"measured": measured}))
     run(Merge((str(tmp_path / "one.json"), str(tmp_path / "two.json")), tmp_path / "both.json"))
+    assert (tmp_path / "both.json").is_file()
 
 
 def test_a_table_that_is_there_is_not_replaced(tmp_path):

@@ -1,5 +1,6 @@
 """Weights as files: exact there and back, and one clear line for anything that does not fit."""
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -47,7 +48,8 @@ def test_same_bytes_and_names(path, tmp_path):
 
 def test_resolution_and_name_do_not_matter(path):
     other = DATA | {"name": "other", "input": DATA["input"] | {"resolution": 8}}
-    weights.load(path, space_from_data(other, "other.json"))
+    loaded = weights.load(path, space_from_data(other, "other.json"))
+    assert jax.tree.structure(loaded) == jax.tree.structure(weights.load(path, space_from_data(DATA, "same.json")))
 
 
 def changed(path, change):
