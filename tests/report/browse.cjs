@@ -46,11 +46,10 @@ function measured() {
 
 // The pointer on the largest mark of charts: a tooltip; a click on one that has a network: its drawing.
 async function touched(page) {
-  const told = {tried: 0, tips: 0, picked: null};
-  const middle = key => page.evaluate(async key => {
+  const told = {tried: 0, tips: 0, covers: 0, picked: null};
+  const middle = key => page.evaluate(key => {
     const figure = document.querySelector(`figure[data-key="${key}"]`);
     figure.scrollIntoView({block: 'center'});
-    for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame);
     const marks = [...figure.querySelectorAll('.mark-symbol.role-mark path, .mark-rect.role-mark path')].map(e => e.getBoundingClientRect());
     const [box] = marks.filter(b => b.width > 2 && b.top > 0 && b.bottom < innerHeight).sort((p, q) => q.width * q.height - p.width * p.height || q.left - p.left);
     return box && [box.left + box.width / 2, box.top + box.height / 2];
@@ -60,15 +59,17 @@ async function touched(page) {
     const at = await middle(key);
     if (!at) continue;
     told.tried += 1;
-    // As a hand does: over the mark, then at rest on it. The first event after a jump of the page may go astray.
-    await page.mouse.move(at[0] - 1, at[1]);
-    await page.waitForTimeout(50);
     await page.mouse.move(...at);
     const tip = page.locator('#vg-tooltip-element.visible');
     await tip.waitFor({timeout: 3000}).catch(() => {});
     if (await tip.count() && (await tip.innerText()).length > 3) told.tips += 1;
     else (told.silent ??= []).push([key, at, await page.evaluate(([x, y]) => document.elementFromPoint(x, y)?.outerHTML.slice(0, 300), at)]);
   }
+  // A tooltip that takes the pointer hides the marks below it, those of the next chart too once the page has scrolled.
+  told.covers = await page.evaluate(() => [...document.querySelectorAll('#vg-tooltip-element.visible')].filter(tip => {
+    const b = tip.getBoundingClientRect();
+    return tip.contains(document.elementFromPoint(b.left + b.width / 2, b.top + b.height / 2));
+  }).length);
   const linked = keys.find(key => /^(pareto|met)/.test(key));
   if (linked && await page.locator('#which').count()) {
     await page.evaluate(() => { document.querySelector('#which').selectedIndex = 0; });

@@ -52,6 +52,7 @@ def check(page: Path, modules: Path, least: int = 1) -> list[dict[str, Any]]:
         assert not faults, (width, faults)
         assert one["wide"] <= width and one["charts"] >= least and one["texts"] > 30
         assert one["touched"]["tips"] == one["touched"]["tried"] > 0, one["touched"]
+        assert not one["touched"]["covers"]
     return found
 
 
