@@ -20,7 +20,7 @@ from dnas.grammar.values import EXTRA
 from dnas.search.strategies import ALL
 from dnas.space.fields import MAX_OPTIONS, REQUIRED, Field, Formula
 from dnas.space.quantized import LEAST_BITS, MOST_BITS
-from dnas.train.recipe import FIELDS as RECIPE
+from dnas.train.recipe_fields import FIELDS as RECIPE
 
 CHOICE = {"$ref": "#/$defs/choice"}
 FORMULA = {"$ref": "#/$defs/formula"}

@@ -18,7 +18,7 @@ from dnas.files import read_document
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.runs.as_trained import Counted
 from dnas.runs.joint import Record, read_record
-from dnas.runs.read import layers_of
+from dnas.runs.network import layers_of
 from dnas.runs.run import NetworkFacts, Run, Search
 from dnas.space.units import standard_error
 

@@ -16,14 +16,12 @@ from dnas.errors import InputError, UserError
 from dnas.files import MAX_JSON, parse_json
 from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
-from dnas.graph import graph_of
-from dnas.ops.tensor import CHANNELS, Tensor, leaves
-from dnas.runs.as_trained import Counted
 from dnas.runs.converted import converted
 from dnas.runs.folder import BEGUN, PARTIAL, SPACE_EVOLUTION
 from dnas.runs.history import HISTORY, lines, read_epochs, read_history, text
 from dnas.runs.lineage import lineage, stages
 from dnas.runs.names import Names, names_of
+from dnas.runs.network import network_of
 from dnas.runs.records import (
     Asked,
     Begun,
@@ -40,10 +38,8 @@ from dnas.runs.records import (
     TrainingFacts,
 )
 from dnas.runs.result import Result, read_result
-from dnas.runs.run import Imported, Layer, Member, NetworkFacts, Run, Search, Training
+from dnas.runs.run import Imported, Member, NetworkFacts, Run, Search, Training
 from dnas.runs.seeds import parted
-from dnas.runs.times import times_of
-from dnas.space.space import Space
 
 MAX_RUNS = 32
 ACCEPTED = "a result folder of dnas.search or dnas.train (its --out), or of an import by dnas.weights"
@@ -104,7 +100,7 @@ def _search(place: _Place, document: dict[str, Any], result: Result, warnings: t
     if not isinstance(taken, dict):
         raise InputError(f"{file}: choices_taken", "not a mapping", found=taken)
     names = names_of(document["search"], result.space, facts.space, taken, str(file))
-    network = _network(place, result, names, facts.proxy is not None, facts.budgets)
+    network = network_of(result, names, facts.proxy is not None, facts.budgets, place.shipped_only)
     return Search(
         **_common(place, network, "", (*warnings, *facts.warnings), result),
         facts=facts, taken=taken, unused=names.unused, options=names.options if not facts.options else facts.options,
@@ -120,13 +116,13 @@ def _training(place: _Place, document: dict[str, Any], result: Result, warnings:
     # What was made smaller, and not trained on, has no epochs.
     epochs = () if facts.steps == 0 else tuple(read_epochs(place.folder / HISTORY))
     found = FoundFacts() if facts.found is None else facts.found
-    network = _network(place, result, Names(found.blocks), True, found.budgets)
+    network = network_of(result, Names(found.blocks), True, found.budgets, place.shipped_only)
     return Training(**_common(place, network, "", warnings, result), facts=facts, epochs=epochs)
 
 
 def _imported(place: _Place, document: dict[str, Any], result: Result, warnings: tuple[str, ...]) -> Imported:
     facts = converted(document["imported"], ImportedFacts, f"{place.folder / ARCHITECTURE}: imported")
-    return Imported(**_common(place, _network(place, result, Names(), True), "", warnings, result), facts=facts)
+    return Imported(**_common(place, network_of(result, Names(), True), "", warnings, result), facts=facts)
 
 
 def _unfinished(place: _Place) -> Run:
@@ -173,44 +169,6 @@ def _common(
         "unfinished": unfinished, "warnings": warnings, "provenance": _mapping(file) if _is(file, "file") else None,
         "lineage": () if result is None else lineage(result), "stages": () if result is None else stages(result),
     }  # fmt: skip
-
-
-# Networks ---------------------------------------------------------------------------------------------------------
-
-
-def _network(
-    place: _Place, result: Result, names: Names, stated: bool, budgets: Sequence[BudgetResult] = ()
-) -> NetworkFacts:
-    """`stated`: whether the file says at which input its weights were measured."""
-    space, sources = result.space, names.sources
-    counted = count(space)
-    layers = tuple(layers_of(space, counted, sources))
-    measured = _counted(count(result.network)) if stated else None
-    times = times_of(space, budgets, place.shipped_only)
-    return NetworkFacts(space.name, layers, _counted(counted), measured, len(result.labels) or space.classes, times)
-
-
-def _counted(counted: dict[str, Any]) -> Counted:
-    size = counted["input"]
-    return Counted(size["resolution"], size["channels"], size["classes"], counted["macs"], counted["params"])
-
-
-def layers_of(space: Space, counted: dict[str, Any], sources: dict[str, str]) -> Iterator[Layer]:
-    """The blocks of a network; `counted` is its `dnas.cost.count.count`, `sources` their paths in a space."""
-    for use, layer in zip(graph_of(space).uses, counted["layers"], strict=True):
-        side = None if use.main.side is None else use.main.side.value
-        yield Layer(
-            use.path, use.kind, {name: q.value for name, q in use.fields.items()}, use.channels_in.value,
-            use.main.channels.value, side, layer["macs"], layer["params"], sources.get(use.path, ""),
-            tuple(map(_shape, leaves(use.out))),
-        )  # fmt: skip
-
-
-def _shape(tensor: Tensor) -> str:
-    """All axes but channels."""
-    if tensor.side is not None:
-        return f"{tensor.side.value}x{tensor.side.value}"
-    return ", ".join(f"{a.size.value} {a.name}" for a in tensor.axes if a.name != CHANNELS) or "vector"
 
 
 # Chains and families ----------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from dnas.learning.manifold import (
 )
 from dnas.nn.supernet import init
 from dnas.runs.result import read_result
-from dnas.train.recipe import DISTILLED, FIELDS, read_recipe
+from dnas.train.recipe import DISTILLED, read_recipe
+from dnas.train.recipe_fields import FIELDS
 from dnas.train.request import requested
 from dnas.train.schedule import schedule
 from dnas.train.setup import make_setup

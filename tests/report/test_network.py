@@ -7,7 +7,7 @@ from dnas.grammar.catalogue import load_space
 from dnas.graph.architecture import architecture
 from dnas.report.network import network_svg
 from dnas.runs.as_trained import Counted
-from dnas.runs.read import layers_of
+from dnas.runs.network import layers_of
 from dnas.runs.run import NetworkFacts
 
 

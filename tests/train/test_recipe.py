@@ -10,7 +10,8 @@ from dnas.errors import InputError
 from dnas.grammar.catalogue import recipe_names
 from dnas.grammar.read import read_space
 from dnas.space.fields import Options
-from dnas.train.recipe import FIELDS, Recipe, joined, read_recipe, with_values
+from dnas.train.recipe import Recipe, joined, read_recipe, with_values
+from dnas.train.recipe_fields import FIELDS
 
 
 def written(tmp_path, text: str):
