@@ -17,7 +17,6 @@ from dnas.graph import graph_of
 from dnas.joint.pairs import Pairs
 from dnas.joint.stages import Plan
 from dnas.joint.trainings import Images
-from dnas.learning.chance import chance_level
 from dnas.learning.image_size import check_side, search_side
 from dnas.process.precision import Precision, known
 from dnas.process.progress import told
@@ -73,8 +72,7 @@ def requested(
     side = search_side(space, source, image_size, 64)[0]
     with told(console, "decoding images") as progress:
         dataset = source.load(side, why="", progress=progress)
-    chance = chance_level(dataset.test_labels, dataset.classes)
-    images = Images(place_of(dataset), reading.of(dataset), dataset.fingerprint, side, dataset.channels, chance)
+    images = Images(place_of(dataset), reading.of(dataset), dataset.fingerprint, side, dataset.channels)
     return Given(pairs, targets, recipes, values, plan.validated(), images, dataset, seed, known(precision))
 
 

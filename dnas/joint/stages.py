@@ -20,7 +20,7 @@ from dnas.errors import InputError
 from dnas.joint import genetic
 from dnas.joint.early import Curve, stopping_epoch
 from dnas.joint.genetic import searched
-from dnas.joint.pairs import Pairs, Row, distinct
+from dnas.joint.pairs import Pairs, Row, Rows, distinct
 from dnas.joint.pool import pool
 from dnas.joint.predictor import Fitted, Predictor
 
@@ -111,7 +111,8 @@ def coarse(pairs: Pairs, plan: Plan, predictor: Predictor, evaluate: Evaluate, s
     found = Coarse([Trained(r, c, None) for r, c in zip(first, curves, strict=True)], epoch, correlations)
     for number, count in enumerate(counts[1:]):
         fitted = fit(predictor, found)
-        rows, expected = promising(pairs, fitted, found, candidates, [key(seed, number, n) for n in range(count)])
+        keys, turn = [key(seed, number, n) for n in range(count)], sum(counts[1 : number + 1])
+        rows, expected = promising(pairs, fitted, found, candidates, keys, turn)
         if not rows:
             break
         more = [Trained(*t) for t in zip(rows, evaluate(rows, epoch), expected, strict=True)]
@@ -132,10 +133,10 @@ def key(seed: int, number: int, turn: int) -> int:
 
 
 def promising(
-    pairs: Pairs, fitted: Fitted, known: Coarse, candidates: list[Row], keys: Sequence[int]
+    pairs: Pairs, fitted: Fitted, known: Coarse, candidates: list[Row], keys: Sequence[int], first: int = 0
 ) -> tuple[list[Row], list[float]]:
     """The next pairs to train, one for each key, and what is expected of them: each member of the ensemble names its
-    best in turn.
+    best in turn, beginning with number `first`.
 
     So pairs about which the members disagree are tried (Thompson sampling). Beside the candidates, which are spread
     evenly, those are looked at that a genetic search finds by each member.
@@ -143,11 +144,9 @@ def promising(
     done = {t.row for t in known.trained}
     begin = _within(pairs, sorted(done)) + candidates
     best: list[Row] = []
-    for turn, own in enumerate(keys):
-        member = turn % fitted.predictor.sizes.members
-        near = searched(pairs, begin[:256], partial(fitted.member, member), own, BRIEF)
-        values = fitted.member(member, np.array(begin, int))
-        ranked = [row for row, _ in near] + [begin[n] for n in np.argsort(-values, kind="stable").tolist()]
+    for turn, own in enumerate(keys, first):
+        score = partial(fitted.member, turn % fitted.predictor.sizes.members)
+        ranked = _ranked(searched(pairs, begin[:256], score, own, BRIEF), begin, score)
         best += next(([row] for row in ranked if row not in done and row not in best), [])
     return best, _means(pairs, fitted, best)
 
@@ -169,14 +168,24 @@ def fine(
     expected = dict(zip(stopped, _means(pairs, fitted, stopped), strict=True))
     stopped.sort(key=lambda row: -(measured[row] + expected[row]))
     begin = distinct(np.array([*inside, *pool(pairs, POOL, seed)], int))
-    found = searched(pairs, begin, lambda rows: fitted.predict(rows).mean(axis=0), seed)
-    half, fresh = (plan.last + 1) // 2, [row for row, _ in found if row not in measured]
+
+    def score(rows: Rows) -> np.ndarray:
+        return fitted.predict(rows).mean(axis=0)
+
+    ranked = _ranked(searched(pairs, begin, score, seed), begin, score)
+    half, fresh = (plan.last + 1) // 2, [row for row in ranked if row not in measured]
     last = [*stopped[:half], *fresh, *stopped[half:]][: plan.last]
     ended = whole | dict(zip(last, evaluate(last, None), strict=True))
     predicted = fitted.predict(np.array(list(ended), int))
     told = zip(*zip(*ended.items(), strict=True), predicted.mean(axis=0), predicted.std(axis=0), strict=True)
     winners = [Winner(row, curve, float(mean), float(spread)) for row, curve, mean, spread in told]
     return sorted(winners, key=lambda winner: -winner.curve[-1])[: plan.last]
+
+
+def _ranked(found: list[tuple[Row, float]], begin: list[Row], score: genetic.Score) -> list[Row]:
+    """What a genetic search found, then all that it began with, each the best first and named once."""
+    order = np.argsort(-score(np.array(begin, int)), kind="stable").tolist()
+    return list(dict.fromkeys([*(row for row, _ in found), *(begin[n] for n in order)]))
 
 
 def _means(pairs: Pairs, fitted: Fitted, rows: list[Row]) -> list[float]:

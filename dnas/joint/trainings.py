@@ -34,8 +34,6 @@ class Images:
     side: int
     """For the space's largest resolution, in pixels."""
     channels: int
-    chance: float
-    """The accuracy of always answering the most frequent class."""
 
 
 class Place(NamedTuple):
@@ -111,10 +109,11 @@ class Trainings:
         return Place(folder, job, epochs * (side / images.side) ** 2 * self.pairs.macs(row))
 
     def curve(self, place: Place) -> Curve:
-        """The best validation accuracy so far after each epoch; of a training that diverged, that of guessing."""
+        """The best validation accuracy so far after each epoch; zeros of a training that diverged, so that it is behind
+        every one that ended."""
         if (place.folder / DIVERGED).is_file():
             epochs = math.ceil(place.job.recipe["epochs"])
-            return (self.images.chance,) * min(epochs, place.job.until or epochs)
+            return (0.0,) * min(epochs, place.job.until or epochs)
         best, found = 0.0, []
         for epoch in read_epochs(place.folder / HISTORY):
             best = max(best, epoch.validation_accuracy or 0.0)
