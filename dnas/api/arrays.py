@@ -13,6 +13,7 @@ import numpy as np
 from dnas.data.array_names import CLASS_NAMES
 from dnas.data.dataset import SPLITS, Dataset
 from dnas.data.load import Data, scan
+from dnas.files.write import replacing_file
 from dnas.runs.folder import PARTS, SEEDS
 
 
@@ -31,7 +32,9 @@ def as_a_file(data: Data | None, folder: Path, seed: int | None) -> Iterator[str
     there, made = file.exists(), folder.exists()
     if not there:
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **(_of_splits(dataset) if seed is not None or isinstance(data, Dataset) else _as_given(data)))
+        own = _of_splits(dataset) if seed is not None or isinstance(data, Dataset) else _as_given(data)
+        with replacing_file(file) as handle:
+            np.savez(handle, **own)
     try:
         yield str(file)
     finally:

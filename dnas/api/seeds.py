@@ -145,9 +145,11 @@ def run_seeds(
             each["data"] = os.path.abspath(file) if arrays and file else file
 
             def task(seed: int, folder: str, anew: bool) -> Task:
-                how = {"out": os.path.abspath(folder), "overwrite": anew, "resume": not anew, "force": force}
-                own = {"command": command, "given": each | how | {"seed": seed}}
-                return Task("dnas.api.seeds:one", own, f"seed {seed}")
+                def given(anew: bool) -> dict[str, Any]:
+                    how = {"out": os.path.abspath(folder), "overwrite": anew, "resume": not anew, "force": force}
+                    return {"command": command, "given": each | how | {"seed": seed}}
+
+                return Task("dnas.api.seeds:one", given(anew), f"seed {seed}", again=given(False))
 
             identity = {name: value for name, value in each.items() if name not in NO_MATTER}
             identity["data"] = Path(file).name if arrays and file else file
@@ -182,12 +184,21 @@ def _named(function: Callable[..., Any], arguments: tuple[Any, ...], options: Ma
     return named
 
 
+def _as_loaded(space: Space) -> Any:
+    """What loads a space again: its file, beside which an architecture has its weights, or the dict that it came as,
+    with the classes that it was loaded with."""
+    if os.path.isfile(space.source) and load(space.source).classes == space.classes:
+        return os.path.abspath(space.source)
+    data = space.document.data
+    return {**data, "input": {**data["input"], "classes": space.classes}}
+
+
 def _plain(name: str, value: Any) -> Any:
     """An argument as another process is given it; raises `InputError`."""
     if isinstance(value, RunResult | os.PathLike):
         return os.fspath(value)
     if isinstance(value, Space):
-        return value.document.data
+        return _as_loaded(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):

@@ -205,7 +205,7 @@ OF_PLAN = ("trainings", "rounds", "winners")
 OF_JOINT = (*OF_PLAN, "recipe")
 SIDE_BY_SIDE = ("workers", "fanout")
 NOT_OF_JOINT = (
-    "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", "devices", *MEETING, *FLAGS,
+    "preset", "start", "max_memory", "force", "checkpoint_every", "profile", "tensorboard", "devices", *MEETING, *FLAGS,
     *(name for name in SETTINGS if name not in ("epochs", "batch_size", "fill", "precision")),
 )  # fmt: skip
 

@@ -39,9 +39,11 @@ def run(
     said = words(args, (*OWN, *side_by_side))
 
     def task(seed: int, folder: str, anew: bool) -> Task:
-        how = ["--overwrite"] if anew else ["--resume", *["--force"][: args.force]]
-        line = [*said, "--seed", str(seed), "--out", folder, *how]
-        return Task("dnas.cli.task:command", {"name": command, "words": line}, f"seed {seed}")
+        def given(*how: str) -> dict[str, Any]:
+            return {"name": command, "words": [*said, "--seed", str(seed), "--out", folder, *how]}
+
+        on = given("--resume", *["--force"][: args.force])
+        return Task("dnas.cli.task:command", given("--overwrite") if anew else on, f"seed {seed}", again=on)
 
     given = Given(command, name, task, stated(args, (*OWN, *NO_MATTER)), args.seed, args.seeds)
     claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)

@@ -86,7 +86,17 @@ def contenders(
         notes += [note for contender in lineup for note in of_smaller_blocks(contender.network)]
     for contender in lineup:
         _check_classifier(contender, len(class_names))
-    return Lineup(tuple(lineup), tuple(notes))
+    return Lineup(tuple(_apart(lineup)), tuple(notes))
+
+
+def _apart(lineup: list[Contender]) -> Iterator[Contender]:
+    """The contenders, each under a name of its own: what their trainings give is told by name."""
+    taken: set[str] = set()
+    for contender in lineup:
+        numbered = (f"{contender.name} ({n})" for n in itertools.count(2))
+        name = next(name for name in itertools.chain([contender.name], numbered) if name not in taken)
+        taken.add(name)
+        yield replace(contender, name=name)
 
 
 def _contender(subject: Subject, side: int, name: str, origin: Origin, network: Space) -> Contender:

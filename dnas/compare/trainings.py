@@ -118,7 +118,7 @@ def train_all(
     def ended(n: int, _value: None) -> None:
         console.print(f"[{places[n]}] {_said(left[n], recorded(out / left[n].folder))}", markup=False)
 
-    fan_out(pool, tasks, console, "training", ended)
+    fan_out(pool, tasks, console, "training", ended, overwrite)
     return {t.folder: recorded(out / t.folder) for t in several}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnas.errors import InputError, UserError
@@ -31,14 +31,23 @@ def connected(address: str | None, count: int | None) -> Pool:
     if not ray.is_initialized():
         _connect(ray, address)
     resources = ray.cluster_resources()
-    nodes = sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1)
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    machines = [cores for cores in machines if cores]
+    gpus, cpus = int(resources.get("GPU", 0)), sum(machines)
     most = gpus or cpus
     if most < 1 or count is not None and count > most:
         raise InputError(
             "--workers", f"the cluster has {cpus} cores and {gpus} GPUs", found=count, accepted=f"up to {most}"
         )
-    return Cluster(ray, count or gpus or nodes, cpus, bool(gpus))
+    count = count or gpus or len(machines)
+    return Cluster(ray, count, cores_of_each(machines, count), bool(gpus))
+
+
+def cores_of_each(machines: Sequence[int], count: int) -> int:
+    """The most cores that each of `count` tasks can have at the same time, no task on two machines; `machines` are the
+    cores of each machine."""
+    fit = (each for each in range(max(machines), 1, -1) if sum(cores // each for cores in machines) >= count)
+    return next(fit, 1)
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -56,9 +65,8 @@ def _connect(ray: Any, address: str | None) -> None:
 class Cluster:
     """Begins tasks on a cluster, `count` at a time."""
 
-    def __init__(self, ray: Any, count: int, cores: int, gpus: bool):
+    def __init__(self, ray: Any, count: int, each: int, gpus: bool):
         self.ray, self.count = ray, count
-        each = max(1, cores // count)
         environment = {} if gpus or count == 1 else dict.fromkeys(THREADS, str(each))
         # Retries are ours, so that they are as many as on one machine.
         self.remote = ray.remote(performed).options(

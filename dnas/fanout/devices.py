@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -44,7 +45,8 @@ class Devices:
         chosen = {name: visible[place % len(visible)]}
         if self.platform == "tpu":
             return {**given, **chosen, **_tpu_process(place)}
-        more = {} if workers <= self.count else {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * self.count / workers:.3f}"}
+        sharing = math.ceil(workers / self.count)
+        more = {} if sharing == 1 else {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / sharing:.3f}"}
         return {**more, **given, **chosen}
 
     def _of_cores(self, workers: int) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dnas.errors import Stopped, UserError
@@ -26,11 +26,12 @@ class TaskFault(RuntimeError):
 
 def fan_out(
     pool: Pool, tasks: Sequence[Task], console: Any, what: str,
-    ended: Callable[[int, Any], None] = lambda number, value: None,
+    ended: Callable[[int, Any], None] = lambda number, value: None, anew: bool = False,
 ) -> list[Any]:  # fmt: skip
     """Runs every task; the values in the order of the tasks.
 
     Progress is shown on `console` as that of `what`. `ended` is told of each task as it ends: its number and its value.
+    With `anew` the command replaces what is there, so it goes on, once stopped, without the option that says so.
 
     Raises:
         Stopped: asked to leave by a signal; every task was asked to save.
@@ -47,7 +48,7 @@ def fan_out(
                 hands.fill()
                 time.sleep(LOOK_S)
                 if asked():
-                    raise Stopped("stopped; the same command goes on", asked())
+                    raise Stopped(f"stopped; the same command{', without --overwrite,' * anew} goes on", asked())
                 for number, value in hands.ended():
                     values[number] = value
                     ended(number, value)
@@ -96,7 +97,9 @@ class _Hands:
 
     def _begin(self, place: int, number: int, losses: int) -> None:
         self.clock.begin(number)
-        self.busy[place] = _One(number, self.pool.begin(self.tasks[number], place), losses)
+        task = self.tasks[number]
+        task = task if not losses or task.again is None else replace(task, arguments=task.again)
+        self.busy[place] = _One(number, self.pool.begin(task, place), losses)
 
 
 def _value(task: Task, end: End, tries: int) -> Any:

@@ -28,6 +28,8 @@ class Task:
     """For people."""
     work: float = 1.0
     """How much it is beside other tasks, in any unit; for the time left alone."""
+    again: Mapping[str, Any] | None = None
+    """The arguments after its process was lost, if not the same."""
 
     def to_json(self) -> dict[str, Any]:
         """As a process reads it."""

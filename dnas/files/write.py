@@ -7,9 +7,10 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dnas.errors import InputError, UserError, cannot_write
 from dnas.files.names import escaped
@@ -55,6 +56,22 @@ def write_together(files: Mapping[Path, bytes | str], *, overwrite: bool = True)
         for name in staged.values():
             if os.path.exists(name):
                 os.unlink(name)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place as `path` where the block ends; if it does not end, nothing changes."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        if os.path.exists(name):
+            os.unlink(name)
 
 
 def _encoded(data: bytes | str) -> bytes:

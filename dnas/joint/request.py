@@ -23,7 +23,7 @@ from dnas.process.progress import told
 from dnas.search import budget
 from dnas.space.space import Space
 from dnas.train.job import place_of
-from dnas.train.recipe import RecipeSpace, joined, read_recipe, with_values
+from dnas.train.recipe import RecipeSpace, joined, read_recipe, with_values, without_choices
 
 TRIED = 20_000
 """Recipes that are looked at before the search: fields may contradict each other."""
@@ -58,12 +58,12 @@ def requested(
     Raises `InputError` for a value that is not accepted, budgets out of reach, nothing to search.
     """
     check_side(image_size)
-    if fill is not None and not 0 <= fill <= 1:
+    if fill is not None and not (isinstance(fill, int | float) and 0 <= fill <= 1):
         raise InputError("--fill", "out of range", found=fill, accepted="0 to 1")
     if seed < 0:
         raise InputError("--seed", "out of range", found=seed, accepted="at least 0")
     limits, members = [parse_budget(text) for text in budgets], [] if family is None else parse_family(family)
-    recipes = joined(read_recipe(recipe), space)
+    recipes = without_choices(joined(read_recipe(recipe), space), [k for k, v in values.items() if v is not None])
     if not space.choices and not recipes.choices:
         raise InputError(space.source, "neither architecture nor recipe has a choice", accepted="a space, or a recipe")
     _check(recipes, values)

@@ -28,7 +28,7 @@ from dnas.joint.importance import importances
 from dnas.joint.pairs import Pairs, Row
 from dnas.joint.pool import pool
 from dnas.joint.predictor import Fitted, Predictor
-from dnas.joint.record import coarse_of, fits
+from dnas.joint.record import coarse_of, fits, members_of
 from dnas.joint.request import Given
 from dnas.joint.stages import Coarse, Winner, coarse, fine, fit
 from dnas.joint.trainings import Trainings
@@ -71,10 +71,11 @@ def run_joint(
         if claiming.overwrite:
             shutil.rmtree(claim.folder / PARTS, ignore_errors=True)
         former = None if claiming.overwrite else records.read_record(claim.folder)
-        known = former if former is not None and fits(former, given.pairs, given.plan) else None
+        known = former if former is not None and fits(former, given.pairs, given.plan, claim.folder) else None
+        before = [] if former is None else members_of(former, given.pairs, claim.folder)
         for line in report.opening(given, known):
             say(line)
-        found = _searched(given, known, claim.folder, workers, console)
+        found = _searched(given, known, before, claim.folder, workers, console, claiming.overwrite)
         _write(given, found, claim)
         for line in (*report.closing(found), *(_told(claim.folder) if commands else ())):
             say(line)
@@ -97,12 +98,15 @@ def identity(given: Given) -> dict[str, Any]:
     }
 
 
-def _searched(given: Given, known: Record | None, out: Path, workers: Pool, console: Any) -> Record:
-    """Both stages for every budget."""
+def _searched(
+    given: Given, known: Record | None, former: Sequence[Member], out: Path, workers: Pool, console: Any, anew: bool
+) -> Record:  # fmt: skip
+    """Both stages for every budget; `former` are results for others, which stay."""
     extra = given.plan.last * len(given.targets)
     most = extra if known is not None else sum(given.plan.coarse) + extra
     trainings = Trainings(
-        given.pairs, given.recipes, given.values, given.images, given.seed, out, workers, console, most, given.precision
+        given.pairs, given.recipes, given.values, given.images, given.seed, out, workers, console, most,
+        given.precision, anew,
     )  # fmt: skip
     with working(console, "the predictor learns the costs"):
         predictor = Predictor(given.pairs, given.seed, given.plan.trainings)
@@ -115,8 +119,8 @@ def _searched(given: Given, known: Record | None, out: Path, workers: Pool, cons
         winners = fine(pairs, given.plan, fitted, stage, trainings, given.seed)
         member = _member(pairs, winners, trainings, out)
         members[member.name] = member
-    before = () if known is None else (m for m in known.members if m.name not in members)
-    return _record(given, known, stage, fitted, trainings, (*members.values(), *before))
+    others = (member for member in former if member.name not in members)
+    return _record(given, known, stage, fitted, trainings, (*members.values(), *others))
 
 
 def _record(

@@ -10,7 +10,7 @@ What a training gives is asked of a function, so that nothing here knows of file
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -45,7 +45,10 @@ class Plan:
     """Pairs of the fine stage that are trained whole (None: one in ten of all trainings, at least one)."""
 
     def validated(self) -> Plan:
-        """Itself; raises `InputError` for a value out of range."""
+        """Itself; raises `InputError` for a value out of range, or that is no integer."""
+        for name, value in asdict(self).items():
+            if not isinstance(value, int | None) or isinstance(value, bool):
+                raise InputError(f"--{name}", "not accepted here", found=value, accepted="an integer")
         if not 3 <= self.trainings <= MOST:
             raise InputError("--trainings", "out of range", found=self.trainings, accepted=f"3 to {MOST}")
         if not 0 <= self.rounds <= 100:

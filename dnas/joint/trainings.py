@@ -60,6 +60,8 @@ class Trainings:
     most: int
     """How many there may be, for people."""
     precision: Precision | None = None
+    anew: bool = False
+    """Whether the command replaces what was there."""
     seen: set[Path] = field(default_factory=set)
     """Folders of those asked for so far."""
 
@@ -79,7 +81,7 @@ class Trainings:
             best = units.share(self.curve(left[n])[-1])
             self.console.print(f"[{numbers[left[n].folder]} of {self.most}] validation {best}", markup=False)
 
-        fan_out(self.workers, tasks, self.console, "training", say)
+        fan_out(self.workers, tasks, self.console, "training", say, self.anew)
         return [self.curve(place) for place in places]
 
     def recipe(self, row: Row) -> Recipe:

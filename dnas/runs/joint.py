@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dnas.errors import InputError
 from dnas.files import read_document
 from dnas.files.sets import current
 from dnas.runs.converted import converted
@@ -101,4 +102,23 @@ def read_record(folder: Path) -> Record | None:
     file = folder / RECORD
     if not current(file).is_file():
         return None
-    return converted(read_document(file).data, Record, str(file))
+    return _checked(converted(read_document(file).data, Record, str(file)), str(file))
+
+
+def _checked(record: Record, file: str) -> Record:
+    """The record, whose pairs are of its choices; raises `InputError` naming the place of one that is not."""
+    sizes = [len(options) for options in record.choices.values()]
+    several = [(f"trained.{n}", pair) for n, pair in enumerate(record.trained)]
+    for n, member in enumerate(record.members):
+        if not member.winners:
+            raise InputError(f"{file}: members.{n}.winners", "empty", accepted="at least one")
+        several += [(f"members.{n}.winners.{k}", pair) for k, pair in enumerate(member.winners)]
+    for place, pair in several:
+        if len(pair.options) != len(sizes) or not all(0 <= o < s for o, s in zip(pair.options, sizes, strict=True)):
+            accepted = f"an index for each of {len(sizes)} choices, below the number of its options"
+            raise InputError(f"{file}: {place}.options", "not of the choices", found=pair.options, accepted=accepted)
+        if not pair.curve:
+            raise InputError(f"{file}: {place}.curve", "empty", accepted="an accuracy for each epoch")
+    if not record.members or not record.trained:
+        raise InputError(file, "no training, or no result, in it", accepted="a file that a joint search wrote")
+    return record

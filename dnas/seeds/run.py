@@ -81,7 +81,7 @@ def run_seeds(given: Given, out: Path, pool: Pool, console: Any, claiming: Claim
         def ended(n: int, _value: None) -> None:
             say(f"[{n + 1} of {len(seeds)}] seed {seeds[n]} has ended")
 
-        fan_out(pool, tasks, console, "running", ended)
+        fan_out(pool, tasks, console, "running", ended, claiming.overwrite)
         outcomes = [outcome(seed, claim.folder, folder_of(seed)) for seed in seeds]
         with claim.result(lambda staged: None) as staged:
             write_json(staged / RECORD, table.document(given.command, given.name, outcomes))

@@ -41,8 +41,8 @@ class Job:
     def task(self, folder: Path, name: str, *, function: str = "dnas.train.job:trained", overwrite: bool = False,
              work: float = 1.0) -> Task:  # fmt: skip
         """The job as a task, whose result goes into a folder."""
-        arguments = {"folder": os.path.abspath(folder), "job": asdict(self), "overwrite": overwrite}
-        return Task(function, arguments, name, work)
+        arguments = {"folder": os.path.abspath(folder), "job": asdict(self)}
+        return Task(function, arguments | {"overwrite": overwrite}, name, work, again=arguments)
 
 
 def place_of(dataset: Dataset) -> str | None:

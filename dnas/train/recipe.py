@@ -13,7 +13,7 @@ Jax-free.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,13 @@ def joined(base: RecipeSpace, space: Space) -> RecipeSpace:
     written_for = float(base.fields["epochs"].max())
     scaled = {key: written_for for key in TIMED if key in rest and "epochs" in own}
     return RecipeSpace(base.name, base.document, rest | own, union((*own.values(), *left)), scaled)
+
+
+def without_choices(recipes: RecipeSpace, keys: Collection[str]) -> RecipeSpace:
+    """The recipes with the largest option in the place of each choice of a field that gets another value later."""
+    fixed = {key: Quantity.constant(recipes.fields[key].max()) for key in keys if recipes.fields[key].over}
+    fields = {**recipes.fields, **fixed}
+    return replace(recipes, fields=fields, choices=union(fields.values()))
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:

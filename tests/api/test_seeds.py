@@ -109,3 +109,33 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path, function, given,
 def test_unknown_arguments_are_those_of_the_function():
     with pytest.raises(TypeError, match="missing a required argument"):
         dnas.run_seeds(dnas.run_search)
+
+
+def test_each_process_is_given_what_was_loaded(tmp_path, monkeypatch):
+    """Its classes, and the file beside which an architecture has its weights."""
+    given: list[dict] = []
+
+    def noted(of, *_rest):
+        given.append(of.task(0, "seeds/0", False).arguments["given"])
+
+    monkeypatch.setattr("dnas.api.seeds.run", noted)
+    file = tmp_path / "architecture.json"
+    file.write_text(json.dumps(NETWORK))
+    for loaded in (dnas.load(SPACE, classes=7), dnas.load("tiny", classes=7), dnas.load("tiny")):
+        dnas.run_seeds(dnas.run_search, loaded, seeds=1, budgets="1MFLOPs", quiet=True)
+        assert dnas.load(given[-1]["space"]).classes == loaded.classes
+    dnas.run_seeds(dnas.run_training, dnas.load(tmp_path), seeds=1, quiet=True)
+    assert given[-1]["architecture"] == str(file)
+
+
+def test_arrays_are_a_whole_file_or_none(tmp_path, monkeypatch):
+    """Else every later call with them would find a file that is cut short."""
+
+    def stopped(handle, **_arrays):
+        handle.write(b"half of")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        dnas.run_seeds(dnas.run_training, NETWORK, data=arrays(), seeds=1, out=tmp_path, quiet=True)
+    assert not list(tmp_path.rglob("*.npz")) and not list(tmp_path.rglob(".arrays*"))

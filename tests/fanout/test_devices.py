@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dnas.errors import InputError
+from dnas.fanout.cluster import cores_of_each
 from dnas.fanout.devices import THREADS, Devices
 
 
@@ -44,3 +45,20 @@ def test_processes_of_a_cpu_share_its_cores_and_what_the_user_has_set_stays():
 
 def test_devices_of_a_kind_that_is_not_known_are_left_to_jax():
     assert Devices("METAL", 1).environment(0, 2, {"A": "b"}) == {"A": "b"}
+
+
+@pytest.mark.parametrize(("workers", "gpus"), [(3, 2), (5, 4), (4, 2), (7, 3), (9, 1)])
+def test_shares_of_a_gpu_are_never_more_than_all_of_it(workers, gpus):
+    several = [Devices("cuda", gpus).environment(n, workers, {}) for n in range(workers)]
+    for gpu in map(str, range(gpus)):
+        own = [float(e["XLA_PYTHON_CLIENT_MEM_FRACTION"]) for e in several if e["CUDA_VISIBLE_DEVICES"] == gpu]
+        assert 0.4 < sum(own) <= 0.9
+
+
+@pytest.mark.parametrize(
+    ("machines", "count", "each"),
+    [((8, 8), 1, 8), ((4, 4, 4), 2, 4), ((4, 12), 2, 6), ((4, 12), 5, 3), ((2, 2), 4, 1), ((16,), 3, 5)],
+)
+def test_every_task_of_a_cluster_fits_a_machine(machines, count, each):
+    assert cores_of_each(machines, count) == each
+    assert sum(cores // each for cores in machines) >= count

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,10 @@ def test_tasks_have_the_devices_that_the_command_leaves_to_them(monkeypatch, beg
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     found = fan_out(begin(), [task("environment", names=["JAX_PLATFORMS"])], QUIET, "work")
     assert found == [{"JAX_PLATFORMS": None}] and os.environ["JAX_PLATFORMS"] == "cpu"
+
+
+def test_a_task_that_begins_anew_goes_on_once_its_process_was_lost(tmp_path):
+    """`--overwrite` must not throw away what a lost process had saved."""
+    first = task("mortal", file=str(tmp_path / "one"), times=1)
+    then = {"file": str(tmp_path / "two"), "times": 0}
+    assert fan_out(pool(1), [replace(first, again=then)], QUIET, "work") == [1]

@@ -145,6 +145,7 @@ def test_a_fixed_architecture_gets_its_recipe_and_a_training_that_diverges_is_th
     [
         (("--trainings", "2"), "--trainings: out of range (found 2; accepted: 3 to 1000)"),
         (("--workers", "0"), "--workers: out of range (found 0; accepted: 1 to 256)"),
+        (("--preset", "smoke"), "--preset: not of --strategy joint (found 'smoke')"),
         (("--theta-lr", "1"), "--theta-lr: not of --strategy joint (found 1.0)"),
         (("--budget", "100MACs"), "--budget 100MACs: out of reach"),
         (("--recipe", "nothing"), "nothing: unknown recipe"),
@@ -201,3 +202,42 @@ def test_each_training_chooses_the_precision_that_suits_its_own_device(home, tmp
     assert own.job.precision is None and asked.job.precision == "bfloat16" and own.folder != asked.folder
     with pytest.raises(InputError, match="--precision: unknown .found 'float16'"):
         place("float16")
+
+
+def test_a_field_that_the_command_states_is_no_choice(home, tmp_path):
+    """Else pairs that differ in nothing would count as several trainings, and the result name an option never tried."""
+    from dnas.train.recipe import read_recipe, with_values, without_choices
+
+    file = tmp_path / "open.yaml"
+    file.write_text("name: open\nepochs: {choices: [4, 8]}\nlr: {choices: [0.1, 0.2]}\n")
+    left = without_choices(read_recipe(file), ["epochs"])
+    assert [choice.name for choice in left.choices] == ["lr"]
+    assert with_values(left.at({"lr": 1}), {"epochs": 2}).epochs == 2
+
+
+def test_a_record_without_its_trainings_is_not_known(home, tmp_path):
+    """As after `--overwrite` that was stopped, or in a folder that was saved elsewhere: all is trained again."""
+    from dnas.cost.budget import parse_budget
+    from dnas.grammar.read import read_space
+    from dnas.graph import graph_of
+    from dnas.joint.pairs import Pairs
+    from dnas.joint.record import fits, members_of
+    from dnas.joint.stages import Plan
+    from dnas.runs.joint import Cost, Ended, Member, Record, TrainedPair
+    from dnas.search.budget import measure
+
+    space = read_space(home / "short.yaml")
+    walked = graph_of(space)
+    pairs = Pairs(space, walked, (), (measure(parse_budget("4kMACs"), walked, space),))
+    options = {c.name: c.options for c in pairs.choices}
+    winner = Ended((0, 0), (0.5,), 0.5, 0.1, 0.5, "trainings/two")
+    record = Record(
+        "short", 0, {}, 8, {"trainings": 24, "rounds": 4, "winners": None}, options, ("4kMACs",), None, (),
+        (TrainedPair((0, 0), (0.5,), None, "trainings/one"),), None, (),
+        (Member((Cost("4kMACs", 4000, 1),), (winner,), {}),),
+    )  # fmt: skip
+    assert not fits(record, pairs, Plan(), tmp_path) and not members_of(record, pairs, tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / "trainings" / name).mkdir(parents=True)
+    assert fits(record, pairs, Plan(), tmp_path) and members_of(record, pairs, tmp_path) == list(record.members)
+    assert not fits(record, pairs, Plan(30), tmp_path) and members_of(record, pairs, tmp_path)

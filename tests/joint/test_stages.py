@@ -117,3 +117,34 @@ def test_numbers_that_cannot_be_are_refused(plan, option):
 def test_the_stages_share_the_trainings(trainings, rounds):
     plan = Plan(trainings, rounds)
     assert sum(plan.coarse) + plan.last == trainings and min(plan.coarse) >= 1
+
+
+def test_every_member_of_the_ensemble_names_pairs_in_its_turn(truth, monkeypatch):
+    """Rounds are shorter than the ensemble: the next one begins where the last one ended."""
+    from dnas.joint.predictor import Fitted
+
+    named: list[int] = []
+    member = Fitted.member
+    monkeypatch.setattr(Fitted, "member", lambda self, n, rows: named.append(n) or member(self, n, rows))
+    monkeypatch.setattr(Fitted, "predict", lambda self, rows: np.stack([member(self, n, rows) for n in range(3)]))
+    searched(truth.pairs, Plan(24), Asked(truth), 0, SMALL)
+    assert [n for n, before in zip(named, [None, *named], strict=False) if n != before] == [n % 3 for n in range(13)]
+
+
+def test_the_fine_stage_trains_as_many_as_it_was_given(truth):
+    """Also where most of what the genetic search finds was trained before."""
+    asked = Asked(truth)
+    _, winners = searched(truth.pairs, Plan(100, rounds=0, winners=40), asked, 0, SMALL)
+    assert len(winners) == 40 and len(asked.asked) == 100
+
+
+def test_what_diverged_is_behind_all_that_ended(truth):
+    """Its curve is of zeros (`dnas.joint.trainings`)."""
+    winners = searched(truth.pairs, Plan(24), Asked(lambda rows: truth(rows) * (truth(rows) < 0.8)), 0, SMALL)[1]
+    assert winners[0].curve[-1] > 0
+
+
+@pytest.mark.parametrize("wrong", [{"trainings": "24"}, {"trainings": 24.0}, {"rounds": True}, {"winners": "2"}])
+def test_numbers_of_trainings_are_integers(wrong):
+    with pytest.raises(InputError, match=f"--{next(iter(wrong))}: not accepted here .*an integer"):
+        Plan(**wrong).validated()

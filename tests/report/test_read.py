@@ -165,6 +165,11 @@ JSON = {
     "network met": ("random", "architecture.json", "search/met/options/1", "0 x", "met: options.1: no architecture"),
     "option met": ("random", "architecture.json", "search/met/options/1", "-1" + " 0" * 13, "no architecture"),
     "accuracies met": ("random", "architecture.json", "search/met/accuracy", [0.5], "met: accuracy: 1 numbers"),
+    "option of a pair": ("joint", "joint.json", "trained/1/options/0", 99, "trained.1.options: not of the choices"),
+    "options of a pair": ("joint", "joint.json", "members/0/winners/0/options", [0], "winners.0.options: not of"),
+    "curve of a pair": ("joint", "joint.json", "trained/0/curve", [], "trained.0.curve: empty"),
+    "no winners": ("joint", "joint.json", "members/0/winners", [], "members.0.winners: empty"),
+    "no members": ("joint", "joint.json", "members", [], "no training, or no result"),
     "neither": ("trained", "architecture.json", "training", None, "neither 'search' nor 'training'"),
 }  # fmt: skip
 
