@@ -45,8 +45,8 @@ def run_search(
         family: with `dmasking`, `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the
             one run; those of `dmasking` are `SearchResult.members`. Also with `joint`, whose `record` has them.
         strategy: `dmasking`, `slimming`, `sandwich`, `random`, `evolution`, `space_evolution` or `joint`; the one that
-            the space names otherwise. `joint` trains networks one by one, in processes of their own that see all
-            devices: where this process has taken a GPU's memory already, they find none.
+            the space names otherwise. `joint` trains networks one by one, in processes of their own, while this
+            one predicts accuracies with JAX: docs/joint.md says how they share a GPU, and that they cannot share a TPU.
         start: an architecture to begin at, scaled into the budgets (with `dmasking`).
         preset: `smoke` (does everything run), `quick` or `paper`.
         seed: everything random follows from it.
