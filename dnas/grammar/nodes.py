@@ -26,6 +26,8 @@ class Placed(NamedTuple):
 
     value: Any
     place: tuple
+    own: bool = False
+    """Whether it is one repetition's, by `each`."""
 
 
 Fields = dict[str, Placed]
@@ -105,7 +107,7 @@ class Nodes(Values):
             return self._template(kind, fields, place, path, scope)
         known = KINDS[kind].fields
         parsed: dict[str, Quantity | Expression] = {}
-        for name, (value, at) in fields.items():
+        for name, (value, at, _) in fields.items():
             if name not in known:
                 raise InputError(
                     self.document.where(at), f"unknown field '{name}' of {kind}{suggestion(name, known)}",
@@ -121,25 +123,22 @@ class Nodes(Values):
         """The fields of every repetition."""
         if kind == "one_of" or "each" not in fields:
             return [fields] * count
-        each, at = fields["each"]
+        each, at, _ = fields["each"]
         own = self.mapping(each, at)
         for name, values in own.items():
             if not isinstance(values, list) or len(values) != count:
                 accepted = f"a list of {count} values, one a repetition"
                 raise InputError(self.document.where((*at, name)), "not accepted here", found=values, accepted=accepted)
         rest = {name: value for name, value in fields.items() if name != "each"}
-        return [rest | {k: Placed(values[n], (*at, k, n)) for k, values in own.items()} for n in range(count)]
+        return [rest | {k: Placed(values[n], (*at, k, n), True) for k, values in own.items()} for n in range(count)]
 
     def _of_repetition(self, fields: Fields, first: bool) -> Fields:
-        """`stride` and `first` belong to the first repetition."""
-        fields = dict(fields)
+        """`first` belongs to the first repetition, and a `stride` that `each` does not give to every one."""
+        fields = {name: field for name, field in fields.items() if first or field.own or name != "stride"}
         override = fields.pop("first", Placed({}, ()))
-        own = self.mapping(*override)
+        own = self.mapping(override.value, override.place)
         if first:
             fields.update({name: Placed(value, (*override.place, name)) for name, value in own.items()})
-        else:
-            fields.pop("stride", None)
-            fields.pop("padding", None)
         return fields
 
     def _one_of(self, items: Any, place: tuple, path: str, scope: Mapping[str, Quantity], first: bool) -> Node:
@@ -169,7 +168,7 @@ class Nodes(Values):
             chain = " -> ".join((*self.inside, kind))
             raise InputError(self.document.where(("templates", kind)), f"a template inside itself ({chain})")
         used = _names_in(self.templates[kind])
-        for name, (_, at) in arguments.items():
+        for name, (_, at, _) in arguments.items():
             if name not in used:
                 raise InputError(
                     self.document.where(at),
@@ -177,7 +176,7 @@ class Nodes(Values):
                     accepted=", ".join(sorted(used - self.named)) or "none",
                 )  # fmt: skip
         inner = dict(scope)
-        for name, (value, at) in {"stride": Placed(1, (*place, kind)), **arguments}.items():
+        for name, (value, at, _) in {"stride": Placed(1, (*place, kind)), **arguments}.items():
             bound = self.quantity(value, at, ANY, f"{path}.{name}", scope)
             if isinstance(bound, Expression):
                 bound = bound.evaluate(self.lookup(scope, at))

@@ -14,8 +14,9 @@
     where: ["$w2 % 8 == 0", {order: [mb4d, mb3d], of: trunk.4.*.one_of}]
 
 * `repeat: n` writes a block n times, each repetition with choices of its own; `repeat: {range: ...}` is a prefix depth.
-  `stride` belongs to the first repetition, and `first: {...}` overrides other fields there; `each: {expand: [4, 3]}`
-  gives a field a value a repetition, and `$index` is the repetition's number, from 0.
+  `stride` belongs to the first repetition, all other fields to every one; `first: {padding: 0}` overrides fields of the
+  first; `each: {stride: [1, 2, 2]}` gives a field, `stride` too, a value a repetition, and `$index` is the repetition's
+  number, from 0.
 * `choices` may name plain values, too. `where` states what must hold: a formula over names, or an order of options
   along a run of choices (`dnas.space.order`).
 * A template's arguments are its fields: a choice given as an argument is one choice wherever the template uses it.

@@ -89,7 +89,34 @@ def test_repeat_gives_each_repetition_its_own_choices_and_the_first_its_stride(r
     space = read("input: {}\ntrunk:\n  - mbconv: {repeat: 3, stride: 2, padding: 0, out: 8, first: {kernel: 5}}\n")
     assert [u.fields["stride"].value for u in graph_of(space).uses] == [2, 1, 1]
     assert [u.fields["kernel"].value for u in graph_of(space).uses] == [5, 3, 3]
-    assert [u.fields["padding"].value for u in graph_of(space).uses] == [0, 1, 1]
+    assert [u.fields["padding"].value for u in graph_of(space).uses] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "fields, strides, paddings, side",
+    [
+        ("each: {stride: [1, 2, 2]}", [1, 2, 2], [0, 0, 0], 8),
+        ("stride: 2, each: {stride: [1, 2, 2]}", [1, 2, 2], [0, 0, 0], 8),
+        ("each: {stride: [1, 2, 2]}, first: {stride: 4}", [4, 2, 2], [0, 0, 0], 2),
+        ("kernel: 3, padding: 0", [1, 1, 1], [0, 0, 0], 26),
+        ("kernel: 3, first: {padding: 0}", [1, 1, 1], [0, 1, 1], 30),
+        ("kernel: 3, each: {padding: [0, 1, 2]}", [1, 1, 1], [0, 1, 2], 32),
+        ("kernel: 3, stride: 2", [2, 1, 1], [1, 1, 1], 16),
+    ],
+)
+def test_strides_and_paddings_of_repetitions(read, fields, strides, paddings, side):
+    walked = graph_of(read(HEAD + f"trunk:\n  - conv: {{out: 8, repeat: 3, {fields}}}\n"))
+    assert [use.fields["stride"].value for use in walked.uses] == strides
+    assert [use.fields["padding"].value for use in walked.uses] == paddings
+    assert walked.output.side.value == side
+
+
+def test_a_template_reads_padding_in_every_repetition(read):
+    text = "templates: {t: {conv: {out: 8, kernel: 3, stride: $stride, padding: $padding}}}\n"
+    walked = graph_of(read(HEAD + text + "trunk:\n  - t: {repeat: 2, stride: 2, padding: 0}\n"))
+    assert [use.fields["padding"].value for use in walked.uses] == [0, 0] and walked.output.side.value == 13
+    walked = graph_of(read(HEAD + text + "trunk:\n  - t: {repeat: 2, padding: 1, each: {stride: [1, 2]}}\n"))
+    assert [use.fields["stride"].value for use in walked.uses] == [1, 2]
 
 
 def test_depth_choice_keeps_the_first_blocks(read):
@@ -173,7 +200,6 @@ def test_every_export_reads_back_as_itself(read):
 
 
 # What a mistake says -------------------------------------------------------------------------------------------------
-
 HEAD = "input: {resolution: 32}\n"
 MISTAKES = {
     # Fields and values: file, line, place, value, what is accepted.
