@@ -70,12 +70,12 @@ class Devices:
         """Examples of a batch of `size` on one device."""
         return size // self.parts(size)
 
-    def note(self, size: int) -> list[str]:
-        """What is said where some devices repeat the work of others."""
+    def note(self, size: int, what: str = "batch") -> list[str]:
+        """What is said where some devices repeat the work of others; `what` has `size` images."""
         if self.parts(size) == self.count:
             return []
         return [
-            f"a batch of {size:,} divides into {self.parts(size)} equal parts on {self.count} devices, some of which "
+            f"a {what} of {size:,} divides into {self.parts(size)} equal parts on {self.count} devices, some of which "
             f"repeat the work of others; a multiple of {self.count} would use them all"
         ]
 

@@ -41,15 +41,27 @@ def limits_of(members: Sequence[Problem]) -> Float[np.ndarray, "members budgets"
 
 
 def in_shares(problem: Problem) -> Problem:
-    """The problem with batches that all members get as many images of, at least `LEAST_IMAGES`, and as many on each
-    device.
+    """The problem with batches that all members get as many images of, at least `LEAST_IMAGES`.
 
-    There are as many passes over the data as before, and so fewer steps where the batches are larger.
+    There are as many passes over the data as before, and so fewer steps where the batches are larger. The number of
+    devices changes nothing: a run that is continued on another number has the same steps.
     """
-    count, size = len(problem.family), problem.settings.batch_size
-    devices = problem.devices.count
-    share = math.ceil(max(LEAST_IMAGES, round(size / count)) / devices) * devices
-    return replace(problem, settings=replace(problem.settings, batch_size=share * count))
+    batch_size = share_of(problem) * len(problem.family)
+    return replace(problem, settings=replace(problem.settings, batch_size=batch_size))
+
+
+def share_of(problem: Problem) -> int:
+    """Images of a batch for each member."""
+    return max(LEAST_IMAGES, round(problem.settings.batch_size / len(problem.family)))
+
+
+def images_on_a_device(problem: Problem) -> int:
+    """Images of a batch that a device computes with at most.
+
+    Of a family each share is divided among the devices by itself; a search from network to network has no shares.
+    """
+    on, size, count = problem.devices, problem.settings.batch_size, len(problem.family)
+    return max(on.share(size), count * on.share(share_of(problem)) if count else 0)
 
 
 def check(problem: Problem, strategy: str) -> None:
@@ -67,5 +79,7 @@ def check(problem: Problem, strategy: str) -> None:
 def notes(asked: Problem, done: Problem) -> tuple[str, ...]:
     """How batches are shared out; `asked` is the problem as it was before `in_shares`."""
     count, size, used = len(done.family), asked.settings.batch_size, done.settings.batch_size
+    share = used // count
     other = f"; batches are of {used:,} images, {size:,} were asked for" if used != size else ""
-    return (f"a family of {count} networks with one set of weights: {used // count} images of a batch for each{other}",)
+    line = f"a family of {count} networks with one set of weights: {share} images of a batch for each{other}"
+    return (line, *done.devices.note(share, "share"))

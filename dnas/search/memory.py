@@ -18,6 +18,7 @@ from dnas.process import free_memory
 from dnas.process.memory_amounts import memory_shown
 from dnas.process.precision import BYTES
 from dnas.search.learn import packing_of
+from dnas.search.members import images_on_a_device
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
 
@@ -52,7 +53,7 @@ def estimate(problem: Problem) -> Memory:
     )
     mode = replace(steps, forms=wing(problem.devices).forms)
     image = problem.dataset.side**2 * problem.dataset.channels
-    batch, assessed = (problem.devices.share(size) for size in (s.batch_size, s.assess_batch))
+    batch, assessed = images_on_a_device(problem), problem.devices.share(s.assess_batch)
     learn = BYTES[problem.precision] * backward_floats(space, steps, batch) + batch * image
     assess = FLOAT * forward_floats(space, mode, assessed) + assessed * image
     # Parameters; what a step uses of them has a gradient, and each leaf's own part of it before they are joined.

@@ -195,8 +195,8 @@ def advance(
     with profiled(options.profile, console.profiled) as before:
         watch = Watch(partial(console.progress, problem, strategy.around), console.note, before)
         return driver.advance(
-            strategy, journal, watch, problem.settings.batch_size, resume=options.resume, force=options.force,
-            asked=asked,
+            strategy, journal, watch, strategy.batch_size or problem.settings.batch_size, resume=options.resume,
+            force=options.force, asked=asked,
         )  # fmt: skip
 
 

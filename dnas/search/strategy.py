@@ -81,6 +81,8 @@ class Strategy:
     """The problem in which the search begins anew after these phases, of a strategy that changes its space; None where
     it has ended."""
     around: Around = Around()
+    batch_size: int | None = None
+    """Images in a step, where there are not as many as the settings say."""
     notes: tuple[str, ...] = ()
     """What is said before the first step of how the search is done."""
 

@@ -22,19 +22,23 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from dnas.cost.budget import parse_family  # noqa: E402
 from dnas.data import synthetic  # noqa: E402
 from dnas.data.batches import Batches  # noqa: E402
 from dnas.data.preprocess import preprocessing_for  # noqa: E402
 from dnas.grammar.read import space_from_data  # noqa: E402
-from dnas.nn.gates import gumbel_softmax  # noqa: E402
+from dnas.nn.gates import Gates, gumbel_softmax  # noqa: E402
 from dnas.nn.supernet import init  # noqa: E402
 from dnas.process import devices  # noqa: E402
 from dnas.process.devices import Devices  # noqa: E402
 from dnas.search.compiling import Compiler  # noqa: E402
 from dnas.search.descent import Learner, compile_learning, fresh, optimizer, planned, streams  # noqa: E402
 from dnas.search.learn import fed, learned_like, learning  # noqa: E402
+from dnas.search.members import in_shares  # noqa: E402
 from dnas.search.problem import Problem, make_problem  # noqa: E402
 from dnas.search.settings import Settings  # noqa: E402
+from dnas.search.strategies.dmasking import schedule as schedule_of  # noqa: E402
+from dnas.search.together import learning_together  # noqa: E402
 from dnas.train.recipe import read_recipe, with_values  # noqa: E402
 from dnas.train.schedule import schedule  # noqa: E402
 from dnas.train.step import training  # noqa: E402
@@ -99,6 +103,27 @@ def losses(on: Devices) -> dict[str, Any]:
     return {"losses": found}
 
 
+def family(on: Devices) -> dict[str, Any]:
+    """Of one step of three members, side by side, whose shares of five images divide among few numbers of devices."""
+    problem = make_problem(
+        space_from_data(SPACE, "small"), [], synthetic.needs_large_kernel(0), Settings(batch_size=16, side=16), 0,
+        parse_family("35kFLOPs,30kFLOPs,25kFLOPs"),
+    )  # fmt: skip
+    problem = in_shares(replace(problem, devices=on))
+    variables, _ = fresh(problem, optimizer(problem.settings, planned(problem)))
+    each = {**variables, "batch_stats": jax.tree.map(lambda a: jnp.stack([a] * 3), variables["batch_stats"])}
+    keys = jax.random.split(jax.random.key(3), 3)
+    drawn = [gumbel_softmax(problem.layout, jnp.zeros(problem.layout.shape), key, 5.0) for key in keys]
+    gates = Gates(jnp.stack([one.values for one in drawn]), problem.layout)
+    batch = fed(problem, streams(problem)[0].at(0))
+    learned = Compiler(None, on)(learning_together(problem, 3), each, gates, *batch)(each, gates, *batch)
+    values = {**learned.params, **{f"running {k}": v for k, v in learned.statistics.items()}}
+    return {
+        "loss": np.asarray(learned.loss).tolist(), "batch": problem.settings.batch_size, "steps": schedule_of(problem),
+        "values": {name: np.asarray(value).ravel().tolist() for name, value in values.items()},
+    }  # fmt: skip
+
+
 def trained(on: Devices) -> dict[str, Any]:
     """Of twenty steps of a training with everything that is drawn at random for each image."""
     data, network = synthetic.needs_large_kernel(0), space_from_data(NETWORK, "plain")
@@ -129,7 +154,7 @@ def compiled(program: Any) -> dict[str, Any]:
 
 
 CHECKS: dict[str, Callable[[Devices], dict[str, Any]]] = {
-    "gradients": gradients, "losses": losses, "trained": trained
+    "gradients": gradients, "losses": losses, "family": family, "trained": trained
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -85,6 +85,12 @@ def test_a_training_draws_the_same_for_each_image_on_eight_devices():
     assert of[8]["temporary"] < of[1]["temporary"] / 8 * 1.5
 
 
+def test_a_step_of_a_family_is_the_same_on_any_number_of_devices():
+    of = found("family", 1, 3)  # a batch of 15 has three parts on three devices, a share of five is on each of them
+    assert (of[1]["batch"], of[1]["steps"]) == (of[3]["batch"], of[3]["steps"]) == (15, of[1]["steps"])
+    same_gradients(of)
+
+
 @pytest.mark.slow
 def test_gradients_are_the_same_on_any_number_of_devices():
     of = found("gradients", 1, 2, 4, 8)

@@ -23,13 +23,14 @@ from dnas.errors import Stopped
 from dnas.grammar.read import space_from_data
 from dnas.learning.journal import Journal
 from dnas.nn.gates import Gates, probabilities
+from dnas.process import devices
 from dnas.runs.read import read_run
 from dnas.search import strategies
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.descent import fresh, optimizer, planned
 from dnas.search.learn import Learned, as_targets, learning, packing_of
-from dnas.search.members import in_shares, members_of
+from dnas.search.members import images_on_a_device, in_shares, members_of, notes
 from dnas.search.problem import Problem, make_problem
 from dnas.search.run import Options, advance, identity
 from dnas.search.settings import Settings
@@ -52,7 +53,18 @@ def problem_of(batch_size: int = 12, task: Planted = TASKS["width"], **settings)
 
 @pytest.mark.parametrize(("asked", "used"), [(16, 15), (32, 33), (3, 12), (12, 12)])
 def test_every_member_gets_as_many_images_and_at_least_four(asked, used):
-    assert in_shares(problem_of(asked)).settings.batch_size == used
+    for count in (1, 4):
+        on = devices.of([jax.devices()[0]] * count)
+        assert in_shares(dataclasses.replace(problem_of(asked), devices=on)).settings.batch_size == used
+
+
+def test_memory_counts_the_share_of_each_member_on_a_device():
+    four = dataclasses.replace(problem_of(16), devices=devices.of([jax.devices()[0]] * 4))
+    assert images_on_a_device(problem_of(16)) == 16
+    assert images_on_a_device(four) == 15  # a share of five lies on every device
+    assert images_on_a_device(dataclasses.replace(four, family=())) == 4
+    (_, said) = notes(four, in_shares(four))
+    assert said.startswith("a share of 5 divides into 1 equal parts on 4 devices")
 
 
 def test_members_keep_what_the_family_has_in_common_and_a_budget_of_their_own():
@@ -213,6 +225,12 @@ def test_each_network_is_a_result_like_any_other(run):
         assert own.network is not None and own.network.counted.macs == member.cost
         assert own.rows and all(row.loss is not None for row in own.rows)  # type: ignore
         assert f"family/{member.budget}" in table
+
+
+def test_the_running_accuracy_counts_the_images_that_steps_have(run):
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    counted = [row["val_images"] for row in rows if "val_images" in row]
+    assert counted and all(images % 15 == 0 for images in counted)  # 16 were asked for, which three cannot share
 
 
 def test_python_has_the_members(run):

@@ -92,7 +92,10 @@ def strategy(problem: Problem, programs: FamilyPrograms) -> Strategy:
         Phase("race", plan.race, learning.told(ending.race), begin=ending.begin),
         Phase("settle", plan.settle, learning.told(ending.settle), begin=ending.decide),
     )
-    return Strategy(NAME, learning.begin, phases, ending.outcome, learning.observe, notes=members.notes(asked, problem))
+    return Strategy(
+        NAME, learning.begin, phases, ending.outcome, learning.observe, batch_size=problem.settings.batch_size,
+        notes=members.notes(asked, problem),
+    )  # fmt: skip
 
 
 class Together(InTurn):
