@@ -180,7 +180,8 @@ def _block(item: dict[str, Any], *, templates: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {name: {"$ref": f"#/$defs/kind_{name}"} for name in KINDS}
     properties["one_of"] = _items(item) | {"minItems": 1, "description": "a choice between whole blocks"}
     properties["repeat"] = _repeat()
-    properties["label"] = {"type": "string", "description": "name of this option of a one_of"}
+    about = "name of this option of a one_of"
+    properties["label"] = {"type": "string", "pattern": r"^[\w-]+$", "description": about}
     other: Any = {"type": ["object", "null"], "description": "a template of this file"} if templates else False
     return {
         "type": "object",

@@ -259,7 +259,8 @@ class Circulant(nn.Module):
     def __call__(self, x):
         b, c = self.blocks, x.shape[-1]
         place = jnp.arange(c // b)
-        coefficients = jnp.asarray(self.param("coefficients", nn.initializers.zeros, (b, b, c // b)))
+        start = nn.initializers.normal((3 * c) ** -0.5)
+        coefficients = jnp.asarray(self.param("coefficients", start, (b, b, c // b)))
         blocks = coefficients[:, :, (place[:, None] - place) % (c // b)]
         y = x @ blocks.transpose(1, 3, 0, 2).reshape(c, c)
         return y + self.param("bias", nn.initializers.zeros, (c,)) if self.bias else y

@@ -197,7 +197,8 @@ class Circulant(nn.Module):
     def __init__(self, channels, blocks, bias=True):
         super().__init__()
         place = torch.arange(channels // blocks)
-        self.coefficients = nn.Parameter(torch.zeros(blocks, blocks, len(place)))
+        start = torch.empty(blocks, blocks, len(place)).uniform_(-(channels**-0.5), channels**-0.5)
+        self.coefficients = nn.Parameter(start)
         self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
         self.register_buffer("index", (place[:, None] - place) % len(place), persistent=False)
 

@@ -16,6 +16,7 @@ from dnas.space.quantity import Choice, Quantity
 from dnas.space.space import Block, Node, OneOf, Stage
 
 MAX_NODES = 2000
+LABEL = re.compile(r"[\w-]+")
 INDEX = "index"
 """The name under which a repetition finds its own number."""
 REPEAT = Field(NonNegative, "an integer from 0 to 200, or a range", "repetitions", check=lambda n: n <= 200)
@@ -146,21 +147,29 @@ class Nodes(Values):
         if not isinstance(items, list) or not items:
             raise InputError(where, "not a list of blocks", found=items)
         kinds = [self._kind(item, (*place, "one_of", n)) for n, item in enumerate(items)]
-        for n, item in enumerate(items):
-            if not isinstance(item.get("label", ""), str):
-                at = self.document.where((*place, "one_of", n, "label"))
-                raise InputError(at, "not text", found=item["label"], accepted="a name of this option")
-        names = [item.get("label", kind) for item, (kind, _, _) in zip(items, kinds, strict=True)]
+        if any(repeat is not None for _, _, repeat in kinds):
+            raise InputError(where, "'repeat' inside one_of", accepted="'repeat' beside one_of")
+        labels = self._labels(items, [kind for kind, _, _ in kinds], (*place, "one_of"))
+        if len(items) == 1:  # no choice, as a single option of a field is none
+            return self._node(*kinds[0][:2], (*place, "one_of", 0), path, scope, first)
+        choice = self.register(Choice(f"{path}.one_of", tuple(labels)), (*place, "one_of"))
+        branches = [
+            self._node(kind, fields, (*place, "one_of", n), f"{path}.{label}", scope, first)
+            for n, ((kind, fields, _), label) in enumerate(zip(kinds, labels, strict=True))
+        ]
+        return OneOf(path, choice, tuple(branches), where)
+
+    def _labels(self, items: list[dict[str, Any]], kinds: list[str], place: tuple) -> list[str]:
+        """Of the options of a `one_of`, by default their kinds: parts of paths, so no two may be written alike."""
+        names = [item.get("label", kind) for item, kind in zip(items, kinds, strict=True)]
+        for n, (item, name) in enumerate(zip(items, names, strict=True)):
+            if not isinstance(name, str) or not LABEL.fullmatch(name):
+                at = self.document.where((*place, n, "label") if "label" in item else (*place, n))
+                raise InputError(at, "not a plain word", found=name, accepted="a label of letters, digits, _ and -")
         labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
         if len(set(labels)) < len(labels):
-            raise InputError(where, "two options with one label", found=labels)
-        choice = self.register(Choice(f"{path}.one_of", tuple(labels)), (*place, "one_of"))
-        branches = []
-        for n, ((kind, fields, repeat), label) in enumerate(zip(kinds, labels, strict=True)):
-            if repeat is not None:
-                raise InputError(where, "'repeat' inside one_of", accepted="'repeat' beside one_of")
-            branches.append(self._node(kind, fields, (*place, "one_of", n), f"{path}.{label}", scope, first))
-        return OneOf(path, choice, tuple(branches), where)
+            raise InputError(self.document.where(place), "two options with one label", found=labels)
+        return labels
 
     def _template(self, kind: str, arguments: Fields, place: tuple, path: str, scope: Mapping[str, Quantity]) -> Node:
         """The template's body with the arguments as `$names`; a missing stride is 1."""

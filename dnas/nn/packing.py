@@ -1,7 +1,7 @@
-"""Variables as a few long vectors: one of all that has several axes, one of all short vectors, for each group.
+"""Variables as a few long vectors: one of all that weight decay pulls to zero, one of all other, for each group.
 
 A network has hundreds of parameters. An optimiser that visits each with kernels of its own spends a third of the
-compile time on them; packed, they are two leaves, and what treats matrices and vectors apart (weight decay) still can.
+compile time on them; packed, they are two leaves: "matrices" are weights, "vectors" are norms, biases and tables.
 Blocks of which a step runs a few have two more vectors, from which it takes rows (`dnas.nn.rows`).
 """
 
@@ -34,7 +34,7 @@ from dnas.nn.rows import (
     tables,
     take,
 )
-from dnas.nn.supernet import ROWS, ROWS_AFTER, Variables, abstract_variables
+from dnas.nn.supernet import ROWS, ROWS_AFTER, Variables, declared
 from dnas.space.space import Space
 
 Leaves = dict[str, Array]
@@ -65,11 +65,11 @@ class Packing:
         blocks = [[[shapes_of(b.parts) for b in layer.branches] for layer in run.layers] for run in self.runs]
         every = [shapes for run in blocks for layer in run for shapes in layer]
         elsewhere = {path for shapes in every for leaves in shapes for path in leaves}
-        for group, leaves in abstract_variables(space).items():
-            alone = {path: leaf.shape for path, leaf in leaves.items() if path not in elsewhere}
+        for group, leaves in declared(space).items():
+            alone = {path: leaf for path, leaf in leaves.items() if path not in elsewhere}
             self.parts[group] = {
-                MATRICES: {path: shape for path, shape in alone.items() if len(shape) > 1},
-                VECTORS: {path: shape for path, shape in alone.items() if len(shape) <= 1},
+                MATRICES: {path: leaf.lengths for path, leaf in alone.items() if leaf.decays},
+                VECTORS: {path: leaf.lengths for path, leaf in alone.items() if not leaf.decays},
             }
         self._lay(blocks, every)
 

@@ -71,10 +71,11 @@ def own_of(parameters: Parameters, parts: Sequence[Part]) -> Own:
 
 def shapes_of(parts: Sequence[Part]) -> Shapes:
     """Of the parameters of some parts."""
-    found = Shapes({}, {})
+    found = Shapes({}, {}, {})
     for node in nodes_of(parts):
         for path, parameter in node.parameters.items():
-            (found.statistics if parameter.statistic else found.weights)[path] = parameter.lengths
+            of_weights = found.matrices if parameter.decays else found.vectors
+            (found.statistics if parameter.statistic else of_weights)[path] = parameter.lengths
     return found
 
 

@@ -27,7 +27,10 @@ MATRICES, VECTORS, STATISTICS = "matrices", "vectors", "statistics"
 class Shapes(NamedTuple):
     """Of a block's parameters, in the order in which it has them."""
 
-    weights: dict[str, tuple[int, ...]]
+    matrices: dict[str, tuple[int, ...]]
+    """What weight decay pulls to zero (`Parameter.decays`)."""
+    vectors: dict[str, tuple[int, ...]]
+    """What it does not."""
     statistics: dict[str, tuple[int, ...]]
 
 
@@ -59,12 +62,8 @@ def of_kinds(shapes: Shapes) -> dict[str, Leaves]:
 
     Spatial kernels come last, so that blocks that differ in the size of one kernel have everything in the same places.
     """
-    ordered = dict(sorted(shapes.weights.items(), key=lambda item: _is_spatial(item[1])))
-    return {
-        MATRICES: {path: shape for path, shape in ordered.items() if len(shape) > 1},
-        VECTORS: {path: shape for path, shape in ordered.items() if len(shape) <= 1},
-        STATISTICS: shapes.statistics,
-    }
+    ordered = dict(sorted(shapes.matrices.items(), key=lambda item: _is_spatial(item[1])))
+    return {MATRICES: ordered, VECTORS: shapes.vectors, STATISTICS: shapes.statistics}
 
 
 def _is_spatial(shape: tuple[int, ...]) -> bool:

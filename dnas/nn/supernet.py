@@ -7,7 +7,6 @@ network alike. With `dnas.nn.inherit` they move from one to the other.
 from __future__ import annotations
 
 import functools
-import math
 import zlib
 from typing import Any, NamedTuple
 
@@ -170,7 +169,7 @@ def lookup_of(space: Space) -> StackedLookup:
 
 
 def _drawn(path: str, parameter: Parameter, seed: list[int]) -> np.ndarray:
-    """A constant, or He-normal weights: variance 2 over the product of all axes but the last.
+    """A constant, or normal weights of variance `gain / fan`: He's, where the operator says nothing else.
 
     Seeded with the path as well, so that a parameter's draw does not depend on what else the network holds.
     """
@@ -178,4 +177,4 @@ def _drawn(path: str, parameter: Parameter, seed: list[int]) -> np.ndarray:
     if start is not None:
         return np.full(shape, start, np.float32)
     generator = np.random.default_rng([*seed, zlib.crc32(path.encode())])
-    return (generator.standard_normal(shape) * (2 / math.prod(shape[:-1])) ** 0.5).astype(np.float32)
+    return (generator.standard_normal(shape) * parameter.deviation).astype(np.float32)

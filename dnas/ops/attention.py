@@ -86,7 +86,7 @@ class DistanceBias(Operator):
     resident = False
 
     def parameters(self, s: Tensor) -> dict[str, Parameter]:
-        return {"table": Parameter((s[HEADS].size, self.keys, self.keys), 0.0)}
+        return {"table": Parameter((s[HEADS].size, self.keys, self.keys), 0.0, table=True)}
 
     def work(self, y: Tensor, s: Tensor) -> Iterator[Work]:
         yield Work("attention_bias", biases=Product(s[HEADS].size, self.keys, self.keys))
@@ -217,7 +217,7 @@ class LearnedScores(Operator):
         return Tensor((Axis(HEADS, self.heads, pending=True), Axis(QUERIES, positions(x)), Axis(KEYS, keys)))
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        return {"table": Parameter((self.heads, positions(x), self.keys**2), 0.0)}
+        return {"table": Parameter((self.heads, positions(x), self.keys**2), 0.0, table=True)}
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
         yield Work("attention_bias", biases=y.elements)
@@ -240,8 +240,8 @@ class _Relative(Operator):
     second = ""
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        shape = (2 * self.reach + 2, self.width)
-        return {"rows": Parameter(shape, 0.0), "columns": Parameter(shape, 0.0)}
+        table = Parameter((2 * self.reach + 2, self.width), 0.0, table=True)
+        return {"rows": table, "columns": table}
 
     def attributes(self) -> dict[str, Any]:
         entries = self.size.entries if isinstance(self.size, Cut) else None

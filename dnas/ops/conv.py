@@ -268,8 +268,10 @@ class Circulant(Operator):
         return Tensor(x.axes)
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        shape = (self.blocks, self.blocks, x.channels // self.blocks)
-        return {"coefficients": Parameter(shape)} | bias_of(x.channels, self.bias)
+        width = x.channels.value
+        shape = (self.blocks, self.blocks, width // self.blocks)
+        # Uniform by He et al. for a leaky slope of sqrt(5), as torch's linear layers: a gain of 2 / (1 + 5).
+        return {"coefficients": Parameter(shape, fan=width, gain=1 / 3)} | bias_of(x.channels, self.bias)
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
         positions = (axis.size for axis in x.axes if axis.name != CHANNELS)

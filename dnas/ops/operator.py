@@ -26,8 +26,25 @@ class Parameter(NamedTuple):
 
     shape: tuple[Quantity | int, ...]
     start: float | None = None
-    """None: drawn at random (He et al. 2015)."""
+    """None: drawn from a normal distribution of variance `gain / fan`."""
     statistic: bool = False
+    fan: int | None = None
+    """How many products an entry of the result sums; None where that is the product of all axes but the last."""
+    gain: float = 2.0
+    """2 for He et al. 2015."""
+    table: bool = False
+    """Whether its entries are learned for positions, distances or tokens, and multiply no input: weight decay leaves
+    it alone, as it does norms and biases."""
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the numbers that are drawn."""
+        return (self.gain / (self.fan or math.prod(self.lengths[:-1]))) ** 0.5
+
+    @property
+    def decays(self) -> bool:
+        """Whether weight decay pulls it to zero: weights, but not norms and biases, which have one axis, nor tables."""
+        return len(self.shape) > 1 and not self.table
 
     @property
     def lengths(self) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ class WindowBias(Operator):
     word = "bias"
 
     def parameters(self, s: Tensor) -> dict[str, Parameter]:
-        return {"table": Parameter(((2 * self.window - 1) ** 2, s[HEADS].size), 0.0)}
+        return {"table": Parameter(((2 * self.window - 1) ** 2, s[HEADS].size), 0.0, table=True)}
 
     def output(self, s: Tensor) -> Tensor:
         if s[QUERIES].length != self.window**2 or s[KEYS].length != self.window**2:

@@ -31,7 +31,7 @@ class ClassToken(Operator):
         return Tensor((Axis(TOKENS, tokens), x[CHANNELS])).to_mask(True)
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        return {"token": Parameter((self.count, x.channels), 0.0)}
+        return {"token": Parameter((self.count, x.channels), 0.0, table=True)}
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:
         yield Work("class_token", biases=Product(self.count, x.channels))
@@ -57,7 +57,7 @@ class Positions(Operator):
         return x.to_mask(True)
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
-        return {"table": Parameter(self.sizes(x), 0.0)}
+        return {"table": Parameter(self.sizes(x), 0.0, table=True)}
 
     def sizes(self, x: Tensor) -> tuple[Quantity, ...]:
         """Of the table."""

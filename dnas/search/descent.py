@@ -84,7 +84,7 @@ def descent(rate: optax.Schedule, decay: float, clip: float, momentum: float) ->
 
 
 def _decayed(params: Leaves) -> dict[str, bool]:
-    """Norms and biases, which are the vectors, are not pulled to zero."""
+    """Norms, biases and tables, which are the vectors, are not pulled to zero."""
     return {name: name.endswith(MATRICES) for name in params}
 
 

@@ -1,7 +1,7 @@
 """Rules of the step, from a recipe: clipping, weight decay and the three optimisers.
 
-Parameters are packed (`dnas.nn.packing`) into weights, and vectors: norms' scales and shifts and all biases, which
-neither decay nor adaptive clipping touches.
+Parameters are packed (`dnas.nn.packing`) into weights, and what weight decay leaves alone: norms' scales and shifts,
+biases, and tables of positions, distances and tokens. Adaptive clipping leaves alone what has one axis.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def optimizer(recipe: Recipe, rate: Schedule, packing: Packing) -> optax.Gradien
 
 
 def decayed(params: Leaves) -> dict[str, bool]:
-    """Which leaves weight decay pulls to zero: weights, not norms and biases."""
+    """Which leaves weight decay pulls to zero: weights, not norms, biases and tables."""
     return {name: name != VECTORS for name in params}
 
 

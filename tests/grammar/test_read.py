@@ -266,7 +266,11 @@ MISTAKES = {
     "empty one_of": (HEAD + "trunk:\n  - one_of: []", ["not a list of blocks"]),
     "repeat inside one_of": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, repeat: 2}}, {skip: {out: 8}}]", ["'repeat' beside one_of"]),
     "one label twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: mbconv_1}, {mbconv: {out: 8}}, {mbconv: {out: 16}}]", ["two options with one label"]),
-    "label of a number": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: 1}, {skip: {out: 8}}]", ["label: not text"]),
+    "label of a number": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: 1}, {skip: {out: 8}}]", ["label: not a plain word", "found 1"]),
+    "empty label": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: ''}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "letters, digits, _ and -"]),
+    "label with a dot": (HEAD + "trunk:\n  - one_of: [{one_of: [{conv: {out: 8}, label: c}, {skip: {out: 8}}], label: a.b}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "a.b"]),
+    "template with a dot as a label": (HEAD + "templates: {a.b: {conv: {out: 8}}}\ntrunk:\n  - one_of: [{a.b: {}}, {skip: {out: 8}}]", [":4: trunk.0.one_of.0: not a plain word", "a.b"]),
+    "label of one option": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: a b}]", ["not a plain word"]),
     "other sides": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, stride: 2}}, {skip: {out: 8}}]", [":3", "different sides"]),
     "map and vector": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}}, {pool: {}}]", ["differ in kind"]),
     # Formulas.
@@ -338,6 +342,20 @@ def test_a_joint_table_beyond_bounds_names_the_formula(read):
     text = HEAD + f"choices: {{a: {options}, b: {options}, c: {options}}}\nwhere: [$a * $b > $c]\ntrunk: []\n"
     with pytest.raises(InputError, match="mine.yaml:3: where.0: .*too many choices"):
         read(text)
+
+
+def test_one_option_of_a_one_of_is_no_choice(read):
+    """The same network as the block alone; inside another `one_of` as well."""
+    inner = "{one_of: [{mbconv: {out: 8, stride: 2, kernel: {choices: [3, 5]}}, label: only}]}"
+    rest = "head: [{pool: {}}, {linear: {out: $classes}}]\n"
+    plain, alone = (
+        read(HEAD + f"trunk:\n  - {text}\n{rest}") for text in (inner.removeprefix("{one_of: [")[:-2], inner)
+    )
+    assert [c.name for c in alone.choices] == [c.name for c in plain.choices] == ["trunk.0.kernel"]
+    assert str(graph_of(alone)) == str(graph_of(plain))
+    assert read(HEAD + f"trunk:\n  - {inner.replace('{choices: [3, 5]}', '5')}\n{rest}").is_architecture
+    within = read(HEAD + f"trunk:\n  - one_of: [{inner}, {{conv: {{out: 8, stride: 2}}}}]\n{rest}")
+    assert [c.name for c in within.choices] == ["trunk.0.one_of", "trunk.0.one_of.kernel"]
 
 
 def test_parsed_data_is_read_like_a_file():

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from dnas.grammar.read import space_from_data
-from dnas.nn.packing import MATRICES, VECTORS, Packing
+from dnas.nn.packing import BLOCKS, MATRICES, VECTORS, Packing
 from dnas.nn.supernet import init
 from dnas.train.optimizer import adaptive_clip, decayed, optimizer
 from dnas.train.recipe import read_recipe
@@ -27,6 +27,22 @@ EVERY_LAYER = {
 }  # fmt: skip
 
 
+TABLES = {
+    "name": "tables", "input": {"channels": 1, "classes": 3, "resolution": 8},
+    "trunk": [
+        {"patch_embed": {"out": 8, "kernel": 2}},
+        {"window_transformer": {"heads": 1, "head_width": 4, "window": 2}},
+        {"mb3d": {"heads": 1, "key_width": 4}},
+        {"cmt_bias": {"heads": 1, "reduction": 2}}, {"cmt": {"heads": 1, "head_width": 4, "reduction": 2}},
+        {"cmt_out": {}},
+        {"tokens": {}}, {"transformer": {"heads": 1, "head_width": 4, "relative": 2, "shortcuts": 1}},
+    ],
+    "head": [{"token_head": {"out": "$classes"}}],
+}  # fmt: skip
+SPARED = (".scale", ".shift", ".bias", ".table", ".token", ".rows", ".columns")
+"""How the names end of norms, biases, and tables of distances, positions and tokens."""
+
+
 def rate(step):
     return 0.1 / (1 + jnp.float32(step))
 
@@ -35,9 +51,10 @@ def packing() -> Packing:
     return Packing(space_from_data(EVERY_LAYER, "every"))
 
 
-def test_decay_spares_norms_and_biases_of_every_kind_of_layer():
+@pytest.mark.parametrize("data", [EVERY_LAYER, TABLES], ids=lambda data: data["name"])
+def test_decay_spares_norms_biases_and_tables_of_every_kind_of_layer(data):
     """With no gradient, a step changes weights alone, and by the factor 1 - lr * decay."""
-    space = space_from_data(EVERY_LAYER, "every")
+    space = space_from_data(data, data["name"])
     plan, variables = Packing(space), init(space, jax.random.key(0))
     variables = jax.tree.map(lambda x: x + 1, {"params": variables["params"]})
     params = plan.pack(variables)["params"]
@@ -46,10 +63,18 @@ def test_decay_spares_norms_and_biases_of_every_kind_of_layer():
         rule = optimizer(replace(PLAIN, optimizer=name), rate, plan)
         updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
         for path, update in plan.unpack_group("params", updates).items():
-            spared = path.endswith((".scale", ".shift", ".bias"))
+            spared = path.endswith(SPARED)
             assert np.all((update == 0) == spared), (name, path)
             if name == "adamw" and not spared:
                 np.testing.assert_allclose(update, -0.1 * 0.01 * variables["params"][path], rtol=1e-5)
+
+
+def test_tables_of_blocks_that_are_sampled_are_spared():
+    block = {"window_transformer": {"heads": 1, "head_width": 4, "window": 2}}
+    data = {**TABLES, "trunk": [TABLES["trunk"][0], {"one_of": [block, {"skip": {"out": "in"}}]}, *TABLES["trunk"][6:]]}
+    parts = Packing(space_from_data(data, "sampled"), paths=1).parts["params"]
+    assert all(not path.endswith(SPARED) for name in parts if name.endswith(MATRICES) for path in parts[name])
+    assert [path for path in parts[BLOCKS + VECTORS] if path.endswith(".table")]
 
 
 def test_adaptive_clipping_limits_each_unit():
