@@ -153,9 +153,8 @@ def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     if x.side is None or not x.side.is_constant:
         raise UserError("windows need a map of one size; they cannot be searched over resolutions")
     side, y = x.side.value, net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
-    window = Quantity.combine(lambda w: min(w, side), f.window)
-    sides = sorted(window.values())
-    options = ((window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
+    sides = sorted(f.window.values())
+    options = ((f.window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
     x = augmented(net, "attention_", net.add("attention_add", Residual(), x, net.mixture(*options)), y, f)
     y = net.add("mlp_norm", LayerNorm(f.fixed("epsilon")), x)
     return augmented(net, "mlp_", net.add("mlp_add", Residual(), x, mlp(net, "", y, f.hidden, f.act)), y, f)

@@ -3,7 +3,8 @@
     mbconv side=16 in=16 out=24 kernel=5 stride=2 hidden=48 se=1 se_hidden=16
 
 A key has the kind, the sizes of the input (`dnas.ops.sizes`), and the fields an exported architecture would state
-(`Field.written`, `part_of`, `lasts`): defaults are left out, so a field that is added to a kind later changes no key.
+(`Field.written`, `part_of`, `lasts`), as the block takes them (`BlockUse.effective`): defaults are left out, so a field
+that is added to a kind later changes no key.
 A table may spell a key otherwise (defaults written out, another order); it is read by `walked_keys` and spelt anew.
 """
 
@@ -31,7 +32,7 @@ MAX_KEY = 400
 def block_keys(use: BlockUse) -> Quantity:
     """The key of a block for every joint option of the choices it depends on."""
     sizes = use.sizes_in
-    known = {**use.fields, **sizes}
+    known = {**use.effective, **sizes}
     tokens = [Quantity.combine(lambda v, n=n: f" {n}={v}", size) for n, size in sizes.items()]
     for name, field in KINDS[use.kind].fields.items():
         if field.written != "never" and field.lasts:
@@ -50,7 +51,7 @@ def key_at(use: BlockUse, assignment: Assignment) -> str:
 
 def _token(name: str, field: Field, use: BlockUse, known: dict[str, Quantity]) -> Quantity:
     """` name=value`, or nothing where the value goes without saying."""
-    value = use.fields[name]
+    value = use.effective[name]
     present = Quantity.constant(1) if field.part_of is None else use.fields[field.part_of]
     default: Any = REQUIRED
     if field.written == "changed":

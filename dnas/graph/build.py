@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from dnas.blocks import KINDS, Fields
 from dnas.errors import InputError, UserError, suggestion
-from dnas.graph.fields import evaluated_fields
+from dnas.graph.fields import effective_fields, evaluated_fields
 from dnas.graph.graph import Graph, placed
 from dnas.graph.parts import BlockUse, Branch, Branches, Part
 from dnas.ops import ClassToken, Mask, Mixture, Operator
@@ -253,9 +253,10 @@ class Builder:
         return x
 
     def _block(self, node: Block, x: Feature) -> Feature:
-        fields = evaluated_fields(node, leaves(x)[0])
+        first = leaves(x)[0]
+        fields = evaluated_fields(node, first)
         with self._apart() as parts:
-            y = KINDS[node.kind].build(self, x, Fields(fields))
+            y = KINDS[node.kind].build(self, x, Fields(effective_fields(node.kind, fields, first)))
         self._parts.append(BlockUse(node.path, node.kind, fields, x, y, tuple(parts), self._conditions))
         return y
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dnas.blocks import KINDS
@@ -46,3 +47,14 @@ def evaluated_fields(node: Block, x: Tensor) -> dict[str, Quantity]:
         return done[name]
 
     return {name: lookup(name) for name in kind.fields}
+
+
+def effective_fields(kind: str, fields: Mapping[str, Quantity], x: Tensor) -> dict[str, Quantity]:
+    """The fields of a block as it takes them: parts that a map is cut into (`Field.tiles`) are at most as large as it.
+
+    Values that come to the same here are one network: what tells networks apart, or names blocks, reads these.
+    """
+    if x.side is None:
+        return dict(fields)
+    tiles = [name for name, field in KINDS[kind].fields.items() if field.tiles]
+    return {**fields, **{name: Quantity.combine(min, fields[name], x.side) for name in tiles}}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from dnas.graph.fields import effective_fields
 from dnas.ops import Operator
 from dnas.ops.operator import Parameter, Work
 from dnas.ops.sizes import sizes_of
@@ -83,6 +84,7 @@ class BlockUse:
     path: str
     kind: str
     fields: dict[str, Quantity]
+    """As they are written."""
     input: Feature
     out: Feature
     parts: tuple[Part, ...] = ()
@@ -92,6 +94,11 @@ class BlockUse:
     def given(self) -> Quantity:
         """1 where the block exists."""
         return Product(*self.conditions).joint()
+
+    @cached_property
+    def effective(self) -> dict[str, Quantity]:
+        """The fields as the block takes them: where these are equal, so are the networks."""
+        return effective_fields(self.kind, self.fields, leaves(self.input)[0])
 
     @property
     def output(self) -> Feature:

@@ -118,7 +118,7 @@ def _of_place(options: Sequence[BlockUse], wanted: BlockUse | None) -> Iterator[
             for name, field in KINDS[use.kind].fields.items():
                 if field.written == "never" or field.part_of is not None or name not in wanted.fields:
                     continue
-                apart = _apart(use.fields[name], wanted.fields[name].value)
+                apart = _apart(use.effective[name], wanted.effective[name].value)
                 yield Product(use.given, apart).joint()
     if wanted is not None:
         yield OTHER_KIND * (1 - there)

@@ -1,10 +1,11 @@
 """Which choices matter: a kernel inside a branch not taken, or a squeeze-excite width without squeeze-excite, does not.
 
 An architecture is what its exported file says, so different assignments of options can mean the same architecture.
-Everything here follows from the *facts* of a space: pairs (active, value) such that the file states `value` where
-`active` is 1. Two options of a choice are the same, given the other choices, where every active fact agrees; of
-options that are the same the first stands for all. From that follow the relevance of a choice, the number of distinct
-architectures, and the probability of an architecture rather than of one of its spellings.
+Everything here follows from the *facts* of a space: pairs (active, value) such that the file states `value`, or what
+comes to the same for the block (a window larger than the map is the map), where `active` is 1. Two options of a choice
+are the same, given the other choices, where every active fact agrees; of options that are the same the first stands
+for all. From that follow the relevance of a choice, the number of distinct architectures, and the probability of an
+architecture rather than of one of its spellings.
 
 What is not found: two *pairs* of options that are the same although no single choice between them is (a*b = b*a).
 """
@@ -28,7 +29,7 @@ MAX_ENTRIES = 100_000
 
 @dataclass(frozen=True, eq=False)
 class Fact:
-    """The exported file states `value` where `active` is 1."""
+    """The exported file states `value`, or what comes to the same, where `active` is 1."""
 
     active: Quantity
     value: Quantity
@@ -43,12 +44,13 @@ def facts(space: Space, network: Graph | None = None) -> list[Fact]:
     found += _of_nodes(space.nodes, Quantity.constant(1))
     for use in network.uses:
         for name, field in KINDS[use.kind].fields.items():
-            if field.written == "never" or use.fields[name].is_constant:
+            value = use.effective[name]
+            if field.written == "never" or value.is_constant:
                 continue
             active = use.given
             if field.part_of is not None:
                 active = Product(active, Quantity.combine(int, use.fields[field.part_of])).joint()
-            found.append(Fact(active, use.fields[name]))
+            found.append(Fact(active, value))
     return [f for f in found if not f.value.is_constant and f.active.max()]
 
 

@@ -89,8 +89,8 @@ class Field:
     lasts: bool = True
     """False where it only says how training starts, so that nothing of a running network depends on it."""
     tiles: bool = False
-    """Whether it is the side of equal parts that a map is cut into: values that divide the map's side waste none of
-    it."""
+    """Whether it is the side of equal parts that a map is cut into: a part is at most as large as the map
+    (`dnas.graph.fields.effective_fields`), and values that divide the map's side waste none of it."""
     names: tuple[str, ...] = ()
     """The names accepted, where the field is one of a few names."""
 

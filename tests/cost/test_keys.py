@@ -37,6 +37,11 @@ def test_windows_of_maps_of_several_sides_are_read_together():
     assert [len(positions) for positions, _ in walks] == [4, 4]
 
 
+def test_windows_as_large_as_the_map_have_one_name():
+    keys = [f"window_transformer side=4 in=16 heads=2 {window}hidden=32" for window in ("", "window=9 ", "window=4 ")]
+    assert canonical(keys, "here") == ["window_transformer side=4 in=16 heads=2 window=4 hidden=32"] * 3
+
+
 @pytest.mark.parametrize(
     "key, problem",
     [

@@ -114,6 +114,21 @@ def test_windows_move_to_what_divides_the_map():
     assert {after.choice(f"trunk.1.{n}.window").options for n in range(2)} == {(7, 14)}
 
 
+def test_windows_larger_than_the_map_move_to_no_twins():
+    """Where windows of 7, 14 and 28 tile 8 pixels, 14 and 28 are one network: no list may hold both, by any move."""
+    block = {"heads": 1, "window": {"choices": [7, 14, 28]}, "expand": {"choices": [1, 2, 3]}, "repeat": 2}
+    data = {
+        "name": "twins", "input": {"channels": 1, "classes": 2, "resolution": 8},
+        "trunk": [{"patch_embed": {"out": 8, "kernel": 1}}, {"window_transformer": block}],
+        "head": [{"norm_head": {"out": "$classes", "distilled": False}}],
+    }  # fmt: skip
+    surface = far_from({"stage 1 window": 99, "stage 1 expand": 9}, {"stage 1 window": 7, "stage 1 expand": 1})
+    _, after, moves = step(space_from_data(data, "twins"), surface, 0, noise=0, rule="trunc", count=60)
+    assert moves["stage 1 window"].fit.wanted > 0 and moves["stage 1 window"].count == 0
+    assert "gives the same networks as another option" in moves["stage 1 window"].why
+    assert moves["stage 1 expand"].count > 0 and after.choice("trunk.1.0.window").options == (7, 14, 28)
+
+
 def test_budgets_stay_within_reach_and_each_option_that_moved_is_in_reach():
     surface = far_from({name: 99 for name in BEST}, dict.fromkeys(BEST, 1.0))
     space, limit = load_space("s3_mini"), parse_budget("3MFLOPs")
