@@ -16,11 +16,11 @@ from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
 from dnas.search.start import refuse
 from dnas.search.verdict import random_networks
-from dnas.solve.many import Constraints, Costs, as_assignment
+from dnas.solve.elimination import Even
+from dnas.solve.many import Costs, as_assignment
 
 PATHS, SAMPLES, CHILDREN, SPACES = 0, 1, 2, 6
 """What random numbers are drawn for: the second part of a key, after the seed."""
-TRIES = 32
 MET = 100
 """Networks compared whose options are recorded, at most, beside the best one."""
 
@@ -40,21 +40,18 @@ def start(problem: Problem) -> Weights:
 
 
 class Paths:
-    """One network for each number, every option equally probable among what the constraints allow."""
+    """One network for each number: of all joint options that the constraints allow, each as probable as any other."""
 
     def __init__(self, problem: Problem):
         self.choices, self.seed = problem.space.choices, problem.seed
         self.sizes = np.array([len(c) for c in self.choices], int)
-        self.allowed = Constraints(problem.space.constraints, self.choices)
+        self.tied = Even(problem.space.constraints)
 
     def __call__(self, n: int, stream: int = 0) -> dict[str, int]:
         random = np.random.default_rng([self.seed, PATHS, stream, n])
-        for _ in range(TRIES):
-            rows = random.integers(0, self.sizes, (TRIES, len(self.sizes)))
-            fine = np.flatnonzero(self.allowed(rows))
-            if len(fine):
-                return as_assignment(rows[fine[0]], self.choices)
-        return as_assignment(rows[0], self.choices)
+        free = as_assignment(random.integers(0, self.sizes), self.choices)
+        tied = self.tied.draw(random)
+        return {name: tied.get(name, option) for name, option in free.items()}
 
 
 def sampler(problem: Problem, count: int = 1) -> Sampler:

@@ -1,4 +1,4 @@
-"""Exact variable elimination: the best sum of factors, and the logarithm of a sum over all assignments.
+"""Exact variable elimination: the best sum of factors, the logarithm of a sum over all assignments, even draws.
 
 A function of many choices that is a sum of small tables (`Quantity`) needs no enumeration: choices are eliminated one
 after the other, each time joining only the tables that mention the choice. The order is greedy: the choice whose joint
@@ -20,6 +20,7 @@ from dnas.space.quantity import MAX_TABLE, Assignment, Choice, Quantity, union
 
 Over = tuple[Choice, ...]
 Factor = tuple[Over, np.ndarray]
+NOTHING = "the constraints of the space exclude every architecture"
 
 
 def optimum(
@@ -45,7 +46,7 @@ def optimum(
 
     value = _eliminate(tables, best)
     if value == -math.inf:
-        raise UserError("the constraints of the space exclude every architecture")
+        raise UserError(NOTHING)
     assignment: dict[str, int] = {}
     for choice, rest, argbest in reversed(trace):
         assignment[choice.name] = int(argbest[tuple(assignment[c.name] for c in rest)])
@@ -60,6 +61,34 @@ def log_total(factors_log: Sequence[Quantity], constraints: Iterable[Quantity] =
     """
     tables = [(q.over, q.table.astype(np.float64)) for q in factors_log] + [log_indicator(q) for q in constraints]
     return _eliminate(tables, lambda _choice, _rest, joint: log_sum_exp(joint))
+
+
+class Even:
+    """Draws of every choice that constraints mention, each allowed assignment as probable as any other: exact.
+
+    Eliminating a choice leaves how many assignments of those eliminated so far there are for each option of the rest;
+    read backwards, these give the probability of each option among what was drawn already. Raises `UserError` where
+    nothing is allowed.
+    """
+
+    def __init__(self, constraints: Iterable[Quantity]):
+        self.trace: list[tuple[Choice, Over, np.ndarray]] = []
+
+        def counted(choice: Choice, rest: Over, joint: np.ndarray) -> np.ndarray:
+            self.trace.append((choice, rest, joint))
+            return log_sum_exp(joint)
+
+        if _eliminate([log_indicator(q) for q in constraints], counted) == -math.inf:
+            raise UserError(NOTHING)
+
+    def draw(self, random: np.random.Generator) -> dict[str, int]:
+        """An assignment; of states that constraints carry, too."""
+        drawn: dict[str, int] = {}
+        for choice, rest, joint in reversed(self.trace):
+            logs = joint[tuple(drawn[c.name] for c in rest)]
+            shares = np.exp(logs - logs.max())
+            drawn[choice.name] = int(random.choice(len(choice), p=shares / shares.sum()))
+        return drawn
 
 
 def satisfied(constraints: Iterable[Quantity], assignment: Assignment) -> bool:

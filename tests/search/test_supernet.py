@@ -10,6 +10,8 @@ import pytest
 
 from dnas.cost.budget import parse_budget
 from dnas.data import synthetic
+from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import at_input
 from dnas.learning.course import State
 from dnas.learning.journal import Journal
 from dnas.nn.gates import one_hot
@@ -21,6 +23,8 @@ from dnas.search.descent import Learner, summed
 from dnas.search.problem import Problem, make_problem
 from dnas.search.run import Options, advance
 from dnas.search.settings import Settings
+from dnas.search.singlepath import Paths
+from dnas.solve.many import Constraints, as_options
 
 from .made import space
 from .test_search import search
@@ -48,6 +52,16 @@ class Recorder(Learner):
         learned = super().gradient(weights, gates, n, targets)
         self.told.append((gates, targets, learned))
         return learned
+
+
+def test_single_paths_keep_the_constraints():
+    """Of EfficientFormer's space, where of 600 joint options one is allowed; the same number draws the same network."""
+    found = load_space("efficientformer")
+    draw = Paths(make_problem(at_input(found, side=32), [], DATA, SETTINGS, 0))
+    paths = [draw(n, stream) for n in range(100) for stream in range(2)]
+    assert Constraints(found.constraints, found.choices)(as_options(paths, found.choices)).all()
+    assert len({tuple(path.values()) for path in paths}) == 200
+    assert paths[:2] == [draw(0, 0), draw(0, 1)]
 
 
 @pytest.mark.parametrize("budgets", [(), ("0.04Mparams",)])

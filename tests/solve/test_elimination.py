@@ -1,5 +1,6 @@
 """Elimination against enumeration, and counts too large to enumerate."""
 
+import collections
 import itertools
 import math
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnas.errors import UserError
-from dnas.solve.elimination import log_total, optimum
+from dnas.solve.elimination import Even, log_total, optimum
 from dnas.space.quantity import Choice, Quantity
 
 
@@ -46,6 +47,23 @@ def test_equals_enumeration(seed):
     best, assignment = optimum(factors)
     assert best == max(values) == sum(q.at(assignment) for q in factors)
     assert set(assignment) == {c.name for q in factors for c in q.over}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_draws_are_even_among_what_is_allowed(seed):
+    """Each within five standard deviations of its share, and none that is forbidden."""
+    constraints = [Quantity(q.over, q.table > 0) for q in random_factors(seed)]
+    allowed = [a for a in everything(constraints) if all(q.at(a) for q in constraints)]
+    if not allowed:
+        with pytest.raises(UserError, match="exclude every architecture"):
+            Even(constraints)
+        return
+    even, random, count = Even(constraints), np.random.default_rng(seed), 40 * len(allowed)
+    drawn = collections.Counter(tuple(sorted(even.draw(random).items())) for _ in range(min(count, 2000)))
+    assert drawn.keys() <= {tuple(sorted(a.items())) for a in allowed}
+    if count <= 2000:
+        assert all(abs(drawn[tuple(sorted(a.items()))] - 40) < 5 * 40**0.5 for a in allowed)
 
 
 def test_minimum_under_constraints():
