@@ -125,7 +125,15 @@ def seen(
 
 def _magnitudes(x: Array) -> tuple[Array, Array]:
     flat = x.reshape(-1)
-    return jnp.max(jnp.abs(flat)), flat[:: max(1, flat.size // SAMPLED)]
+    return jnp.max(jnp.abs(flat)), flat[places(flat.size)]
+
+
+def places(size: int) -> np.ndarray:
+    """Positions of a sample of at least `SAMPLED` numbers, or of all: one drawn from each of equal parts, since steps
+    of one length may meet the same channels again and again."""
+    part = max(1, size // SAMPLED)
+    count = size // part
+    return part * np.arange(count) + np.random.default_rng(0).integers(0, part, count)
 
 
 def _together(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Seen:

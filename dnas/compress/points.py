@@ -17,6 +17,7 @@ from dnas.graph import Graph, graph_of
 from dnas.graph.graph import GATE
 from dnas.graph.parts import Node
 from dnas.ops import LayerNorm
+from dnas.ops.combine import WeightedSum
 from dnas.ops.operator import WEIGHT
 from dnas.ops.tensor import CHANNELS, Tensor
 from dnas.space.entries import kept
@@ -86,14 +87,21 @@ def _point(network: _Network, node: Node) -> Point | None:
     reads = [(n, x) for n in rest for x in n.inputs if _made_by(network, x, changed)]
     if not reads or not all(n.operator.sums_channels and x is n.inputs[0] for n, x in reads):
         return None
-    if not _has_width(node) and all(n.output is network.graph.output for n, _ in reads):
-        return None  # what the classifier alone reads of a norm: nothing would be saved before it
+    if not _has_width(node) and all(_scores(network, n) for n, _ in reads):
+        return None  # what classifiers alone read of a norm: nothing would be saved before it
     order = [n for n in network.nodes.values() if n.path in changed]
     ends = [network.makers[x] for _, x in reads]
     gate = next((m for m in reversed(order) if all(m in _before(network, end, changed) for end in ends)), None)
     if gate is None:
         return None
     return Point(node.path, gate.path, width, tuple(f"{n.path}.{WEIGHT}" for n, _ in reads))
+
+
+def _scores(network: _Network, node: Node) -> bool:
+    """Whether its result is the network's scores, or one of several whose mean they are."""
+    after = [n for n in network.nodes.values() if node.output in n.inputs]
+    mean = bool(after) and all(isinstance(n.operator, WeightedSum) and n.output is network.graph.output for n in after)
+    return node.output is network.graph.output or mean
 
 
 def _has_width(node: Node) -> bool:

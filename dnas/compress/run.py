@@ -22,10 +22,12 @@ from dnas.compress.document import document
 from dnas.compress.measured import Figures, Network, counts, together
 from dnas.compress.methods import Declared, method
 from dnas.compress.stages import trained
+from dnas.cost.size import stored_bytes
 from dnas.data.hugging_face import PROCESSOR, processor_beside
 from dnas.files import write_atomic, write_json
 from dnas.files.sets import current
 from dnas.grammar.read import space_from_data
+from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
 from dnas.learning import weights
 from dnas.learning.evaluator import Tally
@@ -35,9 +37,11 @@ from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import working
 from dnas.process.provenance import provenance
 from dnas.runs import following
+from dnas.runs.as_trained import counted_at
 from dnas.runs.folder import CHECKPOINTS, PROVENANCE, Claim, Claiming, Owner, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
+from dnas.space.space import Space
 from dnas.train.setup import Setup
 
 RECIPE, MARKDOWN = "recipe.yaml", "compression.md"
@@ -75,6 +79,8 @@ def run_compression(
         steps = claim.folder / CHECKPOINTS
         if not claiming.resume:
             shutil.rmtree(steps, ignore_errors=True)
+        for line in _counted(setup.network, asked):
+            say(line)
         watching = Watching(console, stop, checkpoint_seconds=checkpoint_seconds, resume=claiming.resume)
         stages, compressed, history = _stages(setup, asked, declared, steps, watching, train_on)
         with working(console, "timing"):
@@ -87,6 +93,18 @@ def run_compression(
         if commands:
             for line in following.lines(_commands(claim.folder)):
                 say(line)
+
+
+def _counted(network: Space, asked: Asked) -> list[str]:
+    """What the network costs before, and at which input: a search counts at its space's own, so its budget may be kept
+    already."""
+    at = counted_at(network)
+    costs = {"MACs": at.macs, "params": at.params, "bytes": stored_bytes(graph_of(network))}
+    return [
+        f"--budget {budget.text}: the network has {budget.shown(costs[budget.kind])} as it is trained, at {at.input}"
+        + ", so it keeps the budget already" * (costs[budget.kind] <= budget.limit)
+        for budget in asked.budgets if budget.kind in costs
+    ]  # fmt: skip
 
 
 def identity(setup: Setup, asked: Asked, declared: Declared, train_on: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ The places are those of `dnas.compress.points`, so that convolutional networks a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def vtp(setup: Setup, asked: Asked, folder: Path, watching: Watching) -> Compres
     _Costs(written, asked.budgets).must_be_within_reach(places)
     gated = space_from_data(written.data | {"gates": [place.gate for place in places]}, f"<{written.network.name}>")
     variables = _with_gates(inherit(setup.variables, written), places)
-    if asked.penalty:
+    if asked.rate != 0:
         sparse = replace(
             setup, network=gated, variables=variables, start="scratch", new_classifier=False, keeps_last=True,
             more_terms=(*setup.more_terms, penalty(places, asked.penalty)),
@@ -153,8 +154,8 @@ def _check(network: Space, asked: Asked) -> None:
     for budget in asked.budgets:
         if budget.kind not in ledger.COSTS:
             raise InputError("--budget", "not for pruning", found=budget.text, accepted="FLOPs, MACs or params")
-    if asked.penalty < 0:
-        raise InputError("--penalty", "below 0", found=asked.penalty, accepted="a number from 0")
+    if not 0 <= asked.penalty < math.inf:
+        raise InputError("--penalty", "out of range", found=asked.penalty, accepted="a number from 0")
 
 
 def _told(place: Point, gates: np.ndarray, left: Sequence[int]) -> dict[str, Any]:

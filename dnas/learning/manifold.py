@@ -120,7 +120,7 @@ def pairs_of(student: Space, teacher: Space, ends: int) -> list[Pair]:
 
 def _ends(ours: Sequence[str], theirs: Sequence[str], ends: int) -> list[Pair]:
     shared = min(len(ours), len(theirs))
-    if shared <= 2 * ends:
+    if shared < 2 * ends:
         last = [-shared + n for n in range(shared)]
     else:
         last = [*range(ends), *range(-ends, 0)]
@@ -128,12 +128,13 @@ def _ends(ours: Sequence[str], theirs: Sequence[str], ends: int) -> list[Pair]:
 
 
 def _by_patches(space: Space) -> dict[int, list[str]]:
-    """Number of patches -> paths of the blocks whose features have so many, in their order."""
+    """Number of patches -> paths of the blocks whose features have so many, in their order; none that hands on what it
+    reads."""
     extra, found = _class_tokens(space), dict[int, list[str]]()
     for use in graph_of(space).uses:
         before, after = leaves(use.input)[0], use.main
         count = _count(after, extra)
-        if count > 1 and before.names == after.names and _count(before, extra) == count:
+        if after is not before and count > 1 and before.names == after.names and _count(before, extra) == count:
             found.setdefault(count, []).append(use.path)
     return found
 

@@ -148,7 +148,13 @@ def _checkpoint(path: Path, file: Any, names: Names) -> Checkpoint:
     stored = list(file.keys())
     prefix = _prefix(stored, {entry.name for entry in names.entries})
     left = Counter(ending for name in stored if (ending := name.rpartition(".")[2]) in BUFFERS)
-    own = {name.removeprefix(prefix): name for name in stored if name.rpartition(".")[2] not in BUFFERS}
+    own: dict[str, str] = {}
+    for name in stored:
+        if name.rpartition(".")[2] not in BUFFERS and own.setdefault(name.removeprefix(prefix), name) != name:
+            both = f"{name} and {own[name.removeprefix(prefix)]}"
+            raise InputError(
+                str(path), "two tensors of one name", found=both, accepted=f"one with '{prefix}', or without"
+            )
     today = spelled(own)
     tensors = {}
     for name, ours in today.items():

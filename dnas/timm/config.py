@@ -9,6 +9,8 @@ from dnas.errors import InputError
 from dnas.files import read_document
 
 CONFIG = "config.json"
+COLOURS = (1, 3)
+"""Channels of pictures that timm's models take."""
 
 
 class Config(NamedTuple):
@@ -39,18 +41,21 @@ def config_beside(weights: Path) -> Config | None:
         raise InputError(f"{path}: label_names", "not a list of names", found=labels)
     interpolation = known.get("interpolation")
     return Config(
-        _numbers(path, known, "mean", 3), _numbers(path, known, "std", 3),
-        next(iter(_numbers(path, known, "crop_pct", 1) or ()), None),
+        _numbers(path, known, "mean", COLOURS, zero=True), _numbers(path, known, "std", COLOURS),
+        next(iter(_numbers(path, known, "crop_pct", (1,)) or ()), None),
         interpolation if isinstance(interpolation, str) else None, tuple(labels),
     )  # fmt: skip
 
 
-def _numbers(path: Path, known: dict[str, Any], name: str, count: int) -> tuple[float, ...] | None:
-    """So many positive numbers, or one alone."""
+def _numbers(
+    path: Path, known: dict[str, Any], name: str, counts: tuple[int, ...], zero: bool = False
+) -> tuple[float, ...] | None:
+    """So many positive numbers, or one alone; with `zero` also that."""
     value = known.get(name)
     if value is None:
         return None
     listed = value if isinstance(value, list) else [value]
-    if len(listed) != count or not all(type(n) in (int, float) and 0 < n < 1e6 for n in listed):
+    accepted = all(type(n) in (int, float) and 0 <= n < 1e6 and (n or zero) for n in listed)
+    if len(listed) not in counts or not accepted:
         raise InputError(f"{path}: pretrained_cfg.{name}", "not as timm writes it", found=value)
     return tuple(map(float, listed))

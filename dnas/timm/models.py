@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from dnas.data.preprocess import Preprocessing
+from dnas.grammar.catalogue import SUFFIXES
 from dnas.grammar.read import at_input
 from dnas.space.space import Space
 from dnas.timm.checkpoint import classes_of
@@ -59,9 +61,10 @@ _BY_ARCHITECTURE = {model.architecture: name for name, model in MODELS.items()}
 
 
 def architecture_of(name: str) -> str:
-    """The catalogue's name of a model of timm, which may have a tag (`deit_tiny_patch16_224.fb_in1k`); other names stay
-    as they are."""
-    model = MODELS.get(name.partition(".")[0])
+    """The catalogue's name of a model of timm, which may have a tag (`deit_tiny_patch16_224.fb_in1k`); other names,
+    and those of files, stay as they are."""
+    file = name.lower().endswith(SUFFIXES) or os.path.isfile(name)
+    model = None if file else MODELS.get(name.partition(".")[0])
     return model.architecture if model else name
 
 
@@ -75,7 +78,7 @@ def model_for(space: Space, weights: Path) -> Model | None:
     architecture is; None where neither is known."""
     name, config = model_of(space), config_beside(weights)
     model = MODELS[name] if name else None
-    if config is None or config.mean is None or config.std is None:
+    if config is None or config.mean is None or config.std is None or space.channels != len(config.mean):
         return model
     usual = model or Model(space.name, 1.0, "bilinear")
     statistics = Statistics(config.mean, config.std)

@@ -69,6 +69,8 @@ def test_a_budget_is_kept_and_what_was_done_is_told(home, capsys, network):
     assert compress(*arguments(home, out, "--budget", f"{limit}FLOPs", network=network)) == 0
     said = capsys.readouterr().out
     assert "before" in said and "trained on" in said and "next:" in said
+    assert f"--budget {limit}FLOPs: the network has " in said and "as it is trained, at " in said
+    assert "keeps the budget already" not in said
     small = count(load_space(home / out))
     assert 0.5 * limit < small["macs"] <= limit
     document = json.loads((home / out / "architecture.json").read_text())
@@ -141,6 +143,8 @@ def test_stopped_and_continued_ends_in_the_same_bytes(home, monkeypatch, capsys)
         (["--budget", "10FLOPs"], "out of reach"),
         (["--budget", "1ms@cpu_2core_ort_fbnetv2"], "--budget"),
         (["--rate", "0.1", "--penalty", "-1"], "--penalty"),
+        (["--rate", "0.1", "--penalty", "nan"], "--penalty"),
+        (["--rate", "0.1", "--penalty", "inf"], "--penalty"),
         (["--rate", "0.1", "--recipe", "none"], "none"),
         (["--rate", "0.1", "--epochs", "0"], "--epochs"),
     ],
@@ -193,7 +197,7 @@ def test_an_option_of_another_method_is_refused(home, capsys, method, option, ac
 def test_a_report_shows_the_steps_and_python_the_stages(home, capsys):
     pytest.importorskip("vl_convert", reason="pages need dnas[report]")
     small = dnas.run_compression(
-        home / "vit-run", "vtp", rate=0.3, train_on=False, penalty=0, out=home / "from-python", quiet=True
+        home / "vit-run", "vtp", rate=0.3, train_on=False, penalty=0, epochs=1, out=home / "from-python", quiet=True
     )  # fmt: skip
     assert [stage["stage"] for stage in small.stages] == ["before", "vtp"] and small.history == {}
     assert small.architecture.costs["macs"] == small.stages[-1]["macs"] < small.stages[0]["macs"]

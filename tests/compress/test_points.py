@@ -112,3 +112,15 @@ def test_a_mistake_is_told_in_one_line(gates, said):
     with pytest.raises(InputError) as caught:
         graph_of(space_from_data(NETWORKS["transformer"]().document.data | {"gates": gates}, "file"))
     assert said in str(caught.value) and "file" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("distilled", [True, False])
+def test_a_norm_that_classifiers_alone_read_is_no_point(distilled):
+    """Nothing would be saved before it, whether one classifier reads it or two."""
+    data = {
+        "name": "heads", "input": {"channels": 1, "classes": 3, "resolution": 8},
+        "trunk": [{"conv": {"out": 8, "kernel": 3, "stride": 2}}, {"conv_ffn": {"expand": 2}}],
+        "head": [{"norm_head": {"out": "$classes", "distilled": distilled}}],
+    }  # fmt: skip
+    found = [place.path for place in points(space_from_data(data, "heads"))]
+    assert found and not any(path.startswith("head") for path in found)

@@ -83,8 +83,16 @@ def test_the_published_pairs():
     students = [f"trunk.2.{n}" for n in (0, 1, 2, 3, 8, 9, 10, 11)]
     teachers = [f"trunk.{2 + n}" for n in (0, 1, 2, 3, 9, 10, 11, 12)]
     assert found == [Pair(*names) for names in zip(students, teachers, strict=True)]
+    eight = pairs_of(small(4, 8), small(6, 24), 4)
+    assert [pair.teacher for pair in eight] == [f"trunk.2.{n}" for n in (0, 1, 2, 3, 20, 21, 22, 23)]
     few = pairs_of(small(4, 3), small(6, 2), 4)
     assert [pair.teacher for pair in few] == ["trunk.2.0", "trunk.2.1"] and len({p.student for p in few}) == 2
+
+
+def test_what_only_hands_on_its_input_is_no_block():
+    """TNT ends with one that leaves the words."""
+    found = pairs_of(load_space("tnt_s"), load_space("deit_s"), 4)
+    assert [pair.student for pair in found] == [f"trunk.1.{n}" for n in (0, 1, 2, 3, 8, 9, 10, 11)]
 
 
 def test_networks_of_other_grids_are_refused():

@@ -75,6 +75,14 @@ def test_names_may_stand_behind_a_prefix(tmp_path, deit, prefix):
     assert np.array_equal(read(path, space)["head.0.norm.shift"], tensors["norm.bias"])
 
 
+def test_two_tensors_that_become_one_are_named(tmp_path, deit):
+    space, tensors = deit
+    both = {f"model.{name}": value for name, value in tensors.items()} | {"head.bias": tensors["head.bias"] + 1}
+    path = saved(tmp_path / "w.safetensors", both)
+    with pytest.raises(InputError, match="two tensors of one name .*head.bias"):
+        read(path, space)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
 def test_numbers_of_other_bits_become_float32(tmp_path, deit, dtype):
     space, tensors = deit

@@ -92,12 +92,23 @@ def test_the_file_beside_it_tells_classes_and_pictures(file):
     assert "shortest edge of 18 px (bicubic) and takes the 16 px" in said[0]
     result = read_result(folder)
     assert result.labels == tuple(labels) and result.preprocessing.mean == (0.1, 0.2, 0.3)
+    config["pretrained_cfg"]["mean"] = [0, 0, 0]
+    beside.write_text(json.dumps(config))
+    assert read_result_of(file).preprocessing.mean == (0, 0, 0)
     beside.write_text(json.dumps({"model_type": "other"}))
     assert read_result_of(file).labels == ()
     config["pretrained_cfg"]["mean"] = "grey"
     beside.write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"config\.json: pretrained_cfg\.mean: not as timm writes it"):
         read_result_of(file)
+
+
+def test_a_file_of_a_models_name_is_that_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert architecture_of("efficientformer_l1") == "efficientformer_l1"
+    assert architecture_of("deit_tiny_patch16_224.fb_in1k") == "deit_ti"
+    for name in ("deit_tiny_patch16_224.yaml", "deit_tiny_patch16_224.mine.json"):
+        assert architecture_of(name) == name
 
 
 def read_result_of(file):
