@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -38,12 +39,14 @@ def method(name: str) -> Declared:
 
 
 def check_options(asked: Asked) -> None:
-    """Raises `InputError` for an option that the method does not read."""
+    """Raises `InputError` for an option that the method does not read, or a number that is not finite."""
     declared, usual = method(asked.method), asdict(Asked(asked.method))
     for name, value in asdict(asked).items():
         if value != usual[name] and name not in ("method", *declared.options):
             accepted = ", ".join(map(flag, declared.options))
             raise InputError(flag(name), f"not an option of {asked.method}", found=value, accepted=accepted)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(flag(name), "not accepted here", found=value, accepted="a finite number")
 
 
 def flag(option: str) -> str:

@@ -7,7 +7,6 @@ The places are those of `dnas.compress.points`, so that convolutional networks a
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -154,8 +153,8 @@ def _check(network: Space, asked: Asked) -> None:
     for budget in asked.budgets:
         if budget.kind not in ledger.COSTS:
             raise InputError("--budget", "not for pruning", found=budget.text, accepted="FLOPs, MACs or params")
-    if not 0 <= asked.penalty < math.inf:
-        raise InputError("--penalty", "out of range", found=asked.penalty, accepted="a number from 0")
+    if asked.penalty < 0:
+        raise InputError("--penalty", "below 0", found=asked.penalty, accepted="a number from 0")
 
 
 def _told(place: Point, gates: np.ndarray, left: Sequence[int]) -> dict[str, Any]:
