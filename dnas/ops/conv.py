@@ -270,7 +270,8 @@ class Circulant(Operator):
     def parameters(self, x: Tensor) -> dict[str, Parameter]:
         width = x.channels.value
         shape = (self.blocks, self.blocks, width // self.blocks)
-        # Uniform by He et al. for a leaky slope of sqrt(5), as torch's linear layers: a gain of 2 / (1 + 5).
+        # The authors' variance, which torch's linear layers have: He et al. 2015 for a leaky slope a of sqrt(5), a gain
+        # of 2 / (1 + a^2).
         return {"coefficients": Parameter(shape, fan=width, gain=1 / 3)} | bias_of(x.channels, self.bias)
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:

@@ -11,7 +11,7 @@ from tests.ops.test_contract import EXAMPLES, SOURCES, WIDTHS, graph_of
 
 LARGEST = {"w": len(WIDTHS) - 1}
 GAIN = {"circulant": 1 / 3}
-"""Uniform by He et al. with a leaky slope of sqrt(5), as the authors of augmented shortcuts draw it; others have 2."""
+"""That of the authors of augmented shortcuts (He et al. 2015 for a leaky slope of sqrt(5)); others have 2."""
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
