@@ -96,6 +96,16 @@ def attend(scores, v, side=None):
     return mixed.reshape(*rows, v.shape[-1])
 
 '''
+UNEVEN = '''
+def attend_uneven(scores, v, width, places, side=None):
+    """`attend` where heads have up to `width` channels: what a head has less are zeros. `places` are those of the
+    channels of v among heads of that width."""
+    v, at = v if side is None else v.reshape(len(v), -1, v.shape[-1]), jnp.array(places, int)
+    wide = jnp.zeros((*v.shape[:-1], scores.shape[-3] * width), v.dtype).at[..., at].set(v)
+    y = attend(scores, wide)[..., at]
+    return y if side is None else y.reshape(len(y), side, side, -1)
+
+'''
 CLASS_TOKEN = '''
 class ClassToken(nn.Module):
     """A token before those of x; a map gives its pixels, row after row."""
@@ -139,8 +149,8 @@ class Distances(nn.Module):
             table = jnp.asarray(self.param(name, nn.initializers.zeros, (2 * reach + 2, self.width)))
             index = jnp.clip(at[None] - at[:, None], -reach, reach) + reach + 1
             index = jnp.pad(index, ((self.before, 0), (self.before, 0)))
-            index = index if self.queries is None else index[jnp.array(self.queries)]
-            index = index if self.keys is None else index[:, jnp.array(self.keys)]
+            index = index if self.queries is None else index[jnp.array(self.queries, int)]
+            index = index if self.keys is None else index[:, jnp.array(self.keys, int)]
             total = total + table[index]
         return total
 
@@ -155,12 +165,16 @@ class RelativeScores(Distances):
 
 
 class RelativeValues(Distances):
-    """Vectors of distances weighted by the scores [N, heads, queries, keys]."""
+    """Vectors of distances weighted by the scores [N, heads, queries, keys]; `entries` are the channels that are left,
+    where some were dropped."""
+
+    entries: tuple | None = None
 
     @nn.compact
     def __call__(self, scores):
         mixed = jnp.einsum("nhqk,qkd->nqhd", scores, self.vectors())
-        return mixed.reshape(*mixed.shape[:2], -1)
+        mixed = mixed.reshape(*mixed.shape[:2], -1)
+        return mixed if self.entries is None else mixed[..., jnp.array(self.entries, int)]
 
 '''
 WINDOWS = '''

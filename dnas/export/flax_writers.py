@@ -22,6 +22,7 @@ from dnas.export.flax_texts import (
     RELATIVE,
     SCALE,
     SHUFFLE,
+    UNEVEN,
     UPSAMPLE,
     WINDOW_BIAS,
     WINDOWS,
@@ -31,15 +32,17 @@ from dnas.export.python_code import attend, attention_scores, conv_parts, moved,
 from dnas.export.structure import (
     Call,
     Writer,
+    attend_numbers,
     distance_numbers,
     distances_text,
     nothing,
     out,
     own,
     pairs,
+    relative_values_numbers,
     taken_numbers,
 )
-from dnas.export.trace import Op, Weights, conv_weight, convolution, entries_taken
+from dnas.export.trace import Op, Weights, conv_weight, convolution, entries_taken, uneven_heads
 
 Leaves = dict[tuple[str, str], np.ndarray]
 """By group and name."""
@@ -132,7 +135,7 @@ def _relative(kind: str) -> Callable[[Call], str]:
 
 
 def _select(call: Call) -> str:
-    return f"{call.inputs[0]}[{':, ' * entries_taken(call.op)[0]}jnp.array({call.text['entries']})]"
+    return f"{call.inputs[0]}[{':, ' * entries_taken(call.op)[0]}jnp.array({call.text['entries']}, int)]"
 
 
 def _circulant(call: Call) -> str:
@@ -173,7 +176,9 @@ WRITERS: dict[str, Writer] = {
         nothing, _module('MixHeads(name="{name}")({x})'), leaves=_leaves(kernel="weight", bias="bias"), helper=MIX_HEADS
     ),
     "softmax": Writer(nothing, lambda c: f"nn.softmax({c.inputs[0]})"),
-    "attend": Writer(own("queries"), attend, ends=True),
+    "attend": Writer(
+        attend_numbers, attend, ends=True, helper=lambda op: UNEVEN if uneven_heads(op) else ""
+    ),
     "class_token": Writer(
         own("count"), _class_token, leaves=_leaves(token="token"), helper=CLASS_TOKEN, ends=True
     ),
@@ -186,8 +191,8 @@ WRITERS: dict[str, Writer] = {
         distance_numbers, _relative("RelativeScores"), leaves=_leaves(rows="rows", columns="columns"), helper=RELATIVE
     ),
     "relative_values": Writer(
-        distance_numbers, _relative("RelativeValues"), leaves=_leaves(rows="rows", columns="columns"), helper=RELATIVE,
-        ends=True,
+        relative_values_numbers, _relative("RelativeValues"), leaves=_leaves(rows="rows", columns="columns"),
+        helper=RELATIVE, ends=True,
     ),
     "window_partition": Writer(own("side", "shift"), moved("windows"), helper=WINDOWS, ends=True),
     "window_merge": Writer(own("side", "shift"), moved("merged"), helper=WINDOWS, ends=True),

@@ -11,7 +11,7 @@ from typing import Any
 from dnas.errors import UserError
 from dnas.export.onnx_builder import INPUT, Builder, names
 from dnas.export.onnx_quantize import quantize
-from dnas.export.onnx_writers import WRITERS, Writer, folded
+from dnas.export.onnx_writers import WRITERS, Writer, folded, macs_of_zeros
 from dnas.export.trace import Network, Op, Value, Weights
 from dnas.process.extras import need
 
@@ -64,6 +64,11 @@ def writer(op: Op, network: Network) -> Writer:
         block = next(block.path for block in network.blocks if op in block.ops)
         raise UserError(f"{block}: ONNX cannot express the operator '{op.kind}'")
     return WRITERS[op.kind]
+
+
+def filled_macs(network: Network) -> int:
+    """Multiply-accumulates that the graph has beyond those of `dnas.count`: with zeros, where heads are uneven."""
+    return sum(map(macs_of_zeros, network.ops))
 
 
 def session(model_bytes: bytes, threads: int = 1) -> Any:

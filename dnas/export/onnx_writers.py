@@ -6,6 +6,7 @@ the other only where an operator needs it, so a run of such blocks stays in rows
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,8 +23,8 @@ from dnas.export.trace import (
     entries_taken,
     reads,
     spread_distances,
+    uneven_heads,
 )
-from dnas.ops.attention import Attend
 from dnas.ops.norm import EPSILON
 from dnas.ops.tensor import CHANNELS, HEADS
 
@@ -215,7 +216,7 @@ def _softmax(made: Builder, op: Op, after: Folded) -> None:
 
 
 def _attend(made: Builder, op: Op, after: Folded) -> None:
-    uneven = Attend.uneven(op.node.inputs[0], op.node.inputs[1])
+    uneven = uneven_heads(op)
     if uneven is None:
         return _attend_evenly(made, op.inputs[0], op.inputs[1], op.output)
     # As if all heads were as wide as the widest: zeros where a channel is missing.
@@ -225,6 +226,17 @@ def _attend(made: Builder, op: Op, after: Folded) -> None:
     made.take_channels(v, spread, wide_v, f"{op.node.path}.spread")
     _attend_evenly(made, s, wide_v, wide_y)
     made.take_channels(wide_y, uneven.places, y, f"{op.node.path}.taken")
+
+
+def macs_of_zeros(op: Op) -> int:
+    """Multiply-accumulates of an operator with the zeros that make all heads as wide as the widest: queries times keys
+    for each such channel, in each window; `dnas.count` has none of them."""
+    uneven = uneven_heads(op) if op.kind == "attend" else None
+    if uneven is None:
+        return 0
+    s, v = op.inputs
+    heads = s.sizes[HEADS]
+    return math.prod(s.sizes.values()) // heads * (heads * uneven.width - v.channels)
 
 
 def _attend_evenly(made: Builder, s: Value, v: Value, y: Value) -> None:

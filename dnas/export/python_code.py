@@ -38,8 +38,8 @@ class Target:
 
     def helpers(self, network: Network) -> str:
         """Functions and modules that the writers in use call."""
-        used = {op.kind for op in network.ops}
-        return "".join(dict.fromkeys(writer.helper for kind, writer in self.writers.items() if kind in used))
+        ops = ((op, writer.helper) for kind, writer in self.writers.items() for op in network.ops if op.kind == kind)
+        return "".join(dict.fromkeys(helper if isinstance(helper, str) else helper(op) for op, helper in ops))
 
     def leaves(
         self, network: Network, weights: Weights
@@ -150,9 +150,13 @@ def attention_scores(call: Call) -> str:
 
 
 def attend(call: Call) -> str:
-    """To a map of a side, or to tokens."""
-    side = "" if call.numbers["queries"] is None and call.op.output.side is None else f", {call.text['queries']}"
-    return f"attend({call.inputs[0]}, {call.inputs[1]}{side})"
+    """To a map of a side, or to tokens; heads may be uneven."""
+    arguments, function = list(call.inputs), "attend"
+    if call.numbers["uneven"]:
+        arguments, function = [*arguments, call.text["width"], call.text["places"]], "attend_uneven"
+    if call.numbers["queries"] is not None or call.op.output.side is not None:
+        arguments.append(call.text["queries"])
+    return f"{function}({', '.join(arguments)})"
 
 
 def moved(function: str) -> Callable[[Call], str]:

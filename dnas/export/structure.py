@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.export.trace import Network, NetworkBlock, Op, Weights, entries_taken, tokens_left
+from dnas.export.trace import Network, NetworkBlock, Op, Weights, entries_taken, tokens_left, uneven_heads
 from dnas.ops.tensor import HEADS, KEYS, QUERIES
 
 ORDER = ("inputs", "hidden", "out", "kernel", "stride")
+LEFT = (QUERIES, KEYS, "entries")
+"""Of what some may have been dropped."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Writer:
     expression: Callable[[Call], str]
     module: Callable[[Call], str] | None = None
     leaves: Callable[[Op, Weights], dict[Any, np.ndarray]] | None = None
-    helper: str = ""
-    """Text that the file has once."""
+    helper: str | Callable[[Op], str] = ""
+    """Text that the file has once, whatever the operator is like or by what it is like."""
     ends: bool = False
     """Whether it ends a statement, however often its result is read."""
 
@@ -156,15 +158,29 @@ def distance_numbers(op: Op) -> dict[str, Any]:
     return own("side", "width", "reach", "before")(op) | left
 
 
+def relative_values_numbers(op: Op) -> dict[str, Any]:
+    """The same, and the channels of the result that are left where some were dropped."""
+    entries = op.attributes["entries"]
+    return distance_numbers(op) | {"entries": None if entries is None else Entries(entries)}
+
+
 def distances_text(call: Call) -> str:
     """The arguments of such a table."""
-    left = [f"{name}={call.text[name]}" for name in (QUERIES, KEYS) if call.numbers[name] is not None]
+    left = [f"{name}={call.text[name]}" for name in LEFT if call.numbers.get(name) is not None]
     return ", ".join([*(call.text[n] for n in ("side", "width", "reach", "before")), *left])
 
 
 def taken_numbers(op: Op) -> dict[str, Any]:
     """Places of the entries that are taken of an axis."""
     return {"entries": Entries(entries_taken(op)[1])}
+
+
+def attend_numbers(op: Op) -> dict[str, Any]:
+    """Side of the map of queries; where heads are uneven, the width of the widest and the places of the channels."""
+    uneven = uneven_heads(op)
+    if uneven is None:
+        return own("queries")(op) | {"uneven": False}
+    return own("queries")(op) | {"uneven": True, "width": uneven.width, "places": Entries(uneven.places)}
 
 
 def window_numbers(op: Op) -> dict[str, int]:

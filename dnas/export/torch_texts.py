@@ -61,6 +61,17 @@ def attend(scores, v, side=None):
     return y if side is None else y.transpose(1, 2).unflatten(2, (side, side))
 
 '''
+UNEVEN = '''
+def attend_uneven(scores, v, width, places, side=None):
+    """`attend` where heads have up to `width` channels: what a head has less are zeros. `places` are those of the
+    channels of v among heads of that width."""
+    v, at = v if side is None else v.flatten(2).transpose(1, 2), list(places)
+    wide = v.new_zeros(*v.shape[:-1], scores.shape[-3] * width)
+    wide[..., at] = v
+    y = attend(scores, wide)[..., at]
+    return y if side is None else y.transpose(1, 2).unflatten(2, (side, side))
+
+'''
 CLASS_TOKEN = '''
 class ClassToken(nn.Module):
     """A token before those of x; a map [N, C, H, W] gives its pixels, row after row."""
@@ -117,10 +128,16 @@ class RelativeScores(Distances):
 
 
 class RelativeValues(Distances):
-    """Vectors of distances weighted by the scores [N, heads, queries, keys]."""
+    """Vectors of distances weighted by the scores [N, heads, queries, keys]; `entries` are the channels that are left,
+    where some were dropped."""
+
+    def __init__(self, *sizes, entries=None, **left):
+        super().__init__(*sizes, **left)
+        self.entries = entries if entries is None else list(entries)
 
     def forward(self, scores):
-        return torch.einsum("nhqk,qkd->nqhd", scores, self.vectors()).flatten(2)
+        mixed = torch.einsum("nhqk,qkd->nqhd", scores, self.vectors()).flatten(2)
+        return mixed if self.entries is None else mixed[..., self.entries]
 
 '''
 WINDOWS = '''

@@ -12,6 +12,7 @@ from dnas.export.structure import (
     Call,
     Varying,
     Writer,
+    attend_numbers,
     distance_numbers,
     distances,
     distances_text,
@@ -20,6 +21,7 @@ from dnas.export.structure import (
     out,
     own,
     pairs,
+    relative_values_numbers,
     sizes,
     taken_numbers,
     window_numbers,
@@ -36,11 +38,12 @@ from dnas.export.torch_texts import (
     RELATIVE,
     SCALE,
     SHUFFLE,
+    UNEVEN,
     WINDOW_BIAS,
     WINDOWS,
     WORDS,
 )
-from dnas.export.trace import Op, Weights, conv_weight, convolution, entries_taken
+from dnas.export.trace import Op, Weights, conv_weight, convolution, entries_taken, uneven_heads
 from dnas.nn.forward import NORM_MOMENTUM
 from dnas.ops.norm import EPSILON
 
@@ -209,7 +212,9 @@ WRITERS: dict[str, Writer] = {
         heads, _held, lambda c: f"nn.Conv2d({c.text['inputs']}, {c.text['out']}, 1)", _mix_heads_leaves
     ),
     "softmax": Writer(nothing, lambda c: f"{c.inputs[0]}.softmax(-1)"),
-    "attend": Writer(own("queries"), attend, ends=True),
+    "attend": Writer(
+        attend_numbers, attend, ends=True, helper=lambda op: UNEVEN if uneven_heads(op) else ""
+    ),
     "class_token": Writer(
         _token_numbers, _held, _class_token, _leaves(weight="token"), CLASS_TOKEN, ends=True
     ),
@@ -220,7 +225,7 @@ WRITERS: dict[str, Writer] = {
         distance_numbers, _held, _relative("RelativeScores"), _DISTANCES, RELATIVE
     ),
     "relative_values": Writer(
-        distance_numbers, _held, _relative("RelativeValues"), _DISTANCES, RELATIVE, ends=True
+        relative_values_numbers, _held, _relative("RelativeValues"), _DISTANCES, RELATIVE, ends=True
     ),
     "window_partition": Writer(own("side", "shift"), moved("windows"), helper=WINDOWS, ends=True),
     "window_merge": Writer(own("side", "shift"), moved("merged"), helper=WINDOWS, ends=True),

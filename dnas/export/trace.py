@@ -20,6 +20,7 @@ from dnas.graph.graph import Graph
 from dnas.graph.parts import Node, blocks_of, nodes_of
 from dnas.maths.windows import APART, regions
 from dnas.ops import Select
+from dnas.ops.attention import Attend, Uneven
 from dnas.ops.tensor import CHANNELS, KEYS, QUERIES, ROWS, TOKENS, Feature, Tensor, leaves
 from dnas.space.entries import Cut
 from dnas.space.space import Block, Space
@@ -243,6 +244,11 @@ def tokens_left(op: Op) -> dict[str, tuple[int, ...] | None]:
     pairs = next(x for x in (op.node.output, *op.node.inputs) if KEYS in x.names)
     sizes = {name: pairs[name].size for name in (QUERIES, KEYS)}
     return {name: size.entries if isinstance(size, Cut) else None for name, size in sizes.items()}
+
+
+def uneven_heads(op: Op) -> Uneven | None:
+    """How the heads of an `attend` share the channels of its values; None where all have as many."""
+    return Attend.uneven(*op.node.inputs)
 
 
 def spread_distances(op: Op, table: np.ndarray) -> np.ndarray:

@@ -117,6 +117,54 @@ SLIMMED_STREAMS = {
     },
 }  # fmt: skip
 """Fewer patches after each block, and the words of those alone."""
+ONE_LEFT = {
+    **STREAMS,
+    "name": "one left",
+    "trunk": [
+        STREAMS["trunk"][0],
+        {"tnt": {"heads": 2, "head_width": 4, "inner_heads": 1, "inner_head_width": 2, "repeat": 3}},
+        STREAMS["trunk"][3],
+    ],
+    "keep_tokens": {"trunk.1.0": [0, 3, 7, 9], "trunk.1.1": [0, 7], "trunk.1.2": [0]},
+}
+"""Of all patches none is left in the end, and none of their words: the class token alone goes on."""
+UNEVEN_TOKENS = {
+    **TOKENS,
+    "name": "uneven tokens",
+    "trunk": [
+        *TOKENS["trunk"][:2],
+        {"transformer": {"heads": 2, "head_width": 4, "relative": 1, "repeat": 3}},
+        {"transformer": {"heads": 3, "head_width": 4, "expand": 2, "bias": False}},
+    ],
+    "keep": {
+        "trunk.2.0.value": [0, 1, 2, 5], "trunk.2.1.value": [0, 5, 6], "trunk.2.2.value": [0, 1, 5, 6],
+        "trunk.3.value": [0, 1, 2, 3, 4, 8, 9],
+    },
+}  # fmt: skip
+"""Heads that have lost not equally many channels, and, in `trunk.2.2`, equally many."""
+UNEVEN_WINDOWS = {
+    **WINDOWS,
+    "name": "uneven windows",
+    "keep": {"trunk.1.value": [0, 1, 2, 5], "trunk.4.value": [0, 4, 5]},
+}
+UNEVEN_STREAMS = {
+    **STREAMS,
+    "name": "uneven streams",
+    "keep": {"trunk.1.0.value": [0, 1, 2, 3, 7], "trunk.2.inner_value": [1, 2, 3], "trunk.4.value": [1, 2, 4, 5, 6]},
+}
+UNEVEN_ATTENDED = {
+    **ATTENDED,
+    "name": "uneven attended",
+    "keep": {
+        "trunk.2.0.value": [0, 2, 3, *range(16, 32)], "trunk.4.value": [*range(12), 17, 18, *range(32, 48)],
+        "trunk.5.value": [*range(5), 30], "trunk.7.value": [*range(3), 16, 31],
+    },
+}  # fmt: skip
+UNEVEN_BIASED = {
+    **BIASED,
+    "name": "uneven biased",
+    "keep": {"trunk.3.0.value": [0, 1, 2, 7], "trunk.7.value": [0, 4, 5, 8]},
+}
 DISTILLED = {
     "name": "distilled",
     "input": {"channels": 2, "classes": 3, "resolution": 12},
@@ -128,9 +176,14 @@ DISTILLED = {
     "head": [{"token_head": {"out": "$classes", "distilled": True}}],
 }
 """A class token and a distillation token, with a classifier of each."""
+UNEVEN = {
+    data["name"]: data for data in (UNEVEN_TOKENS, UNEVEN_WINDOWS, UNEVEN_STREAMS, UNEVEN_ATTENDED, UNEVEN_BIASED)
+}
+"""Pruned networks whose heads have different widths."""
 WRITTEN = {
     "grouped": GROUPED, "attended": ATTENDED, "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS,
     "biased": BIASED, "distilled": DISTILLED, "slimmed": SLIMMED, "slimmed streams": SLIMMED_STREAMS,
+    "one left": ONE_LEFT, **UNEVEN,
 }  # fmt: skip
 
 

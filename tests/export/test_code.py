@@ -16,7 +16,7 @@ from .networks import GROUPED, network
 
 NETWORKS = (
     "grouped", "attended", "tokens", "windows", "streams", "biased", "distilled", "slimmed", "slimmed streams",
-    "tiny-0", "tiny-3", "fbnet_96@64",
+    "one left", "tiny-0", "tiny-3", "fbnet_96@64",
 )  # fmt: skip
 
 
