@@ -16,6 +16,7 @@ from dnas.api.spaces import SpaceLike, at, load, result_for
 from dnas.learning import weights as weight_files
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, Variables, init
+from dnas.process.seed import checked_seed
 from dnas.space.space import Space
 
 MOMENTUM = 0.9
@@ -67,6 +68,7 @@ def build(
         UserError: a space with choices, weights of another network, `resolution` or `classes` beside weights.
     """
     with guarded():
+        seed = checked_seed(seed)
         result = result_for(architecture, weights)
         if result.weights is None or not (resolution is None and classes is None):
             network = load(at(result.space, resolution, classes))

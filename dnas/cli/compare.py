@@ -88,14 +88,16 @@ def main(args: Arguments) -> None:
     from dnas.errors import InputError
     from dnas.learning.image_size import check_side
     from dnas.process.progress import working
+    from dnas.process.seed import checked_seed
     from dnas.runs.folder import Claiming
     from dnas.train.recipe import read_recipe, with_values
 
     check_side(args.image_size)
-    for option, value, least in (("--random", args.random, 0), ("--seeds", args.seeds, 1), ("--seed", args.seed, 0),
+    for option, value, least in (("--random", args.random, 0), ("--seeds", args.seeds, 1),
                                  ("--published", args.published, 0)):  # fmt: skip
         if not least <= value <= 1000:
             raise InputError(option, "out of range", found=value, accepted=f"{least} to 1000")
+    checked_seed(args.seed, args.seeds)
     recipe = with_values(read_recipe(args.recipe).fixed(), {"epochs": args.epochs, "batch_size": args.batch_size})
     subject = read_subject(args.run, args.space)
     reading = Reading(args.skip_bad, args.data_in, args.readers)

@@ -34,7 +34,13 @@ def run(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # any name is shown, in any locale
-    leave(call(main, parse(arguments, argv, prog)))
+    given = parse(arguments, argv, prog)
+    try:
+        code = call(main, given)
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType]
+        code = 1
+    leave(code)  # also after a fault: of several processes the others would wait for this one
 
 
 def parse(arguments: type[Arguments], argv: list[str] | None = None, prog: str | None = None) -> Arguments:

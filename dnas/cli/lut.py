@@ -27,6 +27,7 @@ from dnas.cost.table_merge import merge_tables
 from dnas.errors import InputError, UserError
 from dnas.grammar.catalogue import find_table, load_space, table_names
 from dnas.process.progress import beside, progress
+from dnas.process.seed import checked_seed
 from dnas.runs.following import command, lines
 
 MOST_SHOWN = 40
@@ -244,7 +245,7 @@ def fit(args: Fit) -> None:
     with progress(beside(), args.splits + 1, "fitting", unit="fit") as show:
         table = fitted_table(
             space, measured, name=name, device=args.device or measured.column, runtime=args.runtime,
-            splits=args.splits, held_out=args.held_out, seed=args.seed, told=lambda done: show(done, ""),
+            splits=args.splits, held_out=args.held_out, seed=checked_seed(args.seed), told=lambda done: show(done, ""),
         )  # fmt: skip
     found = table.fit
     assert found is not None

@@ -10,11 +10,12 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import math
 import re
 import sys
 import typing
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -44,12 +45,23 @@ def read_arguments(arguments: type[Arguments], argv: Sequence[str] | None, prog:
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(
+            found = tyro.cli(
                 arguments, args=given, prog=prog, description=arguments.__doc__,
                 config=(tyro.conf.FlagCreatePairsOff,),
             )  # fmt: skip
     except SystemExit:
         raise _said(told.getvalue(), prog, command(arguments, given), given) from None
+    _check_finite(found)
+    return found
+
+
+def _check_finite(found: Any) -> None:
+    """Raises `InputError` for a number that is none, or has no bound: `nan`, `inf`."""
+    for field in dataclasses.fields(found):
+        value = getattr(found, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            option = f"--{field.name.replace('_', '-')}"
+            raise InputError(option, "not accepted here", found=value, accepted="a finite number")
 
 
 def _check_names(arguments: type, argv: Sequence[str]) -> None:

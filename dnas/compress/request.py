@@ -15,6 +15,7 @@ from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError
 from dnas.process.precision import Precision
 from dnas.process.progress import told
+from dnas.process.seed import checked_seed
 from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result
@@ -48,6 +49,7 @@ def requested(
         InputError: a value that is not accepted, a network without weights, data that cannot be read or do not fit.
     """
     check_options(asked)
+    seed = checked_seed(seed)
     if source.network.quantization:
         where, accepted = f"{source.space.source}: quantization", "the network before it was: quantising comes last"
         raise InputError(where, "the network is quantised already", accepted=accepted)

@@ -76,13 +76,17 @@ class FolderSource:
         sizes = [size for place in places if (size := read_size(files[place])) is not None]
         return int(statistics.median_low([min(size) for size in sizes])) if sizes else SIDE
 
-    def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
+    def load(
+        self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
+        free: int | None = None,
+    ) -> Dataset:  # fmt: skip
         """All images as uint8 [N, side, side, channels], or to be decoded as they are needed, as `reading` says.
 
         Args:
             side: 64 if not given.
             channels: 3 (RGB) or 1 (grey).
             why: where the side comes from, for the note that tells it.
+            free: bytes of memory that are there; this machine's if not given.
 
         Raises:
             MissingExtra: Pillow is not installed.
@@ -95,7 +99,7 @@ class FolderSource:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
         where, files = str(self.path), [file for split in self.folders.splits for _, file in self.folders.files(split)]
-        streams, line = self.reading.streams(where, len(files) * side * side * channels)
+        streams, line = self.reading.streams(where, len(files) * side * side * channels, free)
         notes = [self._decoded(side, channels, why), line, *self.folders.notes]
         places, labels = self._places()
         if streams:

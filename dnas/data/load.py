@@ -21,6 +21,7 @@ from dnas.data.reading import Reading, refuse_arrays
 from dnas.data.shards import scan_shards, shards_in
 from dnas.errors import InputError, suggestion
 from dnas.files import text_of
+from dnas.process.seed import checked_seed
 
 EMBEDDED = "fashion-mnist-5k"
 EMBEDDED_FILE = Path(__file__).with_name("fashion_mnist_5k.npz")
@@ -51,8 +52,14 @@ class Source(Protocol):
         """Whether the images have a side and channels already, and are loaded at no other."""
         ...
 
-    def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
-        """The data; what is `fixed` passes over the arguments."""
+    def load(
+        self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
+        free: int | None = None,
+    ) -> Dataset:  # fmt: skip
+        """The data; what is `fixed` passes over the arguments.
+
+        `free` bytes of memory count where images may be kept in memory or streamed; this machine's if not given.
+        """
         ...
 
 
@@ -75,7 +82,10 @@ class ArraySource:
     def native_side(self) -> int:
         return self.dataset.side
 
-    def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
+    def load(
+        self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
+        free: int | None = None,
+    ) -> Dataset:  # fmt: skip
         return self.dataset
 
 
@@ -92,8 +102,9 @@ def scan(data: Data | None = None, *, seed: int = 0, reading: Reading = DEFAULT)
             `skipped`, instead of refused.
 
     Raises:
-        InputError: one line naming the file and the cause.
+        InputError: one line naming the file and the cause; a seed out of range.
     """
+    seed = checked_seed(seed)
     if data is None or isinstance(data, str) and data == EMBEDDED:
         refuse_arrays(reading, EMBEDDED)
         return ArraySource(load_npz(EMBEDDED_FILE, EMBEDDED, seed, Origin("embedded")))

@@ -48,14 +48,16 @@ class Reading:
         """Processes that decode; 0 for threads."""
         return default_readers() if self.readers is None else self.readers
 
-    def streams(self, where: str, size: int) -> tuple[bool, str]:
+    def streams(self, where: str, size: int, free: int | None = None) -> tuple[bool, str]:
         """Whether images that take `size` bytes in memory stay on disk, and one line on it.
+
+        `free` bytes of memory are there; those of this machine if not given.
 
         Raises:
             InputError: they were to be in memory, and are more than the bound.
             MissingExtra: processes are to stream them, and grain is not installed.
         """
-        free = of_machine()
+        free = of_machine() if free is None else free
         fits = size <= MAX_BYTES and (free is None or size <= FREE * free)
         taken = f"{memory_shown(size)} as pixels"
         if self.data_in == "memory" and size > MAX_BYTES:

@@ -72,7 +72,10 @@ class ShardSource:
         sizes = [read_size(opener(*self.places.address(int(number)))) for number in chosen]
         return int(statistics.median_low([min(size) for size in sizes if size] or [SIDE]))
 
-    def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
+    def load(
+        self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
+        free: int | None = None,
+    ) -> Dataset:  # fmt: skip
         """The images at a side, in memory or to be decoded as they are needed; see `dnas.data.folder.FolderSource`.
 
         In memory as well as streamed, `skip_bad` puts another image of the class in the place of an unreadable one.
@@ -81,7 +84,7 @@ class ShardSource:
         if not 1 <= side <= MAX_SIDE:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
-        streams, line = self.reading.streams(where, len(self.places) * side * side * channels)
+        streams, line = self.reading.streams(where, len(self.places) * side * side * channels, free)
         count, skip_bad = self.reading.count, self.reading.skip_bad
         stream = Stream(where, self.places, self.labels, side, channels, count, skip_bad)
         pairs: dict[SplitName, Pair] = {}

@@ -28,6 +28,7 @@ from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.learning import weights as weight_files
 from dnas.nn.supernet import Variables
 from dnas.process.extras import need, unusable
+from dnas.process.seed import checked_seed
 from dnas.runs.following import command, lines
 from dnas.runs.result import read_result
 from dnas.space.space import Space
@@ -51,6 +52,7 @@ def export(
     Without `weights` those of the result folder are taken, else random initial ones. `out` is a file, or a folder.
     Files there that hold something else are replaced only with `overwrite`.
     """
+    seed = checked_seed(seed)
     result = read_result(arch, weights)
     delivery = delivery_of(result)
     network = trace(delivery.network)  # refuses what is not an architecture, before any work

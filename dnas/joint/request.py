@@ -20,6 +20,7 @@ from dnas.joint.trainings import Images
 from dnas.learning.image_size import check_side, search_side
 from dnas.process.precision import Precision, known
 from dnas.process.progress import told
+from dnas.process.seed import checked_seed
 from dnas.search import budget
 from dnas.space.space import Space
 from dnas.train.job import place_of
@@ -60,8 +61,7 @@ def requested(
     check_side(image_size)
     if fill is not None and not (isinstance(fill, int | float) and 0 <= fill <= 1):
         raise InputError("--fill", "out of range", found=fill, accepted="0 to 1")
-    if seed < 0:
-        raise InputError("--seed", "out of range", found=seed, accepted="at least 0")
+    seed = checked_seed(seed)
     limits, members = [parse_budget(text) for text in budgets], [] if family is None else parse_family(family)
     recipes = without_choices(joined(read_recipe(recipe), space), [k for k, v in values.items() if v is not None])
     if not space.choices and not recipes.choices:

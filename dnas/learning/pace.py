@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from dnas.errors import InputError
 
 EVERY_S = 60.0
 SHARE = 0.02
@@ -18,6 +21,10 @@ class Pace:
     """
 
     def __init__(self, every_s: float | None, clock: Callable[[], float] = time.monotonic):
+        """Raises `InputError` for seconds that no clock shows."""
+        if every_s is not None and not 0 <= every_s < math.inf:
+            accepted = "a finite number of seconds from 0"
+            raise InputError("--checkpoint-every", "out of range", found=every_s, accepted=accepted)
         self.every_s, self.clock = every_s, clock
         self.began = self.saved_at = clock()
         self.seconds = 0.0

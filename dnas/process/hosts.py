@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ MEMBER = "DNAS_HOST_MEMBER"
 """Marks the process that computes, which another one watches."""
 HEARTBEAT_S = 30
 """After which a process that is silent counts as lost."""
+LAST_S = 1.0
+"""For which the first process stays, so that the others can say why they end."""
 _TOLD_OF_LOSS = re.compile(r"distributed service|coordination|Coordination|Gloo|heartbeat")
 _OF_LIBRARIES = re.compile(r"^([EFW]\d{4} |\[Gloo\]|Traceback \(most recent)")
 _ORDERLY = (0, 2, 130, 143)
@@ -119,6 +122,21 @@ def agreed(value: Any) -> Any:
     return json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(whole)).astype(np.uint8)))
 
 
+def of_all(value: Any) -> list[Any]:
+    """The JSON values of all processes, in the order of their numbers; all must call this."""
+    if not several():
+        return [value]
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8).astype(np.int32)
+    sizes = np.asarray(multihost_utils.process_allgather(np.array([len(text)], np.int32))).reshape(-1)
+    padded = np.zeros(int(sizes.max()), np.int32)
+    padded[: len(text)] = text
+    rows = np.asarray(multihost_utils.process_allgather(padded)).astype(np.uint8)
+    return [json.loads(bytes(row[:size])) for row, size in zip(rows, sizes, strict=True)]
+
+
 def arrays_of_first(tree: Any, like: Any) -> Any:
     """The first process's arrays in all of them, where those of `like` lie; all must call this."""
     if not several():
@@ -131,10 +149,15 @@ def arrays_of_first(tree: Any, like: Any) -> Any:
 
 
 def ends(code: int) -> None:
-    """Ends a process of several that does not end well: at its exit it would wait for the others, which wait for it."""
+    """Ends a process of several that does not end well: at its exit it would wait for the others, which wait for it.
+
+    The first one goes last. The others are ended as soon as it is gone, and may have the same mistake to tell.
+    """
     if code and several():
         sys.stdout.flush()
         sys.stderr.flush()
+        if not follows():
+            time.sleep(LAST_S)
         os._exit(code)
 
 

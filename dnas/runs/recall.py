@@ -149,8 +149,11 @@ class RecalledSource:
     def fixed(self) -> bool:
         return self.inner.fixed
 
-    def load(self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None) -> Dataset:
-        dataset = self.inner.load(side, channels, why, progress)
+    def load(
+        self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
+        free: int | None = None,
+    ) -> Dataset:  # fmt: skip
+        dataset = self.inner.load(side, channels, why, progress, free)
         return replace(dataset, notes=(*self.notes, *self._changes(dataset), *dataset.notes))
 
     def _changes(self, dataset: Dataset) -> list[str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from dnas.data.batches import batch_indices
 from dnas.learning.evaluator import filled
@@ -64,12 +65,22 @@ def assessed(program: Callable, problem: Problem, variables: PackedVariables, ga
 def accuracy(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> tuple[float, int]:
     """Share of test images classified right, and their number (at most `check_images`)."""
     images, labels, size = problem.dataset.test_images, problem.dataset.test_labels, problem.settings.assess_batch
-    count = min(len(labels), problem.settings.check_images or len(labels))
+    chosen = counted_images(problem)
+    count = len(chosen)
     switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
-    parts = (np.arange(start, min(start + size, count)) for start in range(0, count, size))
+    parts = (chosen[start : start + size] for start in range(0, count, size))
     shown = (filled(images, labels, part, size, problem.devices) for part in parts)
     right = sum(int(program(variables, gates, *batch, switch)[1]) for batch in shown)
     return right / count, count
+
+
+def counted_images(problem: Problem) -> Int[np.ndarray, " images"]:
+    """Positions of the test images that accuracies are of, at most `check_images`.
+
+    They are spread over all of them, whose order is as a rule that of the classes.
+    """
+    count = len(problem.dataset.test_labels)
+    return np.linspace(0, count - 1, min(count, problem.settings.check_images or count)).astype(int)
 
 
 def estimate_norms(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> PackedVariables:

@@ -12,9 +12,12 @@ from dnas.data.load import DEFAULT, Data, scan
 from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError, suggestion
 from dnas.learning.image_size import search_side
+from dnas.process import hosts
 from dnas.process.devices import chosen
+from dnas.process.free_memory import of_machine
 from dnas.process.memory_amounts import parse_memory
 from dnas.process.progress import told
+from dnas.process.seed import checked_seed
 from dnas.search import strategies
 from dnas.search.settings import PresetName, Settings, with_overrides
 from dnas.space.space import Space
@@ -71,7 +74,9 @@ def requested(
     name = strategies.of(space) if strategy is None else strategy
     name = _known("--strategy", name, strategies.ALL)
     assert name != strategies.JOINT  # it has no supernet
-    return Request(space, parsed, networks, name, start, chosen, seed, data, reading, limit, tuple(terms), devices)
+    return Request(
+        space, parsed, networks, name, start, chosen, checked_seed(seed), data, reading, limit, tuple(terms), devices
+    )
 
 
 def search(request: Request, out: Path, console: Console, options: Options) -> None:
@@ -86,7 +91,7 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
     source = scan(request.data, seed=request.seed, reading=request.reading)
     side, why = search_side(request.space, source, request.settings.side, request.settings.largest_decoded)
     with told(console.out, "decoding images") as progress:
-        dataset = source.load(side, why=why, progress=progress)
+        dataset = source.load(side, why=why, progress=progress, free=hosts.agreed(of_machine()))
 
     from dnas.learning.terms import check
     from dnas.search.memory import must_fit, within

@@ -59,7 +59,7 @@ def found_document(found: Found, preset: str) -> dict[str, Any]:
         "accuracy_split": f"test, {outcome.images} images",
         "by_proxy": proxy_notes(problem),
         **({"adapted_to_memory": list(problem.adapted)} if problem.adapted else {}),
-        "chance": round(level(problem, outcome), 6),
+        "chance": round(level(problem), 6),
         "warnings": warnings(problem, outcome),
         "settings": problem.settings.to_json(),
     }  # fmt: skip

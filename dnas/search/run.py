@@ -31,6 +31,7 @@ from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
 from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed_by_first
+from dnas.runs.hosts import check_same
 from dnas.runs.read import read_run
 from dnas.runs.result import read_result
 from dnas.search import legs, strategies
@@ -94,10 +95,12 @@ def run_search(
     None where the folder holds this very result already and the run was to be continued.
 
     Raises:
-        UserError: the search diverged; the folder is another run's, or cannot be written.
+        UserError: the search diverged; the folder is another run's, or cannot be written; hosts were not given the
+            same.
         Stopped: after a signal.
     """
     strategies.load(strategy, bool(problem.family)).check(problem)
+    check_same(identity(problem, strategy) | {"preprocessing": problem.preprocessing.to_json()})
     if out is None:
         return _searched(problem, None, console, options, strategy)
     claiming = Claiming(options.numbered, options.resume, options.overwrite)

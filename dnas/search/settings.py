@@ -5,6 +5,7 @@ Jax-free: the command line is read before jax is imported.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -145,6 +146,10 @@ class Settings:
 
     def validated(self) -> Settings:
         """Itself; raises `InputError` for a value out of range."""
+        for name, value in asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(option, "not finite", found=value, accepted="a finite number")
         for name, low in (
             ("epochs", 0),
             ("batch_size", 1),

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnas.learning import chance
 from dnas.runs import following
+from dnas.search.assess import counted_images
 from dnas.search.problem import Problem
 from dnas.space import units
 
@@ -53,21 +54,21 @@ def last_accuracy(outcome: Outcome) -> float:
     return outcome.accuracies["settled" if "settled" in outcome.accuracies else "derived"]
 
 
-def level(problem: Problem, outcome: Outcome) -> float:
+def level(problem: Problem) -> float:
     """The accuracy of guessing on the test images behind the outcome's accuracies."""
-    return chance.chance_level(problem.dataset.test_labels[: outcome.images], problem.dataset.classes)
+    return chance.chance_level(problem.dataset.test_labels[counted_images(problem)], problem.dataset.classes)
 
 
 def warnings(problem: Problem, outcome: Outcome) -> list[str]:
     """Those of the strategy, and of an accuracy at chance."""
-    at_chance = chance.warning(last_accuracy(outcome), outcome.images, level(problem, outcome), ADVICE)
+    at_chance = chance.warning(last_accuracy(outcome), outcome.images, level(problem), ADVICE)
     return [*outcome.warnings, *at_chance]
 
 
 def good(found: Found) -> str:
     """One line that answers "is it good?": against chance, and against random networks where some were compared."""
     problem, outcome = found.problem, found.outcome
-    accuracy, guessing = last_accuracy(outcome), level(problem, outcome)
+    accuracy, guessing = last_accuracy(outcome), level(problem)
     answer = "no" if chance.at_chance(accuracy, outcome.images, guessing) else "better than chance"
     shown = (
         f"{units.accuracy(accuracy, outcome.images)} of {outcome.images:,} test images, chance {units.share(guessing)}"

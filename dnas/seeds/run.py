@@ -19,6 +19,7 @@ from dnas.fanout.run import fan_out
 from dnas.fanout.task import Pool, Task
 from dnas.files import write_atomic, write_json
 from dnas.process.provenance import provenance, versions
+from dnas.process.seed import checked_seed
 from dnas.runs import following
 from dnas.runs.folder import PROVENANCE, SEEDS, Claiming, Owner, claimed
 from dnas.seeds import table
@@ -50,8 +51,7 @@ def check(seed: int, seeds: int) -> None:
     """Raises `InputError` for numbers that are not accepted."""
     if not 1 <= seeds <= MOST:
         raise InputError("--seeds", "out of range", found=seeds, accepted=f"1 to {MOST}")
-    if seed < 0:
-        raise InputError("--seed", "out of range", found=seed, accepted="at least 0")
+    checked_seed(seed, seeds)
 
 
 def folder_of(seed: int) -> str:

@@ -12,9 +12,12 @@ from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError
 from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
+from dnas.process import hosts
 from dnas.process.devices import chosen
+from dnas.process.free_memory import of_machine
 from dnas.process.precision import Precision
 from dnas.process.progress import told
+from dnas.process.seed import checked_seed
 from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result
@@ -83,6 +86,7 @@ def requested(
         InputError: a value that is not accepted, data that cannot be read or do not fit.
     """
     check_side(image_size)
+    seed = checked_seed(seed)
     if distill not in (None, *DISTILLED):
         raise InputError("--distill", "unknown", found=distill, accepted=", ".join(DISTILLED))
     if distill is not None and teacher is None:
@@ -114,7 +118,7 @@ def train(
     devices = chosen(request.devices)
     side, why = training_side(source, request.data.native_side, request.start, request.side)
     with told(console, "decoding images") as progress:
-        dataset = request.data.load(side, source.image_channels, why, progress)
+        dataset = request.data.load(side, source.image_channels, why, progress, free=hosts.agreed(of_machine()))
     setup = make_setup(
         source, dataset, request.recipe, start=request.start, side=side, seed=request.seed, teacher=request.teacher,
         new_classes=request.new_classes, terms=request.terms, devices=devices,

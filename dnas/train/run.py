@@ -24,6 +24,7 @@ from dnas.process.interrupt import asked_to_stop
 from dnas.process.progress import Update, progress
 from dnas.process.provenance import provenance
 from dnas.runs.folder import PROVENANCE, Claim, Claiming, Owner, claimed_by_first
+from dnas.runs.hosts import check_same
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, read_result
 from dnas.space import units
@@ -49,13 +50,14 @@ def run_training(
 
     Raises:
         UserError: another run's folder or one that cannot be written, a checkpoint of another run, a loss that is not
-            finite.
+            finite, hosts that were not given the same.
         Stopped: asked to leave by a signal; everything is saved.
     """
 
     def say(line: str) -> None:
         console.print(line, markup=False)
 
+    check_same(setup.identity | {"preprocessing": setup.preprocessing.to_json()})
     with claimed_by_first(out, Owner("train", setup.identity), claiming, say) as (claim, ended):
         folder = claim and claim.folder
         if ended:

@@ -50,6 +50,22 @@ def test_mistakes_name_the_command_as_it_was_called(monkeypatch, capsys):
     assert code == 0 and out.startswith("usage: dnas lut merge TABLES ... [options]")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [("search tiny", "inf", "--epochs"), ("search tiny", "nan", "--checkpoint-every"), ("train a", "nan", "--lr"),
+     ("compress a --method vtp", "-inf", "--penalty"), ("measure tiny", "inf", "--minutes")],
+)  # fmt: skip
+def test_a_number_that_is_not_finite_is_one_line(monkeypatch, capsys, name, value, option):
+    code, _, err = called(monkeypatch, capsys, *name.split(), f"{option}={value}")
+    assert (code, err) == (2, f"error: {option}: not accepted here (found {value}; accepted: a finite number)\n")
+
+
+def test_a_fault_is_a_traceback_and_code_1(monkeypatch, capsys):
+    monkeypatch.setattr("dnas.cli.spaces.main", lambda args: {}["nothing"])
+    code, _, err = called(monkeypatch, capsys, "spaces")
+    assert code == 1 and err.startswith("Traceback") and "KeyError: 'nothing'" in err
+
+
 def test_both_forms_are_one_command():
     say = [[sys.executable, "-m", *form, "fbnetv2_f1", "--json"] for form in (["dnas", "count"], ["dnas.count"])]
     first, second = (subprocess.run(c, capture_output=True, text=True, check=True).stdout for c in say)

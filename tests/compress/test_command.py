@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -143,14 +144,19 @@ def test_stopped_and_continued_ends_in_the_same_bytes(home, monkeypatch, capsys)
         (["--budget", "10FLOPs"], "out of reach"),
         (["--budget", "1ms@cpu_2core_ort_fbnetv2"], "--budget"),
         (["--rate", "0.1", "--penalty", "-1"], "--penalty"),
-        (["--rate", "0.1", "--penalty", "nan"], "--penalty"),
-        (["--rate", "0.1", "--penalty", "inf"], "--penalty"),
         (["--rate", "0.1", "--recipe", "none"], "none"),
         (["--rate", "0.1", "--epochs", "0"], "--epochs"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(home, capsys, more, said):
     assert said in refused(capsys, *arguments(home, "mistake", *more))
+    assert not (home / "mistake").exists()
+
+
+@pytest.mark.parametrize("penalty", [math.nan, math.inf])
+def test_options_from_python_are_finite_numbers(home, penalty):
+    with pytest.raises(InputError, match="--penalty: not accepted here"):
+        dnas.run_compression(home / "vit-run", "vtp", rate=0.1, penalty=penalty, out=home / "mistake", quiet=True)
     assert not (home / "mistake").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -253,3 +254,9 @@ def test_checkpoints_take_little_of_the_time_unless_asked_for():
         assert saved >= 10 and share <= 0.02, (cost_s, saved, share)
     saved, share = paced(0, 5, 600)
     assert saved == 100 and share > 0.5, "an interval that was given is kept"
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
+def test_seconds_between_checkpoints_are_a_finite_number(seconds):
+    with pytest.raises(InputError, match="--checkpoint-every: out of range"):
+        Pace(seconds)

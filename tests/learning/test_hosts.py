@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -200,6 +201,54 @@ def test_each_process_reads_the_rows_of_its_own_devices_and_all_learn_from_the_w
             assert found["images"] == [image * 12 % 256 for image in whole]
             assert found["labels"] == (whole if name != "filled" else [*whole[:5], -1, -1, -1])
             assert found["asked"] == sorted(share), name
+
+
+@pytest.fixture
+def two_copies(tmp_path) -> Path:
+    """A folder with the space and two copies of the images, one of which lacks a few."""
+    (tmp_path / "short.yaml").write_text(SPACE)
+    draw(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "images0")
+    shutil.copytree(tmp_path / "images0", tmp_path / "images1")
+    for file in sorted((tmp_path / "images1" / "train" / "class3").iterdir())[:5]:
+        file.unlink()
+    return tmp_path
+
+
+def given(home: Path, what: str) -> list[tuple[int, str, str]]:
+    """How both processes of `given_on_hosts.py` ended, within a minute or two."""
+    words, meet = [sys.executable, str(HERE / "given_on_hosts.py")], address()
+    run = [
+        subprocess.Popen(
+            [*words, meet, str(n), what, str(home)], env=environment(home), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    return ended(run)
+
+
+def test_other_data_on_one_host_are_one_line_on_all_before_the_first_step(two_copies):
+    for code, _, said in given(two_copies, "data"):
+        line = said.splitlines()[-1]
+        assert code == 2 and line.startswith("error: --coordinator: process 1 was not given what process 0 was: other")
+    assert not (two_copies / "out").exists()
+
+
+def test_the_first_process_decides_where_images_are_kept(two_copies):
+    said = given(two_copies, "memory")
+    assert [code for code, *_ in said] == [0, 0], said
+    first, second = (json.loads(out.splitlines()[-1]) for _, out, _ in said)
+    assert first == second and first["streamed"] is False
+    assert first["each"] == [{"number": 0, "text": ""}, {"number": 1, "text": "ä"}]
+
+
+def test_a_fault_on_one_host_ends_all_at_once_with_its_traceback(tmp_path):
+    began = time.monotonic()
+    first, second = given(tmp_path, "fault")
+    assert time.monotonic() - began < 120  # JAX would wait for the other process for 300 s
+    assert second[0] == 1 and "Traceback" in second[2] and "RuntimeError: a fault of ours" in second[2]
+    assert first[0] == 2 and first[2].splitlines()[-1] == f"error: {hosts.LOST}", first
 
 
 @pytest.mark.parametrize(

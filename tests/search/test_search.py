@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,12 @@ from dnas.cli.search import Arguments, main
 from dnas.cost import ledger
 from dnas.cost.budget import parse_budget
 from dnas.data.load import load
+from dnas.errors import InputError
 from dnas.grammar.read import read_space
 from dnas.graph import graph_of
 from dnas.runs.result import read_result
 from dnas.search.problem import make_problem
-from dnas.search.settings import Settings
+from dnas.search.settings import Settings, with_overrides
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,3 +176,10 @@ def test_an_installed_wheel_works_in_another_folder(tmp_path):
     assert "fbnetv2" in subprocess.run([python, "-m", "dnas.spaces"], **run).stdout
     subprocess.run([python, "-m", "dnas.search", "tiny", "--budget", "0.2MFLOPs", "--preset", "smoke"], **run)
     assert (tmp_path / "runs" / "tiny-0" / "architecture.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["epochs", "weight_decay", "alpha", "temperature", "clip", "theta_every", "mes_alpha"])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_settings_that_are_numbers_are_finite(name, value):
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')}: not finite"):
+        with_overrides("quick", **{name: value})

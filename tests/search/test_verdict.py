@@ -13,6 +13,7 @@ from dnas.grammar.catalogue import load_space
 from dnas.learning import chance
 from dnas.search import verdict
 from dnas.search.actions import Actions, extreme
+from dnas.search.assess import accuracy, counted_images
 from dnas.search.filling import candidates, near, worse_than
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import with_overrides
@@ -51,6 +52,22 @@ def test_a_budget_that_another_one_leaves_no_room_for_says_so(problem):
     costs = (149_000.0, 6_000.0)
     said = verdict.used(both, dataclasses.replace(outcome(both, extreme(both, "min")), costs=costs))
     assert said == "used: 99.3 % of 150kFLOPs; 50.0 % of 12kparams (150kFLOPs leaves no room for more)"
+
+
+def test_accuracies_and_chance_are_of_images_spread_over_all_classes(problem):
+    given = problem("150kFLOPs", check_images=20)
+    labels = np.repeat(np.arange(10, dtype=np.int32), len(given.dataset.test_labels) // 10)  # as folders list them
+    data = dataclasses.replace(given.dataset, test_labels=labels, test_images=given.dataset.test_images[: len(labels)])
+    given = dataclasses.replace(given, dataset=data)
+    counted, classes = [], labels[counted_images(given)]
+
+    def program(variables, gates, images, labels, switch):
+        counted.extend(np.asarray(labels)[np.asarray(labels) >= 0].tolist())
+        return None, 0
+
+    assert accuracy(program, given, {}, None) == (0.0, 20)  # pyright: ignore[reportArgumentType]
+    assert np.bincount(classes).tolist() == np.bincount(counted).tolist() == [2] * 10
+    assert verdict.level(given) == 0.1
 
 
 def test_every_strategy_without_a_reason_of_its_own_still_says_one(problem):
