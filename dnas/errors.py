@@ -78,6 +78,7 @@ _LIMITS = {
     errno.ENOSPC: "the disk is full; free some space, or write to another disk with --out",
     errno.EDQUOT: "your quota on this disk is used up; free some space, or write to another disk with --out",
     errno.EFBIG: "larger than this shell lets a file be (ulimit -f); raise the limit, or write less",
+    errno.ENAMETOOLONG: "this name is too long for a file system; take a shorter one",
     errno.EROFS: "this file system is read-only; write to another folder with --out",
     errno.EACCES: "permission denied; check whose file or folder it is, or write to another one with --out",
     errno.EPERM: "not permitted; check whose file or folder it is, or write to another one with --out",

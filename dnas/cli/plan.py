@@ -49,7 +49,7 @@ class Arguments:
     data: str | None = None
     """Images as of a search, whose size and classes count; those of the space if not given."""
     image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
-    """Side of the images, in pixels; the space's own if not given."""
+    """Side of the images, in pixels; as a search takes it if not given: of --data, or the space's own."""
     classes: int | None = None
     """Number of classes; the space's own if not given."""
     json: Path | None = None
@@ -61,7 +61,6 @@ class Arguments:
 def main(args: Arguments) -> None:
     """Plans; raises `InputError` for a target, a space or an option that is none."""
     from dnas.grammar.catalogue import load_space
-    from dnas.learning.image_size import check_side
     from dnas.plan.targets import parse_target, prepare
     from dnas.process.backend import configure
     from dnas.search import strategies
@@ -69,7 +68,6 @@ def main(args: Arguments) -> None:
     space = load_space(args.space, args.classes)
     if space.is_architecture:
         raise InputError(space.source, "an architecture, with nothing to search", accepted="a space")
-    check_side(args.image_size)
     name, settings = args.strategy or strategies.of(space), _settings(args)
     if name == strategies.JOINT:
         raise InputError("--strategy", "joint trains networks one by one", accepted=", ".join(strategies.NAMES))
@@ -85,7 +83,7 @@ def main(args: Arguments) -> None:
     from dnas.search.problem import make_problem
 
     out = console()
-    problem = make_problem(space, [], _images(args, space), settings, 0)
+    problem = make_problem(space, [], _images(args, space, settings), settings, 0)
     made = planned(problem, name, target, args.largest, lambda line: out.print(line, markup=False))
     out.print(report.heading(made), markup=False)
     out.print(report.table(made))
@@ -98,21 +96,22 @@ def _settings(args: Arguments) -> Settings:
     from dnas.search.settings import with_overrides
 
     names = ("batch_size", "paths", "resolution_paths", "precision")
-    given = {name: getattr(args, name) for name in names} | {"low_memory": args.low_memory or None}
+    given = {name: getattr(args, name) for name in names}
+    given |= {"low_memory": args.low_memory or None, "side": args.image_size}
     if args.target is not None:
         given["precision"] = args.precision or "bfloat16"
     return with_overrides(args.preset, **given)
 
 
-def _images(args: Arguments, space: Space) -> Dataset:
-    """The data, or what has their shape."""
+def _images(args: Arguments, space: Space, settings: Settings) -> Dataset:
+    """The data at the side that a search takes, or what has their shape."""
     from dnas.plan.programs import stand_in
 
     if args.data is None:
-        return stand_in(args.image_size or space.resolution.max(), space.channels, space.classes)
+        return stand_in(settings.side or space.resolution.max(), space.channels, space.classes)
     from dnas.data.load import scan
     from dnas.learning.image_size import search_side
 
     source = scan(args.data, seed=0)
-    side, why = search_side(space, source, args.image_size, None)
+    side, why = search_side(space, source, settings.side, settings.largest_decoded)
     return source.load(side, why=why)

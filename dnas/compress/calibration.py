@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dnas.data.preprocess import Preprocessing, prepare
+from dnas.data.stream.images import within
 from dnas.graph.parts import Node
 from dnas.learning.evaluator import batch_size
 from dnas.nn.gates import Layout, one_hot
@@ -53,7 +54,7 @@ class Images(NamedTuple):
 def drawn(setup: Setup, count: int | None) -> Images:
     """`count` training images at random, without augmentation and labels; all where there are fewer."""
     order = np.random.default_rng([setup.seed, 21]).permutation(np.sort(setup.train_index))
-    images = setup.dataset.train_images[np.sort(order[: count or IMAGES])]
+    images = within(setup.dataset.train_images, setup.train_index)[np.sort(order[: count or IMAGES])]
     few = images[np.linspace(0, len(images) - 1, min(SEARCHED, len(images))).round().astype(int)]
     return Images(images, few, setup.preprocessing)
 

@@ -21,6 +21,7 @@ from dnas.compress.slim_blocks import Blocks, Choice
 from dnas.compress.slim_state import SlimState
 from dnas.compress.token_layers import Masks, Tokens, values_of
 from dnas.cost.count import count
+from dnas.data.stream.images import within
 from dnas.errors import InputError, Stopped, UserError
 from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import Architecture, architecture
@@ -98,7 +99,7 @@ def _budget(asked: Asked) -> float | None:
 def _images(setup: Setup, count: int) -> np.ndarray:
     """Training images, drawn from the seed."""
     chosen = np.random.default_rng(setup.seed).permutation(setup.train_index)[:count]
-    return setup.dataset.train_images[chosen]
+    return within(setup.dataset.train_images, setup.train_index)[chosen]
 
 
 def _grouped(variables: Variables, blocks: Blocks) -> Variables:

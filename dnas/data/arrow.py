@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnas.data.class_folders import beside_classes, subfolders
 from dnas.data.dataset import SPLITS, SplitName
 from dnas.data.names import listed, split_of
 from dnas.data.reading import Reading
-from dnas.data.shards import ShardSource
+from dnas.data.shards import ShardSource, labelled
 from dnas.data.stream.places import Packed
 from dnas.data.stream.tar import Pieces
 from dnas.errors import InputError
@@ -46,8 +47,9 @@ class File(NamedTuple):
 
 
 def is_arrow(root: Path) -> bool:
-    """Whether a folder is a data set of `datasets`, saved or of parquet files."""
-    return _is_saved(root) or bool(_parquet_in(root))
+    """Whether a folder is a data set of `datasets`: saved, or parquet files that lie beside no folders of classes."""
+    files = [file for own in _parquet_in(root).values() for file in own]
+    return _is_saved(root) or bool(files) and not beside_classes(files)
 
 
 def scan_arrow(root: Path, name: str, seed: int, reading: Reading) -> ShardSource:
@@ -72,20 +74,14 @@ def scan_arrow(root: Path, name: str, seed: int, reading: Reading) -> ShardSourc
         files += own
     labels, counts = np.concatenate([file.labels for file in files]), [len(file.labels) for file in files]
     of_split = np.repeat([SPLITS.index(file.split) for file in files], counts)
-    splits: dict[SplitName, np.ndarray] = {}
-    for split in found:
-        own = np.flatnonzero(of_split == SPLITS.index(split))
-        if split != "train" and (labels[own] == -1).all():
-            notes.append(f"left out: the {split} split, which has no labels")
-        else:
-            splits[split] = own
+    splits, missing = labelled({s: np.flatnonzero(of_split == SPLITS.index(s)) for s in found}, labels)
     pieces = Pieces(
         Packed(_row_names(files)), np.concatenate([file.sizes for file in files]), [file.path for file in files],
         np.repeat(np.arange(len(files), dtype=np.int32), counts), np.concatenate([file.starts for file in files]),
     )  # fmt: skip
     known = tuple(map(text_of, names))
     return ShardSource(
-        name, root, "arrow", pieces, labels.astype(np.int32), splits, known, seed, reading, notes=tuple(notes)
+        name, root, "arrow", pieces, labels.astype(np.int32), splits, known, seed, reading, notes=(*notes, *missing)
     )
 
 
@@ -200,9 +196,9 @@ def _is_saved(root: Path) -> bool:
 def _parquet_in(root: Path) -> dict[SplitName, list[Path]]:
     """The parquet files of a folder, and of those in it that are called data or like a split, by split: a word of their
     path; without one they are train."""
-    inside = [folder for folder in root.iterdir() if folder.name == "data" or split_of(folder.name)]
+    inside = [folder for folder in subfolders(root) if folder.name == "data" or split_of(folder.name)]
     found: dict[SplitName, list[Path]] = {}
-    for file in sorted(file for folder in (root, *inside) for file in folder.glob("*.parquet")):
+    for file in sorted(file for folder in (root, *inside) for file in folder.glob("[!.]*.parquet")):
         words = re.split(r"[-_./]", file.relative_to(root).as_posix())
         found.setdefault(next((split for word in words if (split := split_of(word))), "train"), []).append(file)
     return found

@@ -17,7 +17,7 @@ import numpy as np
 
 from dnas.data.dataset import Images
 from dnas.data.shuffle import BATCHES, permutation
-from dnas.data.stream.images import Streamed, soon
+from dnas.data.stream.images import Streamed, soon, within
 from dnas.data.waiting import METER
 from dnas.errors import InputError
 
@@ -91,20 +91,25 @@ class Batches:
 
     def alone(self, step: int) -> Batch:
         """The same where no other follows: nothing is started or decoded ahead."""
-        return METER.fetched(lambda: (self.images[self.chosen(step)], self.labels[self.chosen(step)]))
+        return METER.fetched(lambda: (self._own[self.chosen(step)], self.labels[self.chosen(step)]))
 
     def _pixels(self, step: int) -> np.ndarray:
         if self._in_order is not None:
             return self._in_order(step)
         for number in range(step, step + 1 + AHEAD):
-            soon(self.images, self.chosen(number))
-        return self.images[self.chosen(step)]
+            soon(self._own, self.chosen(number))
+        return self._own[self.chosen(step)]
+
+    @cached_property
+    def _own(self) -> Images:
+        """No image outside the index takes the place of an unreadable one."""
+        return within(self.images, self.index)
 
     @cached_property
     def _in_order(self) -> Callable[[int], np.ndarray] | None:
-        if not isinstance(self.images, Streamed):
+        if not isinstance(self._own, Streamed):
             return None
-        return self.images.in_order(self._from(self.images.numbers[self.index]), self.sharing)
+        return self._own.in_order(self._from(self._own.among), self.sharing)
 
     def _from(self, index: np.ndarray) -> Callable[[int], np.ndarray]:
         """Entries of an array like `index` by steps."""

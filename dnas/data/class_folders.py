@@ -7,7 +7,7 @@ case), or `<class>/*` alone. Nothing is opened here. What is passed over is coun
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def class_folders(root: Path) -> ClassFolders:
     named: dict[SplitName, list[Path]] = {}
     for folder in folders:
         split = split_of(folder.name)
-        if split is not None and _has_folders(folder):
+        if split is not None and subfolders(folder):
             named.setdefault(split, []).append(folder)
     if not named:
         return ClassFolders(root, {"train": _classes(root, folders, left, required=True)}, left.notes())
@@ -140,6 +140,28 @@ def is_image(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, less the hidden.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_dir())
+    except OSError as error:
+        raise InputError(str(folder), f"cannot be read: {error.strerror or error}") from error
+
+
+def beside_classes(files: Iterable[Path]) -> bool:
+    """Whether two class folders with images, or more, lie in a folder of these files or in a split's folder there."""
+    for parent in sorted({file.parent for file in files}):
+        for folder in (parent, *(inner for inner in subfolders(parent) if split_of(inner.name))):
+            classes = [inner for inner in subfolders(folder) if not split_of(inner.name)]
+            if sum(any(map(is_image, inner.iterdir())) for inner in classes) >= 2:
+                return True
+    return False
+
+
 def _folders(folder: Path, left: _LeftOut) -> list[Path]:
     """The folders of the root or of a split; files there belong to no class."""
     files, folders = _split_entries(folder, left)
@@ -166,13 +188,6 @@ def _split_entries(folder: Path, left: _LeftOut) -> tuple[list[Path], list[Path]
     shown = [entry for entry in entries if not entry.name.startswith(".")]
     folders = [entry for entry in shown if entry.is_dir()]
     return [entry for entry in shown if entry not in folders], folders
-
-
-def _has_folders(folder: Path) -> bool:
-    try:
-        return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
-    except OSError as error:
-        raise InputError(str(folder), f"cannot be read: {error.strerror or error}") from error
 
 
 def _with_images(found: list[Path]) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from dnas.data.stream.images import Streamed
+from dnas.data.stream.images import Streamed, taken
 from dnas.data.waiting import Share
 from dnas.errors import InputError
 
@@ -104,10 +104,10 @@ class Dataset:
             return self.test_images, self.test_labels
         own = len(self.train_labels) - self.validation
         if split == "train":
-            return self.train_images[:own], self.train_labels[:own]
+            return taken(self.train_images, slice(own)), self.train_labels[:own]
         if not self.validation:
             raise InputError(f"data {self.name}", "no validation split", accepted="train or test")
-        return self.train_images[own:], self.train_labels[own:]
+        return taken(self.train_images, slice(own, None)), self.train_labels[own:]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import statistics
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,19 +107,15 @@ class FolderSource:
         images, looks = decode(files, side, channels, progress)
         bad = {f: look.reason for f, look in zip(files, looks, strict=True) if look.reason is not None}
         skipped = [text_of(self.folders.relative(file)) for file in bad]
-        if bad and not self.reading.skip_bad:
-            shown = listed([f"{file} ({reason})" for file, reason in zip(skipped, bad.values(), strict=True)])
-            raise InputError(
-                where,
-                f"{len(bad)} of {len(files)} images cannot be read: {shown}; repair or remove them, or --skip-bad",
-            )
+        if not self.reading.skip_bad:
+            refuse_bad(where, dict(zip(skipped, bad.values(), strict=True)), len(files))
         pairs, read = self._parted(images, bad)
         if not read["train"]:
             raise InputError(where, "none of the training images can be read")
         return build(
             where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
             class_names=self.folders.classes, seed=self.seed, skipped=skipped,
-            notes=[*notes, *_notes(looks, skipped)],
+            notes=[*notes, *left_out(skipped), *_notes(looks)],
             origin=Origin("folder", self.path, self._digest(files, looks), _listed(places, labels)),
             image_name=lambda split, number: text_of(self.folders.relative(read[split][number])),
         )  # fmt: skip
@@ -218,10 +214,25 @@ def decode(
     return images, looks
 
 
-def _notes(looks: Sequence[_Look], bad: Sequence[str]) -> list[str]:
-    """What was done to the images, and which could not be read."""
+def refuse_bad(where: str, bad: Mapping[str, str], count: int) -> None:
+    """Raises `InputError` where there are `bad` ones, by name and reason, among `count` images."""
+    if bad:
+        shown = listed([f"{file} ({reason})" for file, reason in bad.items()])
+        problem = f"{len(bad)} of {count} images cannot be read: {shown}; repair or remove them, or --skip-bad"
+        raise InputError(where, problem)
+
+
+def left_out(skipped: Sequence[str]) -> list[str]:
+    """The note on images that cannot be read."""
+    if not skipped:
+        return []
+    return [f"left out: {counted(len(skipped), 'image')} that cannot be read: {listed(skipped)}"]
+
+
+def _notes(looks: Sequence[_Look]) -> list[str]:
+    """What was done to the images."""
     read = [look for look in looks if look.reason is None]
-    notes = [f"left out: {counted(len(bad), 'image')} that cannot be read: {listed(bad)}"] if bad else []
+    notes = []
     if cuts := [look.cut for look in read if look.cut]:
         share = 100 * sum(cuts) / len(cuts)
         notes.append(

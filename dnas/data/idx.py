@@ -83,7 +83,7 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
         InputError: naming the file and what is wrong with it.
     """
     where = str(path)
-    zipped = path.suffix == ".gz"
+    zipped = path.suffix.lower() == ".gz"
     try:
         size = path.stat().st_size
         with gzip.open(path) if zipped else path.open("rb") as stream:

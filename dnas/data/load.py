@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from dnas.data.arrays import Arrays, from_arrays
 from dnas.data.arrow import is_arrow, scan_arrow
+from dnas.data.class_folders import beside_classes
 from dnas.data.dataset import Dataset, Origin
 from dnas.data.folder import Told, scan_folder
 from dnas.data.idx import is_idx_folder, load_idx
@@ -122,14 +123,19 @@ def scan(data: Data | None = None, *, seed: int = 0, reading: Reading = DEFAULT)
 def _at(spec: str, seed: int, reading: Reading) -> Source:
     """The data at a path."""
     path = Path(spec)
-    if not spec or "\0" in spec or not path.exists():
+    try:
+        there = bool(spec) and "\0" not in spec and path.exists()
+    except OSError as error:
+        raise InputError("data", f"cannot be read: {error.strerror or error}", found=spec) from error
+    if not there:
         raise InputError("data", f"no such file or folder{suggestion(spec, [EMBEDDED])}", found=spec, accepted=ACCEPTED)
     name = text_of(path.resolve().name)
     if path.is_dir():
         if is_idx_folder(path):
             refuse_arrays(reading, "a folder of IDX files")
             return ArraySource(load_idx(path, name, seed))
-        if shards := shards_in(path):
+        shards = shards_in(path)
+        if shards and not beside_classes(file for files in shards[1].values() for file in files):
             return scan_shards(path, name, seed, reading, *shards)
         if is_arrow(path):
             return scan_arrow(path, name, seed, reading)

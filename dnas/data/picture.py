@@ -118,7 +118,7 @@ def _read(pil: Any, file: Path | IO[bytes], side: int, mode: str) -> Picture:
         if image.mode[0] in "IF":
             raise ValueError(f"mode {image.mode}, only 8-bit images are read")
         several = bool(getattr(image, "is_animated", False))
-        turned = image.getexif().get(_ORIENTATION, 1) in _TURNS  # before the pixels: a TIFF is turned as they are read
+        turned = _orientation(image) in _TURNS  # before the pixels: a TIFF is turned as they are read
         image.load()
         opaque, transparent = _opaque(pil, ops.exif_transpose(image) if turned else image)
         whole = opaque if opaque.mode == mode else opaque.convert(mode)  # either would copy what needs no change
@@ -130,6 +130,16 @@ def _read(pil: Any, file: Path | IO[bytes], side: int, mode: str) -> Picture:
     top, left = (height - side) // 2, (width - side) // 2
     pixels = np.asarray(resized.crop((left, top, left + side, top + side)))
     return Picture(pixels.reshape(side, side, len(mode)), whole.size, turned, transparent, several)
+
+
+def _orientation(image: Any) -> Any:
+    """As its EXIF data say; upright where these are damaged, on which Pillow fails in many ways."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception:
+        return 1
 
 
 def _opaque(pil: Any, image: Any) -> tuple[Any, bool]:

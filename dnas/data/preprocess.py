@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dnas.data.dataset import Dataset, Images
-from dnas.data.stream.images import Streamed, soon, taken
+from dnas.data.stream.images import Streamed, soon
 from dnas.errors import InputError, suggestion
 from dnas.maths.grids import grid_index
 
@@ -170,14 +170,13 @@ def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def _histograms(images: Images) -> np.ndarray:
     """How often each value occurs, int64 [C, 256]."""
-    if isinstance(images, Streamed) and len(images) > SAMPLED:
-        images = taken(images, np.linspace(0, len(images) - 1, SAMPLED).astype(int))
+    count = min(len(images), SAMPLED) if isinstance(images, Streamed) else len(images)
+    chosen = np.linspace(0, len(images) - 1, count).astype(int)
     counts = np.zeros((images.shape[3], 256), dtype=np.int64)
     size = max(1, min(1024, CHUNK_BYTES // math.prod(images.shape[1:])))
-    starts = range(0, len(images), size)
-    for start in starts:
-        soon(images, np.arange(start + size, min(start + 2 * size, len(images))))
-        chunk = np.asarray(images[start : start + size])
+    for start in range(0, count, size):
+        soon(images, chosen[start + size : start + 2 * size])
+        chunk = images[chosen[start : start + size]]
         for channel, row in enumerate(counts):
             row += np.bincount(chunk[..., channel].ravel(), minlength=256)
     return counts

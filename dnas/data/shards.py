@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from dnas.data.build import build
+from dnas.data.class_folders import subfolders
 from dnas.data.dataset import SPLITS, Dataset, Kind, Origin, Pair, SplitName
-from dnas.data.folder import MAX_SIDE, MEASURED, SIDE, Told
+from dnas.data.folder import MAX_SIDE, MEASURED, SIDE, Told, left_out, refuse_bad
 from dnas.data.names import split_of
 from dnas.data.picture import pillow, read_size
 from dnas.data.reading import Reading
-from dnas.data.stream.array_record import Records, read_records
+from dnas.data.stream.array_record import MISSING, Records, read_records
 from dnas.data.stream.decode import OPENERS
-from dnas.data.stream.images import Stream, Streamed, soon
+from dnas.data.stream.images import Stream, Streamed
 from dnas.data.stream.places import listing
 from dnas.data.stream.tar import Pieces, read_tars
 from dnas.data.stream.tfrecord import feature_names, read_tfrecords
@@ -33,7 +34,8 @@ from dnas.errors import InputError
 CLASS_FILES = ("classes.txt", "label.labels.txt")
 CHUNK = 256
 """Images decoded together where all are kept in memory."""
-Reader = Callable[[Path, Sequence[Path]], tuple[Pieces | Records, np.ndarray]]
+Reader = Callable[[Path, Sequence[Path]], tuple[Pieces | Records, np.ndarray, list[str]]]
+"""Folder and shards -> where images lie, their labels, and what was left out, in sentences."""
 KINDS: dict[Kind, tuple[re.Pattern[str], Reader]] = {
     "tar": (re.compile(r".*\.tar"), read_tars),
     "array_record": (re.compile(r".*\.array_?record(-\d+-of-\d+)?"), read_records),
@@ -76,38 +78,53 @@ class ShardSource:
         self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
         free: int | None = None,
     ) -> Dataset:  # fmt: skip
-        """The images at a side, in memory or to be decoded as they are needed; see `dnas.data.folder.FolderSource`.
-
-        In memory as well as streamed, `skip_bad` puts another image of the class in the place of an unreadable one.
-        """
+        """The images at a side, in memory or to be decoded as they are needed; see `dnas.data.folder.FolderSource`."""
         side, where = SIDE if side is None else side, str(self.path)
         if not 1 <= side <= MAX_SIDE:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
-        streams, line = self.reading.streams(where, len(self.places) * side * side * channels, free)
+        streams, line = self.reading.streams(where, sum(map(len, self.splits.values())) * side * side * channels, free)
         count, skip_bad = self.reading.count, self.reading.skip_bad
         stream = Stream(where, self.places, self.labels, side, channels, count, skip_bad)
-        pairs: dict[SplitName, Pair] = {}
-        for split, numbers in self.splits.items():
-            images = Streamed(stream, numbers)
-            pairs[split] = images if streams else _in_memory(images, progress), self.labels[numbers]
-        notes = [f"images are decoded at {side} px{f' ({why})' if why else ''}", line, *self.notes]
+        if streams:
+            pairs, skipped = {s: (Streamed(stream, n), self.labels[n]) for s, n in self.splits.items()}, []
+        else:
+            pairs, skipped = self._in_memory(stream, progress)
+        notes = [f"images are decoded at {side} px{f' ({why})' if why else ''}", line, *self.notes, *left_out(skipped)]
         listed = listing(self.places, self.labels, range(len(self.places))).hex()
         return build(
             where, self.name, pairs["train"], pairs.get("test"), pairs.get("validation"),
-            class_names=self.class_names, seed=self.seed, notes=notes,
+            class_names=self.class_names, seed=self.seed, skipped=skipped, notes=notes,
             origin=Origin(self.kind, self.path, listing=listed),
         )  # fmt: skip
+
+    def _in_memory(self, stream: Stream, progress: Told | None) -> tuple[dict[SplitName, Pair], list[str]]:
+        """All splits, decoded, less the images that cannot be read; and the names of these."""
+        every = np.concatenate(list(self.splits.values()))
+        pixels, reasons = _decoded(stream, every, progress)
+        bad = {self.places.shown(int(every[row])): reason for row, reason in reasons.items()}
+        if not stream.skip_bad:
+            refuse_bad(stream.where, bad, len(every))
+        pairs: dict[SplitName, Pair] = {}
+        start = 0
+        for split, numbers in self.splits.items():
+            own = pixels[start : start + len(numbers)]
+            good = [row for row in range(len(numbers)) if start + row not in reasons]
+            pairs[split] = (own if len(good) == len(own) else own[good]), self.labels[numbers[good]]
+            start += len(numbers)
+        if bad and not len(pairs["train"][1]):
+            raise InputError(stream.where, "none of the training images can be read")
+        return pairs, list(bad)
 
 
 def shards_in(root: Path) -> tuple[Kind, dict[SplitName, list[Path]]] | None:
     """The shards of a folder by split, of the one kind that there is; None where there are none."""
-    folders = [root, *(entry for entry in sorted(root.iterdir()) if entry.is_dir() and split_of(entry.name))]
+    folders = [root, *(folder for folder in subfolders(root) if split_of(folder.name))]
     for kind, (pattern, _) in KINDS.items():
         found: dict[SplitName, list[Path]] = {}
         for folder in folders:
             for file in sorted(folder.iterdir()):
-                if file.is_file() and pattern.fullmatch(file.name):
+                if pattern.fullmatch(file.name) and not file.name.startswith(".") and file.is_file():
                     found.setdefault(_split(root, file), []).append(file)
         if found:
             return kind, found
@@ -125,13 +142,26 @@ def scan_shards(
     if "train" not in files:
         raise InputError(str(root), "no training shards", found=", ".join(files), accepted="train/*.tar, train-*.tar")
     order = [split for split in SPLITS if split in files]
-    places, labels = KINDS[kind][1](root, [file for split in order for file in files[split]])
+    places, labels, notes = KINDS[kind][1](root, [file for split in order for file in files[split]])
     ends = np.cumsum([0, *(len(files[split]) for split in order)])
     splits = {
         split: np.flatnonzero((places.which >= first) & (places.which < end))
         for split, first, end in zip(order, ends[:-1], ends[1:], strict=True)
     }
-    return ShardSource(name, root, kind, places, labels, splits, _class_names(root, kind, labels), seed, reading)
+    if not len(splits["train"]):
+        raise InputError(str(root), "no images in the training shards", found="; ".join(notes) or None)
+    splits, missing = labelled(splits, labels)
+    names = _class_names(root, kind, labels)
+    return ShardSource(name, root, kind, places, labels, splits, names, seed, reading, notes=(*notes, *missing))
+
+
+def labelled(
+    splits: Mapping[SplitName, np.ndarray], labels: np.ndarray
+) -> tuple[dict[SplitName, np.ndarray], list[str]]:
+    """The splits less those that have no labels, which are told; training images are kept, for whoever checks them."""
+    none = [s for s, own in splits.items() if s != "train" and len(own) and (labels[own] == MISSING).all()]
+    notes = [f"left out: the {split} split, which has no labels" for split in none]
+    return {split: own for split, own in splits.items() if split not in none}, notes
 
 
 def _split(root: Path, file: Path) -> SplitName:
@@ -149,14 +179,17 @@ def _class_names(root: Path, kind: Kind, labels: np.ndarray) -> tuple[str, ...]:
     return tuple(map(str, range(labels.max(initial=-1) + 1)))
 
 
-def _in_memory(images: Streamed, progress: Told | None) -> np.ndarray:
-    """All of them, decoded."""
-    pixels = np.empty(images.shape, np.uint8)
-    for start in range(0, len(images), CHUNK):
-        stop = min(start + CHUNK, len(images))
-        soon(images, np.arange(start, stop))
-        soon(images, np.arange(stop, min(stop + CHUNK, len(images))))
-        pixels[start:stop] = images[np.arange(start, stop)]
+def _decoded(stream: Stream, numbers: np.ndarray, progress: Told | None) -> tuple[np.ndarray, dict[int, str]]:
+    """The pixels of images, and why those of some rows cannot be read."""
+    pixels = np.empty((len(numbers), stream.side, stream.side, stream.channels), np.uint8)
+    bad: dict[int, str] = {}
+    for start in range(0, len(numbers), CHUNK):
+        stop = min(start + CHUNK, len(numbers))
+        stream.expect(numbers[start:stop])
+        stream.expect(numbers[stop : stop + CHUNK])
+        found = stream.decoded(numbers[start:stop])
+        pixels[start:stop] = found.pixels
+        bad |= {start + row: reason for row, reason in found.bad.items()}
         if progress is not None:
-            progress(stop, len(images))
-    return pixels
+            progress(stop, len(numbers))
+    return pixels, bad

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from dnas.data.batches import batch_indices
+from dnas.data.stream.images import within
 from dnas.learning.evaluator import filled
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
@@ -86,10 +87,11 @@ def counted_images(problem: Problem) -> Int[np.ndarray, " images"]:
 def estimate_norms(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> PackedVariables:
     """The variables with each norm's statistics averaged over `norm_batches` fixed batches of the weights' share."""
     data, index, size = problem.dataset, problem.split.weights_index, problem.settings.assess_batch
+    images = within(data.train_images, index)
     for step in range(problem.settings.norm_batches):
         chosen = batch_indices(index, min(size, len(index)), problem.seed, step)
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1)))
-        fixed = filled(data.train_images, data.train_labels, np.resize(chosen, size), size, problem.devices)
+        fixed = filled(images, data.train_labels, np.resize(chosen, size), size, problem.devices)
         variables = {**variables, "batch_stats": program(variables, gates, *fixed, switch)[0]}
     return variables
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dnas.data.batches import batch_indices
+from dnas.data.stream.images import within
 from dnas.learning.evaluator import filled
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
@@ -127,7 +128,7 @@ def _compare(
     program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment]
 ) -> CandidateScores:
     s, data, split = problem.settings, problem.dataset, problem.split
-    images, labels, size = data.train_images, data.train_labels, s.assess_batch
+    images, labels, size = within(data.train_images, split.weights_index), data.train_labels, s.assess_batch
     rows, count = rows_of(problem, part), np.int32(len(part))
     statistics = jax.tree.map(lambda a: jnp.broadcast_to(a, (ROWS, *a.shape)), variables["batch_stats"])
     for step in range(s.rank_norm_batches):
@@ -135,7 +136,7 @@ def _compare(
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1), jnp.float32))
         fixed = filled(images, labels, np.resize(chosen, size), size, problem.devices)
         statistics, _, _ = program(variables["params"], rows, statistics, count, *fixed, switch)
-    shown = compared_images(problem)
+    images, shown = within(data.train_images, split.theta_index), compared_images(problem)
     correct, loss = np.zeros(len(part)), np.zeros(len(part))
     for start in range(0, len(shown), size):
         switch = Switch(jnp.asarray(False), jnp.asarray(1.0))

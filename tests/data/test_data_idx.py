@@ -55,6 +55,14 @@ def test_other_names_validation_and_what_is_left_out(tmp_path):
     assert data.notes[0] == "left out: 1 other file: README" and data.origin.kind == "idx"
 
 
+def test_names_are_known_in_any_case(tmp_path):
+    write(tmp_path, "TRAIN-IMAGES-IDX3-UBYTE", IMAGES, True)
+    write(tmp_path, "TRAIN-LABELS-IDX1-UBYTE", LABELS, True)
+    for file in list(tmp_path.iterdir()):
+        file.rename(file.with_suffix(".GZ"))
+    assert len(load(str(tmp_path)).train_labels) == 24
+
+
 def refused(call, *words):
     with pytest.raises(UserError) as caught:
         call()

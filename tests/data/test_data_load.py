@@ -239,6 +239,7 @@ def test_what_is_not_an_archive(tmp_path):
     refused(tmp_path / "missing.npz", "no such file", "missing.npz")
     refused("fashion-mnist5k", "did you mean 'fashion-mnist-5k'?")
     refused("", "no such file")
+    refused("n" * 300, "data: cannot be read: File name too long", "nnn")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "no class folders")
 

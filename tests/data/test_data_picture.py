@@ -117,10 +117,13 @@ def test_of_several_frames_the_first(tmp_path, form):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damaged_exif_counts_as_none(tmp_path):
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_damaged_exif_counts_as_none(tmp_path, kind):
     for number, tail in enumerate((b"damaged!", b"", b"II*\0", b"II*\0\xff\xff\0\0")):
-        Image.fromarray(noise(8, 8)).save(tmp_path / f"{number}.jpg", exif=b"Exif\0\0" + tail)
-        assert not read_picture(tmp_path / f"{number}.jpg", 8).turned
+        for start in (b"Exif\0\0", b""):
+            file = tmp_path / f"{number}.{kind}"
+            Image.fromarray(noise(8, 8)).save(file, exif=start + tail)
+            assert not read_picture(file, 8).turned
 
 
 def test_what_cannot_be_read_is_named_with_a_reason(tmp_path, monkeypatch):

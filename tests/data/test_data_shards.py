@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def write_tars(root, found, split="train", shards=2, in_json=False, nested=False
 
 
 def varint(value):
-    out = b""
+    out, value = b"", value % 2**64
     while value >= 0x80:
         out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
     return out + bytes([value])
@@ -95,6 +96,32 @@ def in_shards(found, shards=2):
 WRITERS = {"tar": write_tars, "array_record": write_records}
 
 
+def write_tfrecords(root, found, split="train"):
+    root.mkdir(exist_ok=True)
+    records = [example({"image": data, "label": label}) for data, label in found]
+    content = b"".join(struct.pack("<QI", len(record), 0) + record + bytes(4) for record in records)
+    (root / f"made-{split}.tfrecord-00000-of-00001").write_bytes(content)
+    return root
+
+
+@pytest.mark.parametrize("write", [write_records, write_tfrecords])
+def test_a_split_without_labels_is_left_out_and_told(tmp_path, write):
+    write(tmp_path, pictures())
+    write(tmp_path, [(data, -1) for data, _ in pictures(1, seed=1)], "test")
+    write(tmp_path, pictures(2, seed=2), "val")
+    data = load(str(tmp_path), side=8, reading=MEMORY)
+    assert "left out: the test split, which has no labels" in data.notes
+    assert (len(data.train_labels), len(data.test_labels), data.class_names) == (18, 6, ("0", "1", "2"))
+    write(tmp_path, [(data, -1 - label % 2) for data, label in pictures(1, seed=1)], "test")
+    refused(tmp_path, "record .: the label is no class's number .found -2; accepted: from 0, or -1 if it is missing")
+    write(tmp_path, [(data, label - 1) for data, label in pictures(1, seed=1)], "test")
+    refused(tmp_path, "test labels out of range .found -1")
+    write(tmp_path, [(data, 2**31) for data, _ in pictures(1, seed=1)], "test")
+    refused(tmp_path, "the label is no class's number .found 2147483648")
+    write(tmp_path / "train", [(data, -1) for data, _ in pictures(1, seed=1)])
+    refused(tmp_path / "train", "train labels out of range .found -1")
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_shards_are_read_streamed_and_in_memory(tmp_path, kind):
     WRITERS[kind](tmp_path, pictures())
@@ -130,10 +157,26 @@ def test_an_unreadable_piece_is_named(tmp_path, reading):
     found = list(pictures())
     found[4] = b"no picture", 1
     write_tars(tmp_path, found, shards=1)
-    with pytest.raises(DataError, match=r"some-train-000.tar/x/0004.jpg cannot be read"):
+    with pytest.raises((InputError, DataError), match=r"some-train-000.tar/x/0004.jpg.*cannot.*--skip-bad"):
         data = load(str(tmp_path), side=8, reading=reading)
         for images in (data.train_images, data.test_images):
             np.asarray(images)
+
+
+def test_what_cannot_be_read_into_memory_is_left_out_before_splits_are_drawn(tmp_path):
+    found = list(pictures(5, classes=2))
+    found[4] = b"no picture", 0
+    write_tars(tmp_path, found, shards=1)
+    with pytest.raises(InputError, match=r"1 of 10 images cannot be read: some-train-000.tar/x/0004.jpg \(cannot"):
+        load(str(tmp_path), side=8, reading=MEMORY)
+    data = load(str(tmp_path), side=8, reading=replace(MEMORY, skip_bad=True))
+    assert data.skipped == ("some-train-000.tar/x/0004.jpg",)
+    assert "left out: 1 image that cannot be read: some-train-000.tar/x/0004.jpg" in data.notes
+    every = np.concatenate([data.train_images, data.test_images])
+    assert len(every) == len(np.unique(every, axis=0)) == len(data.train_labels) + len(data.test_labels) == 9
+    write_tars(tmp_path, [(b"no picture", 0)] * 3, shards=1)
+    with pytest.raises(InputError, match="none of the training images can be read"):
+        load(str(tmp_path), side=8, reading=replace(MEMORY, skip_bad=True))
 
 
 def refused(root, match):
@@ -153,6 +196,7 @@ def test_mistakes_in_shards(tmp_path):
     for content, shown in ((b"ant", "ant"), (b"-1", "-1"), (b"1.5", "1.5"), (b"\xff", "xff")):
         with tarfile.open(tmp_path / "b" / "train.tar", "w") as archive:
             add(archive, "1.cls", content)
+            add(archive, "1.jpg", b"")
         refused(tmp_path / "b", f"train.tar: 1.cls: no label .found .*{shown}")
     write_tars(tmp_path / "c", pictures())
     (tmp_path / "c" / "classes.txt").write_text("ant\nbee\n")

@@ -18,7 +18,7 @@ from dnas.data.preprocess import preprocessing_for
 from dnas.data.reading import Reading
 from dnas.data.splits import search_split
 from dnas.data.stream import images as images_module
-from dnas.data.stream.images import Streamed, soon, taken
+from dnas.data.stream.images import Streamed, soon, taken, within
 from dnas.errors import DataError, InputError, MissingExtra
 
 Image = pytest.importorskip("PIL.Image")
@@ -187,6 +187,39 @@ def test_another_image_of_the_class_takes_the_place_of_an_unreadable_one(tmp_pat
         assert "train/bee/4.png takes its place" in "".join(told) and "No such file or directory" in "".join(told)
         np.testing.assert_array_equal(images[np.array([10])], rows[11:12])
         assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reading", [THREADS, pytest.param(PROCESSES, marks=needs_grain)], ids=["threads", "processes"])
+def test_what_takes_the_place_of_an_unreadable_image_is_of_the_same_part_of_the_data(tmp_path, reading, capsys):
+    root = folder(tmp_path, count=6, splits=("train", "val", "test"))
+    (root / "train" / "ant" / "5.jpg").write_bytes(b"no picture")
+    data = load(str(root), reading=replace(reading, skip_bad=True), side=16)
+    split, images = search_split(data, 0), data.train_images
+    weights = [Batches(images, data.train_labels, split.weights_index, 18, seed=s) for s in (0, 0)]
+    preprocessing_for(data)
+    rows = [
+        batches.at(step)[0][np.argsort(batches.chosen(step))] for batches, step in zip(weights, (0, 2), strict=True)
+    ]
+    alone = weights[0].alone(0)[0][np.argsort(weights[0].chosen(0))]
+    for found in (rows[0][5], rows[1][5], alone[5], data.part("train")[0][5], within(images, split.weights_index)[5]):
+        np.testing.assert_array_equal(
+            found, images[0]
+        )  # the first of ant; the next one of all is of the choices' share
+    np.testing.assert_array_equal(within(images, np.array([5, 18]))[5], images[18])
+    told = [line for line in capsys.readouterr().err.splitlines() if "train/ant/5.jpg cannot be read" in line]
+    assert len(told) == 2 and "train/ant/0.png takes its place" in told[1]
+    with pytest.raises(DataError, match="train/ant/5.jpg cannot be read .*, nor can another image of its class"):
+        Batches(images, data.train_labels, np.array([5, 6, 7]), 3, seed=0).at(0)
+
+
+def test_means_are_those_of_the_whole_where_a_slice_has_no_other_image_of_a_class(tmp_path, monkeypatch):
+    root = folder(tmp_path, count=3)
+    (root / "train" / "bee" / "1.jpg").write_bytes(b"no picture")
+    data = load(str(root), reading=replace(THREADS, skip_bad=True), side=16)
+    monkeypatch.setattr("dnas.data.preprocess.CHUNK_BYTES", 1)
+    pixels = np.asarray(data.train_images) / 255
+    np.testing.assert_allclose(preprocessing_for(data).mean, pixels.mean((0, 1, 2)), atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(data.train_images[4:5]), data.train_images[[5]])
 
 
 @needs_grain

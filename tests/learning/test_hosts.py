@@ -266,6 +266,13 @@ def test_a_meeting_that_cannot_be_is_one_line(given, said):
         Hosts(*given)
 
 
+def test_what_is_said_of_images_is_shown_after_what_libraries_say():
+    said = "I0101 a library\\nE0101 a library\\nleft out: a.png cannot be read\\nits next line\\n"
+    code = f"import sys; from dnas.process.hosts import Hosts; Hosts('x:1', 2, 0).watched(); sys.stderr.write('{said}')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stderr == "I0101 a library\nleft out: a.png cannot be read\n" and done.returncode == 0
+
+
 def test_one_process_agrees_with_itself():
     value = {"step": 3, "rows": ["a"]}
     assert hosts.agreed(value) is value and not hosts.several() and not hosts.follows()

@@ -101,6 +101,36 @@ def test_collectives_are_found_in_the_text():
     assert compiled._COLLECTIVE.findall(text) == ["all-reduce", "all-gather"]
 
 
+@pytest.mark.parametrize(
+    ("options", "side"),
+    [
+        ([], 96), (["--image-size", "200"], 200), (["--image-size", "3"], 3), (["--data", "DATA"], 64),
+        (["--data", "DATA", "--image-size", "90"], 90), (["--data", "DATA", "--preset", "paper"], 96),
+    ],
+)  # fmt: skip
+def test_images_have_the_side_that_a_search_gives_them(tmp_path, monkeypatch, options, side):
+    space = tmp_path / "short.yaml"
+    space.write_text(SPACE.replace("resolution: 8", "resolution: 96"))
+    image = pytest.importorskip("PIL.Image")
+    for number in range(8):
+        (file := tmp_path / "data" / "ab"[number % 2] / f"{number}.png").parent.mkdir(parents=True, exist_ok=True)
+        image.new("RGB", (80, 80)).save(file)
+    planned = []
+    monkeypatch.setattr("dnas.plan.plan.planned", lambda problem, *more: planned.append(problem) or problem)
+    for name in ("heading", "table"):
+        monkeypatch.setattr(f"dnas.plan.report.{name}", lambda problem: "")
+    options = [str(tmp_path / "data") if option == "DATA" else option for option in options]
+    assert call(main, parse(Arguments, [str(space), *options])) == 0
+    (problem,) = planned
+    assert problem.proxy.resolution.max() == problem.preprocessing.side == side
+    assert problem.dataset.side == side
+
+
+def test_stand_ins_are_few():
+    found = stand_in(1024, 3, 1000)
+    assert found.classes == 1000 and found.train_images.nbytes < 2**24
+
+
 @pytest.mark.slow
 def test_the_device_that_is_here(tmp_path, capsys):
     space, out = tmp_path / "short.yaml", tmp_path / "plan.json"

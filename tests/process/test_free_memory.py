@@ -84,6 +84,12 @@ def test_every_wording_of_no_memory_is_one_line(error):
     assert line is not None and line.startswith("out of memory; try") and "--batch-size" in line and "\n" not in line
 
 
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path):
+    with pytest.raises(OSError) as caught:
+        (tmp_path / ("n" * 300)).exists()
+    assert (what_to_try(caught.value) or "").endswith("nn: this name is too long for a file system; take a shorter one")
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("INVALID_ARGUMENT: shapes"), TypeError("out of memory"), OSError(9, "x")]
 )

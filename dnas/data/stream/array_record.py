@@ -23,6 +23,8 @@ from dnas.process.extras import need
 IMAGE = ("image", "image/encoded", "jpg", "png")
 LABEL = ("label", "image/class/label", "cls")
 """Names of the features, the first that is there is read."""
+MISSING = -1
+"""Stands for a label that is not there."""
 AT_ONCE = 64
 """Records read together where all are read."""
 
@@ -37,11 +39,11 @@ class Records(Parts):
         return [self.files[self.which[number]], int(self.places[number])]
 
 
-def read_records(root: Path, files: Sequence[Path]) -> tuple[Records, np.ndarray]:
-    """The images of files, one file after the other, and their labels, int32.
+def read_records(root: Path, files: Sequence[Path]) -> tuple[Records, np.ndarray, list[str]]:
+    """The images of files, one file after the other, their labels, int32, and no notes.
 
     Raises:
-        InputError: a file that is no ArrayRecord, a record without an image or a label.
+        InputError: a file that is no ArrayRecord, a record without an image or a label, a label that is no class.
         MissingExtra: the package `array_record` is not installed.
     """
     found = [(number, *record) for number, file in enumerate(files) for record in _labelled(root, file)]
@@ -50,7 +52,7 @@ def read_records(root: Path, files: Sequence[Path]) -> tuple[Records, np.ndarray
         Packed(names), np.array(sizes, np.int64), [os.fspath(file) for file in files], np.array(which, np.int32),
         np.array(places, np.int64),
     )  # fmt: skip
-    return records, np.array(labels, np.int32)
+    return records, np.array(labels, np.int32), []
 
 
 def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
@@ -62,9 +64,7 @@ def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
         for start in range(0, count, AT_ONCE):
             numbers = list(range(start, min(start + AT_ONCE, count)))
             for number, record in zip(numbers, reader.read(numbers), strict=True):
-                label = first_feature(record, LABEL, f"{file}: record {number}")
-                if isinstance(label, bytes):
-                    raise InputError(f"{file}: record {number}", "the label is no number")
+                label = label_of(record, LABEL, f"{file}: record {number}")
                 yield number, os.fsencode(f"{within}:{number}"), len(record), label
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(str(file), f"cannot be read as ArrayRecord: {str(error).splitlines()[0]}") from error
@@ -97,6 +97,18 @@ def first_feature(record: bytes, names: Sequence[str], where: str) -> bytes | in
     raise InputError(where, "a feature is missing", found=", ".join(features) or "none", accepted=" or ".join(names))
 
 
+def label_of(record: bytes, names: Sequence[str], where: str) -> int:
+    """The class's number in an Example, or -1, which TFDS writes where the label is missing."""
+    label = first_feature(record, names, where)
+    if isinstance(label, bytes):
+        raise InputError(where, "the label is no number")
+    if not MISSING <= label < 2**31:
+        raise InputError(
+            where, "the label is no class's number", found=label, accepted="from 0, or -1 if it is missing"
+        )
+    return label
+
+
 def _features(record: bytes) -> Iterator[tuple[str, bytes | int]]:
     """Name and first value of the features of an Example that are bytes or whole numbers.
 
@@ -110,7 +122,8 @@ def _features(record: bytes) -> Iterator[tuple[str, bytes | int]]:
                 if kind == 1 and isinstance(first, bytes):
                     yield parts[1].decode(), first
                 elif kind == 3 and first is not None:
-                    yield parts[1].decode(), _varint(first, 0)[0] if isinstance(first, bytes) else first
+                    number = _varint(first, 0)[0] if isinstance(first, bytes) else first
+                    yield parts[1].decode(), _signed(number)
 
 
 def _fields(message: bytes | int) -> Iterator[tuple[int, Any]]:
@@ -129,6 +142,12 @@ def _fields(message: bytes | int) -> Iterator[tuple[int, Any]]:
             at += length
         else:
             raise ValueError("a record is no tf.train.Example")
+
+
+def _signed(number: int) -> int:
+    """An int64 from its bits in two's complement, as which protocol buffers keep it."""
+    number &= 2**64 - 1
+    return number - 2**64 if number >= 2**63 else number
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -63,8 +63,8 @@ class Stream:
     ):  # fmt: skip
         self.where, self.places, self.labels = where, places, labels
         self.side, self.channels, self.readers, self.skip_bad, self.say = side, channels, readers, skip_bad, say
-        self.stand_ins: dict[int, int] = {}
-        """Unreadable image -> the one that takes its place."""
+        self._told: set[tuple[int, int]] = set()
+        """Unreadable images, each with the one that takes its place."""
         self._threads = ThreadPoolExecutor(default_readers(), "dnas-reader")
         self._soon: OrderedDict[bytes, Pending] = OrderedDict()
         self._last: tuple[bytes, Decoded] | None = None
@@ -100,7 +100,7 @@ class Stream:
         ])  # fmt: skip
 
     def stand_in(self, number: int, reason: str, among: np.ndarray) -> np.ndarray:
-        """Pixels for an unreadable image: the next readable one of its class `among` the same images.
+        """Pixels for an unreadable image: the next readable one of its class `among` others, sorted numbers.
 
         Raises:
             DataError: unless `skip_bad`; or no image of the class can be read.
@@ -111,17 +111,18 @@ class Stream:
             raise DataError(f"{self.where}: {problem}")
         own = among[self.labels[among] == self.labels[number]]
         at = int(np.searchsorted(own, number))
-        for candidate in np.roll(own, -at)[1:]:
-            found = self.decoded(np.array([candidate]))
-            if not found.bad:
+        for candidate in np.roll(own, -at):
+            if candidate != number and not (found := self.decoded(np.array([candidate]))).bad:
                 self._tell(number, int(candidate), reason)
                 return found.pixels[0]
-        raise DataError(f"{self.where}: no image of the class of {name} can be read ({reason})")
+        problem = f"{name} cannot be read ({reason}), nor can another image of its class in the same part of the data"
+        raise DataError(f"{self.where}: {problem}")
 
     def _tell(self, number: int, instead: int, reason: str) -> None:
-        if number in self.stand_ins:
+        if (number, instead) in self._told:
             return
-        self.stand_ins[number], count = instead, len(self.stand_ins) + 1
+        self._told.add((number, instead))
+        count = len(self._told)
         if count <= NAMED:
             shown = self.places.shown
             self.say(f"left out: {shown(number)} cannot be read ({reason}); {shown(instead)} takes its place")
@@ -130,13 +131,18 @@ class Stream:
 
 
 class Streamed:
-    """Some images of a stream, as an array of uint8 [N, side, side, channels] that is decoded when it is indexed."""
+    """Some images of a stream, as an array of uint8 [N, side, side, channels] that is decoded when it is indexed.
+
+    Args:
+        among: numbers of the images that may take the place of unreadable ones; its own if not given.
+    """
 
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, stream: Stream, numbers: np.ndarray):
+    def __init__(self, stream: Stream, numbers: np.ndarray, among: np.ndarray | None = None):
         self.stream, self.numbers = stream, np.asarray(numbers, np.int64)
+        self.among = self.numbers if among is None else among
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -151,9 +157,9 @@ class Streamed:
         return len(self.numbers)
 
     def __getitem__(self, at: Any) -> Any:
-        """A part of them for a slice, as a view of an array is; pixels for positions."""
+        """Some of them for a slice, as a view of an array is; pixels for positions."""
         if isinstance(at, slice):
-            return self.take(at)
+            return Streamed(self.stream, self.numbers[at], self.among)
         at = np.asarray(at)
         if at.ndim == 0:
             return self._pixels(self.numbers[at[None]])[0]
@@ -164,8 +170,12 @@ class Streamed:
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
     def take(self, at: Any) -> Streamed:
-        """A part of them, not decoded."""
+        """A part of them, not decoded, that keeps to itself: its unreadable images are replaced by its own."""
         return Streamed(self.stream, self.numbers[at])
+
+    def within(self, index: np.ndarray) -> Streamed:
+        """The same images, of which those at `index` alone take the place of unreadable ones."""
+        return Streamed(self.stream, self.numbers, self.numbers[index])
 
     def soon(self, at: np.ndarray) -> None:
         """Says which will be asked for next."""
@@ -192,7 +202,7 @@ class Streamed:
     def _whole(self, numbers: np.ndarray, found: Decoded) -> np.ndarray:
         """Pixels of images, with others in the places of unreadable ones."""
         for row, reason in found.bad.items():
-            found.pixels[row] = self.stream.stand_in(int(numbers[row]), reason, np.sort(self.numbers))
+            found.pixels[row] = self.stream.stand_in(int(numbers[row]), reason, np.sort(self.among))
         return found.pixels
 
     def _pixels(self, numbers: np.ndarray) -> np.ndarray:
@@ -207,9 +217,14 @@ def _apart(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return (numbers, None) if len(wanted) == len(numbers) else (wanted, back)
 
 
-def taken(images: Array, at: np.ndarray) -> Array:
-    """Some images, of which those on disk stay there."""
+def taken(images: Array, at: np.ndarray | slice) -> Array:
+    """A part of the images, of which those on disk stay there."""
     return images.take(at) if isinstance(images, Streamed) else images[at]  # pyright: ignore
+
+
+def within(images: Array, index: np.ndarray) -> Array:
+    """The same images, to be read at `index` alone: from there comes what takes the place of an unreadable one."""
+    return images.within(index) if isinstance(images, Streamed) else images  # pyright: ignore
 
 
 def joined(first: Array, second: Array) -> Array:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnas.data.stream.array_record import IMAGE, LABEL, first_feature
+from dnas.data.stream.array_record import IMAGE, LABEL, first_feature, label_of
 from dnas.data.stream.places import Packed
 from dnas.data.stream.tar import Pieces
 from dnas.errors import InputError
@@ -28,11 +28,11 @@ Names = tuple[Sequence[str], Sequence[str]]
 """Of the feature that is the image, and of the label; the first that is there is read."""
 
 
-def read_tfrecords(root: Path, files: Sequence[Path]) -> tuple[Pieces, np.ndarray]:
-    """The images of files, one file after the other, and their labels, int32.
+def read_tfrecords(root: Path, files: Sequence[Path]) -> tuple[Pieces, np.ndarray, list[str]]:
+    """The images of files, one file after the other, their labels, int32, and no notes.
 
     Raises:
-        InputError: a file that is no TFRecord, a record without an image or a label.
+        InputError: a file that is no TFRecord, a record without an image or a label, a label that is no class.
     """
     names = feature_names(root) or (IMAGE, LABEL)
     found = [(number, *sample) for number, file in enumerate(files) for sample in _samples(root, file, names)]
@@ -41,7 +41,7 @@ def read_tfrecords(root: Path, files: Sequence[Path]) -> tuple[Pieces, np.ndarra
         Packed(shown), np.array(sizes, np.int64), [os.fspath(file) for file in files], np.array(which, np.int32),
         np.array(starts, np.int64),
     )  # fmt: skip
-    return pieces, np.array(labels, np.int32)
+    return pieces, np.array(labels, np.int32), []
 
 
 def feature_names(root: Path) -> Names | None:
@@ -75,11 +75,9 @@ def _samples(root: Path, file: Path, names: Names) -> Iterator[tuple[bytes, int,
     try:
         for number, (start, record) in enumerate(_records(file)):
             where = f"{file}: record {number}"
-            image, label = (first_feature(record, own, where) for own in names)
+            image, label = first_feature(record, names[0], where), label_of(record, names[1], where)
             if not isinstance(image, bytes):
                 raise InputError(where, "the image is a number", accepted="an encoded image")
-            if isinstance(label, bytes):
-                raise InputError(where, "the label is no number")
             yield os.fsencode(f"{within}:{number}"), start + record.find(image), len(image), label
     except (OSError, ValueError, IndexError) as error:
         raise InputError(str(file), f"cannot be read as TFRecord: {str(error).splitlines()[0]}") from error
