@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dnas.blocks.forms import MAP, SEQUENCE, VECTOR
 from dnas.blocks.kind import Fields, block
-from dnas.errors import UserError
 from dnas.ops import Activation, BatchNorm, Conv, GlobalPool, Linear, Tensor
 from dnas.ops.activation import NAMES as ACTIVATIONS
 from dnas.space.fields import Formula, flag, integer, name, odd
@@ -22,6 +22,7 @@ SWITCHABLE = flag(
 
 @block(
     "conv",
+    MAP,
     out=integer("output channels"),
     kernel=odd("kernel side", 1),
     stride=integer("stride", 1, searchable=False),
@@ -41,7 +42,7 @@ def conv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     return net.masked(net.add("act", Activation(f.act), y))
 
 
-@block("skip", out=integer("output channels"), stride=integer("stride", 1, searchable=False))
+@block("skip", MAP, VECTOR, SEQUENCE, out=integer("output channels"), stride=integer("stride", 1, searchable=False))
 def skip(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Identity; where it changes width or side, 1x1 convolution, batch norm and ReLU (the skip of FBNet)."""
     stride = f.fixed("stride")
@@ -54,7 +55,7 @@ def skip(net: Builder, x: Tensor, f: Fields) -> Tensor:
     return net.mixture((1 - same, convolution), (same, lambda: x))
 
 
-@block("pool")
+@block("pool", MAP, VECTOR)
 def pool(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Global average pooling; a pooled input stays as it is."""
     return net.add("pool", GlobalPool(), x)
@@ -62,13 +63,12 @@ def pool(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "linear",
+    VECTOR,
     out=integer("outputs"),
     bias=flag("whether it has a bias", True, searchable=False),
     act=name("activation", ACTIVATIONS, "none"),
 )
 def linear(net: Builder, x: Tensor, f: Fields) -> Tensor:
-    """Linear layer on a pooled feature."""
-    if x.side is not None:
-        raise UserError("a linear layer needs a pooled input; put a 'pool' block before it")
+    """Linear layer on a vector."""
     y = net.add("linear", Linear(f.out, f.fixed("bias")), x)
     return net.masked(net.add("act", Activation(f.act), y))

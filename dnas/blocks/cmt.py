@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS
+from dnas.blocks.forms import MAP, MAP_AND_BIAS
 from dnas.blocks.kind import Fields, block
 from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.errors import UserError
@@ -37,6 +38,7 @@ Biased = tuple[Tensor, Tensor]
 
 @block(
     "conv_act_norm",
+    MAP,
     out=integer("output channels"),
     kernel=odd("kernel side", 3),
     stride=integer("stride", 1, searchable=False),
@@ -50,6 +52,7 @@ def conv_act_norm(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "cmt_bias",
+    MAP,
     heads=integer("attention heads of the stage"),
     reduction=integer("pixels of a map in a row for one key", 1, searchable=False),
 )
@@ -60,8 +63,9 @@ def cmt_bias(net: Builder, x: Tensor, f: Fields) -> Biased:
 
 @block(
     "cmt",
+    MAP_AND_BIAS,
     heads=integer("attention heads"),
-    head_width=integer("channels of a head"),
+    head_width=integer("channels of a head", searchable=False),
     reduction=integer("pixels of a map in a row for one key", 1, searchable=False),
     expand=ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
     hidden=integer("hidden width of the inverted residual", Formula("int(in * expand)"), written="always"),
@@ -71,8 +75,6 @@ def cmt_bias(net: Builder, x: Tensor, f: Fields) -> Biased:
 def cmt(net: Builder, x: Biased, f: Fields) -> Biased:
     """Depthwise convolution, attention on fewer keys, inverted residual with a depthwise convolution in it; each added
     to its input."""
-    if isinstance(x, Tensor):
-        raise UserError("the block needs the bias of its stage; put a 'cmt_bias' block before")
     y, bias = x
     local = net.add("local", Depthwise(THREE, bias=True), y)
     y = augmented(net, "local_", net.add("local_add", Residual(), y, local), y, f)
@@ -108,16 +110,17 @@ def _inverted(net: Builder, x: Tensor, f: Fields) -> Tensor:
     return net.add("project_norm", BatchNorm(), net.add("project", Conv(x.channels, bias=True), y))
 
 
-@block("cmt_out")
+@block("cmt_out", MAP_AND_BIAS)
 def cmt_out(net: Builder, x: Biased, f: Fields) -> Tensor:
     """The map alone."""
-    if isinstance(x, Tensor):
-        raise UserError("the block needs the bias of its stage; put a 'cmt_bias' block before")
     return x[0]
 
 
 def _reduced(x: Tensor, reduction: int) -> int:
     """Side of the map of keys."""
-    if x.side is None or not x.side.is_constant or x.side.value < reduction:
+    side = x[ROWS].size
+    if not side.is_constant:
         raise UserError("attention needs a map of one size; it cannot be searched over resolutions")
-    return x.side.value // reduction
+    if side.value < reduction:
+        raise UserError(f"the map of keys vanishes: side {side.value}, reduction {reduction}")
+    return side.value // reduction

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
+from dnas.blocks.forms import MAP
 from dnas.blocks.kind import Fields, block
 from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.blocks.transformer import mlp
@@ -63,7 +64,7 @@ def _heads(key_width: int, **rest: Any) -> dict[str, Field]:
     }
 
 
-@block("mb4d", pool=odd("side of the pooling window", 3), **_hidden())
+@block("mb4d", MAP, pool=odd("side of the pooling window", 3), **_hidden())
 def mb4d(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Pooling as token mixer, then an MLP of 1x1 convolutions with batch norm, each added to its input."""
     mixed = net.add("mixer", WeightedSum((1, -1)), net.add("pool", AveragePool(f.pool), x), x)
@@ -72,7 +73,7 @@ def mb4d(net: Builder, x: Tensor, f: Fields) -> Tensor:
     return _scaled_residual(net, f, "mlp_scale", x, _conv_norm(net, f, "project", y, x.channels))
 
 
-@block("mb3d", **_hidden(), **_heads(32))
+@block("mb3d", MAP, **_hidden(), **_heads(32))
 def mb3d(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention with a learned bias for each distance, then an MLP; each with a layer norm in front."""
     y = net.add("attention_norm", LayerNorm(), x)
@@ -88,6 +89,7 @@ def mb3d(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "conv_ffn",
+    MAP,
     kernel=odd("side of the depthwise kernel", 3),
     **_hidden(),
     attention=flag("attention in front", False),
@@ -113,8 +115,8 @@ def _attention(net: Builder, x: Tensor, f: Fields) -> Tensor:
     pixel and enlarged again."""
     stride, y = f.fixed("attention_stride"), x
     if stride > 1:
-        if x.side is None or any(side % stride for side in x.side.values()):
-            found = "a pooled input" if x.side is None else f"{x.side.values()[0]}"
+        found = next((side for side in x[ROWS].size.values() if side % stride), None)
+        if found is not None:
             raise UserError(f"attention of stride {stride} needs a side that is a multiple of {stride}, not {found}")
         y = _norm(net, f, "stride_norm", net.add("stride", Depthwise(THREE, stride, bias=True), y))
     q = _conv_norm(net, f, "query", y, f.heads * f.key_width)
@@ -132,6 +134,7 @@ def _attention(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "attention_down",
+    MAP,
     out=integer("output channels"),
     act=name("activation", ACTIVATIONS, "gelu"),
     switchable=SWITCHABLE,
@@ -159,6 +162,7 @@ def attention_down(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "norm_head",
+    MAP,
     out=integer("classes"),
     norm=name("norm before the mean", ("layer", "batch"), "layer", searchable=False),
     switchable=SWITCHABLE,

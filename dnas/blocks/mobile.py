@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS, SWITCHABLE
+from dnas.blocks.forms import MAP
 from dnas.blocks.kind import Fields, block
 from dnas.blocks.shortcuts import SHORTCUTS, augmented
+from dnas.errors import UserError
 from dnas.ops import (
     Activation,
     BatchNorm,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 @block(
     "mbconv",
+    MAP,
     out=integer("output channels"),
     kernel=odd("side of the depthwise kernel", 3),
     stride=integer("stride of the depthwise convolution", 1, searchable=False),
@@ -58,7 +61,9 @@ def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
         return net.add(f"{part}_act", Activation(f.act), y)
 
     y = x
-    if f.fixed("expand_conv"):
+    if not f.fixed("expand_conv"):
+        _check_unexpanded(x, f)
+    else:
         y = activated("expand", net.add("expand", Conv(f.hidden, groups=groups, bias=bias), y))
     if groups > 1:
         y = net.add("shuffle", ChannelShuffle(groups), y)
@@ -71,6 +76,15 @@ def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     y = net.masked(net.add("project_norm", BatchNorm(masked=True, start=0.1, switchable=own), y))
     y = net.add("add", Residual(), x, y) if f.fixed("residual") and stride == 1 else y
     return augmented(net, "", y, x, f)
+
+
+def _check_unexpanded(x: Tensor, f: Fields) -> None:
+    """Raises `UserError` for a hidden width that nothing makes."""
+    without = "without 'expand_conv' the hidden width is that of the input"
+    if not f.hidden.equals(x.channels).min():
+        raise UserError(f"{without} (found hidden {f.hidden.values()}, accepted: {x.channels.values()})")
+    if f.expand.values() != [1]:
+        raise UserError(f"{without} (found expand {f.expand.values()}, accepted: 1)")
 
 
 def squeeze_excite(net: Builder, name: str, x: Tensor, hidden: Quantity, act: Quantity, on: Quantity) -> Tensor:
@@ -90,6 +104,7 @@ def squeeze_excite(net: Builder, name: str, x: Tensor, hidden: Quantity, act: Qu
 
 @block(
     "pool_head",
+    MAP,
     hidden=integer("width of the convolution before the pooling"),
     out=integer("features given to the classifier"),
     act=name("activation", ACTIVATIONS, "hswish"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dnas.blocks.forms import MAP, PATCHES_AND_WORDS
 from dnas.blocks.kind import Fields, block
 from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.blocks.transformer import attend, mlp, queries_keys_values
@@ -34,6 +35,7 @@ Streams = tuple[Tensor, Tensor]
 
 @block(
     "tnt_embed",
+    MAP,
     out=integer("width of patches"),
     inner=integer("width of words"),
     patch=integer("side of a patch", 16, searchable=False),
@@ -53,10 +55,11 @@ def tnt_embed(net: Builder, x: Tensor, f: Fields) -> Streams:
 
 @block(
     "tnt",
+    PATCHES_AND_WORDS,
     heads=integer("attention heads of patches"),
     head_width=integer("channels of a head of patches", 64, searchable=False),
     inner_heads=integer("attention heads of words"),
-    inner_head_width=integer("channels of a head of words"),
+    inner_head_width=integer("channels of a head of words", searchable=False),
     expand=ratio("hidden width over width of patches; `hidden` wins where both stand", 4, written="never"),
     hidden=integer("hidden width of the MLP of patches", Formula("int(in * expand)"), written="always"),
     inner_expand=ratio("hidden width over width of words", 4),
@@ -64,8 +67,6 @@ def tnt_embed(net: Builder, x: Tensor, f: Fields) -> Streams:
 )
 def tnt(net: Builder, x: Streams, f: Fields) -> Streams:
     """Attention and MLP on the words of each patch, which are added to the patch; then attention and MLP on patches."""
-    if isinstance(x, Tensor):
-        raise UserError("the block needs words beside patches; put a 'tnt_embed' block before")
     patches, words = x
     if not words[PATCHES].length:
         raise UserError("no patch is left whose words it could read; keep one in the blocks before")
@@ -102,9 +103,7 @@ def _transformed(
     return augmented(net, f"{prefix}mlp_", net.add(f"{prefix}mlp_add", Residual(), x, branch), y, f)
 
 
-@block("tnt_out")
+@block("tnt_out", PATCHES_AND_WORDS)
 def tnt_out(net: Builder, x: Streams, f: Fields) -> Tensor:
     """The patches alone."""
-    if isinstance(x, Tensor):
-        raise UserError("the block needs words beside patches; put a 'tnt_embed' block before")
     return x[0]

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from dnas.blocks.basic import ACTIVATIONS
+from dnas.blocks.forms import MAP, SEQUENCE
 from dnas.blocks.kind import Fields, block
 from dnas.blocks.shortcuts import SHORTCUTS, augmented
 from dnas.errors import UserError
@@ -33,7 +34,7 @@ from dnas.ops import (
     WindowPartition,
 )  # fmt: skip
 from dnas.ops.norm import EPSILON as DEFAULT_EPSILON
-from dnas.ops.tensor import TOKENS
+from dnas.ops.tensor import ROWS, TOKENS
 from dnas.space.entries import whole
 from dnas.space.fields import Formula, flag, integer, name, ratio
 from dnas.space.quantity import Quantity
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 @block(
     "patch_embed",
+    MAP,
     out=integer("width"),
     kernel=integer("side of a patch", searchable=False),
     stride=integer("pixels from one patch to the next", Formula("kernel"), searchable=False),
@@ -58,6 +60,8 @@ def patch_embed(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "tokens",
+    MAP,
+    SEQUENCE,
     count=integer("learned tokens before those of the map", 1, searchable=False),
     positions=flag("whether a learned vector is added at each position", True, searchable=False),
 )
@@ -72,6 +76,7 @@ EPSILON = ratio("added to variances by the layer norms", DEFAULT_EPSILON, search
 
 @block(
     "transformer",
+    SEQUENCE,
     heads=integer("attention heads"),
     head_width=integer("channels of a head", 64, searchable=False),
     expand=ratio("hidden width over width; `hidden` wins where both stand", 4, written="never"),
@@ -89,8 +94,6 @@ def transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
     `relative` adds the vectors of distances of AutoFormer (Chen et al. 2021, section 3.1) to keys and values.
     """
-    if TOKENS not in x.names:
-        raise UserError("the block needs tokens; put a 'tokens' block before")
     y, kept = net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x), net.kept_tokens(x)
     x, rows = net.add("kept_tokens", Select(kept, TOKENS), x), net.add("kept_rows", Select(kept, TOKENS), y)
     q, k, v = queries_keys_values(net, "", rows, y, f.heads * f.head_width, f.fixed("bias"))
@@ -136,6 +139,7 @@ def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tenso
 
 @block(
     "window_transformer",
+    MAP,
     heads=integer("attention heads"),
     head_width=integer("channels of a head", 32, searchable=False),
     window=integer("side of the windows; that of the map where it is smaller", 7, tiles=True),
@@ -150,9 +154,9 @@ def _attended(net: Builder, q: Tensor, k: Tensor, v: Tensor, f: Fields) -> Tenso
 def window_transformer(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Self-attention within windows of a map, then an MLP, each after a layer norm and added to its input (Swin, Liu et
     al. 2021). Windows of all sides that are a choice share their weights, but for the bias of distances."""
-    if x.side is None or not x.side.is_constant:
+    if not x[ROWS].size.is_constant:
         raise UserError("windows need a map of one size; they cannot be searched over resolutions")
-    side, y = x.side.value, net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
+    side, y = x[ROWS].size.value, net.add("attention_norm", LayerNorm(f.fixed("epsilon")), x)
     sides = sorted(f.window.values())
     options = ((f.window.equals(w), functools.partial(_in_windows, net, y, f, side, w)) for w in sides)
     x = augmented(net, "attention_", net.add("attention_add", Residual(), x, net.mixture(*options)), y, f)
@@ -170,7 +174,7 @@ def _in_windows(net: Builder, x: Tensor, f: Fields, side: int, window: int) -> T
     return net.add("merge", WindowMerge(side, shift), y)
 
 
-@block("patch_merge", out=integer("output channels"))
+@block("patch_merge", MAP, out=integer("output channels"))
 def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Half the side: layer norm and linear layer on each 2 x 2 pixels together (Swin, Liu et al. 2021, section 3.1)."""
     y = net.add("norm", LayerNorm(), net.add("neighbours", SpaceToDepth(), x))
@@ -179,6 +183,7 @@ def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
 
 @block(
     "token_head",
+    SEQUENCE,
     out=integer("classes"),
     pool=name("what the classifier reads", ("token", "mean"), "token", searchable=False),
     distilled=flag(
@@ -191,8 +196,6 @@ def patch_merge(net: Builder, x: Tensor, f: Fields) -> Tensor:
 def token_head(net: Builder, x: Tensor, f: Fields) -> Tensor:
     """Layer norm, then a linear classifier on the class token, or on the mean of all tokens after it; `distilled` has
     two (DeiT, Touvron et al. 2021)."""
-    if TOKENS not in x.names:
-        raise UserError("the head reads tokens; put a 'tokens' block before")
     by_token, distilled = f.fixed("pool") == "token", f.fixed("distilled")
     if distilled and not (by_token and x[TOKENS].size.min() > 1):
         raise UserError("two classifiers read the first two tokens: 'tokens: {count: 2}', and no mean")

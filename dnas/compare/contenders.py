@@ -11,7 +11,7 @@ from dnas.compare.subject import Subject, cost_of, label
 from dnas.cost.latency import of_smaller_blocks
 from dnas.errors import InputError, UserError
 from dnas.grammar.read import at_input
-from dnas.graph import graph_of
+from dnas.graph import check_scores
 from dnas.graph.architecture import architecture
 from dnas.runs.as_trained import counted_at
 from dnas.runs.comparison import Origin
@@ -196,7 +196,4 @@ def _named(subject: Subject, side: int, name: str, network: Space) -> Contender:
 
 def _check_classifier(contender: Contender, classes: int) -> None:
     """Raises `InputError` for a network that cannot give scores of the data's classes."""
-    last = graph_of(at_input(contender.network, classes=classes)).output
-    if last.side is not None or last.channels.max() != classes:
-        raise InputError(contender.network.source, f"its last block does not give scores of {classes} classes",
-                         accepted="linear: {out: $classes}")  # fmt: skip
+    check_scores(at_input(contender.network, classes=classes), classes)

@@ -192,6 +192,8 @@ def _entry(value: Any, where: str) -> float | Entry:
             problem = str(error).replace(" - at `$", " at `entry")
             raise InputError(where, explained(problem, Entry.__struct_fields__)) from None
         number = value.ms
+        if value.repeats is not None and value.repeats < 1:
+            raise InputError(where, "repeats that cannot be", found=value.repeats, accepted="an integer from 1")
         if value.spread is not None and not (math.isfinite(value.spread) and value.spread >= 0):
             raise InputError(where, "a spread that cannot be", found=value.spread, accepted="milliseconds from 0")
     if isinstance(number, bool) or not isinstance(number, int | float):

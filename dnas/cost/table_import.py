@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from dnas.cost.keys import canonical
@@ -26,6 +27,23 @@ AROUND = ("conv", "pool", "linear")
 """Stem and head: the kinds that a source's base stands for, or that it does not count."""
 _UNITS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
 _STAGES_FBNET = ((16, 1), (24, 4), (32, 4), (64, 4), (112, 4), (184, 4), (352, 1))
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a facts file says beside its times; anything else that it says is left aside."""
+
+    unit: Literal["ms", "us", "s"]
+    name: str | None = None
+    device: str = "unknown"
+    batch_size: int | None = None
+    meaning: str | None = None
+    base: Any = 0.0
+    variance: dict[str, Any] | None = None
+    source_repo: str | None = None
+    source_commit: str | None = None
+    source_files: tuple[str, ...] = ()
+    licence: str | None = None
+    origin: str | None = None
 
 
 def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
@@ -42,9 +60,7 @@ def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
         ops = {key: v for part in tables.values() if isinstance(part, dict) for key, v in part.items()}
     if not isinstance(ops, dict) or not ops:
         raise InputError(shown, "no 'ops' or 'tables'", accepted="a facts file: " + ", ".join(FORMATS))
-    unit = data.get("unit")
-    if unit not in _UNITS:
-        raise InputError(f"{shown}: unit", "not accepted here", found=unit, accepted=", ".join(_UNITS))
+    said = _said(data, shown)
     found = next((f for f, (pattern, _, _) in FORMATS.items() if re.match(pattern, next(iter(ops)))), None)
     if found is None:
         raise InputError(
@@ -53,33 +69,51 @@ def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
     _, read, more = FORMATS[found]
     try:
         rows = list(read(ops, data))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise InputError(f"{shown}: ops", f"not as the format {found} has it: {error!r}") from error
-    entries = _entries(rows, data, _UNITS[unit], shown)
-    base = _number(data.get("base", 0.0), f"{shown}: base") * _UNITS[unit] + 0.0
+    entries = _entries(rows, _spreads(ops, said, shown), _UNITS[said.unit], shown)
+    base = _number(said.base, f"{shown}: base") * _UNITS[said.unit] + 0.0
     return LatencyTable(
-        name=name or str(data.get("name", Path(path).stem)),
-        device=str(data.get("device", "unknown")),
-        runtime=_runtime(data),
+        name=name or said.name or Path(path).stem,
+        device=said.device,
+        runtime=_runtime(said.device),
         unit="ms",
         entries=entries,
         about=more.get("about", ""),
-        measured=Measured(batch=data.get("batch_size"), note=str(data.get("meaning", "")) or None),
+        measured=Measured(batch=said.batch_size, note=said.meaning or None),
         base=base,
         in_base=more.get("in_base", AROUND),
         relative_to_skip=more.get("relative", False),
         space=more.get("space"),
         source=Source(
-            repository=data.get("source_repo"), commit=data.get("source_commit"),
-            files=tuple(data.get("source_files", ())), licence=data.get("licence"), how=data.get("origin"),
+            repository=said.source_repo, commit=said.source_commit, files=said.source_files,
+            licence=said.licence, how=said.origin,
         ),
     )  # fmt: skip
 
 
-def _entries(rows: list[tuple[str, float]], data: dict, scale: float, shown: str) -> dict[str, float | Entry]:
+def _said(data: dict, shown: str) -> Facts:
+    """What a facts file says beside its times."""
+    try:
+        return msgspec.convert(data, Facts)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$.")
+        raise InputError(f"{shown}: {place.rstrip('`')}" if place else shown, problem) from None
+
+
+def _spreads(ops: dict, said: Facts, shown: str) -> list[float]:
+    """The standard deviation of each operator, in the file's unit; empty where the file has none."""
+    found, given = [], said.variance
+    for name in () if given is None else ops:
+        variance = _number(given.get(name, 0), f"{shown}: variance: {name}")
+        if variance < 0:
+            raise InputError(f"{shown}: variance: {name}", "negative", found=variance)
+        found.append(variance**0.5)
+    return found
+
+
+def _entries(rows: list[tuple[str, float]], spreads: list[float], scale: float, shown: str) -> dict[str, float | Entry]:
     keys = canonical([key for key, _ in rows], f"{shown}: ops")
-    variance = data.get("variance") if isinstance(data.get("variance"), dict) else None
-    spreads = [] if variance is None else [_number(variance.get(n, 0), f"{shown}: variance: {n}") for n in data["ops"]]
     lots: dict[str, list[float]] = {}
     for key, (_, value) in zip(keys, rows, strict=True):
         lots.setdefault(key, []).append(_number(value, f"{shown}: ops: {key}") * scale)
@@ -89,7 +123,7 @@ def _entries(rows: list[tuple[str, float]], data: dict, scale: float, shown: str
         if len(values) > 1:
             result[key] = Entry(ms, spread=_rounded(float(np.std(values))), repeats=len(values))
         elif len(spreads) == len(lots):
-            result[key] = Entry(ms, spread=_rounded(spreads[n] ** 0.5 * scale))
+            result[key] = Entry(ms, spread=_rounded(spreads[n] * scale))
         else:
             result[key] = ms
     return result
@@ -106,8 +140,7 @@ def _number(value: Any, where: str) -> float:
     return float(value)
 
 
-def _runtime(data: dict) -> str:
-    device = str(data.get("device", ""))
+def _runtime(device: str) -> str:
     return "PyTorch" + device.split("PyTorch", 1)[1].split(",")[0] if "PyTorch" in device else "not stated"
 
 

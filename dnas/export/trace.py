@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dnas.errors import InputError, UserError
-from dnas.graph import BlockUse, Builder, graph_of
+from dnas.errors import UserError
+from dnas.graph import BlockUse, Builder, check_scores, graph_of
 from dnas.graph.graph import Graph
 from dnas.graph.parts import Node, blocks_of, nodes_of
 from dnas.maths.windows import APART, regions
@@ -152,10 +152,8 @@ def trace(space: Space) -> Network:
     """An architecture; raises `UserError` for a space with choices, or one without class scores."""
     if not space.is_architecture:
         raise UserError(f"{space.source}: a search space with {len(space.choices)} choices, not an architecture")
-    graph = graph_of(space)
-    if graph.output.side is not None:
-        raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
-    return network_of(graph)
+    check_scores(space)
+    return network_of(graph_of(space))
 
 
 def trace_block(block: Block, x: Feature) -> Network:

@@ -139,6 +139,8 @@ def _refuse_aliases_and_depth(text: str, shown: str) -> None:
 
 
 _SCALARS = yaml.SafeLoader("")
+_OCTAL = re.compile(r"[-+]?0[0-7_]*[0-7]")
+"""What people take for decimal, and YAML 1.1 does not: 016 is 14 there (and 1:30 is 90)."""
 
 
 def _plain(node: yaml.Node, place: tuple, lines: dict[tuple, int], shown: str) -> Any:
@@ -166,6 +168,10 @@ def _scalar(node: yaml.Node, shown: str) -> Any:
     if not isinstance(node, yaml.ScalarNode) or node.tag not in allowed:
         raise InputError(f"{shown}:{node.start_mark.line + 1}", "not a plain value", found=node.tag.split(":")[-1])
     where = f"{shown}:{node.start_mark.line + 1}"
+    kind = node.tag.rpartition(":")[2]
+    if (kind == "int" and _OCTAL.match(node.value)) or (kind in ("int", "float") and ":" in node.value):
+        accepted = "a number without a leading 0 and without colons; text in quotes"
+        raise InputError(where, "YAML reads this as a number of base 8 or 60", found=node.value, accepted=accepted)
     try:
         value = _SCALARS.construct_object(node, deep=True)
     except (ValueError, yaml.YAMLError) as error:

@@ -75,7 +75,8 @@ class Values:
             options = msgspec.convert(value, Options, strict=True).options(where)
         except msgspec.ValidationError as error:
             accepted = ACCEPTED
-            unknown = [key for key in value if key not in Options.__struct_fields__]
+            keys = value if isinstance(value, dict) else ()
+            unknown = [key for key in keys if key not in Options.__struct_fields__]
             if unknown:
                 near = suggestion(str(unknown[0]), Options.__struct_fields__)
                 problem = f"not a choice: unknown key '{unknown[0]}'{near}"

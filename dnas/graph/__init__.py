@@ -6,3 +6,4 @@ from dnas.graph.fields import evaluated_fields as evaluated_fields
 from dnas.graph.graph import Graph as Graph
 from dnas.graph.parts import BlockUse as BlockUse
 from dnas.graph.parts import Record as Record
+from dnas.graph.scores import check_scores as check_scores

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnas.blocks import KINDS
+from dnas.blocks.forms import VECTOR
 from dnas.grammar.read import space_from_data
 from dnas.graph.build import graph_of
 from dnas.graph.parts import BlockUse
@@ -45,7 +46,7 @@ def architecture(space: Space, assignment: Assignment, *, name: str | None = Non
             section = use.path.split(".")[0]
             sources[f"{section}.{len(sections[section])}"] = use.path
             sections[section].append({use.kind: written_fields(use, assignment)})
-    if walked.output.side is None:
+    if VECTOR.fits(walked.output):
         _follow_classes([*sections["trunk"], *sections["head"]][-1], space.classes)
     data = {
         "name": name or space.name,

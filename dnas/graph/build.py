@@ -253,6 +253,7 @@ class Builder:
         return x
 
     def _block(self, node: Block, x: Feature) -> Feature:
+        KINDS[node.kind].check(x)
         first = leaves(x)[0]
         fields = evaluated_fields(node, first)
         with self._apart() as parts:

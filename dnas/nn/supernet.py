@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from dnas.errors import InputError
-from dnas.graph import graph_of
+from dnas.graph import check_scores, graph_of
 from dnas.graph.parts import LayerRun
 from dnas.graph.sampled import sampled
 from dnas.nn.drops import Drops
@@ -88,9 +87,7 @@ class Supernet(nn.Module):
             forms=self.forms, drops=drops, products=self.products, parts=self.parts, precision=self.precision,
         )  # fmt: skip
         y = graph.output
-        if y.side is not None or not y.channels.is_constant:
-            accepted = "linear: {out: $classes}"
-            raise InputError(self.space.source, "the last block must give class scores", accepted=accepted)
+        check_scores(self.space)
         logits = values.run(graph.parts, Value(graph.input, images.astype(self.precision)), y)
         return logits.astype("float32"), jax.tree.map(lambda value: value.astype("float32"), values.taps)
 

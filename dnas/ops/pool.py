@@ -104,7 +104,7 @@ class Upsample(Operator):
 
     def output(self, x: Tensor) -> Tensor:
         if x.side is None:
-            raise UserError("only a map can be enlarged; the input is pooled already")
+            raise UserError("only a map can be enlarged")
         return x.like(**{ROWS: x.side * self.factor, COLUMNS: x.side * self.factor})
 
     def work(self, y: Tensor, x: Tensor) -> Iterator[Work]:

@@ -11,6 +11,7 @@ from dnas.errors import UserError
 from dnas.ops.conv import bias_of, biased, read_pending
 from dnas.ops.operator import WEIGHT, Env, Held, Operator, Parameter, Reads, Work, operator
 from dnas.ops.tensor import CHANNELS, PATCHES, TOKENS, Axis, Tensor, Value
+from dnas.ops.windows import side_after
 from dnas.space.entries import preceded, repeated
 from dnas.space.quantity import Product, Quantity
 
@@ -125,14 +126,12 @@ class WordEmbed(Operator):
     second = WEIGHT
     sums_channels = True
 
-    def side(self) -> int:
-        """Words in a row of a patch."""
-        return (self.patch + 2 * self.padding - self.kernel) // self.stride + 1
-
     def output(self, x: Tensor) -> Tensor:
         if x.side is None or not x.side.is_constant or x.side.value % self.patch:
             raise UserError(f"words need a map of one size, of whole patches of {self.patch} x {self.patch} pixels")
-        patches, words = (Quantity.constant(n**2) for n in (x.side.value // self.patch, self.side()))
+        patch, kernel, padding = map(Quantity.constant, (self.patch, self.kernel, self.padding))
+        patches = Quantity.constant((x.side.value // self.patch) ** 2)
+        words = Product(*[side_after(patch, kernel, self.stride, padding)] * 2).joint()
         return Tensor((Axis(PATCHES, patches), Axis(TOKENS, words), Axis(CHANNELS, self.out, pending=True)))
 
     def parameters(self, x: Tensor) -> dict[str, Parameter]:

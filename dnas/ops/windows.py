@@ -20,7 +20,7 @@ def padding_of(kernel: Quantity, padding: Quantity | None) -> Quantity:
 def side_after(side: Quantity | None, kernel: Quantity, stride: int, padding: Quantity) -> Quantity:
     """Side of the result: floor((side + 2 padding - kernel) / stride) + 1."""
     if side is None:
-        raise UserError("a convolution needs a map; the input is pooled already")
+        raise UserError("a convolution needs a map")
     out = Quantity.combine(lambda n, k, p: (n + 2 * p - k) // stride + 1, side, kernel, padding)
     if set(out.over) - set(side.over):
         raise UserError(

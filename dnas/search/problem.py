@@ -18,9 +18,8 @@ from dnas.data.batches import repeats
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.splits import Split, search_split
-from dnas.errors import InputError
 from dnas.grammar.read import at_input
-from dnas.graph import Graph, graph_of
+from dnas.graph import Graph, check_scores, graph_of
 from dnas.learning.image_size import proxy_side
 from dnas.learning.losses import of_labels
 from dnas.learning.terms import Term
@@ -89,8 +88,7 @@ def make_problem(
     family = sorted(family, key=lambda b: -b.limit)
     budgets = [*budgets, *family[-1:]]
     walked = graph_of(space)
-    if walked.output.side is not None or not walked.output.channels.is_constant:
-        raise InputError(space.source, "the last block must give class scores", accepted="linear: {out: $classes}")
+    check_scores(space)
     measured = tuple(measure(b, walked, space) for b in budgets)
     check(list(measured), space.constraints)
     layout = Layout(space.choices)
@@ -99,6 +97,7 @@ def make_problem(
     preprocessing = preprocessing_for(dataset, side=side)
     expected = ExpectedCosts([m.cost for m in measured], layout, by_sizes=settings.costs == "paper")
     proxy = at_input(space, channels=preprocessing.channels, classes=dataset.classes, side=side)
+    check_scores(proxy, dataset.classes)
     return Problem(
         space, walked, proxy, layout, measured, expected, dataset,
         search_split(dataset, seed), preprocessing, settings, seed, tuple(measure(b, walked, space) for b in family),

@@ -127,11 +127,11 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Name(id=name):
             return names[name]
         case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_value(left, names), _value(right, names))
+            return _OPERATORS[type(op)](_number(left, names), _number(right, names))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return not _value(operand, names)
         case ast.UnaryOp(op=op, operand=operand):
-            return _OPERATORS[type(op)](_value(operand, names))
+            return _OPERATORS[type(op)](_number(operand, names))
         case ast.Compare(left=left, ops=ops, comparators=others):
             values = [_value(n, names) for n in (left, *others)]
             return all(_OPERATORS[type(op)](a, b) for op, a, b in zip(ops, values, values[1:], strict=False))
@@ -140,5 +140,13 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.BoolOp(values=parts):
             return any(_value(part, names) for part in parts)
         case ast.Call(func=ast.Name(id=name), args=args):
-            return FUNCTIONS[name](*(_value(arg, names) for arg in args))
+            return FUNCTIONS[name](*(_number(arg, names) for arg in args))
     raise AssertionError(node)
+
+
+def _number(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """A value to compute with: of a text, `*` would make copies and `%` a format."""
+    value = _value(node, names)
+    if not isinstance(value, bool | int | float):
+        raise TypeError(f"{value!r:.40} is no number")
+    return value

@@ -42,7 +42,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(where, "a choice without options", accepted="at least one")
         if len(options) > MAX_OPTIONS:
             raise InputError(where, f"{len(options)} options", accepted=f"at most {MAX_OPTIONS}")
-        if len({(type(o), o) for o in options}) < len(options):
+        # Numbers of one value are one option, also where their types differ; true is no 1.
+        if len({(isinstance(o, bool), o) for o in options}) < len(options):
             raise InputError(where, "an option stands twice", found=list(options))
         return options
 

@@ -16,7 +16,7 @@ from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
 from dnas.errors import InputError
 from dnas.grammar.read import at_input
-from dnas.graph import graph_of
+from dnas.graph import check_scores, graph_of
 from dnas.learning import weights
 from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
 from dnas.learning.resized import Resized, at_side
@@ -156,9 +156,7 @@ def make_setup(
     else:
         network = at_input(source.space, channels=dataset.channels, classes=dataset.classes, side=side)
         preprocessing, variables = preprocessing_for(dataset, side=side), init(network, jax.random.key(seed))
-    last = graph_of(network).output
-    if last.side is not None or last.channels.max() != dataset.classes:
-        raise InputError(network.source, "the last block must give class scores", accepted="linear: {out: $classes}")
+    check_scores(network, dataset.classes)
     drawn = stratified(dataset.train_labels, recipe.validation, seed, TRAIN_SPLIT)
     rest, held = dataset.given_split() or drawn
     if not len(held):

@@ -53,12 +53,15 @@ def test_windows_as_large_as_the_map_have_one_name():
         ("mbconv in=3 out=4 side=3 se=maybe", "0 or 1"),
         ("mbconv in=3 out=4 side=3 in=3", "stands twice"),
         ("mbconv in=3 out=5 side=3 groups=2", "groups"),
-        ("conv in=3 out=4", "needs a map"),
+        ("conv in=3 out=4", "'conv' reads a map, and is given a vector"),
         ("skip side=3 in=x out=3", "not a number"),
         ("", "unknown block kind"),
         ("tnt tokens=50 in=24 patches3=49 tokens3=16 in3=8 heads=3 inner_heads=2 inner_head_width=4", "tensors 1, 3"),
-        ("tnt tokens=50 in=24 heads=3 inner_heads=2 inner_head_width=4", "words beside patches"),
-        ("transformer side=7 in=24 heads=3", "needs tokens"),
+        (
+            "tnt tokens=50 in=24 heads=3 inner_heads=2 inner_head_width=4",
+            "reads patches and words, and is given tokens",
+        ),
+        ("transformer side=7 in=24 heads=3", "reads tokens, and is given a map"),
         ("transformer tokens=0 in=24 heads=3", "an integer from 1"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def changed(**entries) -> dict:
     return PIXEL3 | {"entries": PIXEL3["entries"] | {KEY: entries.pop("value")}} | entries
 
 
-def absolute(value: float) -> dict:
+def absolute(value: Any) -> dict:
     return {"name": "t", "device": "d", "runtime": "r", "unit": "ms", "entries": {"linear in=4 out=2": 1, KEY: value}}
 
 
@@ -43,6 +44,7 @@ BAD = {
     "nan inside": (json.dumps(changed(value={"ms": float("nan")})), f"'{KEY}': not a finite number"),
     "infinite": (json.dumps(changed(value=1)).replace(f'"{KEY}": 1', f'"{KEY}": 1e999'), "not a finite number"),
     "negative": (json.dumps(absolute(-0.5)), f"{KEY}: negative (found -0.5; accepted: times from 0"),
+    "negative repeats": (json.dumps(absolute({"ms": 1, "repeats": -3})), f"{KEY}: repeats that cannot be (found -3"),
     "negative base": (json.dumps(absolute(1) | {"base": -1}), "base: negative"),
     "duplicate": (json.dumps(changed(value=1)).replace('"entries": {', f'"entries": {{"{KEY}": 2, '), "stands twice"),
     "two spellings": (
@@ -69,7 +71,7 @@ BAD = {
     "bad spread": (json.dumps(changed(value={"ms": 1, "spread": -1})), f"{KEY}: a spread that cannot be"),
     "deep": ('{"a":' * 100 + "1" + "}" * 100, "nested 100 deep"),
     "facts": (json.dumps({"schema": "lut-facts-1", "ops": {}}), "python -m dnas.lut import"),
-    "impossible block": (json.dumps(absolute(1)).replace("linear in=4", "conv in=4"), "a convolution needs a map"),
+    "impossible block": (json.dumps(absolute(1)).replace("linear in=4", "conv in=4"), "'conv' reads a map, and"),
     "binary": (b"\xff\xfe\x00", "not UTF-8"),
 }  # fmt: skip
 

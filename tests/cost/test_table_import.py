@@ -125,10 +125,24 @@ def test_a_small_table(tmp_path):
     assert table.relative_to_skip and table.base == 1 and table.in_base == ("conv", "pool", "linear")
 
 
+def test_variances_of_tables(tmp_path):
+    path, (skip, block) = tmp_path / "facts.json", SMALL["ops"]
+    parts = {"a": {skip: SMALL["ops"][skip]}, "b": {block: SMALL["ops"][block]}}
+    path.write_text(json.dumps({**SMALL, "ops": None, "tables": parts, "variance": {block: 0.04}}))
+    entry = import_table(path).entries["mbconv side=8 in=4 out=4 kernel=5 hidden=12"]
+    assert isinstance(entry, Entry) and (entry.ms, entry.spread) == (0.5, 0.2)
+
+
 @pytest.mark.parametrize(
     "change, problem",
     [
-        ({"unit": "fortnights"}, "unit: not accepted here"),
+        ({"unit": "fortnights"}, "unit: Invalid enum value 'fortnights'"),
+        ({"unit": ["ms"]}, "unit: Expected `str`, got `array`"),
+        ({"source_files": None}, "source_files: Expected `array`, got `null`"),
+        ({"source_files": [5]}, "Expected `str`, got `int`"),
+        ({"device": 7}, "device: Expected `str`, got `int`"),
+        ({"variance": {"Skip_H8_W8_Cin4_Cout4_stride1": -1}}, "variance: Skip_H8_W8_Cin4_Cout4_stride1: negative"),
+        ({"ops": {"Conv-input:8x8x3-output:0x8x4": 1}}, "not as the format proxyless has it"),
         ({"ops": {}}, "no 'ops' or 'tables'"),
         ({"ops": {"mystery": 1}}, "operator names of no known format"),
         ({"ops": {"Skip_H8_W8_Cin4": 1}}, "not as the format hwnasbench has it"),

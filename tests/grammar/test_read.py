@@ -108,13 +108,13 @@ def test_strides_and_paddings_of_repetitions(read, fields, strides, paddings, si
     walked = graph_of(read(HEAD + f"trunk:\n  - conv: {{out: 8, repeat: 3, {fields}}}\n"))
     assert [use.fields["stride"].value for use in walked.uses] == strides
     assert [use.fields["padding"].value for use in walked.uses] == paddings
-    assert walked.output.side.value == side
+    assert walked.output["rows"].size.value == side
 
 
 def test_a_template_reads_padding_in_every_repetition(read):
     text = "templates: {t: {conv: {out: 8, kernel: 3, stride: $stride, padding: $padding}}}\n"
     walked = graph_of(read(HEAD + text + "trunk:\n  - t: {repeat: 2, stride: 2, padding: 0}\n"))
-    assert [use.fields["padding"].value for use in walked.uses] == [0, 0] and walked.output.side.value == 13
+    assert [use.fields["padding"].value for use in walked.uses] == [0, 0] and walked.output["rows"].size.value == 13
     walked = graph_of(read(HEAD + text + "trunk:\n  - t: {repeat: 2, padding: 1, each: {stride: [1, 2]}}\n"))
     assert [use.fields["stride"].value for use in walked.uses] == [1, 2]
 
@@ -199,6 +199,12 @@ def test_every_export_reads_back_as_itself(read):
         assert again.data == found.data and found.network.is_architecture
 
 
+def test_numbers_that_look_like_those_of_other_bases(read):
+    space = read("about: '016'\ninput: {}\ntrunk:\n  - mbconv: {out: 0x10, hidden: 1_0, expand: 0.5}\n")
+    assert space.about == "016"
+    assert [field_values(space, "trunk.0", name) for name in ("out", "hidden", "expand")] == [[16], [10], [0.5]]
+
+
 # What a mistake says -------------------------------------------------------------------------------------------------
 HEAD = "input: {resolution: 32}\n"
 MISTAKES = {
@@ -231,6 +237,14 @@ MISTAKES = {
     "short range": (HEAD + "trunk:\n  - conv: {out: {range: [8, 20]}}", ["not a choice"]),
     "no options": (HEAD + "trunk:\n  - conv: {out: {choices: []}}", ["without options"]),
     "same option": (HEAD + "trunk:\n  - conv: {out: {choices: [8, 8]}}", ["stands twice"]),
+    "same option of another type": (HEAD + "trunk:\n  - conv: {out: {choices: [16, 16.0, 24]}}", [":3: trunk.0.conv.out", "stands twice"]),
+    "same resolution of another type": ("input: {resolution: {choices: [16, 16.0]}}\ntrunk: []", [":1: input.resolution", "stands twice"]),
+    "no choice": (HEAD + "choices: {w: }\ntrunk: []", [":2: choices.w: not a choice: Expected `object`, got `null`"]),
+    "list for a choice": (HEAD + "choices: {w: [16, 24]}\ntrunk: []", [":2: choices.w: not a choice: Expected `object`, got `array`", "{choices: [...]}"]),
+    "copies of a text": (HEAD + "choices: {a: {choices: [x, y]}}\ntrunk:\n  - conv: {out: $a * 9999999999999}", [":4: trunk.0.conv.out", "'x' is no number"]),
+    "format of a text": (HEAD + "choices: {a: {choices: ['%999999999999d', y]}}\ntrunk:\n  - conv: {out: $a % 5}", ["is no number"]),
+    "number of a text": (HEAD + "choices: {a: {choices: ['16', '24']}}\ntrunk:\n  - conv: {out: int($a)}", ["'16' is no number"]),
+    "copies of a list": (HEAD + "templates: {t: {conv: {out: $n * 9999999999999}}}\ntrunk:\n  - t: {n: [1, 2]}", ["[1, 2] is no number"]),
     "too many options": (HEAD + "trunk:\n  - conv: {out: {range: [1, 5000, 1]}}", ["at most 512"]),
     "endless range": (HEAD + "trunk:\n  - conv: {out: {range: [0, 1, 1.0e-300]}}", ["at most 512"]),
     "both": (HEAD + "trunk:\n  - conv: {out: {choices: [8], range: [8, 16, 8]}}", ["one of the three"]),
@@ -248,6 +262,10 @@ MISTAKES = {
     "duplicate key": (HEAD + "trunk:\n  - conv: {out: 8, out: 16}", [":3", "the key 'out' stands twice"]),
     "alias": (HEAD + "trunk:\n  - &a {conv: {out: 8}}\n  - *a", [":3", "anchors and aliases"]),
     "merge": (HEAD + "choices: &c {}\ntrunk: []", ["anchors and aliases"]),
+    "octal": (HEAD + "trunk:\n  - conv: {out: 016}", [":3: ", "base 8 or 60", "found '016'", "without a leading 0"]),
+    "octal with a sign": (HEAD + "trunk:\n  - conv: {out: +0_16}", [":3: ", "base 8 or 60"]),
+    "base 60": (HEAD + "trunk:\n  - conv: {out: 1:30}", [":3: ", "found '1:30'", "without colons"]),
+    "fraction of base 60": (HEAD + "trunk:\n  - mbconv: {out: 8, expand: 1:30.5}", [":3: ", "base 8 or 60"]),
     "tag": (HEAD + "trunk: !!python/object/apply:os.getcwd []", [":2", "not plain data"]),
     "syntax": (HEAD + "trunk: [", [":3", "not YAML"]),
     "second document": (HEAD + "trunk: []\n---\na: 1", ["not YAML"]),
@@ -293,8 +311,15 @@ MISTAKES = {
     "taken name": (HEAD + "choices: {classes: {choices: [1, 2]}}\ntrunk: []", ["'classes' is taken"]),
     # Networks.
     "vanishing map": ("input: {resolution: 2}\ntrunk:\n  - conv: {out: 8, kernel: 5, padding: 0}", [":3: trunk.0.conv: the map vanishes"]),
+    "vanishing words": (HEAD + "trunk:\n  - tnt_embed: {out: 8, inner: 4, patch: 4, kernel: 7, stride: 1, padding: 0}", [":3: trunk.0.tnt_embed: the map vanishes: side 4, kernel 7, padding 0"]),
+    "words of a wide step": (HEAD + "trunk:\n  - tnt_embed: {out: 8, inner: 4, patch: 4, kernel: 7, stride: 4, padding: 0}", ["the map vanishes: side 4, kernel 7"]),
+    "vanishing keys": ("input: {resolution: 4}\ntrunk:\n  - cmt_bias: {heads: 1, reduction: 8}", [":3: trunk.0.cmt_bias: the map of keys vanishes: side 4, reduction 8"]),
+    "hidden without an expansion": (HEAD + "trunk:\n  - mbconv: {out: 8, expand_conv: false, hidden: 96, se: true}", [":3: trunk.0.mbconv: without 'expand_conv'", "found hidden [96]", "accepted: [3]"]),
+    "expansion without its convolution": (HEAD + "trunk:\n  - mbconv: {out: 8, expand_conv: false, expand: {choices: [1, 2]}}", ["without 'expand_conv'", "found expand [1.0, 2.0]"]),
+    "choice of a head's width": (HEAD + "trunk:\n  - cmt_bias: {heads: 1}\n  - cmt: {heads: 1, head_width: {choices: [2, 4]}}", ["head_width: cannot be searched"]),
+    "choice of a word's head": (HEAD + "trunk:\n  - tnt: {heads: 1, inner_heads: 1, inner_head_width: {choices: [2, 4]}}", ["inner_head_width: cannot be searched"]),
     "unpooled": (HEAD + "trunk:\n  - linear: {out: 8}", ["put a 'pool' block before it"]),
-    "pooled": (HEAD + "trunk:\n  - pool: {}\n  - conv: {out: 8}", [":4: trunk.1.conv", "pooled already"]),
+    "pooled": (HEAD + "trunk:\n  - pool: {}\n  - conv: {out: 8}", [":4: trunk.1.conv", "'conv' reads a map, and is given a vector"]),
     "groups": (HEAD + "trunk:\n  - conv: {out: 8, groups: 5}", ["cannot be split into 5 groups"]),
     "groups of a choice": (HEAD + "trunk:\n  - conv: {out: {choices: [6, 9]}, groups: 3}", ["groups need fixed widths"]),
 }  # fmt: skip

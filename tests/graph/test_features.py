@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dnas.blocks import KINDS
+from dnas.blocks.forms import MAP, Form
 from dnas.blocks.kind import block
 from dnas.cost.ledger import COSTS, at
 from dnas.errors import UserError
@@ -36,13 +37,13 @@ SPACE = {
 @pytest.fixture(autouse=True)
 def kinds():
     """A block that makes two streams of one, one that works on both, and one that makes one of two."""
-    before = dict(KINDS)
+    before, two = dict(KINDS), Form("two maps", MAP.axes * 2)
 
-    @block("split_for_test", out=integer("width of both"))
+    @block("split_for_test", MAP, out=integer("width of both"))
     def split(net, x, f):
         return net.masked(net.add("map", Conv(f.out), x)), net.masked(net.add("other", Conv(f.out), x))
 
-    @block("both_for_test", kernel=integer("of the first stream"))
+    @block("both_for_test", two, kernel=integer("of the first stream"))
     def both(net, x, f):
         first, second = x
         y = net.add("conv", Conv(first.channels, f.kernel), first)
@@ -50,7 +51,7 @@ def kinds():
             net.add("conv2", Conv(second.channels), second)
         )
 
-    @block("join_for_test")
+    @block("join_for_test", two)
     def join(net, x, f):
         return net.add("pool", GlobalPool(), net.add("sum", WeightedSum((1, -1)), *x))
 
@@ -94,7 +95,7 @@ def test_sampling_and_low_memory_leave_them_as_they_are(paths, low_memory):
 
 def test_a_block_of_one_stream_refuses_two():
     trunk = [SPACE["trunk"][0], {"conv": {"out": 4, "kernel": 1}}]
-    with pytest.raises(UserError, match=r"conv takes tensors one by one.*gives several together"):
+    with pytest.raises(UserError, match=r"'conv' reads a map, and is given \[rows, columns, channels\] and \[rows"):
         graph_of(space_from_data({**SPACE, "trunk": trunk}, "streams"))
     data = {**SPACE, "trunk": SPACE["trunk"][:2], "head": [SPACE["trunk"][1]]}
     with pytest.raises(UserError, match="the last block gives several tensors"):
