@@ -9,8 +9,8 @@ architecture   the same with the recipe fixed to `--recipe`, at the epochs of th
 recipe         the same with the architecture fixed to one that fills the budget
 random         pairs drawn evenly within the budget, all trained whole, the best by validation
 
-Each part and seed is a folder of its own, whose trainings are kept: an interrupted run goes on where it stood. How
-long the whole takes has not been measured. `results/joint.md` is the table of test accuracies of the networks
+Each part and seed is a folder of its own, whose trainings are kept: an interrupted run goes on where it stood. The
+whole takes about 80 minutes of one core. `results/joint.md` is the table of test accuracies of the networks
 that each search found, with standard errors over seeds; `results/joint.json` every search.
 """
 
