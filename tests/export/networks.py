@@ -150,7 +150,7 @@ UNEVEN_WINDOWS = {
 UNEVEN_STREAMS = {
     **STREAMS,
     "name": "uneven streams",
-    "keep": {"trunk.1.0.value": [0, 1, 2, 3, 7], "trunk.2.inner_value": [1, 2, 3], "trunk.4.value": [1, 2, 4, 5, 6]},
+    "keep": {"trunk.1.0.value": [0, 1, 2, 5, 6], "trunk.2.inner_value": [1, 2, 3], "trunk.4.value": [1, 2, 4, 5, 6]},
 }
 UNEVEN_ATTENDED = {
     **ATTENDED,

@@ -19,7 +19,7 @@ from .networks import UNEVEN, noisy
 ZEROS = {
     "uneven tokens": 10 * 10 * (6 - 4 + 4 - 3 + 12 - 7),
     "uneven windows": 4 * 16 * 16 * (6 - 4) + 4 * 4 * 4 * (4 - 3),
-    "uneven streams": 10 * 10 * (8 - 5 + 6 - 5) + 9 * 4 * 4 * (4 - 3),
+    "uneven streams": 10 * 10 * (6 - 5 + 6 - 5) + 9 * 4 * 4 * (4 - 3),
     "uneven attended": 144 * 144 * (32 - 19) + 16 * 16 * (48 - 30) + 36 * 144 * (10 - 6) + 36 * 36 * (6 - 5),
     "uneven biased": 16 * 4 * (6 - 4) + 4 * 4 * (6 - 4),
 }
