@@ -109,7 +109,9 @@ class Mixture(Operator):
 
     def output(self, *x: Tensor) -> Tensor:
         if any(tensor.names != x[0].names for tensor in x):
-            raise UserError("the options differ in kind: some are maps, some vectors")
+            raise UserError(
+                "the options differ in kind: they give " + " or ".join(sorted({f"[{', '.join(t.names)}]" for t in x}))
+            )
         return Tensor(tuple(self._axis(axes) for axes in zip(*(tensor.axes for tensor in x), strict=True)))
 
     def _axis(self, axes: tuple[Axis, ...]) -> Axis:
