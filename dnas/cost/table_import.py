@@ -103,7 +103,8 @@ def _said(data: dict, shown: str) -> Facts:
 
 def _spreads(ops: dict, said: Facts, shown: str) -> list[float]:
     """The standard deviation of each operator, in the file's unit; empty where the file has none."""
-    found, given = [], said.variance or {}
+    found: list[float] = []
+    given = said.variance or {}
     for name in ops if given else ():
         variance = _number(given.get(name, 0), f"{shown}: variance: {name}")
         if variance < 0:
