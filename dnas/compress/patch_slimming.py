@@ -39,7 +39,7 @@ LIMITS = (1e-6, 1e2)
 """Between which the limit of a budget is looked for."""
 HALVINGS = 14
 SHOWN = 6
-"""Test images in the picture."""
+"""Test images in the picture, evenly spread."""
 
 
 def patch_slimming(setup: Setup, asked: Asked, folder: Path, watch: Watching) -> Compressed:
@@ -108,7 +108,9 @@ def _grouped(variables: Variables, blocks: Blocks) -> Variables:
 
 
 def _picture(setup: Setup, tokens: Tokens, masks: Masks) -> np.ndarray:
-    shown = np.asarray(setup.dataset.test_images[:SHOWN])
+    images = setup.dataset.test_images
+    chosen = np.linspace(0, len(images) - 1, min(SHOWN, len(images))).astype(int)  # folders are in order of classes
+    shown = np.asarray(images[chosen])
     return picture(shown, np.stack([mask[tokens.learned :] for mask in masks.values()]))
 
 

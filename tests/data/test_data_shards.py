@@ -218,3 +218,17 @@ def test_mistakes_in_records(tmp_path):
         refused(tmp_path / "b", match)
     (tmp_path / "b" / "x.array_record").write_bytes(b"no records")
     refused(tmp_path / "b", "x.array_record: cannot be read as ArrayRecord")
+
+
+def test_a_record_that_was_damaged_later_is_an_unreadable_image(tmp_path):
+    """So `--skip-bad` may leave it out, and without it one line names it."""
+    from dnas.data.stream.array_record import image_of
+
+    module = pytest.importorskip("array_record.python.array_record_module")
+    path = str(tmp_path / "x.array_record")
+    writer = module.ArrayRecordWriter(path, "group_size:1")
+    writer.write(b"abc")
+    writer.close()
+    for number in (0, 7):
+        with pytest.raises(OSError, match=f"record {number} is damaged"):
+            image_of(path, number)

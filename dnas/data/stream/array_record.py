@@ -71,9 +71,12 @@ def _labelled(root: Path, file: Path) -> Iterator[tuple[int, bytes, int, int]]:
 
 
 def image_of(path: str, number: int) -> io.BytesIO:
-    """The encoded image of a record."""
-    (record,) = _kept_open(path).read([number])
-    image = first_feature(record, IMAGE, path)
+    """The encoded image of a record; raises `OSError` for one that was damaged since its label was read."""
+    try:
+        (record,) = _kept_open(path).read([number])
+        image = first_feature(record, IMAGE, path)
+    except (RuntimeError, ValueError, IndexError, InputError) as error:
+        raise OSError(f"record {number} is damaged: {str(error).splitlines()[0]}") from error
     return io.BytesIO(image if isinstance(image, bytes) else b"")
 
 
