@@ -148,7 +148,8 @@ def _raced(race: Race) -> str:
         return race.pays
     told = ", ".join(f"{'the best network drawn' if name == 'drawn' else name} {v:.1%}" for name, v in others.items())
     pays = f" {race.pays[:1].upper()}{race.pays[1:]}." if race.pays else ""
-    return f"In its race, on {race.images:,} images of the choices' share, it had {won.accuracy[-1]:.1%}; {told}.{pays}"
+    where = f"In its race, which the loss on {race.images:,} images of the choices' share decided"
+    return f"{where}, it had {won.accuracy[-1]:.1%}; {told}.{pays}"
 
 
 def _trained(run: Run) -> list[str]:
