@@ -6,6 +6,7 @@ reader of a network knows, so a kind is defined in one place and nothing else in
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def block(name: str, *reads: Form, **fields: Field) -> Callable[[Callable], Call
 
     def register(build: Callable) -> Callable:
         assert name not in KINDS and reads, name
-        KINDS[name] = Kind(name, reads, fields, build, (build.__doc__ or "").strip())
+        KINDS[name] = Kind(name, reads, fields, build, inspect.cleandoc(build.__doc__ or ""))
         return build
 
     return register

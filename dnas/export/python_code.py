@@ -151,12 +151,12 @@ def attention_scores(call: Call) -> str:
 
 def attend(call: Call) -> str:
     """To a map of a side, or to tokens; heads may be uneven."""
-    arguments, function = list(call.inputs), "attend"
-    if call.numbers["uneven"]:
-        arguments, function = [*arguments, call.text["width"], call.text["places"]], "attend_uneven"
+    uneven = call.numbers["uneven"]
+    arguments = [*call.inputs, *([call.text["width"], call.text["places"]] if uneven else [])]
     if call.numbers["queries"] is not None or call.op.output.side is not None:
         arguments.append(call.text["queries"])
-    return f"{function}({', '.join(arguments)})"
+    listed = ", ".join(arguments)
+    return f"attend_uneven({listed})" if uneven else f"attend({listed})"
 
 
 def moved(function: str) -> Callable[[Call], str]:

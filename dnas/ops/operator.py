@@ -6,6 +6,7 @@ methods below; none of them lists operators.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -282,7 +283,7 @@ def operator(name: str) -> Callable[[Class], Class]:
     def register(cls: Class) -> Class:
         assert name not in _REGISTRY, name
         made = dataclass(frozen=True, eq=False)(cls)
-        made.name, made.about = name, (cls.__doc__ or "").strip()
+        made.name, made.about = name, inspect.cleandoc(cls.__doc__ or "")
         _REGISTRY[name] = made
         return made
 
