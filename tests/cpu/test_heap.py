@@ -15,6 +15,7 @@ from dnas.cpu.restart import memory_tunables
 pytestmark = pytest.mark.skipif(heap() is None, reason="the heap is not that of glibc 2.33 or newer")
 
 HOLES, MEAN, LARGE = 4_000, 1 << 16, 40 << 20
+MOST_OF_IT = LARGE * 9 // 10  # the interpreter takes pieces of its own: where holes are closed, from the large one
 PROGRAM = f"""
 import ctypes, json, random
 from dnas.cpu.heap import close_holes, heap
@@ -35,7 +36,7 @@ def state():
 before = state()
 close_holes()
 after = state()
-libc.malloc({LARGE} - 4096)
+libc.malloc({MOST_OF_IT})
 print(json.dumps([before, after, state()]))
 """
 
@@ -53,8 +54,9 @@ def test_holes_are_closed_and_large_pieces_stay(monkeypatch):
     monkeypatch.setenv("DNAS_HUGE_PAGES", "0")
     before, after, later = states(memory_tunables(""))
     assert before["free"] - LARGE > HOLES * MEAN / 2
-    assert LARGE <= after["free"] < LARGE + (before["free"] - LARGE) / 20
-    assert later["bytes"] == after["bytes"] and later["free"] < LARGE / 2, "the large piece was free, and was found"
+    assert MOST_OF_IT <= after["free"] < LARGE + (before["free"] - LARGE) / 20
+    assert later["bytes"] == after["bytes"], "the large piece was free"
+    assert after["free"] - later["free"] >= MOST_OF_IT, "and was found"
 
 
 def test_other_heaps_are_left_alone(monkeypatch):
