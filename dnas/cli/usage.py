@@ -83,21 +83,35 @@ def _check_names(arguments: type, argv: Sequence[str]) -> None:
 
 
 def _gathered(arguments: type, argv: list[str]) -> list[str]:
-    """The line with what is positional in front: tyro takes it in one run only, not before and behind an option."""
+    """The line with what is positional in front, and the name of an option before each of its values.
+
+    tyro takes positional words in one run only, and one value behind the name of an option that holds several. A word
+    behind such a value is another value of that option, unless nothing else on the line is positional.
+    """
     if commands(arguments) or "--" in argv:
         return argv
     hints = typing.get_type_hints(arguments)
     flags = {f"--{'no-' * (f.default is True)}{f.name.replace('_', '-')}" for f in dataclasses.fields(arguments)
              if hints[f.name] is bool} | {"--help"}  # fmt: skip
-    positional, named, tokens = [], [], iter(argv)
+    several = {f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(arguments)
+               if typing.get_origin(hints[f.name]) is tuple}  # fmt: skip
+    positional: list[str] = []
+    further: list[tuple[str, str]] = []
+    named, tokens, before = [], iter(argv), ""
     for token in tokens:
         if not token.startswith("-"):
-            positional.append(token)
+            if before in several:
+                further.append((before, token))
+            else:
+                positional.append(token)
             continue
         named.append(token)
-        if token.startswith("--") and "=" not in token and token.replace("_", "-") not in flags:
+        before = token.partition("=")[0].replace("_", "-")
+        if token.startswith("--") and "=" not in token and before not in flags:
             named += itertools.islice(tokens, 1)
-    return [*positional, *named]
+    if not positional:
+        return [*(word for _, word in further), *named]
+    return [*positional, *named, *itertools.chain(*further)]
 
 
 def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserError:

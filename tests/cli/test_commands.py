@@ -11,7 +11,7 @@ import pytest
 
 import dnas
 from dnas import __main__ as console
-from dnas.cli import help
+from dnas.cli import entry, help
 from dnas.cli.argument_class import commands, options
 from dnas.cli.commands import COMMANDS, EXAMPLE
 from dnas.process.wing import Start
@@ -58,6 +58,31 @@ def test_mistakes_name_the_command_as_it_was_called(monkeypatch, capsys):
 def test_a_number_that_is_not_finite_is_one_line(monkeypatch, capsys, name, value, option):
     code, _, err = called(monkeypatch, capsys, *name.split(), f"{option}={value}")
     assert (code, err) == (2, f"error: {option}: not accepted here (found {value}; accepted: a finite number)\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "place", "field", "values"),
+    [
+        ("compare", "runs/x --against a b --seeds 2", "runs/x", "against", ("a", "b")),
+        ("compare", "--against a --against b runs/x c", "", "", ()),
+        ("compare", "runs/x --against a --random 1 --against=b c", "runs/x", "against", ("a", "b", "c")),
+        ("compare", "--against a runs/x", "runs/x", "against", ("a",)),
+        ("compress", "r --method vtp --budget 7MFLOPs --budget 5kparams", "r", "budget", ("7MFLOPs", "5kparams")),
+        ("compress", "--method ptq --budget 7MB r", "r", "budget", ("7MB",)),
+        ("search", "tiny --budget 7MFLOPs 5kparams", "tiny", "budget", ("7MFLOPs", "5kparams")),
+        ("search", "--budget 7MFLOPs tiny", "tiny", "budget", ("7MFLOPs",)),
+    ],
+)
+def test_an_option_of_several_values(capsys, name, line, place, field, values):
+    arguments = import_module(COMMANDS[name].module).Arguments
+    if not field:  # neither word is surely the place
+        with pytest.raises(SystemExit) as end:
+            entry.parse(arguments, line.split())
+        assert end.value.code == 2 and "not expected here" in capsys.readouterr().err
+        return
+    found = entry.parse(arguments, line.split())
+    assert getattr(found, "run", None) == place or found.space == place
+    assert getattr(found, field) == values
 
 
 def test_a_fault_is_a_traceback_and_code_1(monkeypatch, capsys):
