@@ -67,13 +67,13 @@ def advance(
                 state = run.row(phase, state, behind)
             for n in range(max(0, behind - done), phase.steps):
                 if n == 0:
-                    state = run.begun(phase, state, done)
+                    state = run.begun(phase, state)
                 if phase.done(state):
                     break
                 watch.before(done + n)
                 state = run.step(phase, state, n, done + n + 1)
             done += phase.steps
-    journal.save(state, done, run.metrics)
+    journal.save(state, journal.taken, run.metrics)
     return state
 
 
@@ -87,15 +87,15 @@ class _Run:
         self.recent, self.metrics = Recent(batch_size, measured), without(measured)
         self.every = max(1, course.steps // ROWS)
 
-    def begun(self, phase: Phase, state: State, done: int) -> State:
+    def begun(self, phase: Phase, state: State) -> State:
         """The state at the first step of a phase."""
         self.recent.begin()
-        return or_leave(lambda: phase.begin(state), self.journal, state, done, self.metrics)
+        return or_leave(lambda: phase.begin(state), self.journal, state, self.journal.taken, self.metrics)
 
     def step(self, phase: Phase, state: State, n: int, step: int) -> State:
         """The state after step `n` of the phase, which is number `step` of the run, and all that follows a step."""
         state, measured = or_save(lambda: phase.step(state, n), self.journal, state, step - 1, self.kept)
-        self.metrics = self.metrics | measured
+        self.metrics, self.journal.taken = self.metrics | measured, step
         self.recent.add(measured)
         if self.asked():
             leave(self.journal, state, step, self.kept, self.asked())
@@ -129,11 +129,11 @@ class _Run:
         return self.metrics | self.recent.kept()
 
 
-def concluded(work: Callable[[], T], course: Course, journal: Journal, state: State, asked: Callable[[], int]) -> T:
+def concluded(work: Callable[[], T], journal: Journal, state: State, asked: Callable[[], int]) -> T:
     """What `work` makes of the last state; a signal before or in it leaves the run at its last step."""
     if asked():
-        leave(journal, state, course.steps, {}, asked())
-    return or_leave(work, journal, state, course.steps, {})
+        leave(journal, state, journal.taken, {}, asked())
+    return or_leave(work, journal, state, journal.taken, {})
 
 
 def leave(journal: Journal, state: State, step: int, metrics: Metrics, signal: int) -> NoReturn:

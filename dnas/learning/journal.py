@@ -47,6 +47,8 @@ class Journal:
         self.out, self.identity, self.pace, self.advice, self.digits = out, identity, Pace(every_s), advice, digits
         self._events = EventWriter(out / "events") if tensorboard and out is not None else None
         self.before, self.rows = before, list(rows)
+        self.taken = 0
+        """Number of the last step of the course that was taken; phases that end early leave some out."""
         self._checkpoints: Checkpoints | None = None
 
     def begin(self, course: Course, resume: bool, force: bool) -> tuple[State, int, Metrics]:
@@ -56,10 +58,11 @@ class Journal:
         """
         fresh = course.start()
         state, behind, measured = self._found(fresh, resume, force)
-        if not resume:
-            return state, behind, measured
-        notes, behind, measured, self.rows = hosts.agreed([state.notes, behind, measured, self.rows])
-        return State(hosts.arrays_of_first(state.arrays, fresh.arrays), notes), behind, measured
+        if resume:
+            notes, behind, measured, self.rows = hosts.agreed([state.notes, behind, measured, self.rows])
+            state = State(hosts.arrays_of_first(state.arrays, fresh.arrays), notes)
+        self.taken = behind
+        return state, behind, measured
 
     def _found(self, fresh: State, resume: bool, force: bool) -> tuple[State, int, Metrics]:
         if self.out is None:

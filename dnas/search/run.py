@@ -130,7 +130,7 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
             for line in made.notes:
                 console.note(line)
             state = advance(made, leg.journal, replace(options, resume=leg.resume), console, leg.problem, asked)
-            following = concluded(partial(made.following, state), made, leg.journal, state, asked)
+            following = concluded(partial(made.following, state), leg.journal, state, asked)
             clock.mark("search_s")
             if following is None:
                 break
@@ -138,11 +138,11 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
             console.moved(following)
             jax.clear_caches()  # the programs of a space go before those of the next come
         with console.waiting("estimating batch norms and accuracies"):
-            outcome = concluded(lambda: made.outcome(state), made, leg.journal, state, asked)
+            outcome = concluded(lambda: made.outcome(state), leg.journal, state, asked)
         found = finished(leg.problem, made.name, outcome)
         clock.mark("finish_s")
         if claim is not None:
-            with kept(lambda: leg.journal.save(state, made.steps, {}, now=True)):
+            with kept(lambda: leg.journal.save(state, leg.journal.taken, {}, now=True)):
                 seconds = clock.seconds | {"checkpoints_s": leg.journal.pace.seconds, "input_s": share.seconds}
                 write(found, claim, options.preset, leg.journal, seconds, problem.space.source)
         console.closing(found, out)

@@ -76,10 +76,8 @@ def _trained(
     began, share, setup = time.monotonic(), Share(), trainer.setup
     with asked_to_stop() as asked, closed_at_end(trainer.batches):
         state = advance(trainer, journal, watch, setup.recipe.batch_size, resume=resume, force=force, asked=asked)
-        counts = concluded(
-            lambda: trainer.count_right(state.arrays.best, "test"), trainer, journal, state, asked
-        )  # fmt: skip
-        with kept(lambda: journal.save(state, trainer.steps, {}, now=True)):
+        counts = concluded(lambda: trainer.count_right(state.arrays.best, "test"), journal, state, asked)
+        with kept(lambda: journal.save(state, journal.taken, {}, now=True)):
             if claim is not None:
                 _write(trainer, state, claim, counts, journal, time.monotonic() - began, share)
     return Epochs(**state.notes), counts

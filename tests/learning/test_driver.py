@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,7 +62,10 @@ class Additions:
         return state._replace(notes={**state.notes, "reviewed": step}), {"double": 2 * float(state.arrays["sum"])}
 
 
-def run(course: Additions, folder: Path, said: list[str] | None = None, **more) -> tuple[State, Journal]:
+def run(
+    course: Additions, folder: Path, said: list[str] | None = None, concluding: Callable[[], object] = lambda: None,
+    **more,
+) -> tuple[State, Journal]:  # fmt: skip
     @contextmanager
     def progress(steps, done):
         yield lambda step, row: None
@@ -70,7 +74,8 @@ def run(course: Additions, folder: Path, said: list[str] | None = None, **more) 
     watch = Watch(progress, (said if said is not None else []).append)
     with asked_to_stop() as asked:
         state = advance(course, journal, watch, 4, asked=asked, **more)
-        return concluded(lambda: state, course, journal, state, asked), journal
+        concluded(concluding, journal, state, asked)
+        return state, journal
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,29 @@ def test_a_run_left_anywhere_ends_as_one_that_was_not(at, whole, tmp_path):
     assert said == ["continued after step " + {"begin": "1", "step": str(at[1] + 2), "review": str(at[1])}[at[0]]
                     + " of 7"]  # fmt: skip
     assert left.reviews == [step for step in (4, 7) if step > (at[1] + 1 if at[0] == "step" else at[1] - 1)]
+
+
+class EndsEarly(Additions):
+    """Additions that are enough after two of their steps, and a last phase, which has no step where `last` is 0."""
+
+    def __init__(self, last: int, at: tuple[str, int] = ("", 0)):
+        super().__init__(at, steps=1 + STEPS + last)
+        self.last = last
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        first, add = super().phases
+        enough = dataclasses.replace(add, begin=lambda state: state, done=lambda state: state.arrays["sum"] >= 1)
+        return first, enough, Phase("last", self.last, self.step, self.begin)
+
+
+@pytest.mark.parametrize("last, at", [(1, ("begin", 0)), (1, ("conclude", 0)), (0, ("conclude", 0))])
+def test_a_run_left_behind_a_phase_that_ended_early_writes_no_row_of_steps_not_taken(last, at, tmp_path):
+    whole = run(EndsEarly(last), tmp_path / "whole")[1].history()
+    course = EndsEarly(last, at)
+    with pytest.raises(Stopped, match="the same command with --resume goes on"):
+        run(course, tmp_path / "left", concluding=lambda: course.signalled("conclude", 0))
+    assert run(EndsEarly(last), tmp_path / "left", resume=True)[1].history() == whole
 
 
 def test_a_resume_without_a_checkpoint_says_so(tmp_path, whole):
