@@ -119,6 +119,8 @@ def compare(
     Norms are estimated for each on `rank_norm_batches` batches of the weights' share, then `rank_images` images of the
     choices' share are classified.
     """
+    if not assignments:
+        return CandidateScores(np.zeros(0), np.zeros(0))
     parts = [assignments[n : n + ROWS] for n in range(0, len(assignments), ROWS)]
     scores = [_compare(program, problem, variables, part) for part in parts]
     return CandidateScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))

@@ -57,8 +57,8 @@ def shortlist(problem: Problem, probabilities: Mapping[str, np.ndarray], count: 
 
     known = min(DESIGNS, max(1, count // 6)) if count > 1 else 0
     designs = list(itertools.islice(_published(problem), known))
-    if problem.start is not None and designs:
-        designs = [Candidate(problem.start, f"the start{SCALED}"), *designs[:-1]]
+    if problem.start is not None and known:
+        designs = [Candidate(problem.start, f"the start{SCALED}"), *designs[: known - 1]]
     probable = max(1, (count - len(designs) + 1) // 2)
     take(_most_probable(problem, probabilities, probable), probable)
     take(iter(designs), probable + len(designs))
@@ -72,7 +72,8 @@ def _most_probable(problem: Problem, probabilities: Mapping[str, np.ndarray], co
     floor = problem.settings.floor
     if floor:
         first = derive(problem.space, problem.walked, log_p, costs, limits, fill=floor)
-        yield Candidate(first.assignment, f"most probable that uses {floor:.0%}")
+        # Where no network uses so much, the most probable of all within the budgets.
+        yield Candidate(first.assignment, "most probable" + f" that uses {floor:.0%}" * first.filled)
     scores = score_factors(problem.space, log_p, problem.walked)
 
     def several(most: int, fill: float) -> list[Solution]:

@@ -10,6 +10,8 @@ from dnas.cli.search import Arguments, main
 from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
+from dnas.graph.architecture import architecture
 from dnas.learning.course import State
 from dnas.nn.gates import probabilities, uniform
 from dnas.search.candidates import CandidateScores
@@ -137,3 +139,28 @@ def test_a_start_that_is_none_is_one_line(more, said, tmp_path, capsys):
     assert call(main, parse(Arguments, argv)) == 2
     error = capsys.readouterr().err
     assert said in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+TWO = {
+    "name": "two",
+    "input": {"channels": 1, "classes": 10, "resolution": 16},
+    "trunk": [{"conv": {"kernel": 3, "stride": 2, "out": {"choices": [8, 16]}, "act": "relu"}}],
+    "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+}
+"""No published network is like it."""
+
+
+def test_the_start_takes_part_in_a_race_without_published_designs():
+    space = space_from_data(TWO, "two")
+    problem = make_problem(space, [parse_budget("1MFLOPs")], load(None), with_overrides("smoke"), 0)
+    wide = architecture(space, {c.name: 1 for c in space.choices}).network
+    begun, narrow = begun_at(problem, wide), {c.name: np.array([0.99, 0.01]) for c in space.choices}
+    assert [c.origin for c in shortlist(begun, narrow, 2)] == ["most probable", "the start, scaled"]
+    assert [c.origin for c in shortlist(begun, narrow, 1)] == ["most probable"]
+
+
+def test_a_candidate_is_not_said_to_use_a_floor_that_no_network_reaches():
+    problem = make_problem(
+        space_from_data(TWO, "two"), [parse_budget("1MFLOPs")], load(None), with_overrides("smoke", fill=0.9), 0
+    )
+    assert [c.origin for c in shortlist(problem, even(problem), 1)] == ["most probable"]

@@ -71,6 +71,29 @@ def macs_and_params(file: Path) -> tuple[int, int]:
     return ledger.at(ledger.macs(walked.ledger), {}), ledger.at(ledger.params(walked.ledger), {})
 
 
+TIED = """
+name: tied
+input: {channels: 1, classes: 10, resolution: 16}
+choices: {first: {choices: [8, 16]}, second: {choices: [8, 16]}}
+where: [$first == $second]
+trunk:
+  - conv: {out: $first, stride: 2, kernel: 3, act: relu}
+  - conv: {out: $second, stride: 2, kernel: 3, act: relu}
+head: [{pool: {}}, {linear: {out: $classes}}]
+"""
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_where_no_single_action_is_allowed_a_chain_goes_to_what_the_solver_finds(name, tmp_path):
+    (tmp_path / "tied.yaml").write_text(TIED)
+    command = [str(tmp_path / "tied.yaml"), "--budget", "40kFLOPs", "--preset", "smoke", "--strategy", name]
+    assert search(*command, "--image-size", "16", "--out", str(tmp_path / "run")) == 0
+    first, second = document(tmp_path / "run" / "chain.json")["steps"]
+    assert first["actions"] == [] and second["actions"] == [{"solved": "single actions led no further"}]
+    taken = document(tmp_path / "run" / "architecture.json")["choices_taken"]
+    assert taken == {"first": 8, "second": 8}
+
+
 @pytest.mark.parametrize("name", SAMPLED)
 def test_sampled_networks_keep_and_fill_the_budgets(run, name):
     macs, params = macs_and_params(run(name) / "architecture.json")
