@@ -6,6 +6,7 @@ Jax-free: the command line is read before jax is imported.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -35,7 +36,7 @@ class Settings:
     largest_decoded: int | None = 64
     """Largest side at which image files are decoded where `side` is not given, in pixels (None: the space's own)."""
 
-    weights_optimizer: str = "sgd"
+    weights_optimizer: Literal["sgd"] = "sgd"
     weights_lr: float = 0.02
     weights_momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -148,38 +149,20 @@ class Settings:
         """Itself; raises `InputError` for a value out of range."""
         for name, value in asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(option, "not finite", found=value, accepted="a finite number")
-        for name, low in (
-            ("epochs", 0),
-            ("batch_size", 1),
-            ("theta_every", 0),
-            ("weights_lr", 0),
-            ("theta_lr", 0),
-            ("space_tau", 0),
-        ):
-            value = getattr(self, name)
-            if not value > 0 or value < low:
-                raise InputError(f"--{name.replace('_', '-')}", "out of range", found=value, accepted="above 0")
-        for name in ("fill", "skip_limit", "one_hot_from", "mutation", "network_mutation"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
-                raise InputError(
-                    f"--{name.replace('_', '-')}", "out of range", found=getattr(self, name), accepted="0 to 1"
-                )
+                raise InputError(_option(name), "not finite", found=value, accepted="a finite number")
+        for names, accepted, inside in RANGES:
+            for name in names:
+                found = getattr(self, name)
+                if found is not None and not inside(found):
+                    raise InputError(_option(name), "out of range", found=found, accepted=accepted)
         shares = {name: getattr(self, name) for name in ("warm_up", "race", "settle")}
         if min(shares.values()) < 0 or sum(shares.values()) >= 1:
             found = list(shares.values())
             raise InputError(", ".join(shares), "out of range", found=found, accepted="shares adding up to below 1")
-        lows = (
-            ("paths", 0), ("finalists", 1), ("rankings", 0), ("samples", 1), ("population", 2), ("generations", 1),
-            ("parents", 1), ("parents_apart", 1), ("mutations", 0), ("crossovers", 0), ("attempts", 1),
-            ("sandwich_random", 0), ("space_steps", 1),
-        )  # fmt: skip
-        for name, low in lows:
-            found = getattr(self, name)
-            if found is not None and found < low:
-                accepted = f"at least {low}"
-                raise InputError(f"--{name.replace('_', '-')}", "out of range", found=found, accepted=accepted)
+        for name in FACTORS[self.loss_form]:
+            if not getattr(self, name):
+                accepted = "above 0, for it multiplies the whole loss of the choices; 0 with --loss-form additive"
+                raise InputError(_option(name), "out of range", found=0, accepted=accepted)
         if sum(self.children) > self.population:
             found, accepted = list(self.children), f"together at most --population, {self.population}"
             raise InputError("--mutations, --crossovers", "more children than networks", found=found, accepted=accepted)
@@ -209,6 +192,30 @@ class Settings:
         return {name: v for name, v in asdict(self).items() if name != "precision" or v not in (None, "float32")}
 
 
+RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
+    (
+        ("epochs", "theta_every", "weights_lr", "theta_lr", "clip", "temperature", "temperature_end", "space_tau"),
+        "above 0", lambda v: v > 0,
+    ),
+    (
+        ("weight_decay", "theta_decay", "temperature_floor", "early", "alpha", "beta", "paths", "resolution_paths",
+         "rankings", "rank_norm_batches", "norm_batches", "sandwich_random", "mutations", "crossovers"),
+        "at least 0", lambda v: v >= 0,
+    ),
+    (
+        ("batch_size", "finalists", "largest_decoded", "rank_images", "assess_batch", "check_images", "samples",
+         "generations", "parents", "parents_apart", "attempts", "space_steps"),
+        "at least 1", lambda v: v >= 1,
+    ),
+    (("population",), "at least 2", lambda v: v >= 2),
+    (("fill", "skip_limit", "one_hot_from", "mutation", "network_mutation"), "0 to 1", lambda v: 0 <= v <= 1),
+    (("weights_momentum",), "at least 0, below 1", lambda v: 0 <= v < 1),
+    (("mes_alpha",), "above 0, at most 1", lambda v: 0 < v <= 1),
+)  # fmt: skip
+"""Settings, what is accepted, and whether a value is; None is where a setting may be it."""
+FACTORS = {"log_of_power": ("alpha", "beta"), "power_of_log": ("alpha",), "additive": ()}
+"""What the whole loss of the choices is multiplied with (`dnas.search.objective.combine`)."""
+
 PRESETS: dict[PresetName, Settings] = {
     # Smoke: proves that everything runs; learns little. Quick: the default. Paper: FBNetV2's schedule, and AutoFormer's
     # evolution.
@@ -228,6 +235,11 @@ PRESETS: dict[PresetName, Settings] = {
 }  # fmt: skip
 
 
+def _option(name: str) -> str:
+    """Of the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
 def with_overrides(preset: PresetName, **overrides: Any) -> Settings:
     """A preset with the values that the user gave (those not None); raises `InputError`."""
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -236,7 +248,7 @@ def with_overrides(preset: PresetName, **overrides: Any) -> Settings:
 
 def _typed(name: str, value: Any) -> Any:
     """The value as the type of the setting of that name."""
-    kinds, option = get_type_hints(Settings), f"--{name.replace('_', '-')}"
+    kinds, option = get_type_hints(Settings), _option(name)
     if name not in kinds:
         accepted = "a field of dnas.search.settings.Settings"
         raise InputError(option, f"unknown setting{suggestion(name, kinds)}", accepted=accepted)
