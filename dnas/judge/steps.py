@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dnas.grammar.catalogue import space_names
 from dnas.judge.facts import accuracy
@@ -59,8 +60,8 @@ def next_of_all(runs: Sequence[Run]) -> list[Step]:
 def _longer(run: Search) -> Step:
     preset = {"smoke": "quick", "quick": "paper"}.get(run.facts.preset)
     if preset is None:
-        epochs = float(run.facts.settings.get("epochs", 1.0))
-        return Step("Search longer", _search(run, run.facts.strategy, "longer", "--epochs", f"{2 * epochs:g}"))
+        epochs = _twice(run.facts.settings.get("epochs"), 1.0)
+        return Step("Search longer", _search(run, run.facts.strategy, "longer", "--epochs", epochs))
     return Step("Search longer", _search(run, run.facts.strategy, preset, preset=preset))
 
 
@@ -83,9 +84,14 @@ def _search(run: Search, strategy: str, ending: str, *more: str, preset: str | N
 
 
 def _trained_longer(run: Training) -> Step:
-    epochs = 2 * float((run.facts.recipe if run.facts else {}).get("epochs", 10.0))
+    epochs = _twice((run.facts.recipe if run.facts else {}).get("epochs"), 10.0)
     out = Path(run.folder).with_name(f"{Path(run.folder).absolute().name}-longer")
-    return Step("Train longer", command("train", run.folder, *_data(run), "--epochs", f"{epochs:g}", "--out", str(out)))
+    return Step("Train longer", command("train", run.folder, *_data(run), "--epochs", epochs, "--out", str(out)))
+
+
+def _twice(epochs: Any, else_of: float) -> str:
+    """Twice the epochs that a run records; of `else_of` where it records no number."""
+    return f"{2 * (epochs if isinstance(epochs, int | float) else else_of):g}"
 
 
 def _data(run: Search | Training) -> list[str]:

@@ -10,6 +10,7 @@ from dnas.judge.facts import option_text, tag, taken_text
 from dnas.judge.importance import cost_ranges, explained
 from dnas.report.spec import PERCENT, PLAIN, RAMP, ROW, Chart, Row, Spec, chart, colour, hues, mark, names, q
 from dnas.runs.candidates import Candidate
+from dnas.runs.evaluation import Evaluation
 from dnas.runs.joint import Record
 from dnas.runs.run import NetworkFacts, Run, Search
 
@@ -117,12 +118,13 @@ def spent_by_kind(runs: Sequence[Run]) -> Iterator[Chart]:
 
 def tried(found: Sequence[Candidate]) -> Iterator[Chart]:
     """Candidates by their options, a line each, from choice to choice."""
-    known = [one for one in found if one.taken]
-    options = {c: {one.taken.get(c) for one in known} for c in (known[0].taken if known else ())}
+    first = next((one.taken for one in found if one.taken), {})
+    known = [one for one in found if one.taken and one.taken.keys() == first.keys()]
+    options = {c: {one.taken[c] for one in known} for c in first}
     several = {c: sorted(o, key=lambda v: (isinstance(v, str), v)) for c, o in options.items() if len(o) > 1}
     rows = [
-        {"choice": c, "candidate": one.name, "option": option_text(one.taken.get(c)), "accuracy": one.accuracy,
-         "at": o.index(one.taken.get(c)) / (len(o) - 1), "n": n}
+        {"choice": c, "candidate": one.name, "option": option_text(one.taken[c]), "accuracy": one.accuracy,
+         "at": o.index(one.taken[c]) / (len(o) - 1), "n": n}
         for one in known for n, (c, o) in enumerate(several.items())
     ]  # fmt: skip
     axis = {"labels": False, "tickCount": 3}
@@ -159,17 +161,17 @@ def expected(record: Record) -> Chart:
     return chart("joint", "Predicted against measured", about, rows, line, dot)
 
 
-def confusion(run: str, report: dict[str, Any]) -> Chart:
+def confusion(run: str, report: Evaluation) -> Chart:
     """Which class was taken for which, as `dnas.evaluate --json` tells it."""
-    known = report["classes"]
+    known = report.classes
     rows = [
         {"right class": known[n], "taken for": known[m], "images": many, "share": many / (sum(line) or 1)}
-        for n, line in enumerate(report["confusion"]) for m, many in enumerate(line)
+        for n, line in enumerate(report.confusion or ()) for m, many in enumerate(line)
     ]  # fmt: skip
     shade = {"field": "share", **RAMP, "legend": {"format": ".0%", "title": None}}
     rect = mark("rect", None, f"right class, taken for, images, share:{PERCENT}", color=shade,
                 x=names("taken for", "taken for", 90, labelAngle=-45), y=names("right class", limit=90))  # fmt: skip
-    about = f"Share of each class's {report['split']} images that was taken for each class; the diagonal is right."
+    about = f"Share of each class's {report.split} images that was taken for each class; the diagonal is right."
     return chart(
         f"confusion-{run}", f"Which class is taken for which: {run}", about, rows, rect, tall=max(220, 22 * len(known))
     )

@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dnas.cost.budget import recognised
 from dnas.cost.count import count
 from dnas.errors import InputError
 from dnas.files import read_document
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.runs.as_trained import Counted
+from dnas.runs.converted import converted
 from dnas.runs.joint import Record, read_record
 from dnas.runs.network import layers_of
+from dnas.runs.records import Option
 from dnas.runs.run import NetworkFacts, Run, Search
 from dnas.space.units import standard_error
 
@@ -45,6 +49,12 @@ class Candidate:
     def error(self) -> float:
         """Of its accuracy."""
         return error(self.accuracy, self.images)
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    """What a network's file says of the choices."""
+
+    choices_taken: dict[str, Option] = {}
 
 
 def error(value: float, images: int | None) -> float:
@@ -120,7 +130,7 @@ def _network(folder: Path, file: str) -> tuple[dict[str, Any], NetworkFacts | No
         raise InputError(f"{folder}: {file}", "not in the run's folder")
     if not path.is_file():
         return {}, None
-    space, taken = load_space(path), read_document(path).data.get("choices_taken", {})
+    space, taken = load_space(path), converted(read_document(path).data, _Taken, str(path)).choices_taken
     counted = count(space)
     size = counted["input"]
     own = Counted(size["resolution"], size["channels"], size["classes"], counted["macs"], counted["params"])

@@ -56,13 +56,20 @@ class Said(msgspec.Struct, frozen=True):
     standard_error: float
 
 
+class RecipeUsed(msgspec.Struct, frozen=True):
+    """What a comparison says of its recipe."""
+
+    name: str = ""
+    epochs: float = 0.0
+
+
 class Compared(msgspec.Struct, frozen=True):
     """A comparison."""
 
     space: str
     found: str
     budgets: tuple[str, ...]
-    recipe: dict[str, Any]
+    recipe: RecipeUsed
     data: dict[str, Any]
     seeds: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)]
     test_images: Count

@@ -47,7 +47,7 @@ def how(compared: Compared) -> str:
     """One sentence on how all were trained."""
     recipe, data = compared.recipe, compared.data
     return (
-        f"All trained from scratch by the recipe {recipe.get('name', '')} ({recipe.get('epochs', 0):g} epochs) on "
+        f"All trained from scratch by the recipe {recipe.name} ({recipe.epochs:g} epochs) on "
         f"{data.get('name', 'data')}, {compared.test_images:,} test images; MACs and params as budgets count them."
     )
 

@@ -11,6 +11,7 @@ from dnas.errors import InputError
 from dnas.files import read_document
 from dnas.files.sets import current
 from dnas.runs.converted import converted
+from dnas.runs.records import Option
 
 RECORD = "joint.json"
 
@@ -52,7 +53,7 @@ class Member(msgspec.Struct, frozen=True):
 
     budgets: tuple[Cost, ...]
     winners: tuple[Ended, ...]
-    taken: dict[str, Any]
+    taken: dict[str, Option]
     """Choice -> option."""
 
     @property
@@ -77,7 +78,7 @@ class Record(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     image_size: int
     plan: dict[str, Any]
-    choices: dict[str, tuple[Any, ...]]
+    choices: dict[str, tuple[Option, ...]]
     coarse_budgets: tuple[str, ...]
     epoch: int | None
     correlations: tuple[float, ...]

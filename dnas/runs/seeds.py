@@ -75,8 +75,8 @@ def read_several(folder: Path) -> Several | None:
     if not current(file).is_file():
         return None
     found = converted(read_document(file).data, Several, str(file))
-    for name in found.mean:
+    for name in found.mean | found.standard_deviation | found.standard_error:
         lacking = [one for one in found.runs if name not in one.figures]
-        if lacking or name not in found.standard_deviation or name not in found.standard_error:
-            raise InputError(f"{file}: mean.{name}", "not a figure of every run, with its deviation and its error")
+        if lacking or not all(name in of for of in (found.mean, found.standard_deviation, found.standard_error)):
+            raise InputError(f"{file}: mean.{name}", "not a figure of every run, with its mean, deviation and error")
     return found

@@ -170,6 +170,10 @@ JSON = {
     "curve of a pair": ("joint", "joint.json", "trained/0/curve", [], "trained.0.curve: empty"),
     "no winners": ("joint", "joint.json", "members/0/winners", [], "members.0.winners: empty"),
     "no members": ("joint", "joint.json", "members", [], "no training, or no result"),
+    "option of a joint search": ("joint", "joint.json", "choices/c1/0", {"a": 1}, "choices.c1.0: Expected"),
+    "options of a member": ("family", "family/150kFLOPs.json", "choices_taken", 5, "choices_taken: Expected"),
+    "option of a step": ("slimming", "chain/001.json", "choices_taken/resolution", [1], "taken.resolution: Expected"),
+    "epochs of all": ("compare", "comparison.json", "recipe/epochs", "x", "recipe.epochs: Expected"),
     "neither": ("trained", "architecture.json", "training", None, "neither 'search' nor 'training'"),
 }  # fmt: skip
 

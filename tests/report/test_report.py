@@ -220,6 +220,22 @@ def test_an_evaluation_in_the_folder_is_a_confusion_matrix(tmp_path):
     assert [row["images"] for row in chart.spec["data"]["values"]] == [3, 1, 0, 4]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("classes", 2, "classes: Expected"), ("classes", {"a": 1, "b": 2}, "classes: Expected"),
+     ("confusion", 5, "confusion: Expected"), ("confusion", ["ab", "cd"], "confusion.0: Expected"),
+     ("confusion", [[1, None], [3, 4]], "confusion.0.1: Expected"), ("confusion", [[1], [2]], "for each class"),
+     ("split", {}, "split: Expected")],
+)  # fmt: skip
+def test_a_damaged_evaluation_is_one_line(key, value, said, tmp_path, capsys):
+    run = copied("trained", tmp_path)
+    whole = {"classes": ["a", "b"], "confusion": [[3, 1], [0, 4]], "split": "test"}
+    (run / EVALUATION).write_text(json.dumps({**whole, key: value}))
+    assert report(str(run)) == 2
+    message = capsys.readouterr().err
+    assert EVALUATION in message and said in message and message.count("\n") == 1
+
+
 def test_names_cannot_break_the_page(tmp_path):
     run = folder("tiny-0", tmp_path)
     document = json.loads((run / "architecture.json").read_text())

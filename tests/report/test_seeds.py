@@ -52,10 +52,13 @@ def test_while_its_runs_go_on_they_are_shown(tmp_path):
     assert call(main, parse(Arguments, [str(home), "--out", str(tmp_path / "a.html")])) == 0
 
 
-def test_a_damaged_record_is_one_line(tmp_path, capsys):
+@pytest.mark.parametrize("place", ["runs/1/figures", "mean", "standard_deviation", "standard_error"])
+def test_a_damaged_record_is_one_line(place, tmp_path, capsys):
     home = several(tmp_path)
-    document = json.loads((home / "seeds.json").read_text())
-    del document["runs"][1]["figures"]["test"]
+    inner = document = json.loads((home / "seeds.json").read_text())
+    for key in place.split("/"):
+        inner = inner[int(key) if key.isdigit() else key]
+    del inner["test"]
     (home / "seeds.json").write_text(json.dumps(document))
     assert call(main, parse(Arguments, [str(home)])) == 2
     message = capsys.readouterr().err
