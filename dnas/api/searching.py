@@ -97,12 +97,12 @@ def run_search(
                 reading=Reading(skip_bad, data_in, readers), overwrite=overwrite, quiet=quiet,
                 others=others, settings=plain_values(settings),
             )  # fmt: skip
+        size = {} if image_size is None else {"side": image_size}
         request = requested(
             loaded, data=data, budgets=limits, family=members, strategy=strategy,
             start=None if start is None else load(start), preset=preset, seed=seed,
             reading=Reading(skip_bad, data_in, readers),
-            max_memory=max_memory, settings=plain_values(settings | {"side": image_size}), terms=terms,
-            devices=devices,
+            max_memory=max_memory, settings=plain_values(settings | size), terms=terms, devices=devices,
         )  # fmt: skip
         from dnas.search.console import Console
         from dnas.search.run import Options

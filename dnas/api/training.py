@@ -14,6 +14,7 @@ from dnas.api.spaces import SpaceLike, result_for
 from dnas.api.values import plain_values
 from dnas.data.load import Data
 from dnas.data.reading import DataIn, Reading
+from dnas.errors import InputError
 from dnas.process.console import console
 from dnas.runs.folder import Claiming
 
@@ -77,6 +78,8 @@ def run_training(
     with guarded(go_on=GO_ON if place.named else LOST):
         from dnas.train.request import beginning, requested, train
 
+        if teacher is None and teacher_weights is not None:
+            raise InputError("teacher_weights", "there is no teacher", found=os.fspath(teacher_weights))
         start, file = beginning(
             None if init is None else os.fspath(init), None if weights is None else Path(weights)
         )  # fmt: skip

@@ -62,9 +62,9 @@ def words(arguments: Any, leaving: Sequence[str] = ()) -> list[str]:
 
 def refuse(arguments: Any, names: Sequence[str], why: str) -> None:
     """Raises `InputError` for an option that is given and would do nothing."""
-    for name in stated(arguments):
+    for name, value in stated(arguments).items():
         if name in names:
-            raise InputError(f"--{name.replace('_', '-')}", why, found=getattr(arguments, name))
+            raise InputError(f"--{name.replace('_', '-')}", why, found=value)
 
 
 def commands(arguments: type) -> dict[str, type]:

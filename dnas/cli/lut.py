@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 import tyro
 
+from dnas.cli.argument_class import refuse
 from dnas.cost.latency import LatencyCost, entries_by_kind, latency_cost
 from dnas.cost.latency_table import LatencyTable, read_table, write_table
 from dnas.cost.measurements import read_measurements
@@ -144,6 +145,7 @@ def main(args: Arguments) -> None:
 def show(args: Show) -> None:
     """Prints what a table holds."""
     if args.table is None:
+        refuse(args, ("space",), "of which table?")
         tables = [read_table(find_table(name)) for name in table_names()]
         rows = [{"name": t.name, "device": t.device, "runtime": t.runtime, "entries": len(t.entries)} for t in tables]
         if args.json:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from dnas.cli.argument_class import refuse
 from dnas.errors import InputError
 
 
@@ -41,6 +42,7 @@ def main(args: Arguments) -> None:
 
         serve(args.live, args.port, lambda line: print(line, flush=True))
         return
+    refuse(args, ("port",), "only of --live")
     from dnas.report.write import write_report
 
     for line in write_report(args.folders, args.out, args.png):

@@ -121,6 +121,8 @@ def main(args: Arguments) -> None:
     from dnas.runs.result import read_result
     from dnas.train.request import beginning, requested, train
 
+    if args.teacher is None:
+        refuse(args, ("teacher_weights",), "there is no teacher")
     start_with, weights = beginning(args.init, args.weights)
     source = read_result(args.arch, weights)
     teacher = None if args.teacher is None else read_result(args.teacher, args.teacher_weights)

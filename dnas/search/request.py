@@ -19,7 +19,7 @@ from dnas.process.memory_amounts import parse_memory
 from dnas.process.progress import told
 from dnas.process.seed import checked_seed
 from dnas.search import strategies
-from dnas.search.settings import PresetName, Settings, with_overrides
+from dnas.search.settings import PRESETS, PresetName, Settings, with_overrides
 from dnas.space.space import Space
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ def requested(
         terms: of the loss, beside cross-entropy.
 
     Raises:
-        InputError: a value that is not accepted, an architecture in place of a space.
+        InputError: a value that is not accepted, a setting that the strategy does not read, an architecture in place
+            of a space.
     """
     parsed = tuple(parse_budget(text) for text in budgets)
-    chosen = with_overrides(_known("--preset", preset, get_args(PresetName)), **settings)
+    known: PresetName = _known("--preset", preset, get_args(PresetName))
+    chosen = with_overrides(known, **settings)
     limit = None if max_memory is None else parse_memory(max_memory)
     networks = () if family is None else tuple(parse_family(family))
     if space.is_architecture:
@@ -74,6 +76,7 @@ def requested(
     name = strategies.of(space) if strategy is None else strategy
     name = _known("--strategy", name, strategies.ALL)
     assert name != strategies.JOINT  # it has no supernet
+    _refuse_unread(name, chosen, PRESETS[known])
     return Request(
         space, parsed, networks, name, start, chosen, checked_seed(seed), data, reading, limit, tuple(terms), devices
     )
@@ -106,6 +109,15 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
     problem = within(problem, request.most_memory) if request.most_memory is not None else problem
     must_fit(problem)
     run_search(problem, out, console, options, request.strategy)
+
+
+def _refuse_unread(strategy: str, chosen: Settings, preset: Settings) -> None:
+    """Raises `InputError` for a setting that was changed and that the strategy does not read."""
+    for name, readers in strategies.READ_BY.items():
+        value = getattr(chosen, name)
+        if strategy not in readers and value != getattr(preset, name):
+            option, accepted = f"--{name.replace('_', '-')}", f"with --strategy {' or '.join(readers)}"
+            raise InputError(option, f"does nothing with --strategy {strategy}", found=value, accepted=accepted)
 
 
 def _known(option: str, name: Any, names: Sequence[str]) -> Any:

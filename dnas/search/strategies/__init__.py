@@ -18,6 +18,23 @@ DEFAULT = "dmasking"
 FAMILIES = {"dmasking": "dmasking_family"}
 """Files of strategies whose members of a family have choices of their own. Others find a family on their way."""
 
+_EVOLVING = ("evolution", "space_evolution")
+_SAMPLED = ("random", *_EVOLVING)
+READ_BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("costs", "loss_form", "alpha", "beta", "skip_limit"), ("dmasking",)),
+    **dict.fromkeys(("theta_lr", "noise"), ("dmasking", "slimming")),
+    **dict.fromkeys(("rank_by", "rankings"), ("slimming", "sandwich")),
+    **dict.fromkeys(("supernet", "sandwich_random", "distill"), ("sandwich", *_SAMPLED)),
+    "mes_sign": ("sandwich",),
+    "samples": ("random", "space_evolution"),
+    **dict.fromkeys(
+        ("population", "generations", "parents", "parents_apart", "mutations", "crossovers", "attempts", "mutation",
+         "network_mutation"), _EVOLVING,
+    ),
+    **dict.fromkeys(("space_steps", "space_tau", "space_rule"), ("space_evolution",)),
+}  # fmt: skip
+"""Setting -> the strategies that read it, of those that not all strategies read."""
+
 
 def of(space: Space) -> str:
     """The strategy that a space's file names, else the default; raises `InputError` for a name that is none."""
