@@ -183,3 +183,33 @@ def test_an_installed_wheel_works_in_another_folder(tmp_path):
 def test_settings_that_are_numbers_are_finite(name, value):
     with pytest.raises(InputError, match=f"--{name.replace('_', '-')}: not finite"):
         with_overrides("quick", **{name: value})
+
+
+OUT_OF_RANGE = {
+    "above 0": {"epochs": 0, "clip": 0, "temperature": -1, "temperature_end": 0, "mes_alpha": 0},
+    "at least 0": {"weight_decay": -1, "theta_decay": -1, "alpha": -1, "beta": -0.5, "resolution_paths": -1,
+                   "rank_norm_batches": -1, "norm_batches": -1, "early": -1, "temperature_floor": -1,
+                   "weights_momentum": 1},
+    "at least 1": {"batch_size": 0, "rank_images": 0, "check_images": 0, "assess_batch": 0, "largest_decoded": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, value, accepted", [(n, v, accepted) for accepted, named in OUT_OF_RANGE.items() for n, v in named.items()]
+)
+def test_settings_outside_their_range_are_refused_before_the_first_step(name, value, accepted):
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')}: out of range.*{accepted}"):
+        with_overrides("quick", **{name: value})
+
+
+def test_a_loss_of_the_choices_that_is_always_0_is_refused():
+    for form, name in (("log_of_power", "alpha"), ("log_of_power", "beta"), ("power_of_log", "alpha")):
+        with pytest.raises(InputError, match=f"--{name}: out of range.*--loss-form additive"):
+            with_overrides("quick", loss_form=form, **{name: 0})
+    assert with_overrides("quick", loss_form="additive", alpha=0).alpha == 0
+    assert with_overrides("quick", loss_form="power_of_log", beta=0).beta == 0
+
+
+def test_a_rule_of_the_weights_that_there_is_not_is_refused():
+    with pytest.raises(InputError, match="--weights-optimizer: not accepted here.*sgd"):
+        with_overrides("quick", weights_optimizer="adam")
