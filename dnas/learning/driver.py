@@ -25,7 +25,7 @@ T = TypeVar("T")
 ROWS = 100
 """Rows of the history of a run, about."""
 PROFILED = range(10, 15)
-"""Steps of the run that a profile shows: after the first ones, which are not like the rest."""
+"""Steps, counted from where this process begins, that a profile shows: the first ones are not like the rest."""
 
 Show = Callable[[int, dict[str, Any]], None]
 """Is told a step's number and its row of the history."""
@@ -94,7 +94,7 @@ class _Run:
 
     def step(self, phase: Phase, state: State, n: int, step: int) -> State:
         """The state after step `n` of the phase, which is number `step` of the run, and all that follows a step."""
-        state, measured = or_save(lambda: phase.step(state, n), self.journal, state, step - 1, self.kept)
+        state, measured = or_save(lambda: phase.step(state, n), self.journal, state, self.journal.taken, self.kept)
         self.metrics, self.journal.taken = self.metrics | measured, step
         self.recent.add(measured)
         if self.asked():
@@ -182,9 +182,14 @@ def kept(save: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def profiled(folder: Path | None, written: Callable[[Path], None]) -> Iterator[Callable[[int], None]]:
-    """A function to be called before every step, which starts and ends the trace; `written` is told where it lies."""
-    running = False
+def profiled(
+    folder: Path | None, written: Callable[[Path], None], say: Callable[[str], object] = lambda line: None
+) -> Iterator[Callable[[int], None]]:
+    """A function to be called before every step, which starts and ends the trace; `written` is told where it lies.
+
+    Where there were too few steps for one, `say` is told so.
+    """
+    running, taken = False, 0
 
     def end() -> None:
         nonlocal running
@@ -194,14 +199,17 @@ def profiled(folder: Path | None, written: Callable[[Path], None]) -> Iterator[C
         running = False
 
     def before(step: int) -> None:
-        nonlocal running
-        if folder is not None and step == PROFILED.start:
+        nonlocal running, taken
+        if folder is not None and taken == PROFILED.start:
             jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
             running = True
-        elif step == PROFILED.stop:
+        elif taken == PROFILED.stop:
             end()
+        taken += 1
 
     try:
         yield before
     finally:
         end()
+        if folder is not None and taken <= PROFILED.start:
+            say(f"no profile in {folder}: it begins after {PROFILED.start} steps, and {taken} were taken")

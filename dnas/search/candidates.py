@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from dnas.data.batches import batch_indices
 from dnas.data.stream.images import within
+from dnas.errors import Diverged
 from dnas.learning.evaluator import filled
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
@@ -118,12 +119,20 @@ def compare(
 
     Norms are estimated for each on `rank_norm_batches` batches of the weights' share, then `rank_images` images of the
     choices' share are classified.
+
+    Raises `Diverged` where scores of one are not finite: it has no place among the others.
     """
     if not assignments:
         return CandidateScores(np.zeros(0), np.zeros(0))
     parts = [assignments[n : n + ROWS] for n in range(0, len(assignments), ROWS)]
     scores = [_compare(program, problem, variables, part) for part in parts]
-    return CandidateScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
+    found = CandidateScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
+    if not np.isfinite(found.loss).all():
+        raise Diverged(
+            "the run diverged: a network that is compared gives scores that are not finite numbers; nothing is "
+            "exported. Try a smaller --weights-lr"
+        )
+    return found
 
 
 def _compare(

@@ -195,7 +195,7 @@ def advance(
     asked: Callable[[], int] = lambda: 0,
 ) -> State:  # fmt: skip
     """The state after all phases, from the beginning or from the newest checkpoint (`dnas.learning.driver`)."""
-    with profiled(options.profile, console.profiled) as before:
+    with profiled(options.profile, console.profiled, console.note) as before:
         watch = Watch(partial(console.progress, problem, strategy.around), console.note, before)
         return driver.advance(
             strategy, journal, watch, strategy.batch_size or problem.settings.batch_size, resume=options.resume,

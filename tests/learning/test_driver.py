@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import pytest
 
 from dnas.data.batches import Ahead
-from dnas.errors import Stopped, UserError
+from dnas.errors import DataError, Stopped, UserError
 from dnas.learning.course import Phase, State
-from dnas.learning.driver import Watch, advance, concluded
+from dnas.learning.driver import Watch, advance, concluded, profiled
 from dnas.learning.journal import Journal
 from dnas.process.interrupt import asked_to_stop
 
@@ -152,3 +152,33 @@ def test_batches_ahead_are_those_of_their_steps():
     ahead = Ahead(Numbers(), 9)  # pyright: ignore
     assert [ahead.at(n) for n in (0, 1, 5, 6, 2, 3)] == [(n, -n) for n in (0, 1, 5, 6, 2, 3)]
     ahead.close()
+
+
+@pytest.mark.parametrize("first, count, traced", [(0, 30, 5), (12, 30, 5), (0, 12, 2), (40, 8, 0)])
+def test_a_profile_is_of_steps_of_this_start_or_it_is_said_that_there_is_none(first, count, traced, monkeypatch):
+    """Wherever the run was continued, and however short it is."""
+    shown, lines, on = [], [], []
+    monkeypatch.setattr("jax.profiler.start_trace", lambda *_, **__: on.append(True))
+    monkeypatch.setattr("jax.profiler.stop_trace", on.clear)
+    with profiled(Path("traces"), lambda folder: lines.append(f"in {folder}"), lines.append) as before:
+        for step in range(first, first + count):
+            before(step)
+            shown += on
+    assert len(shown) == traced
+    assert lines == ["in traces" if traced else "no profile in traces: it begins after 10 steps, and 8 were taken"]
+
+
+def test_images_that_cannot_be_read_behind_a_phase_that_ended_early_add_no_row(tmp_path):
+    whole = run(EndsEarly(1), tmp_path / "whole")[1].history()
+
+    class Damaged(EndsEarly):
+        @property
+        def phases(self) -> tuple[Phase, ...]:
+            return *super().phases[:2], Phase("last", 1, self.unreadable, self.begin)
+
+        def unreadable(self, state: State, n: int):
+            raise DataError("a damaged image")
+
+    with pytest.raises(DataError, match="a damaged image; saved after step 3; the same command with --resume goes on"):
+        run(Damaged(1), tmp_path / "left")
+    assert run(EndsEarly(1), tmp_path / "left", resume=True)[1].history() == whole

@@ -9,12 +9,13 @@ from dnas.cli.entry import call, parse
 from dnas.cli.search import Arguments, main
 from dnas.cost.budget import parse_budget
 from dnas.data.load import load
+from dnas.errors import Diverged
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import architecture
 from dnas.learning.course import State
 from dnas.nn.gates import probabilities, uniform
-from dnas.search.candidates import CandidateScores
+from dnas.search.candidates import ROWS, CandidateScores, compare
 from dnas.search.problem import make_problem
 from dnas.search.race import Race, pays, summary, winner
 from dnas.search.settings import with_overrides
@@ -164,3 +165,18 @@ def test_a_candidate_is_not_said_to_use_a_floor_that_no_network_reaches():
         space_from_data(TWO, "two"), [parse_budget("1MFLOPs")], load(None), with_overrides("smoke", fill=0.9), 0
     )
     assert [c.origin for c in shortlist(problem, even(problem), 1)] == ["most probable"]
+
+
+def test_a_network_whose_scores_are_not_finite_ends_the_run_in_one_line():
+    """It would have no place among the others: in an order of losses any that is no number may come first."""
+    problem = make_problem(space_from_data(TWO, "two"), [], load(None), with_overrides("smoke"), 0)
+
+    def program(params, rows, statistics, count, images, labels, switch):
+        return statistics, np.ones(ROWS, int), np.where(np.arange(ROWS) == 1, np.nan, 1.0)
+
+    networks = [{c.name: n for c in problem.space.choices} for n in range(2)]
+    variables = {"params": {}, "batch_stats": {}}
+    assert len(compare(program, problem, variables, networks[:1]).loss) == 1  # pyright: ignore
+    with pytest.raises(Diverged, match="a network that is compared gives scores that are not finite"):
+        compare(program, problem, variables, networks)  # pyright: ignore
+    assert len(compare(program, problem, variables, []).loss) == 0  # pyright: ignore
