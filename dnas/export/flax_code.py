@@ -7,7 +7,7 @@ import numpy as np
 from dnas.export.flax_texts import CONV, GELU
 from dnas.export.flax_writers import WRITERS
 from dnas.export.preprocess_code import PLAIN, Head
-from dnas.export.python_code import Target
+from dnas.export.python_code import Target, documented, literal
 from dnas.export.structure import BlockClass, local
 from dnas.export.trace import Network, Weights
 from dnas.nn.forward import NORM_MOMENTUM
@@ -33,7 +33,7 @@ def source(network: Network, *, title: str, weights_file: str, head: Head = PLAI
         [
             f'"""{title}',
             "",
-            f'    variables = load("{weights_file}")',
+            f"    variables = load({documented(literal(weights_file))})",
             _usage(head),
             '"""',
             "",

@@ -99,6 +99,8 @@ class Builder:
         return self.constant("shape_" + "_".join(map(str, sizes)), np.array(sizes, np.int64))
 
     def constant(self, name: str, value: np.ndarray) -> str:
+        """The name that it has in the graph: what is no parameter's (`clip_6`) may be the name of a result as well."""
+        name = name if "." in name else f"constant_{name}"
         if name not in self.initializers:
             self.initializers[name] = self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from textwrap import indent
 
 from dnas.data.preprocess import COLOURS, Preprocessing
+from dnas.export.python_code import literal
 
 PREPROCESS = '''
 def preprocess(image):
@@ -45,7 +46,7 @@ if __name__ == "__main__":
 
     from PIL import Image
 
-    weights = Path(__file__).with_name("{weights_file}")
+    weights = Path(__file__).with_name({weights_file})
 {load}
     for file in sys.argv[1:]:
         logits = {logits}
@@ -72,7 +73,7 @@ class Head:
             return ""
         number = "int(logits.argmax())"
         return SCRIPT.format(
-            weights_file=weights_file, load=indent("\n".join(load), "    "),
+            weights_file=literal(weights_file), load=indent("\n".join(load), "    "),
             logits=logits.replace("PICTURE", "preprocess(Image.open(file))"),
             answer=f"CLASSES[{number}]" if self.named else number,
         )  # fmt: skip
@@ -104,8 +105,8 @@ def head(preprocessing: Preprocessing | None, labels: Sequence[str], layout: str
 def _names(labels: Sequence[str]) -> str:
     """Names as Python text, whatever they hold, in full lines."""
     rows: list[str] = [""]
-    for literal in map(ascii, labels):
-        if rows[-1] and len(rows[-1]) + len(literal) > 110:
+    for text in map(ascii, labels):
+        if rows[-1] and len(rows[-1]) + len(text) > 110:
             rows.append("")
-        rows[-1] += f"{' ' if rows[-1] else ''}{literal},"
+        rows[-1] += f"{' ' if rows[-1] else ''}{text},"
     return indent("\n".join(rows), "    ")

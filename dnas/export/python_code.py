@@ -118,6 +118,20 @@ def statements(block: NetworkBlock, writers: Writers, render: Render) -> tuple[l
     return found, [expressions[value.index] for value in block.outputs]
 
 
+# Text of names -------------------------------------------------------------------------------------------------------
+
+
+def literal(name: str) -> str:
+    """A name as Python has it, whatever it holds: between double quotes where none are in it."""
+    text = ascii(name)
+    return text if '"' in name else f'"{text[1:-1]}"'
+
+
+def documented(text: str) -> str:
+    """Text as it stands in a docstring."""
+    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
 # Text of operators that targets share -------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dnas.export.preprocess_code import PLAIN, Head
-from dnas.export.python_code import Target
+from dnas.export.python_code import Target, documented, literal
 from dnas.export.structure import BlockClass, Call, Varying, local
 from dnas.export.torch_writers import ACTIVATIONS, WRITERS
 from dnas.export.trace import Network, Weights
@@ -43,7 +43,10 @@ def source(network: Network, *, title: str, weights_file: str, head: Head = PLAI
 
 def usage(head: Head, weights_file: str) -> list[str]:
     """The last lines of a file's docstring; timm's are the same."""
-    load = ["    model = network()", f'    model.load_state_dict(safetensors.torch.load_file("{weights_file}"))']
+    load = [
+        "    model = network()",
+        f"    model.load_state_dict(safetensors.torch.load_file({documented(literal(weights_file))}))",
+    ]
     if head.pictures:
         return [*load, "    logits = model.eval()(torch.from_numpy(preprocess(image)))  # of a PIL.Image.Image"]
     return [*load, "    logits = model.eval()(images)                     # float32 [N, C, H, W], preprocessed"]

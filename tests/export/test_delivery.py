@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 
@@ -66,6 +67,20 @@ def test_files_go_by_the_folder_and_are_not_replaced(tmp_path, monkeypatch):
     assert inside == {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
     export(str(other), "flax", out=tmp_path / "out", overwrite=True)
     assert json.loads((tmp_path / "out" / PROCESSOR).read_text())["dnas"]["preprocessing"]["subgrid"]["of"] == 13
+
+
+@pytest.mark.parametrize("name", ('quo"te', 'three """ and \\n', "it's {one}\nof ünï"))
+@pytest.mark.parametrize("target", ("flax", "torch"))
+def test_any_name_of_a_folder_can_stand_in_a_source_file(name, target, tmp_path):
+    run = result(tmp_path / name, channels=3)
+    export(str(run), target, out=tmp_path / "out")
+    text = (tmp_path / "out" / f"{name}_{target}.py").read_text()
+    weights = f"{name}_{target}.safetensors"
+    tree = ast.parse(text)
+    names = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    assert weights in names and (tmp_path / "out" / weights).is_file()
+    (told,) = re.findall(r"load(?:_file)?\((.*?)\)+$", ast.get_docstring(tree) or "", re.MULTILINE)
+    assert ast.literal_eval(told) == weights
 
 
 @pytest.mark.parametrize("target", ("onnx", "stablehlo", "litert"))

@@ -1,6 +1,7 @@
 """ONNX: the same numbers as the network and the supernet, the same MACs as dnas.count, any batch."""
 
 import json
+import re
 import sys
 
 import jax
@@ -96,6 +97,23 @@ def test_a_run_of_token_blocks_stays_in_rows():
     model = onnx_export.model(trace(load_space("efficientformer_l7")), lambda _, shape: np.zeros(shape, np.float32))
     turns = [node for node in model.graph.node if node.name.startswith(("rows_", "columns_"))]
     assert len(turns) == 1
+
+
+def test_names_of_constants_are_of_no_result():
+    """The bounds of ReLU6 were `clip_0` and `clip_6`, and the sixth result `clip_6` where that is a ReLU6."""
+    conv = {"conv": {"out": 4, "act": "relu6", "norm": False, "repeat": 4}}
+    head = [{"pool": {}}, {"linear": {"out": "$classes"}}]
+    size = {"channels": 1, "classes": 1, "resolution": 3}
+    space = space_from_data({"name": "clipped", "input": size, "trunk": [conv], "head": head}, "clipped")
+    variables = parity.initial(space)
+    assert parity.check(space, variables, runner(space, variables), "ONNX") < parity.LIMIT
+    for name in NETWORKS:
+        space, variables = network(name)
+        graph = onnx_export.model(trace(space), weights_of(variables), check=False).graph
+        constants = {constant.name for constant in graph.initializer}
+        results = {result for node in graph.node for result in node.output}
+        forms = {re.sub(r"_?\d+$", "", text) for text in results}
+        assert not {c for c in constants if re.sub(r"_?\d+$", "", c) in forms and "." not in c}, name
 
 
 def test_any_batch():
