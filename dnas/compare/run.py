@@ -93,7 +93,7 @@ def compared(given: Premises, records: Mapping[str, Mapping[str, Any]], console:
     found, drawn = lineup[0], [c for c in lineup if c.origin == "drawn"]
     verdicts, group = [], None
     if drawn:
-        group = verdict.of_group([tests[c.name] for c in drawn], images)
+        group = verdict.of_group([tests[c.name] for c in drawn], images, least)
         many = f"{len(drawn)} drawn evenly at its cost" if len(drawn) > 1 else "one drawn at its cost"
         verdicts.append(verdict.verdict(many, figures[found.name], group, least))
     for c in lineup[1:]:

@@ -59,12 +59,18 @@ def of_network(accuracies: Sequence[float], images: int) -> Figure:
     return Figure(mean, float(np.std(accuracies, ddof=1)) / math.sqrt(len(accuracies)), "seeds")
 
 
-def of_group(accuracies: Sequence[Sequence[float]], images: int) -> Figure:
-    """Several networks' accuracies, a row for each."""
+def of_group(accuracies: Sequence[Sequence[float]], images: int, least: float = 0.0) -> Figure:
+    """Several networks' accuracies, a row for each.
+
+    `least` is the standard error of one network's mean by the scatter of all networks over seeds; with one seed it is
+    the binomial error. A few networks that agree by chance are not more certain than that makes their mean.
+    """
     if len(accuracies) == 1:
         return of_network(accuracies[0], images)
     means = [_mean(row) for row in accuracies]
-    return Figure(_mean(means), float(np.std(means, ddof=1)) / math.sqrt(len(means)), "networks and seeds")
+    one = units.standard_error(_mean(means), images) if len(accuracies[0]) == 1 else least
+    error = max(float(np.std(means, ddof=1)), one) / math.sqrt(len(means))
+    return Figure(_mean(means), error, "networks and seeds")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dnas.runs.folder import SEEDS
+from dnas.runs.seeds import RECORD
 
 MARKS = ("architecture.json", "history.partial.jsonl", "run.json", "comparison.json")
 """A folder with one of these is a run's, where it is not that of several seeds, which has runs below it."""
@@ -37,7 +38,9 @@ def runs_of(root: Path, folder: Path, deep: int = DEEP) -> Iterator[Path]:
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    """Every link below a folder, of which files may vanish meanwhile, as the checkpoints of a run do."""
+    """Every link below a folder, of which files may vanish meanwhile, as the checkpoints of a run do; and the record of
+    several seeds, where that is one."""
+    yield from (path for path in _above(folder) if path.is_symlink())
     for where, folders, files in os.walk(folder):
         yield from (path for name in (*folders, *files) if (path := Path(where, name)).is_symlink())
 
@@ -45,7 +48,13 @@ def _links(folder: Path) -> Iterator[Path]:
 def state(root: Path, folder: Path) -> str:
     """A digest of the names, sizes and times of the runs' files."""
     found = hashlib.sha256()
-    for path in (path for run in runs_of(root, folder) for path in sorted(run.glob("*.json*"))):
+    for path in (path for run in runs_of(root, folder) for path in (*sorted(run.glob("*.json*")), *_above(run))):
         with suppress(FileNotFoundError):  # a run that ends removes files
-            found.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
+            known = path.stat()
+            found.update(os.fsencode(path) + f" {known.st_size} {known.st_mtime_ns}\n".encode())
     return found.hexdigest()
+
+
+def _above(run: Path) -> tuple[Path, ...]:
+    """The record of several seeds that a run is one of, whether it is there or not."""
+    return (run.parents[1] / RECORD,) if run.parent.name == SEEDS else ()

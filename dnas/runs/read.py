@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dnas.cost.budget import recognised
 from dnas.cost.count import count
 from dnas.errors import InputError, UserError
-from dnas.files import MAX_JSON, parse_json
+from dnas.files import MAX_JSON, parse_json, text_of
 from dnas.files.sets import MOVING, current
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
 from dnas.runs.converted import converted
@@ -258,7 +258,7 @@ def _is(path: Path, what: str) -> bool:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """Folder names; with as many of the folders above as tell them apart."""
-    parts = list(map(parted, folders))
+    parts = [tuple(map(text_of, parted(folder))) for folder in folders]
     for depth in range(1, max((len(p) for p in parts), default=1) + 1):
         names = ["/".join(p[-depth:]) for p in parts]
         if len(set(names)) == len(names):

@@ -28,6 +28,14 @@ def test_the_error_of_a_group_is_over_its_networks_means():
     assert of_group([[0.8, 0.9]], 1000) == of_network([0.8, 0.9], 1000)
 
 
+def test_networks_that_agree_by_chance_make_no_difference_certain():
+    """Two networks drawn with equal accuracies: their mean is not certain because of that."""
+    group, one = of_group([[0.8], [0.8]], 1000), of_network([0.8], 1000)
+    assert group.error == pytest.approx(one.error / math.sqrt(2))
+    assert verdict("x", Figure(0.826, one.error, "test images"), group).word == "not to be told apart from"
+    assert of_group([[0.8, 0.8], [0.8, 0.8]], 1000, least=0.004).error == pytest.approx(0.004 / math.sqrt(2))
+
+
 def test_scatter_is_pooled_over_networks():
     assert scatter([[0.80, 0.82], [0.5, 0.5]]) == pytest.approx(0.01)
     assert scatter([[0.8], [0.5]]) == 0

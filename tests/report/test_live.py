@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -23,7 +25,7 @@ from dnas.cli.report import Arguments, main
 from dnas.report import live
 from dnas.report.live import handler
 
-from .folders import STORED, copied, unfinished
+from .folders import STORED, copied, several, unfinished
 
 pytest.importorskip("vl_convert", reason="pages need dnas[report]")
 
@@ -40,9 +42,9 @@ def site(tmp_path) -> Iterator[tuple[Path, int]]:
         server.shutdown()
 
 
-def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+def get(port: int, path: str, host: str = "127.0.0.1", method: str = "GET", at: str | None = None) -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", port, timeout=120)
-    connection.request("GET", path, headers={"Host": f"{host}:{port}"})
+    connection.request(method, path, headers={"Host": host + (f":{port}" if at is None else at)})
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
@@ -94,6 +96,59 @@ def test_what_cannot_be_read_now_is_to_be_asked_for_again(site, monkeypatch):
 
     monkeypatch.setattr(live, "followed", gone)
     assert get(site[1], "/")[0] == 503 and get(site[1], "/?state")[0] == 200
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_other_runs_are_shown(site):
+    """Whichever it is: a shell makes an empty `evaluation.json` before the command that fills it has begun."""
+    root, port = site
+    copied("random", root)
+    for kind, name in (("trained", "evaluation.json"), ("slimming", "chain/001.json"), ("joint", "joint.json")):
+        run = copied(kind, root)
+        (run / name).write_text("")
+        status, page = get(port, "/")
+        assert status == 200 and f"{kind}/{name}" in page and 'href="/random"' in page
+        shutil.rmtree(run)
+
+
+def test_the_record_of_several_seeds_is_followed(site):
+    root, port = site
+    home = several(root)
+    whole = (home / "seeds.json").read_text()
+    (home / "seeds.json").unlink()
+    before = get(port, "/?state")
+    (home / "seeds.json").write_text(whole)
+    assert get(port, "/?state") != before and "Over the seeds of tiny" in get(port, "/")[1]
+    (home / "seeds.json").rename(root.parent / "seeds.json")
+    (home / "seeds.json").symlink_to(root.parent / "seeds.json")
+    assert "No run yet" in get(port, "/")[1]
+
+
+def test_a_name_that_is_no_text_is_shown_and_led_to(site):
+    root, port = site
+    copied("random", root, os.fsdecode(b"b\xe9d <i>"))
+    page = get(port, "/")[1]
+    assert 'href="/b%E9d%20%3Ci%3E"' in page and r"b\xe9d &lt;i&gt;" in page
+    assert 'data-live="/b%E9d%20%3Ci%3E?state"' in get(port, "/b%E9d%20%3Ci%3E")[1]
+    assert get(port, "/b%E9d%20%3Ci%3E?state")[0] == 200
+
+
+def test_heads_and_addresses_without_a_port_are_answered(site):
+    """A browser leaves the port 80 out."""
+    root, port = site
+    copied("random", root)
+    assert get(port, "/", method="HEAD") == (200, "") and get(port, "/none", method="HEAD") == (404, "")
+    assert get(port, "/?state", at="")[0] == 200 and get(port, "/?state", "evil.example", at="")[0] == 404
+
+
+def test_who_goes_away_meanwhile_is_no_fault(site, capfd):
+    root, port = site
+    copied("random", root)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as hasty:
+            hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            hasty.sendall(f"GET / HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+    assert get(port, "/")[0] == 200  # one page after the other: those are done
+    assert capfd.readouterr().err == ""
 
 
 def test_nothing_outside_of_the_folder_is_read(site):
