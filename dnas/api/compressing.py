@@ -12,13 +12,14 @@ from dnas.api.results import CompressionResult, Place, RunResult, opened
 from dnas.api.searching import GO_ON, LOST
 from dnas.api.spaces import SpaceLike, result_for
 from dnas.api.training import remembered
-from dnas.api.values import plain_values, texts
+from dnas.api.values import plain_arguments, plain_values, texts
 from dnas.data.load import Data
 from dnas.data.reading import DataIn, Reading
 from dnas.process.console import console
 from dnas.runs.folder import Claiming
 
 
+@plain_arguments
 def run_compression(
     architecture: SpaceLike | RunResult, method: Literal["vtp", "patch_slimming", "ptq"], *,
     budgets: str | Sequence[str] = (), rate: float | None = None, penalty: float = 1e-4, error: float | None = None,

@@ -9,11 +9,13 @@ from dnas.api.guard import guarded
 from dnas.api.results import RunResult
 from dnas.api.spaces import SpaceLike, load, result_for
 from dnas.api.training import remembered
+from dnas.api.values import plain_arguments
 from dnas.data.load import Data
 from dnas.data.reading import DataIn, Reading
 from dnas.process.console import console
 
 
+@plain_arguments
 def run_evaluation(
     architecture: SpaceLike | RunResult, *, data: Data | None = None, weights: str | os.PathLike[str] | None = None,
     split: str = "test", seed: int | None = None, new_classes: bool = False,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from dnas.api.guard import guarded
 from dnas.api.results import RunResult
+from dnas.api.values import plain_arguments
 from dnas.errors import InputError, suggestion
 
 
+@plain_arguments
 def run_export(
     architecture: str | os.PathLike[str] | RunResult, to: str, out: str | os.PathLike[str], *,
     weights: str | os.PathLike[str] | None = None, seed: int = 0, overwrite: bool = False,

@@ -8,10 +8,12 @@ from pathlib import Path
 from dnas.api.guard import guarded
 from dnas.api.results import ImportedResult, Place, opened
 from dnas.api.spaces import SpaceLike, at, load
+from dnas.api.values import plain_arguments
 from dnas.process.console import console
 from dnas.runs.folder import Claiming
 
 
+@plain_arguments
 def import_weights(
     architecture: SpaceLike, file: str | os.PathLike[str], *, image_size: int | None = None,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, quiet: bool = False,

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from dnas.api.guard import guarded
 from dnas.api.results import RunResult
 from dnas.api.spaces import SpaceLike, at, load, result_for
+from dnas.api.values import plain_arguments
 from dnas.learning import weights as weight_files
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, Variables, init
@@ -47,6 +48,7 @@ class PlainNetwork(nn.Module):
         return network(jnp.asarray(images), gates, momentum=MOMENTUM if train else None)[0]
 
 
+@plain_arguments
 def build(
     architecture: SpaceLike | RunResult, *, weights: str | os.PathLike[str] | None = None, seed: int = 0,
     resolution: int | None = None, classes: int | None = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dnas.api.guard import guarded
 from dnas.api.results import JointResult, Place, SearchResult, opened
 from dnas.api.spaces import SpaceLike, load
-from dnas.api.values import plain_values, texts
+from dnas.api.values import plain_arguments, plain_values, texts
 from dnas.data.load import Data
 from dnas.data.reading import DataIn, Reading
 from dnas.search import strategies
@@ -23,11 +23,11 @@ GO_ON = "the same call with resume=True goes on"
 LOST = "nothing of it is kept, as no folder was named (out)"
 
 
+@plain_arguments
 def run_search(
     space: SpaceLike, *, data: Data | None = None, budgets: str | Sequence[str] = (),
     family: str | Sequence[str] | None = None, strategy: str | None = None, start: SpaceLike | None = None,
     preset: str = "quick", seed: int = 0, image_size: int | None = None, classes: int | None = None,
-   
     skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
     max_memory: str | None = None, out: str | os.PathLike[str] | None = None,
     overwrite: bool = False, resume: bool = False, force: bool = False, checkpoint_every: float | None = None,

@@ -18,6 +18,7 @@ from dnas.api.results import Place, RunResult, in_memory, opened
 from dnas.api.searching import LOST, run_search
 from dnas.api.spaces import load
 from dnas.api.training import remembered, run_training
+from dnas.api.values import plain_arguments
 from dnas.data.load import Data
 from dnas.errors import InputError
 from dnas.fanout.choose import HERE, chosen, one_after_the_other
@@ -95,6 +96,7 @@ class SeedsResult(os.PathLike[str]):
         return None if take is None else self.runs[take["seed"]]
 
 
+@plain_arguments
 def run_seeds(
     function: Callable[..., Any], *arguments: Any, seeds: int = 5, seed: int = 0,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, force: bool = False,

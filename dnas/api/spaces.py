@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dnas.api.values import plain_arguments
 from dnas.cost.conventions import CONVENTIONS
 from dnas.cost.count import count
 from dnas.errors import InputError, suggestion
@@ -73,6 +74,7 @@ class LoadedSpace(Space):
         return f"<architecture {self.name}: {side} px x {self.channels} channels, {self.classes} classes>"
 
 
+@plain_arguments
 def load(space: SpaceLike, *, classes: int | None = None) -> LoadedSpace:
     """Loads a search space or an architecture; an architecture is a space without choices.
 
@@ -103,6 +105,7 @@ def load(space: SpaceLike, *, classes: int | None = None) -> LoadedSpace:
     return LoadedSpace(**{field.name: getattr(found, field.name) for field in fields(Space)})
 
 
+@plain_arguments
 def costs(
     architecture: SpaceLike, *, resolution: int | None = None, classes: int | None = None, convention: str = "dnas"
 ) -> dict[str, Any]:

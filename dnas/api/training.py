@@ -11,7 +11,7 @@ from dnas.api.guard import guarded
 from dnas.api.results import Place, RunResult, TrainingResult, opened
 from dnas.api.searching import GO_ON, LOST
 from dnas.api.spaces import SpaceLike, result_for
-from dnas.api.values import plain_values
+from dnas.api.values import plain_arguments, plain_values
 from dnas.data.load import Data
 from dnas.data.reading import DataIn, Reading
 from dnas.errors import InputError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dnas.learning.terms import Term
 
 
+@plain_arguments
 def run_training(
     architecture: SpaceLike | RunResult, *, data: Data | None = None, recipe: str | os.PathLike[str] = "quick",
     init: Literal["inherited", "scratch"] | str | os.PathLike[str] | None = None,

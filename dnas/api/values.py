@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from dnas.errors import InputError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+PLAIN = {
+    "int": (int, "an integer"),
+    "float": (float, "a number"),
+    "bool": (bool, "True or False"),
+    "str": (str, "a text"),
+}
+"""Annotation of an argument -> its type, and what messages call it."""
+
+
+def plain_arguments(function: Function) -> Function:
+    """The function, whose arguments of plain types are what their annotations say.
+
+    Numbers of numpy become those of Python. The call raises `InputError` for a value of another type.
+    """
+    signature = inspect.signature(function)
+    plain = {}
+    for name, parameter in signature.parameters.items():
+        word, _, rest = str(parameter.annotation).partition(" | ")
+        if word in PLAIN and rest in ("", "None"):
+            plain[name] = (*PLAIN[word], rest)
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **named: Any) -> Any:
+        bound = signature.bind(*arguments, **named)
+        for name in plain.keys() & bound.arguments.keys():
+            (kind, told, rest), value = plain[name], plain_values({name: bound.arguments[name]})[name]
+            try:
+                bound.arguments[name] = msgspec.convert(value, kind | None if rest else kind)
+            except msgspec.ValidationError:
+                accepted = f"{told} or None" if rest else told
+                raise InputError(name, "not accepted here", found=value, accepted=accepted) from None
+        return function(*bound.args, **bound.kwargs)
+
+    return checked  # type: ignore[return-value]
 
 
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,9 +40,9 @@ class Arguments:
 
 def main(args: Arguments) -> None:
     """Prints the cost of an architecture; raises `InputError` for a place, an option or a file that is none."""
-    for option, value, most in (("--resolution", args.resolution, 4096), ("--classes", args.classes, 1_000_000)):
-        if value is not None and not 1 <= value <= most:
-            raise InputError(option, "not accepted here", found=value, accepted=f"an integer from 1 to {most}")
+    if args.resolution is not None and not 1 <= args.resolution <= 4096:
+        accepted = "an integer from 1 to 4096"
+        raise InputError("--resolution", "not accepted here", found=args.resolution, accepted=accepted)
     space = load_space(args.arch, args.classes)
     if args.resolution is not None:
         space = at_input(space, classes=space.classes, side=args.resolution)

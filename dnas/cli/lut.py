@@ -259,11 +259,15 @@ def fit(args: Fit) -> None:
         if found.splits:
             plain = found.least_squares
             print(f"medians over {found.splits} splits with {found.held_out:,} networks left out (least squares):")
-            print(f"  R2 {found.r2:.4f} ({plain['r2']:.4f})")
+            print(f"  R2 {_score(found.r2)} ({_score(plain['r2'])})")
             print(f"  mean absolute error {found.mae_ms:.4g} ms ({plain['mae_ms']:.4g})")
-            print(f"  Spearman {found.spearman:.4f} ({plain['spearman']:.4f})")
+            print(f"  Spearman {_score(found.spearman)} ({_score(plain['spearman'])})")
     if args.out is not None:
         _write(args.out, table, quiet=args.json)
+
+
+def _score(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"
 
 
 def import_(args: Import) -> None:

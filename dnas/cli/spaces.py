@@ -15,7 +15,6 @@ import tyro
 
 from dnas.cost import ledger
 from dnas.cost.ledger import COSTS
-from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space, published_names, space_names
 from dnas.graph import graph_of
 from dnas.process.console import console
@@ -40,8 +39,6 @@ class Arguments:
 def main(args: Arguments) -> None:
     """Prints all spaces and published networks, or those named, with their costs."""
     names = args.names or (*space_names(), *published_names())
-    if args.classes is not None and args.classes < 1:
-        raise InputError("--classes", "not accepted here", found=args.classes, accepted="an integer from 1")
     loaded = [load_space(name, args.classes) for name in names]
     spaces = [
         described(s, choices=bool(args.names)) | _recipe(s, bool(args.names)) for s in loaded if not s.is_architecture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +19,11 @@ def count(space: Space, convention: str = "dnas") -> dict[str, Any]:
     """The cost of an architecture as plain data; raises `UserError` for a space that still has choices."""
     if not space.is_architecture:
         n = len(space.choices)
+        is_file = os.path.isfile(space.source)
+        told = f"python -m dnas.spaces {shlex.quote(space.source)}" if is_file else "dnas.load(...).cost_range"
         raise UserError(
             f"{space.source}: a search space with {n} choice{'s' * (n > 1)}, not an architecture; its smallest, mean "
-            f"and largest networks: python -m dnas.spaces {space.name}"
+            f"and largest networks: {told}"
         )
     network = graph_of(space)
     records = by_block(network.ledger, [use.path for use in network.uses])

@@ -25,7 +25,7 @@ import msgspec
 from dnas.blocks import KINDS
 from dnas.cost.keys import canonical
 from dnas.errors import InputError, explained, suggestion
-from dnas.files import MAX_JSON, parse_json, read_bytes, write_json
+from dnas.files import MAX_JSON, TEXT, parse_json, read_bytes, write_json
 
 Plain = str | int | float | bool | None
 
@@ -78,7 +78,7 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     r2: float | None = None
     mae_ms: float | None = None
     spearman: float | None = None
-    least_squares: dict[str, float] = {}
+    least_squares: dict[str, float | None] = {}
 
 
 class Crossed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -133,7 +133,7 @@ def read_table(path: str | Path) -> LatencyTable:
     shown = str(path)
     raw = read_bytes(Path(path), MAX_JSON)
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode(TEXT)
     except UnicodeDecodeError as error:
         raise InputError(shown, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     # Python writes NaN and Infinity although JSON has neither: named here with the entry they belong to.
@@ -179,7 +179,7 @@ def table_from_data(data: Any, shown: str) -> LatencyTable:
             )
     if not math.isfinite(table.base):
         raise InputError(f"{shown}: base", "not a finite number", found=table.base)
-    _check_signs(table, shown)
+    check_signs(table, shown)
     return table
 
 
@@ -203,7 +203,8 @@ def _entry(value: Any, where: str) -> float | Entry:
     return value if isinstance(value, Entry) else float(number)
 
 
-def _check_signs(table: LatencyTable, shown: str) -> None:
+def check_signs(table: LatencyTable, shown: str) -> None:
+    """Raises `InputError` for a negative time in a table that is not relative."""
     if table.relative_to_skip:
         return
     if table.base < 0:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dnas.cost.keys import block_keys
 from dnas.errors import InputError, UserError, suggestion
-from dnas.files import read_bytes
+from dnas.files import TEXT, read_bytes
 from dnas.graph import graph_of
 from dnas.space.quantity import Quantity
 from dnas.space.space import Space
@@ -40,14 +40,19 @@ def read_measurements(path: str | Path, space: Space, column: str | None = None)
     """
     shown = str(path)
     try:
-        text = read_bytes(Path(path), MAX_CSV).decode("utf-8")
+        text = read_bytes(Path(path), MAX_CSV).decode(TEXT)
     except UnicodeDecodeError as error:
         raise InputError(shown, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     rows = csv.reader(io.StringIO(text))
     header = [name.strip() for name in next(rows, [])]
     if "arch" not in header:
         raise InputError(f"{shown}:1", "no column 'arch'", found=header, accepted="arch and columns of latencies")
+    for name in header:
+        if header.count(name) > 1:
+            raise InputError(f"{shown}:1", f"the column '{name}' stands twice")
     others = [name for name in header if name != "arch"]
+    if not others:
+        raise InputError(f"{shown}:1", "no column of latencies", found=header)
     if column is None:
         if len(others) != 1:
             raise InputError(f"{shown}:1", "which column?", accepted="--column " + " or ".join(others))

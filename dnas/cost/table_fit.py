@@ -194,8 +194,8 @@ def fitted_table(
     fit = Fit(networks=len(measured.ms), column=measured.column, method=str(method))
     if ours and plain:
         fit = Fit(
-            fit.networks, fit.column, fit.method, splits, held_out, *(_short(v) for v in ours),
-            least_squares={n: _short(v) for n, v in zip(FitQuality._fields, plain, strict=True)},
+            fit.networks, fit.column, fit.method, splits, held_out, *(_score(v) for v in ours),
+            least_squares={n: _score(v) for n, v in zip(FitQuality._fields, plain, strict=True)},
         )  # fmt: skip
     searched = {key.split(" ", 1)[0] for key in made.keys}
     entries: dict[str, float | Entry] = dict(zip(made.keys, map(_short, model.entries.tolist()), strict=True))
@@ -211,3 +211,8 @@ def fitted_table(
 
 def _short(value: float) -> float:
     return float(f"{value:.9g}")
+
+
+def _score(value: float) -> float | None:
+    """None for a score that is not defined: where all networks take the same time."""
+    return None if math.isnan(value) else _short(value)

@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 
 from dnas.cost.keys import canonical
-from dnas.cost.latency_table import Entry, LatencyTable, Measured, Source
+from dnas.cost.latency_table import Entry, LatencyTable, Measured, Source, check_signs
 from dnas.errors import InputError
-from dnas.files import MAX_JSON, parse_json, read_bytes
+from dnas.files import MAX_JSON, TEXT, parse_json, read_bytes
 
 Rows = Iterator[tuple[str, float]]
 """Key in our grammar, time in the file's unit."""
@@ -51,13 +51,13 @@ def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
     shown = str(path)
     raw = read_bytes(Path(path), MAX_JSON)
     try:
-        data = parse_json(raw.decode("utf-8"), shown)
+        data = parse_json(raw.decode(TEXT), shown)
     except UnicodeDecodeError as error:
         raise InputError(shown, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     tables = data.get("tables") if isinstance(data, dict) else None
     ops = data.get("ops") if isinstance(data, dict) else None
     if isinstance(tables, dict):
-        ops = {key: v for part in tables.values() if isinstance(part, dict) for key, v in part.items()}
+        ops = _joined([part for part in tables.values() if isinstance(part, dict)], shown)
     if not isinstance(ops, dict) or not ops:
         raise InputError(shown, "no 'ops' or 'tables'", accepted="a facts file: " + ", ".join(FORMATS))
     said = _said(data, shown)
@@ -73,7 +73,7 @@ def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
         raise InputError(f"{shown}: ops", f"not as the format {found} has it: {error!r}") from error
     entries = _entries(rows, _spreads(ops, said, shown), _UNITS[said.unit], shown)
     base = _number(said.base, f"{shown}: base") * _UNITS[said.unit] + 0.0
-    return LatencyTable(
+    table = LatencyTable(
         name=name or said.name or Path(path).stem,
         device=said.device,
         runtime=_runtime(said.device),
@@ -90,6 +90,18 @@ def import_table(path: str | Path, name: str | None = None) -> LatencyTable:
             licence=said.licence, how=said.origin,
         ),
     )  # fmt: skip
+    check_signs(table, shown)
+    return table
+
+
+def _joined(tables: list[dict[str, Any]], shown: str) -> dict[str, Any]:
+    """The times of all parts of a file."""
+    ops: dict[str, Any] = {}
+    for part in tables:
+        for key, value in part.items():
+            if ops.setdefault(key, value) != value:
+                raise InputError(f"{shown}: tables", f"'{key}' has two times", found=[ops[key], value])
+    return ops
 
 
 def _said(data: dict, shown: str) -> Facts:

@@ -17,6 +17,8 @@ MAX_YAML = 1 << 20
 MAX_JSON = 16 << 20
 MAX_DEPTH = 64
 MAX_INTEGER = 1 << 62
+TEXT = "utf-8-sig"
+"""UTF-8, without the mark that some editors and spreadsheets write before it."""
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
@@ -55,7 +57,7 @@ def read_document(path: Path) -> Document:
     is_json = path.suffix == ".json"
     raw = read_bytes(path, MAX_JSON if is_json else MAX_YAML)
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode(TEXT)
     except UnicodeDecodeError as error:
         raise InputError(shown, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     if is_json:

@@ -47,7 +47,7 @@ from dnas.files import Document, read_document
 from dnas.grammar.nodes import INDEX, Nodes
 from dnas.grammar.values import EXTRA
 from dnas.space.expr import Expression, parse
-from dnas.space.fields import Field, Positive
+from dnas.space.fields import MOST, Field, Positive
 from dnas.space.quantity import Quantity
 from dnas.space.quantized import LEAST_BITS, MOST_BITS, Quantized
 from dnas.space.space import Space
@@ -83,7 +83,11 @@ def at_input(
     """The same space, with the same choices, on other images: their channels, classes and largest side.
 
     Resolution options keep their ratio to the largest one; options that become equal stay separate options.
+
+    Raises `InputError` for a number of classes that is none.
     """
+    if classes is not None and not 1 <= classes <= MOST:
+        raise InputError("--classes", "not accepted here", found=classes, accepted=f"an integer from 1 to {MOST:,}")
     return _Reader(space.document, {"channels": channels, "classes": classes}, side).space()
 
 

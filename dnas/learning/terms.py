@@ -78,6 +78,9 @@ def taps_of(terms: Iterable[Term]) -> Taps:
 
 def check(terms: Sequence[Term], taught: bool) -> None:
     """Raises `InputError` for two terms of one name, or one that reads a teacher where there is none."""
+    for term in terms:
+        if not isinstance(term, Term):
+            raise InputError("terms", "not a term of a loss", found=term, accepted="dnas.learning.terms.Term")
     names = [term.name for term in terms]
     for n, term in enumerate(terms):
         if term.name in names[:n]:

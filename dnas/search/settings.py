@@ -255,6 +255,6 @@ def _typed(name: str, value: Any) -> Any:
     try:
         return msgspec.convert(value, kinds[name])
     except msgspec.ValidationError as error:
-        kind = kinds[name]
+        kind = next((part for part in get_args(kinds[name]) if get_origin(part) is Literal), kinds[name])
         accepted = ", ".join(get_args(kind)) if get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
         raise InputError(option, "not accepted here", found=value, accepted=accepted) from error

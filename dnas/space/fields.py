@@ -102,7 +102,10 @@ class Field:
         try:
             value = msgspec.convert(value, self.type, strict=True)
         except msgspec.ValidationError:
-            raise InputError(where, "not accepted here", found=value, accepted=self.accepts) from None
+            most = MOST_RATIO if self.type == Ratio else MOST
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            accepted = f"{self.accepts}, at most {most:,}" if number and value > most else self.accepts
+            raise InputError(where, "not accepted here", found=value, accepted=accepted) from None
         if not self.check(value):
             near = suggestion(value, self.names) if self.names else ""
             raise InputError(where, f"not accepted here{near}", found=value, accepted=self.accepts)
@@ -116,9 +119,10 @@ class Formula:
     text: str
 
 
-Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-NonNegative = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-Ratio = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+MOST, MOST_RATIO = 1_000_000, 1000
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Ratio = Annotated[float, msgspec.Meta(gt=0, le=MOST_RATIO)]
 
 
 def integer(about: str, default: Any = REQUIRED, *, least: int = 1, **rest: Any) -> Field:

@@ -54,7 +54,13 @@ def test_a_space_says_its_range():
         (lambda: dnas.load({"trunk": {1, 2}}), "<dict>: not plain data"),
         (lambda: dnas.load({"trunk": float("nan")}), "<dict>: not plain data"),
         (lambda: dnas.load(3), "space: not a space"),  # type: ignore[arg-type]
-        (lambda: dnas.load(NETWORK, classes=0), "classes"),
+        (
+            lambda: dnas.load(NETWORK, classes=0),
+            "--classes: not accepted here (found 0; accepted: an integer from 1 to",
+        ),
+        (lambda: dnas.load(NETWORK, classes=10**20), "an integer from 1 to 1,000,000"),
+        (lambda: dnas.load(NETWORK, classes="10"), "classes: not accepted here (found '10'"),  # type: ignore[arg-type]
+        (lambda: dnas.costs(NETWORK, convention=["zoo"]), "convention: not accepted here"),  # type: ignore[arg-type]
         (lambda: dnas.load(SPACE).costs, "search space with 2 choices"),
         (lambda: dnas.costs(NETWORK, convention="tim"), "did you mean 'timm'"),
         (lambda: dnas.costs(NETWORK, resolution=0), "resolution: not accepted here"),
@@ -65,6 +71,27 @@ def test_mistakes_are_one_line(wrong, said):
     with pytest.raises(dnas.UserError) as caught:
         wrong()
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    seven, side = np.array([7, 16])
+    assert dnas.load(NETWORK, classes=seven).classes == 7
+    assert dnas.costs(NETWORK, resolution=side) == dnas.costs(NETWORK, resolution=16)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"readers": "x"}, {"max_memory": 4}, {"devices": "a"}, {"devices": True}, {"checkpoint_every": "a"},
+        {"preset": None}, {"seed": 1.5}, {"quiet": "no"}, {"data_in": "foo"}, {"precision": "f16"}, {"terms": [1]},
+    ],
+)  # fmt: skip
+def test_an_argument_of_another_type_is_one_line(given):
+    (name,) = given
+    option = name.replace("_", "[_-]")
+    with pytest.raises(dnas.UserError, match=f"{option}: (not|unknown)") as caught:
+        dnas.run_search(SPACE, **{"budgets": "1MFLOPs", "preset": "smoke", "quiet": True, **given})
+    assert "\n" not in str(caught.value) and "Optional" not in str(caught.value)
 
 
 def test_a_module_for_a_loop_of_ones_own():

@@ -46,7 +46,7 @@ def test_table(capsys):
 @pytest.mark.parametrize(
     "args, parts",
     [
-        (["fbnetv2"], ["a search space with 90 choices", "dnas.spaces fbnetv2"]),
+        (["fbnetv2"], ["a search space with 90 choices", "dnas.spaces /", "fbnetv2.yaml"]),
         (["fbnet_zz"], ["unknown space", "did you mean"]),
         (["no/file.yaml"], ["no such file"]),
         (["fbnet_c", "--resolution", "0"], ["--resolution", "1 to 4096"]),

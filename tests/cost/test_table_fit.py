@@ -1,8 +1,11 @@
 """Tables fitted to whole networks: exact where there is no noise, robust where there is, scored honestly."""
 
+import json
+
 import numpy as np
 import pytest
 
+from dnas.cli.lut import Arguments, Fit, main
 from dnas.cost import ledger
 from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
@@ -83,6 +86,8 @@ def test_method_in_words():
         ("", "no column 'arch'"),
         ("arch,a_ms,b_ms\n", "which column?"),
         ("arch,a_ms\n", "no measurements"),
+        ("arch\n", "measured.csv:1: no column of latencies"),
+        ("arch,a_ms,a_ms\n", "measured.csv:1: the column 'a_ms' stands twice"),
         ("arch,a_ms\n123,1\n", ":2: 3 options"),
         (f"arch,a_ms\n{'9' * 22},1\n", ":2: trunk.1.one_of: no such option"),
         (f"arch,a_ms\n{'x' * 22},1\n", "no such option"),
@@ -98,6 +103,19 @@ def test_bad_measurements(tmp_path, text, problem):
     with pytest.raises(UserError, match="measured.csv") as error:
         read_measurements(path, SPACE)
     assert problem in str(error.value)
+
+
+def test_networks_that_all_take_the_same_time(tmp_path, capsys):
+    """There is nothing to explain, and a score of it is not defined: no number, and no fault."""
+    path, out = tmp_path / "measured.csv", tmp_path / "table.json"
+    options = np.random.default_rng(0).integers(0, 9, (400, 22))
+    path.write_text("arch,a_ms\n" + "".join("".join(map(str, row)) + ",20\n" for row in options))
+    main(Arguments(Fit(path, "fbnetv1_32", out=out, splits=1)))
+    assert "R2 not defined (not defined)" in capsys.readouterr().out
+    found = read_table(out).fit
+    assert found is not None and found.r2 is found.spearman is None and found.mae_ms is not None
+    main(Arguments(Fit(path, "fbnetv1_32", splits=1, json=True)))
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["least_squares"]["r2"] is None
 
 
 def test_columns_and_units(tmp_path):

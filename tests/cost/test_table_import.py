@@ -151,6 +151,9 @@ def test_variances_of_tables(tmp_path):
         ({"ops": {"layer0/ir_k3_e1": 1}}, "not as the format annaaraslanova has it"),
         ({"ops": {"MBInvertedResBlock_7_192_0_192_k3_s1_swish": 3}}, "not as the format tfnas has it"),
         ({"base": "much"}, "base: not a number"),
+        ({"ops": {"Conv-input:8x8x3-output:8x8x4": -1}}, "conv side=8 in=3 out=4 kernel=3 act=relu6: negative"),
+        ({"ops": {"Conv-input:8x8x3-output:8x8x4": 1}, "base": -1}, "base: negative"),
+        ({"tables": {"a": {"Conv": 1}, "b": {"Conv": 2}}}, "tables: 'Conv' has two times (found [1, 2])"),
     ],
 )
 def test_bad_facts(tmp_path, change, problem):
