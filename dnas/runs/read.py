@@ -133,23 +133,27 @@ def _unfinished(place: _Place) -> Run:
         told = "has begun and has not come to its first row"
         if begun.run in ("train", "compress"):
             return _rows_of_training(place, (), told)
-        return _rows_of_search(place, begun, (), told)
+        return _rows_of_search(place, _asked(place, begun), (), told)
     said = "has not ended: it is still running, or was stopped"
     first = next(lines(path))[1]
     if isinstance(first, dict) and "epoch" in first:
         epochs = tuple(read_epochs(path))
         return _rows_of_training(place, epochs, f"{said} after epoch {epochs[-1].epoch:g}")
-    rows = tuple(read_history(path))
+    asked = _asked(place, begun)
+    rows = tuple(read_history(path, len(asked.budgets) or None))
     phase = f", in its phase '{rows[-1].phase}'" if rows[-1].phase else ""
-    return _rows_of_search(place, begun, rows, f"{said} after step {rows[-1].step}{phase}")
+    return _rows_of_search(place, asked, rows, f"{said} after step {rows[-1].step}{phase}")
+
+
+def _asked(place: _Place, begun: Begun) -> Asked:
+    return converted(begun.identity, Asked, f"{place.folder / BEGUN}: identity")
 
 
 def _rows_of_training(place: _Place, epochs: tuple[Epoch, ...], told: str) -> Training:
     return Training(**_common(place, None, told, ()), facts=None, epochs=epochs)
 
 
-def _rows_of_search(place: _Place, begun: Begun, rows: tuple[Row, ...], told: str) -> Search:
-    asked = converted(begun.identity, Asked, f"{place.folder / BEGUN}: identity")
+def _rows_of_search(place: _Place, asked: Asked, rows: tuple[Row, ...], told: str) -> Search:
     budgets = tuple(BudgetResult(t, b.limit) for t in asked.budgets if (b := recognised(t)) is not None)
     return Search(
         **_common(place, None, told, ()),

@@ -128,6 +128,15 @@ def test_a_run_that_has_begun_says_what_it_was_asked_for(tmp_path):
         read_run(run)
 
 
+def test_rows_of_other_budgets_than_the_run_was_asked_for_are_one_line(tmp_path, capsys):
+    run = unfinished("dmasking", tmp_path)
+    asked = {"strategy": "dmasking", "budgets": ["150kFLOPs", "9kparams", "1MB"]}
+    (run / "run.json").write_text(json.dumps({"run": "search", "identity": asked}))
+    assert report(str(run)) == 2
+    message = capsys.readouterr().err
+    assert "expected: 2 numbers" in message and "3, one a budget" in message and message.count("\n") == 1
+
+
 def test_a_result_on_its_way_into_place_is_read_there(tmp_path):
     """What `dnas.files.sets` leaves when it is killed while it moves the files of a result."""
     run = copied("family", tmp_path)
