@@ -200,7 +200,8 @@ class Console:
         for c in sorted(race["candidates"], key=lambda c: (-c["won"], -len(c["accuracy"]))):
             costs = [m.budget.shown(cost) for m, cost in zip(found.problem.measured, c["costs"], strict=True)]
             rows.append([c["origin"] + (" (found)" if c["won"] else ""), *costs, *(f"{a:.1%}" for a in c["accuracy"])])
-        self.out.print(rich_table(head, rows, title=f"race on {race['images']} images, decided by loss"))
+        held = f"race on {race['images']} images, decided by loss" if rounds else "candidates of a race"
+        self.out.print(rich_table(head, rows, title=held))
         self.out.print(race["pays"], soft_wrap=True)
 
 

@@ -118,6 +118,14 @@ def summary(problem: Problem, notes: Notes) -> dict[str, Any]:
     return {"candidates": told, "images": len(compared_images(problem)), "pays": pays(problem, notes)}
 
 
+def unheld(notes: Notes) -> str:
+    """Why no round was held, and what was taken then; empty where one was."""
+    if notes["race"]["rounds"]:
+        return ""
+    several = len(notes["race"]["rows"]) > 1
+    return "too few steps, so the most probable network is taken" if several else "there is one candidate"
+
+
 def pays(problem: Problem, notes: Notes) -> str:
     """One sentence: whether the candidates of the first round differ by more than chance would make of its images.
 
@@ -126,7 +134,9 @@ def pays(problem: Problem, notes: Notes) -> str:
     makes the noise of a difference smaller, so the test is on the side of "not to be told apart".
     """
     rounds, images = notes["race"]["rounds"], len(compared_images(problem))
-    origins = [notes["race"]["origins"][n] for n in rounds[0]["candidates"]] if rounds else []
+    if not rounds:
+        return f"no race was held: {unheld(notes)}"
+    origins = [notes["race"]["origins"][n] for n in rounds[0]["candidates"]]
     learned = [i for i, origin in enumerate(origins) if not is_design(origin)]
     if len(learned) < 3:
         return "too few candidates to say whether the choice of an architecture pays here"

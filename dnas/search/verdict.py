@@ -37,7 +37,7 @@ def unused_because(problem: Problem, outcome: Outcome, n: int) -> str:
     if fill is not None and shares[n] >= fill:
         return f"--fill {fill:g} asks for no more"
     noted = outcome.derivation.note if outcome.derivation is not None else ""
-    return outcome.unused or noted or "the search found no better network that uses more"
+    return noted or outcome.unused or "the search found no better network that uses more"
 
 
 def used(problem: Problem, outcome: Outcome) -> str:

@@ -188,7 +188,7 @@ def _largest(
         note = f"even the largest network uses only {use:.1%} of a budget"
     else:
         none = "no network" if bound == -math.inf else "no network was found that"
-        note = f"{none} uses between {fill:.0%} and 100% of a budget; this one uses {use:.1%}"
+        note = f"{none} uses between {fill:.0%} and 100% of a budget; the most that one uses is {use:.1%}"
     return problem.solution(scores, found, False, note)
 
 

@@ -113,6 +113,9 @@ def test_what_does_not_differ_does_not_pay():
     assert pays(problem, apart.notes).startswith("the choice of an architecture pays here")
     few = raced(problem, candidates[:2], 8, [0.3, 0.9])
     assert pays(problem, few.notes).startswith("too few candidates")
+    unheld, alone = raced(problem, candidates, 2, np.linspace(0.3, 0.9, 8)), raced(problem, candidates[:1], 2, [0.3])
+    assert pays(problem, unheld.notes) == "no race was held: too few steps, so the most probable network is taken"
+    assert pays(problem, alone.notes) == "no race was held: there is one candidate"
 
 
 def test_a_search_begins_at_a_known_design():

@@ -11,9 +11,11 @@ from dnas.cost.budget import parse_budget
 from dnas.data.load import load
 from dnas.grammar.catalogue import load_space
 from dnas.learning import chance
+from dnas.nn.gates import init_theta
 from dnas.search import verdict
 from dnas.search.actions import Actions, extreme
 from dnas.search.assess import accuracy, counted_images
+from dnas.search.decided import derived
 from dnas.search.filling import candidates, near, worse_than
 from dnas.search.problem import Problem, make_problem
 from dnas.search.settings import with_overrides
@@ -45,6 +47,15 @@ def test_the_share_used_is_said_and_below_enough_the_reason(problem):
     assert "the largest network of the space has" in verdict.used(wide, outcome(wide, extreme(wide, "max")))
     asked = problem("150kFLOPs", fill=0.0)
     assert "--fill 0 asks for no more" in verdict.used(asked, outcome(asked, extreme(asked, "min")))
+
+
+def test_a_floor_that_no_network_reaches_is_the_reason(problem):
+    """Whatever else the outcome says of itself: no more was to be had."""
+    asked = problem("150kFLOPs", fill=1.0)
+    found = derived(asked, init_theta(asked.layout))
+    assert not found.filled and f"the most that one uses is {max(found.costs) / 150_000:.1%}" in found.note
+    least = outcome(asked, extreme(asked, "min"), unused="the race's winner uses no more", derivation=found)
+    assert verdict.used(asked, least).endswith(f"({found.note})")
 
 
 def test_a_budget_that_another_one_leaves_no_room_for_says_so(problem):

@@ -27,7 +27,7 @@ from dnas.search.descent import Descent, Steps, Update, Weights, compile_update,
 from dnas.search.learn import Learned, PackedVariables, fed, learned_like, learning
 from dnas.search.problem import Problem
 from dnas.search.projection import Projected, unconstrained
-from dnas.search.race import Race, winner
+from dnas.search.race import Race, unheld, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
@@ -278,8 +278,14 @@ def outcome_of(
     costs = tuple(m.at(assignment) for m in problem.measured)
     return Outcome(
         assignment, costs, last.variables, found, last.images, derived(problem, logits), tuple(expected), said,
-        unused="the race's winner uses no more", warnings=warnings(problem, logits, assignment),
+        unused=_unused(notes), warnings=warnings(problem, logits, assignment),
     )  # fmt: skip
+
+
+def _unused(notes: dict[str, Any]) -> str:
+    """Why no more of a budget is used, where a floor says nothing."""
+    taken = "the most probable network within the budgets" if unheld(notes) else "the race's winner"
+    return f"{taken} uses no more"
 
 
 def weights_optimizer(problem: Problem) -> Descent:
