@@ -65,6 +65,10 @@ def measure(
         so_far = measurements.Measurement(conditions, started, [b.key for b in plan.blocks], {})
         measurements.save(partial, so_far)
     by_key = {b.key: b for b in blocks}
+    for key in (*so_far.plan, *so_far.results):
+        if key not in by_key:  # another version of dnas may have named blocks otherwise
+            accepted = "to start anew without --resume after removing the file"
+            raise InputError(str(partial), f"no block of {space.name}", found=key, accepted=accepted)
     _measure(made, so_far, [by_key[key] for key in so_far.plan], partial, protocol, minutes * 60, say, progress)
     with working(beside(), "checking how well blocks between the measured ones are estimated"):
         table = table_of(so_far, out.stem, protocol)

@@ -1,5 +1,6 @@
 """Measuring: distinct blocks and their plan, resume after a stop, refusal of bad arguments."""
 
+import json
 import math
 import os
 import signal
@@ -182,6 +183,24 @@ def test_a_stopped_measurement_goes_on(few, tmp_path, monkeypatch):
     again = [b.key for b in clock.built]
     assert len(again) == len(set(again)) and not done & set(again)
     assert set(read_table(out).entries) == done | set(again)
+
+
+@pytest.mark.parametrize("field", ["plan", "results"])
+def test_a_stopped_measurement_of_other_blocks_is_one_line(field, few, tmp_path, monkeypatch):
+    out = tmp_path / "t.json"
+    monkeypatch.setattr(runs, "CHUNK", 4)
+    Clock(monkeypatch, stop_after=runs.PROBES + 5)
+    with pytest.raises(KeyboardInterrupt):
+        runs.measure(few, "onnxruntime", out=out, protocol=QUICK, say=lambda line: None)
+    partial = measurements.partial_path(out)
+    so_far = json.loads(partial.read_text())
+    other, timing = "mbconv side=1 in=1 out=1 hidden=1", next(iter(so_far["results"].values()))
+    so_far[field] = [other, *so_far["plan"]] if field == "plan" else {**so_far["results"], other: timing}
+    partial.write_text(json.dumps(so_far))
+    Clock(monkeypatch)
+    with pytest.raises(UserError, match="t.json.partial: no block of .* .found 'mbconv side=1 in=1"):
+        runs.measure(few, "onnxruntime", out=out, protocol=QUICK, resume=True, say=lambda line: None)
+    assert json.loads(partial.read_text()) == so_far and not out.exists()
 
 
 def test_time_is_up(few, tmp_path, monkeypatch):
