@@ -35,6 +35,11 @@ def is_positional(hint: Any) -> bool:
     return any(m in found for m in marker)
 
 
+def takes_several(hint: Any) -> bool:
+    """Whether an option may be given several values."""
+    return any(typing.get_origin(part) is tuple for part in parts(hint))
+
+
 def stated(arguments: Any, leaving: Sequence[str] = ()) -> dict[str, Any]:
     """The fields, without `leaving`, that are not at their defaults, as JSON values."""
     found = {f.name: (getattr(arguments, f.name), f.default) for f in dataclasses.fields(arguments)}

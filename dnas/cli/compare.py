@@ -35,7 +35,7 @@ class Arguments:
     """Networks of the same space drawn evenly at the cost of the one found."""
     seeds: int = 3
     """Trainings of each network: with --seed, the seed after it, and so on."""
-    against: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    against: tuple[str, ...] = ()
     """Further networks, as they are: names of published ones, files, result folders."""
     published: int = 2
     """Published designs scaled to the cost of the network found, at most; those most alike to the space."""

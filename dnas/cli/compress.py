@@ -38,7 +38,7 @@ class Arguments:
     """vtp: channels go whose learned gates are the smallest of the whole network (Zhu et al. 2021). patch_slimming:
     each block of a vision transformer hands on the tokens that matter most (Tang et al. 2022). ptq: both factors of
     every product are rounded to a few bits (Liu et al. 2021)."""
-    budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    budget: tuple[str, ...] = ()
     """What the network may cost at most, as in a search: 700MFLOPs, 5Mparams. Several hold together.
     For ptq a size: 2.5MB."""
     rate: float | None = None

@@ -45,11 +45,8 @@ def run(
 
 def parse(arguments: type[Arguments], argv: list[str] | None = None, prog: str | None = None) -> Arguments:
     """The arguments of a command line; usage errors are one line and exit with code 2."""
-    module = sys.modules[arguments.__module__]
-    spec = getattr(module, "__spec__", None)
-    name = spec.name.removesuffix(".__main__") if spec else arguments.__module__
     try:
-        return read_arguments(arguments, argv, prog or f"python -m {name}")
+        return read_arguments(arguments, argv, prog or _called(arguments.__module__))
     except UserError as error:
         sys.exit(_tell(str(error)))
     except BrokenPipeError:  # help that nobody reads to its end
@@ -86,6 +83,14 @@ def call(main: Callable[[Arguments], int | None], arguments: Arguments) -> int:
         if line is None:
             raise
         return _tell(line)
+
+
+def _called(name: str) -> str:
+    """How the module of a command is started: as a module, or as the file of a script."""
+    spec = getattr(sys.modules[name], "__spec__", None)
+    if spec is None and name == "__main__":
+        return f"python {sys.argv[0]}"
+    return f"python -m {spec.name.removesuffix('.__main__') if spec else name}"
 
 
 def _tell(message: str) -> int:

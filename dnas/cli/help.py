@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dnas.cli.argument_class import alternatives, commands, is_positional, names_of, parts
+from dnas.cli.argument_class import alternatives, commands, is_positional, names_of, parts, takes_several
 
 WIDEST = 110
 KINDS = {int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
@@ -47,7 +47,9 @@ def shown(arguments: type, prog: str, given: Sequence[str]) -> str:
 
 def _option(field: dataclasses.Field, hint: Any, about: str) -> Iterator[str]:
     default = field.default
-    if default not in (dataclasses.MISSING, None, False, True, ()):
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default))
+    if default not in (dataclasses.MISSING, None, False, True, ""):
         about += f" (default: {default})"
     elif default is dataclasses.MISSING and not is_positional(hint):
         about += " (required)"
@@ -61,19 +63,20 @@ def _written(field: dataclasses.Field, hint: Any) -> str:
 
 
 def _place(field: dataclasses.Field, hint: Any) -> str:
-    name = field.name.upper() + (" ..." if any(typing.get_origin(part) is tuple for part in parts(hint)) else "")
+    name = field.name.upper() + (" ..." if takes_several(hint) else "")
     return name if field.default is dataclasses.MISSING else f"[{name}]"
 
 
 def _kind(hint: Any) -> str:
-    """What an option is followed by: nothing, one of several words, or a value of a kind."""
+    """What an option is followed by: nothing, one of several words, a value of a kind, or several of them."""
     chosen = alternatives(hint)
     if chosen:
         return "{" + ",".join(map(str, chosen)) + "}"
     for part in parts(hint):
-        inner = typing.get_args(part)[0] if typing.get_origin(part) is tuple else part
-        if inner in KINDS:
-            return KINDS[inner]
+        if typing.get_origin(part) is tuple:
+            return f"{_kind(typing.get_args(part)[0])} ..."
+        if part in KINDS:
+            return KINDS[part]
     return ""
 
 

@@ -30,8 +30,8 @@ class Arguments:
 
     space: Annotated[str, tyro.conf.Positional]
     """Name of a search space (see dnas.spaces) or path to a file of your own."""
-    budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Upper limit that the result keeps: 200MFLOPs (multiply-adds), 5Mparams, 12ms@TABLE. May be repeated."""
+    budget: tuple[str, ...] = ()
+    """Upper limit that the result keeps: 200MFLOPs (multiply-adds), 5Mparams, 12ms@TABLE. Several may be given."""
     strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution", "space_evolution", "joint"] | None = (
         None
     )

@@ -14,13 +14,14 @@ import math
 import re
 import sys
 import typing
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import tyro
 
 from dnas.cli import help
-from dnas.cli.argument_class import command, commands, options
+from dnas.cli.argument_class import command, commands, is_positional, names_of, options, parts, takes_several
 from dnas.errors import InputError, UserError, suggestion
 
 Arguments = TypeVar("Arguments")
@@ -41,7 +42,7 @@ def read_arguments(arguments: type[Arguments], argv: Sequence[str] | None, prog:
     if not {"--help", "-h"}.isdisjoint(given):
         print(help.shown(arguments, prog, given))
         raise SystemExit(0)
-    given = _gathered(arguments, given)
+    given = _gathered(arguments, given, prog)
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
@@ -82,36 +83,41 @@ def _check_names(arguments: type, argv: Sequence[str]) -> None:
             )
 
 
-def _gathered(arguments: type, argv: list[str]) -> list[str]:
-    """The line with what is positional in front, and the name of an option before each of its values.
+def _gathered(arguments: type, argv: list[str], prog: str) -> list[str]:
+    """The line as tyro takes it, in which what is given by its place, and each option's values, stand in one run.
 
-    tyro takes positional words in one run only, and one value behind the name of an option that holds several. A word
-    behind such a value is another value of that option, unless nothing else on the line is positional.
+    Options that take several values have them at once (`--against A B`) or one by one (`--against A --against B`).
+    Where nothing else is given by its place, the last value of a longer run is: `--budget 2MB RUN`. Raises `UserError`
+    for such an option without a value.
     """
     if commands(arguments) or "--" in argv:
         return argv
-    hints = typing.get_type_hints(arguments)
-    flags = {f"--{'no-' * (f.default is True)}{f.name.replace('_', '-')}" for f in dataclasses.fields(arguments)
-             if hints[f.name] is bool} | {"--help"}  # fmt: skip
-    several = {f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(arguments)
-               if typing.get_origin(hints[f.name]) is tuple}  # fmt: skip
-    positional: list[str] = []
-    further: list[tuple[str, str]] = []
-    named, tokens, before = [], iter(argv), ""
-    for token in tokens:
+    hints = typing.get_type_hints(arguments, include_extras=True)
+    named = [field for field in dataclasses.fields(arguments) if not is_positional(hints[field.name])]
+    flags = {names_of(f, hints[f.name])[0] for f in named if bool in parts(hints[f.name])} | {"--help"}
+    several = {names_of(f, hints[f.name])[0] for f in named if takes_several(hints[f.name])}
+    places, single, runs, rest = [], [], {}, deque(argv)
+    while rest:
+        token = rest.popleft()
+        option, joined, value = token.partition("=")
+        option = option.replace("_", "-")
         if not token.startswith("-"):
-            if before in several:
-                further.append((before, token))
-            else:
-                positional.append(token)
-            continue
-        named.append(token)
-        before = token.partition("=")[0].replace("_", "-")
-        if token.startswith("--") and "=" not in token and before not in flags:
-            named += itertools.islice(tokens, 1)
-    if not positional:
-        return [*(word for _, word in further), *named]
-    return [*positional, *named, *itertools.chain(*further)]
+            places.append(token)
+        elif option in several:
+            run = [value] if joined else []
+            while not joined and rest and not rest[0].startswith("-"):
+                run.append(rest.popleft())
+            if not run:
+                raise UserError(f"{option}: nothing given; see {prog} --help")
+            runs.setdefault(option, []).append(run)
+        else:
+            single.append(token)
+            if rest and token.startswith("--") and not joined and option not in flags:
+                single.append(rest.popleft())
+    if not places and len(hints) > len(named):
+        places = next(([run.pop()] for of in runs.values() for run in of if len(run) > 1), [])
+    joint = [token for option, of in runs.items() for token in (option, *itertools.chain(*of))]
+    return [*places, *single, *joint]
 
 
 def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserError:

@@ -19,12 +19,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import msgspec
 import numpy as np
 import part as parts
-import tyro
 import yaml
 from figures import Truth, noise, spearman
 from part import FILL, PARTS, Members, Part
@@ -52,11 +51,11 @@ class Arguments:
     strategy: Literal["dmasking", "slimming", "sandwich", "random", "evolution"] = "dmasking"
     part: Literal["blocks", "widths", "all"] = "blocks"
     """What is searched: blocks (choices of every kind) or widths (nothing else)."""
-    budget: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    budget: tuple[str, ...] = ()
     """Searched under this budget in place of the part's own, e.g. 180kMACs. May be repeated."""
     seeds: int = 5
     """Searches for each budget, from seed 0 on."""
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    set: tuple[str, ...] = ()
     """NAME=VALUE of a setting of the search (dnas/search/settings.py), where it is not to be the quick preset's."""
     name: str | None = None
     """Of the results; the strategy's if not given. For a variant beside the one that is kept."""
