@@ -105,7 +105,7 @@ def _gathered(arguments: type, argv: list[str], prog: str) -> list[str]:
             places.append(token)
         elif option in several:
             run = [value] if joined else []
-            while not joined and rest and not rest[0].startswith("-"):
+            while rest and not rest[0].startswith("-"):
                 run.append(rest.popleft())
             if not run:
                 raise UserError(f"{option}: nothing given; see {prog} --help")

@@ -72,7 +72,7 @@ def test_first_operator(copy):
 @pytest.mark.slow
 def test_first_strategy(copy):
     (copy / "dnas/search/strategies/lottery.py").write_text(code_with('NAME = "lottery"'))
-    change(copy / "dnas/search/strategies/__init__.py", '"space_evolution")', '"space_evolution", "lottery")')
+    change(copy / "dnas/search/strategies/__init__.py", "NAMES = (", 'NAMES = ("lottery", ')
     change(copy / "dnas/cli/search.py", '"joint"] | None', '"joint", "lottery"] | None')
     (command,) = re.findall(r"`python (-m dnas\.search .* --strategy lottery)`", PAGE)
     assert "written to runs/tiny-0" in run(copy, *command.split())
