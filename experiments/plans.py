@@ -1,6 +1,6 @@
 """What searches at 224 px need on TPUs that are not here: a table made by `python -m dnas.plan`.
 
-    python experiments/plans.py            # needs dnas[tpu]; an hour on one core, most of it in the TPU's compiler
+    python experiments/plans.py            # needs dnas[tpu]; some hours on one core, most of it in the TPU's compiler
 
 Each step is compiled at `--batch` images and at half of them, then at the largest batch that this finds.
 """
@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,13 @@ def row(found: dict[str, Any]) -> str:
     """Of the table."""
     least = found["seconds_at_least"]
     limit = max(least, key=lambda name: least[name])
-    counts: dict[str, int] = {}
-    for program in found["programs"].values():
-        for kind, count in program["collectives"].items():
-            counts[kind] = counts.get(kind, 0) + count
+    parts = [program["collectives"] for program in found["programs"].values()]
+    counts = sum(map(Counter, filter(None, parts)), Counter())
+    sent = "not known" if None in parts else ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
     cells = (
         found["space"], found["target"], f"{found['batch_size']:,}", memory_shown(found["memory"]),
         memory_shown(found["memory_of_device"]), units.counted(found["flops"]), units.share(found["matrix_share"]),
-        memory_shown(int(found["bytes"])), ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())),
+        memory_shown(int(found["bytes"])), sent,
         units.timed(1e3 * least[limit]), limit,
     )  # fmt: skip
     return "| " + " | ".join(cells) + " |"

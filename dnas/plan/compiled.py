@@ -25,8 +25,9 @@ class Compiled(NamedTuple):
     code: int
     moved: float
     """Bytes between memory and units, by the compiler's own estimate, which takes the body of a loop once."""
-    collectives: dict[str, int]
-    """How often each kind stands in the program."""
+    collectives: dict[str, int] | None
+    """How often each kind stands in the program; None where the compiler is newer than jaxlib, which cannot show the
+    program."""
 
     @property
     def memory(self) -> int:
@@ -54,5 +55,14 @@ def compiled(traced: Any) -> Compiled:
     return Compiled(
         memory.argument_size_in_bytes, memory.output_size_in_bytes - memory.alias_size_in_bytes,
         memory.temp_size_in_bytes, memory.generated_code_size_in_bytes, float(costs.get("bytes accessed", 0.0)),
-        dict(Counter(_COLLECTIVE.findall(made.as_text()))),
+        collectives(made),
     )  # fmt: skip
+
+
+def collectives(made: Any) -> dict[str, int] | None:
+    """Those of a compiled program."""
+    try:
+        text = made.as_text()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return dict(Counter(_COLLECTIVE.findall(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.table import Table
@@ -71,10 +72,11 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _collectives(plan: Plan) -> str:
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for made in plan.step.compiled.values():
-        for kind, count in made.collectives.items():
-            counts[kind] = counts.get(kind, 0) + count
+        if made.collectives is None:
+            return "not known: jaxlib cannot show the program that this compiler made"
+        counts.update(made.collectives)
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
 
 

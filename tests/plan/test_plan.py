@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,20 @@ def test_loops_are_counted_through_and_branches_by_platform():
 
 def test_collectives_are_found_in_the_text():
     text = "%a = f32[4] all-reduce(%b)\n %c = (f32[2], u32[]) all-gather-start(%d)\n %e = all-reduce-done(%a)"
-    assert compiled._COLLECTIVE.findall(text) == ["all-reduce", "all-gather"]
+    assert compiled.collectives(SimpleNamespace(as_text=lambda: text)) == {"all-reduce": 1, "all-gather": 1}
+
+
+def test_collectives_of_a_program_that_jaxlib_cannot_show_are_not_known(tmp_path):
+    def refused():
+        raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure: async-update instruction should have 1 operands")
+
+    assert compiled.collectives(SimpleNamespace(as_text=refused)) is None
+    (path := tmp_path / "short.yaml").write_text(SPACE)
+    step = Step({"learn": Arithmetic(1.0)}, {"learn": Compiled(1, 2, 3, 4, 5.0, None)})
+    problem = make_problem(read_space(path), [], stand_in(8, 1, 2), Settings(), 0)
+    plan = Plan(problem, "dmasking", parse_target("v6e:2x2"), "TPU v6 lite", 4, 16 << 30, step, 64, "by guess")
+    assert "not known" in dict(rows(plan))["collectives"]
+    assert document(plan)["programs"]["learn"]["collectives"] is None
 
 
 @pytest.mark.parametrize(
