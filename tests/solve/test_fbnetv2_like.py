@@ -1,4 +1,4 @@
-"""A space of the size of FBNetV2's (18 blocks, 6 resolutions, 10^45 choices): proofs within seconds.
+"""A space of the size of FBNetV2's (18 blocks, 6 resolutions, 10^45 choices): proofs within seconds of processor time.
 
 Widths as in the table of FBNetV2-P; multiply-adds and parameters by the usual formulas; latency a random table.
 """
@@ -90,9 +90,9 @@ def budgets_of(macs_m: int) -> list[float]:
 
 
 def check(scores, costs, budgets, seconds: float, fill: float = 0.97) -> None:
-    began = time.monotonic()
+    began = time.process_time()  # a machine that stops for a minute proves nothing
     got = most_probable(scores, costs, budgets, fill=fill)
-    elapsed = time.monotonic() - began
+    elapsed = time.process_time() - began
     assert got.gap <= 0.01
     assert elapsed < seconds
     assert got.score == pytest.approx(math.fsum(q.at(got.assignment) for q in scores))
