@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote
 
-from dnas.errors import Stopped, UserError
+from dnas.errors import UserError
 from dnas.files import text_of
+from dnas.process import loopback
 from dnas.process.extras import need
-from dnas.process.interrupt import Asked, stopping_at_once
+from dnas.process.loopback import Answer, Answers
 from dnas.report.page import Live, page
 from dnas.report.sections import sections
 from dnas.report.svg import clean
@@ -25,67 +23,26 @@ from dnas.report.write import document, read
 from dnas.runs.below import inside, runs_of, state
 from dnas.runs.read import MAX_RUNS
 
-HERE = ("127.0.0.1", "localhost")
-
 
 def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
     """Serves until a signal, which raises `Stopped`; `UserError` for no folder, a port that is taken, or no extra."""
     if not root.is_dir():
         raise UserError(f"--live {root}: no such folder")
     need("vl_convert", "report").javascript_bundle()  # seconds, once a process: here, and not when a page is asked for
-    try:
-        server = ThreadingHTTPServer((HERE[0], port), handler(root.resolve()))
-    except (OSError, OverflowError) as error:
-        raise UserError(f"--port {port}: {getattr(error, 'strerror', None) or error}") from error
-    with server:
-        say(f"http://{HERE[0]}:{server.server_port}/ follows the runs of {root}; Ctrl-C ends it")
-        try:
-            with stopping_at_once():
-                server.serve_forever()
-        except Asked as asked:
-            raise Stopped("stopped", asked.number) from None
+    loopback.serve(answers_of(root), port, lambda place: say(f"{place} follows the runs of {root}; Ctrl-C ends it"))
 
 
-def handler(root: Path) -> type[BaseHTTPRequestHandler]:
-    """What answers requests about a resolved folder."""
-    building = Lock()
+def answers_of(root: Path) -> Answers:
+    """The pages of a folder's runs, and their states."""
+    root = root.resolve()
 
-    class Handler(BaseHTTPRequestHandler):
-        """One request."""
+    def answer(path: str, query: str) -> Answer | None:
+        folder = inside(root, path)
+        if folder is None:
+            return None
+        return Answer(state(root, folder), "plain") if query == "state" else Answer(followed(root, folder))
 
-        def handle(self) -> None:
-            """Without a word where who asked has gone, as a page that is closed while it is sent."""
-            with suppress(ConnectionError):
-                super().handle()
-
-        def do_HEAD(self) -> None:
-            """What GET answers, without the text."""
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            """A page, a state, 503 where one is to be asked for again, or 404 for everything else."""
-            address = urlsplit(self.path)
-            folder = inside(root, os.fsdecode(unquote_to_bytes(address.path)).strip("/"))
-            # Another site's page cannot read these by a name of its own that leads here.
-            known = self.headers.get("Host", "").partition(":")[0] in HERE
-            if folder is None or not known:
-                return self.send_error(404)
-            try:
-                with building:
-                    text = state(root, folder) if address.query == "state" else followed(root, folder)
-            except (OSError, UserError):  # a run has changed while it was read
-                return self.send_error(503)
-            self.send_response(200)
-            self.send_header("Content-Type", f"text/{'plain' if address.query == 'state' else 'html'}; charset=utf-8")
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(text.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing: the command has said where the page is."""
-
-    return Handler
+    return answer
 
 
 def followed(root: Path, folder: Path) -> str:

@@ -22,8 +22,9 @@ import pytest
 
 from dnas.cli.entry import call, parse
 from dnas.cli.report import Arguments, main
+from dnas.process.loopback import handler
 from dnas.report import live
-from dnas.report.live import handler
+from dnas.report.live import answers_of
 
 from .folders import STORED, copied, several, unfinished
 
@@ -35,7 +36,7 @@ def site(tmp_path) -> Iterator[tuple[Path, int]]:
     """A folder of runs that is served, and the port."""
     root = tmp_path / "runs"
     root.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(root.resolve()))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(answers_of(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with server:
         yield root, server.server_port
