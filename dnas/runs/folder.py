@@ -118,6 +118,8 @@ class Claim:
     run: Owner
     finished: bool = False
     """The run was to be resumed, and its whole result is there."""
+    anew: bool = False
+    """Checkpoints of this very run are there, and it was not to be resumed."""
     _former: tuple[str, ...] = field(default=(), repr=False)
 
     @contextmanager
@@ -137,7 +139,9 @@ class Claim:
 
 @contextmanager
 def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None]) -> Iterator[Claim]:
-    """The folder as this run's own, until the block ends; `say` is told where it is another one than `out`.
+    """The folder as this run's own, until the block ends.
+
+    `say` is told where it is another one than `out`, and where the run begins anew beside checkpoints of its own.
 
     Raises:
         UserError: the folder cannot be made or written, another process is at work in it, or it holds what is not
@@ -157,6 +161,10 @@ def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None
             raise UserError(f"--out {out}: another run is at work in this folder; wait for it, or name another folder")
         if claim.folder != out:
             say(_why(out, claim))
+        if claim.anew:
+            say(
+                f"{claim.folder} holds checkpoints of this very run; it begins anew, where --resume would go on from them"
+            )
         yield claim
 
 
@@ -220,7 +228,8 @@ def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Cl
             else:
                 write_json(folder / BEGUN, {"run": run.command, "identity": plain(run.identity)})
             stack.enter_context(undo.pop_all())
-        return Claim(folder, run, finished, _files(folder, held))
+        anew = held.checkpoints and held.belongs_to(run) and not claiming.resume
+        return Claim(folder, run, finished, anew, _files(folder, held))
     except OSError as error:
         raise cannot_write(f"--out {folder}", error) from error
 

@@ -123,6 +123,18 @@ def test_a_run_killed_before_its_first_checkpoint_owns_its_folder(tmp_path):
     assert searched(home, run(), numbered=True, resume=True) == home
 
 
+def test_a_run_that_begins_anew_beside_its_own_checkpoints_says_so(tmp_path):
+    out, said = interrupted(tmp_path / "run", run()), []
+    with claims(out, run(), said, resume=True):
+        assert said == []
+    with claims(out, run(), said):
+        assert "--resume would go on" in said.pop()
+    searched(out, run(), said)
+    assert len(said) == 1
+    searched(out, run(), said)
+    assert len(said) == 1, "a whole result is no checkpoint"
+
+
 def test_a_run_that_fails_before_it_has_anything_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
         with claims(tmp_path / "out", run()):
