@@ -162,9 +162,7 @@ def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None
         if claim.folder != out:
             say(_why(out, claim))
         if claim.anew:
-            say(
-                f"{claim.folder} holds checkpoints of this very run; it begins anew, where --resume would go on from them"
-            )
+            say(f"{claim.folder} holds this run's checkpoints; it begins anew (--resume would go on from them)")
         yield claim
 
 
