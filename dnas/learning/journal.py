@@ -42,7 +42,7 @@ class Journal:
         """`advice` is what to try where a metric is not finite; numbers have `digits` after the point.
 
         Of a run of several courses, one after the other, `before` are the steps of those that have ended and `rows`
-        their history; their checkpoints are gone.
+        their history; checkpoints of theirs are not of this one, and go.
         """
         self.out, self.identity, self.pace, self.advice, self.digits = out, identity, Pace(every_s), advice, digits
         self._events = EventWriter(out / "events") if tensorboard and out is not None else None
@@ -67,7 +67,7 @@ class Journal:
     def _found(self, fresh: State, resume: bool, force: bool) -> tuple[State, int, Metrics]:
         if self.out is None:
             return fresh, 0, {}
-        if resume and self._folder(self.out).is_dir() and self._opened(self.out).latest() is not None:
+        if resume and self._folder(self.out).is_dir() and (self._opened(self.out).latest() or 0) > self.before:
             saved = self._opened(self.out).restore(fresh.arrays, force=force)
             self.rows = list(saved.notes["history"])
             return State(saved.state, saved.notes["notes"]), saved.step - self.before, saved.notes["measured"]

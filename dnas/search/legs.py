@@ -76,11 +76,11 @@ def after(leg: Leg, problem: Problem, steps: int, out: Path | None, journals: Jo
     """The next leg, after `steps` of the one that has ended; from now on the search goes on there."""
     steps += leg.journal.before
     leg.journal.end()
-    leg.journal.close()
     if out is not None:
         record = _Former(
             plain(identity), steps, leg.journal.rows, list(problem.former), problem.space.document.data,
             problem.settings.side,
         )  # fmt: skip
         write_json(out / FORMER, msgspec.to_builtins(record))
+    leg.journal.close()  # what it came to is kept before what it could go on from is removed
     return Leg(problem, journals(problem, steps, leg.journal.rows), False)

@@ -17,6 +17,7 @@ from dnas.grammar.catalogue import load_space
 from dnas.report.write import write_report
 from dnas.runs.folder import FORMER
 from dnas.runs.read import read_run
+from dnas.search import legs
 
 from .test_search import search
 
@@ -169,6 +170,27 @@ def test_what_ended_spaces_came_to_is_of_one_run(whole, tmp_path, monkeypatch, c
     assert search(*command(space, out, "--resume")) == 2
     error = capsys.readouterr().err
     assert FORMER in error and len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("written", [False, True])
+def test_a_kill_between_two_spaces_loses_nothing(written, whole, tmp_path, monkeypatch):
+    """Before and after what the ended space came to is written."""
+    space, reference = whole
+    out, write = tmp_path / "run", legs.write_json
+
+    def killed(file, record):
+        if written:
+            write(file, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(legs, "write_json", killed)
+    assert search(*command(space, out, "--checkpoint-every", "0")) == 130
+    monkeypatch.undo()
+    assert list((out / "checkpoints").iterdir()) and (out / FORMER).exists() == written
+    assert search(*command(space, out, "--resume")) == 0
+    for name in RESULT:
+        assert (out / name).read_bytes() == (reference / name).read_bytes(), name
 
 
 def test_nothing_moves_without_numbers(tmp_path, capsys):
