@@ -19,7 +19,7 @@ from dnas.cost.interpolate import Blocks, Interpolator, described, joined, over_
 from dnas.cost.keys import Walked, block_keys, walk, walked_keys
 from dnas.cost.latency_table import Crossed, LatencyTable
 from dnas.cost.ledger import Cost, merged
-from dnas.cost.table_check import Described, wrong_units
+from dnas.cost.table_check import Described, unusable
 from dnas.errors import UserError
 from dnas.graph import BlockUse, Graph, graph_of
 from dnas.space.quantity import Product, Quantity, shape_of, union
@@ -157,7 +157,7 @@ class Lookup:
             )
         kinds = dict.fromkeys(use.kind for use in uses)
         self._described = entries_by_kind(self.table, list(kinds))
-        wrong = wrong_units(self.table, self._described)
+        wrong = unusable(self.table, self._described)
         if wrong:
             more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
             raise UserError(f"table {self.table.name}: {wrong[0]}{more}")

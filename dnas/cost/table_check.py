@@ -55,9 +55,14 @@ class Finding(NamedTuple):
 
 def check_table(table: LatencyTable, entries: Described) -> list[Finding]:
     """Everything found, unusable first."""
-    found = [*wrong_units(table, entries), *_zeros(table, entries), *_proportions(table, entries)]
+    found = [*unusable(table, entries), *_zeros(table, entries), *_proportions(table, entries)]
     found += [*_odd_sizes(table), *_spreads(table), *_throughput(table, entries)]
     return sorted(found, key=lambda f: f.level != "unusable")
+
+
+def unusable(table: LatencyTable, entries: Described) -> list[Finding]:
+    """What stops a search as well as `dnas lut check`."""
+    return [*nothing_takes_time(table, entries), *wrong_units(table, entries)]
 
 
 def wrong_units(table: LatencyTable, entries: Described) -> list[Finding]:
@@ -133,8 +138,16 @@ def _nearest(blocks: Blocks, values: np.ndarray, row: int, count: int = 4) -> fl
     return float(np.median(values[near])) if len(near) else 0.0
 
 
+def nothing_takes_time(table: LatencyTable, entries: Described) -> list[Finding]:
+    """No block that does work has a time above 0: every network would cost nothing."""
+    times = [time for _, ms, _ in entries.values() for time in ms.tolist()]
+    if table.relative_to_skip or not times or any(times):
+        return []
+    return [Finding("unusable", "", "0 ms for every block that does work: no network can be told from another")]
+
+
 def _zeros(table: LatencyTable, entries: Described) -> list[Finding]:
-    if table.relative_to_skip:
+    if table.relative_to_skip or nothing_takes_time(table, entries):
         return []
     return [
         Finding("suspicious", keys[row], "0 ms for a block that does work")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from dnas.errors import UserError
+from dnas.process.native import unheard
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _COLLECTIVE = re.compile(rf" ({'|'.join(COLLECTIVES)})(?:-start)?\(")
@@ -61,8 +62,9 @@ def compiled(traced: Any) -> Compiled:
 
 def collectives(made: Any) -> dict[str, int] | None:
     """Those of a compiled program."""
-    try:
-        text = made.as_text()
-    except jax.errors.JaxRuntimeError:
-        return None
+    with unheard():  # where it cannot, jaxlib writes a stack trace too
+        try:
+            text = made.as_text()
+        except jax.errors.JaxRuntimeError:
+            return None
     return dict(Counter(_COLLECTIVE.findall(text)))

@@ -13,6 +13,7 @@ from typing import Any
 
 from dnas.errors import InputError, suggestion
 from dnas.process.extras import need
+from dnas.process.native import unheard
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def prepare(target: Target) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     if target.platform == "tpu":
         os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+        os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # several plans at once: no TPU is touched
         need("libtpu", "tpu")
 
 
@@ -84,7 +86,8 @@ def devices_of(target: Target) -> list[Any]:
     from jax.experimental import topologies
 
     try:
-        return list(topologies.get_topology_desc(topology_name=target.name, platform="tpu").devices)
+        with unheard():  # libtpu warns that it sits in no TPU
+            return list(topologies.get_topology_desc(topology_name=target.name, platform="tpu").devices)
     except Exception as error:  # libtpu's own, of several kinds
         said = " ".join(str(error).split())[:200]
         raise InputError("--target", f"no such topology: {said}", found=target.name, accepted=ACCEPTED) from error

@@ -11,9 +11,11 @@ import pytest
 
 from dnas.cli import entry
 from dnas.cli.lut import Arguments, Check, Fit, Import, Merge, Show, main
+from dnas.cost.latency import latency_cost
 from dnas.cost.latency_table import read_table
 from dnas.errors import UserError
 from dnas.grammar.catalogue import find_table, folder, load_space
+from dnas.grammar.read import read_space
 
 ROOT = folder("lut").parent
 PIXEL3 = json.loads(find_table("pixel3").read_text())
@@ -283,6 +285,25 @@ def test_zeros_and_other_units_are_found_in_a_noisy_table(tmp_path, capsys):
     (tmp_path / "t.json").write_text(json.dumps(noisy(0, {key: 1000.0})))
     with pytest.raises(UserError, match="looks like us"):
         run(Check(str(tmp_path / "t.json")))
+
+
+ONLY_MBCONV = """
+name: only
+input: {channels: 16, classes: 2, resolution: 14}
+trunk: [{mbconv: {out: {choices: [8, 16]}, hidden: 16}}]
+head: [{pool: {}}, {linear: {out: $classes}}]
+"""
+
+
+def test_a_table_in_which_nothing_takes_time_is_of_no_use(tmp_path):
+    table = noisy(0)
+    table["entries"] = dict.fromkeys([*table["entries"], "pool side=14 in=16", "linear in=16 out=2"], 0.0)
+    (tmp_path / "only.yaml").write_text(ONLY_MBCONV)
+    (tmp_path / "t.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match="0 ms for every block"):
+        run(Check(str(tmp_path / "t.json")))
+    with pytest.raises(UserError, match="0 ms for every block"):
+        latency_cost(read_space(tmp_path / "only.yaml"), read_table(tmp_path / "t.json"))
 
 
 def test_fit(tmp_path, capsys):
