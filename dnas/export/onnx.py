@@ -45,7 +45,7 @@ def model(
         made.nodes, name, _infos(onnx, INPUT, given), _infos(onnx, OUTPUT, network.outputs),
         list(made.initializers.values()),
     )  # fmt: skip
-    wide = INT16_OPSET if "constant_zero_int16" in made.initializers else OPSET
+    wide = INT16_OPSET if any(i.data_type == onnx.TensorProto.INT16 for i in made.initializers.values()) else OPSET
     opset = max(wide, *(OPSETS.get(node.op_type, OPSET) for node in made.nodes))
     opsets = [onnx.helper.make_opsetid("", opset)]
     result = onnx.helper.make_model(

@@ -68,7 +68,7 @@ def pair(made: Builder, x: str, step: Any, bits: int, name: str) -> str:
         ends = [made.constant(f"{name}.{end}", np.array(n * step, np.float32)) for end, n in _ends(half)]
         made.nodes.append(made.onnx.helper.make_node("Clip", [x, *ends], [f"{name}.cut"]))
         x = f"{name}.cut"
-    for kind, to in (("QuantizeLinear", f"{name}.whole"), ("DequantizeLinear", f"{name}.on_grid")):
+    for kind, to in (("QuantizeLinear", f"{name}.q"), ("DequantizeLinear", f"{name}.dq")):
         made.nodes.append(made.onnx.helper.make_node(kind, [x, scale, zero], [to]))
         x = to
     return x
@@ -106,7 +106,7 @@ def _bias(made: Builder, node: Any, step: np.ndarray) -> None:
 def _constant(made: Builder, name: str, integers: np.ndarray, step: np.ndarray, axis: int) -> str:
     """Whole numbers times their steps, as they stand in the file."""
     step = np.asarray(step, np.float32)
-    inputs = [made.constant(f"{name}.whole", integers), made.constant(f"{name}.step", step)]
+    inputs = [made.constant(f"{name}.q", integers), made.constant(f"{name}.step", step)]
     if integers.dtype != np.int32:
         inputs.append(made.constant(f"{name}.zero", np.zeros(step.shape, integers.dtype)))
     attributes = {"axis": axis} if step.ndim else {}
@@ -132,4 +132,4 @@ def _zero(made: Builder, bits: int) -> str:
     """The zero point of what is computed: runtimes want it written out. Constants have their own, which runtimes
     change."""
     zero = np.zeros((), _kind(bits))
-    return made.constant(f"zero_{zero.dtype.name}", zero)
+    return made.constant(f"zero.{zero.dtype.name}", zero)

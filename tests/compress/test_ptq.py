@@ -65,7 +65,7 @@ def test_onnx_says_what_the_simulation_says(setup, eight):
     assert macs(model) == macs(onnx_export.model(trace(setup.network), weights_of(setup.variables)))
     kinds = {i.name: i.data_type for i in model.graph.initializer}
     weights = [f"{node.path}.weight" for part in parts_of(space) for node in part.products if node.operator.second]
-    assert all(kinds[f"{name}.whole"] == onnx.TensorProto.INT8 and name not in kinds for name in weights)
+    assert all(kinds[f"{name}.q"] == onnx.TensorProto.INT8 and name not in kinds for name in weights)
     x = parity.images(space, 256)
     found = onnx_export.session(model.SerializeToString()).run(None, {onnx_export.INPUT: x.transpose(0, 3, 1, 2)})[0]
     simulated = parity.reference(space, eight.variables, x)

@@ -52,6 +52,7 @@ def states(tunables: str) -> list[dict[str, int]]:
 
 def test_holes_are_closed_and_large_pieces_stay(monkeypatch):
     monkeypatch.setenv("DNAS_HUGE_PAGES", "0")
+    monkeypatch.setenv("DNAS_LASTING_MEMORY", "1")
     before, after, later = states(memory_tunables(""))
     assert before["free"] - LARGE > HOLES * MEAN / 2
     assert MOST_OF_IT <= after["free"] < LARGE + (before["free"] - LARGE) / 20

@@ -50,12 +50,14 @@ def faults(tunables: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
 def test_a_step_takes_its_memory_once(monkeypatch):
     monkeypatch.setenv("DNAS_HUGE_PAGES", "0")
+    monkeypatch.setenv("DNAS_LASTING_MEMORY", "1")
     assert faults("glibc.malloc.hugetlb=0") > 5_000
     assert faults(memory_tunables("glibc.malloc.hugetlb=0")) < 100
 
 
 def test_what_the_user_has_set_wins(monkeypatch):
     monkeypatch.setenv("DNAS_HUGE_PAGES", "0")
+    monkeypatch.setenv("DNAS_LASTING_MEMORY", "1")
     theirs = "glibc.malloc.mmap_max=7:glibc.malloc.check=1"
     found = memory_tunables(theirs)
     assert found.startswith(theirs + ":") and found.count("mmap_max") == 1
@@ -63,6 +65,17 @@ def test_what_the_user_has_set_wins(monkeypatch):
     assert memory_tunables(found) == found, "a command starts itself anew once"
     monkeypatch.setenv("DNAS_LASTING_MEMORY", "0")
     assert memory_tunables(theirs) == theirs
+
+
+@pytest.mark.parametrize("free, kept", [((4 << 30) - 1, False), (4 << 30, True), (None, True)])
+def test_memory_is_kept_where_there_is_room(free, kept, monkeypatch):
+    """A training that needs 0.9 GB was killed under a limit of 1 GB: with memory kept it took 1.7."""
+    monkeypatch.delenv("DNAS_LASTING_MEMORY", raising=False)
+    monkeypatch.setattr(restart.free_memory, "of_machine", lambda: free)
+    assert ("arena_max" in memory_tunables("")) == kept
+    for asked in (False, True):
+        monkeypatch.setenv("DNAS_LASTING_MEMORY", str(int(asked)))
+        assert ("arena_max" in memory_tunables("")) == asked
 
 
 def test_only_a_start_that_can_be_repeated_is():
