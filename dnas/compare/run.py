@@ -89,7 +89,7 @@ def compared(given: Premises, records: Mapping[str, Mapping[str, Any]], console:
     rows = {c.name: [t for t in several if t.contender is c] for c in lineup}
     tests = {name: [float(records[t.folder]["accuracy"]["test"]) for t in own] for name, own in rows.items()}
     figures = {name: verdict.of_network(values, images) for name, values in tests.items()}
-    least = verdict.scatter(list(tests.values())) / given.seeds**0.5
+    least = verdict.scatter(list(tests.values()), images) / given.seeds**0.5
     found, drawn = lineup[0], [c for c in lineup if c.origin == "drawn"]
     verdicts, group = [], None
     if drawn:

@@ -78,11 +78,16 @@ def _mean(values: Sequence[float]) -> float:
     return round(float(np.mean(values)), 6)
 
 
-def scatter(accuracies: Sequence[Sequence[float]]) -> float:
-    """Standard deviation over seeds, pooled over networks; 0 with one seed each."""
+def scatter(accuracies: Sequence[Sequence[float]], images: int) -> float:
+    """Standard deviation over seeds, pooled over networks; 0 with one seed each.
+
+    With several it is at least one test image: accuracies come in such steps, and those of few images agree by chance.
+    """
     freedom = sum(len(row) - 1 for row in accuracies)
+    if not freedom:
+        return 0.0
     squares = sum(float(np.sum((np.asarray(row) - np.mean(row)) ** 2)) for row in accuracies)
-    return math.sqrt(squares / freedom) if freedom else 0.0
+    return max(math.sqrt(squares / freedom), 1 / images)
 
 
 def verdict(name: str, found: Figure, other: Figure, least: float = 0.0) -> Verdict:

@@ -37,8 +37,15 @@ def test_networks_that_agree_by_chance_make_no_difference_certain():
 
 
 def test_scatter_is_pooled_over_networks():
-    assert scatter([[0.80, 0.82], [0.5, 0.5]]) == pytest.approx(0.01)
-    assert scatter([[0.8], [0.5]]) == 0
+    assert scatter([[0.80, 0.82], [0.5, 0.5]], 1000) == pytest.approx(0.01)
+    assert scatter([[0.8], [0.5]], 1000) == 0
+
+
+def test_one_image_is_no_difference_where_all_seeds_agree():
+    """Of 20 images, two seeds each: any gap was ahead."""
+    tests = [[0.85, 0.85], [0.8, 0.8]]
+    found, other = (of_network(row, 20) for row in tests)
+    assert verdict("other", found, other, scatter(tests, 20) / 2**0.5).word == "not to be told apart from"
 
 
 @pytest.mark.parametrize(
