@@ -1,7 +1,7 @@
 """One self-contained page about a search or a training, or several runs side by side.
 
 python -m dnas.report runs/fbnetv2-0
-python -m dnas.report runs/* --out compare.html --png pictures
+python -m dnas.report runs --out compare.html --png pictures
 python -m dnas.report --live runs/
 """
 
@@ -22,7 +22,8 @@ class Arguments:
     """Writes one HTML page, without any request to a network, about the runs of one or several result folders."""
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Result folders of dnas.search, dnas.train, dnas.compress and dnas.compare; they may be unfinished."""
+    """Result folders of dnas.search, dnas.train, dnas.compress and dnas.compare, or folders of such; they may be
+    unfinished."""
     out: Path | None = None
     """Page to write; report.html in the run's folder if not given (of several runs, in this folder)."""
     png: Path | None = None

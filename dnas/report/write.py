@@ -15,10 +15,10 @@ from dnas.report.page import Live, page
 from dnas.report.sections import sections
 from dnas.report.spec import png
 from dnas.report.summary import summary, title
+from dnas.runs.below import runs_below
 from dnas.runs.comparison import Compared, is_comparison, read_compared
 from dnas.runs.read import read_runs
 from dnas.runs.run import Run
-from dnas.runs.seeds import runs_within
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None) -> list[str]:
@@ -40,8 +40,8 @@ def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Pat
 
 
 def read(folders: Sequence[Path], shipped_only: bool = False) -> tuple[list[Run], list[Compared]]:
-    """Runs, those of several seeds each, and comparisons that have ended; raises `InputError` for what is damaged."""
-    folders = [run for folder in folders for run in runs_within(folder)]
+    """Runs, those below a folder that is none, and comparisons that have ended; `InputError` for what is damaged."""
+    folders = [run for folder in folders for run in list(runs_below(folder)) or [folder]]
     compared = [folder for folder in folders if is_comparison(folder)]
     runs = read_runs([folder for folder in folders if folder not in compared], shipped_only)
     return runs, list(map(read_compared, compared))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dnas.runs.folder import SEEDS
-from dnas.runs.seeds import RECORD
+from dnas.runs.seeds import RECORD, runs_within
 
 MARKS = ("architecture.json", "history.partial.jsonl", "run.json", "comparison.json")
 """A folder with one of these is a run's, where it is not that of several seeds, which has runs below it."""
@@ -24,6 +24,17 @@ def inside(root: Path, path: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):
         return None
     return found if found.is_dir() and found.is_relative_to(root) else None
+
+
+def runs_below(folder: Path, deep: int = DEEP) -> Iterator[Path]:
+    """The folder itself if it has a run's files, damaged or not; else the runs below it, seeds from the smallest on."""
+    if (folder / SEEDS).is_dir():
+        yield from runs_within(folder)
+    elif any(folder.glob("*.json*")):
+        yield folder
+    elif deep and folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            yield from runs_below(path, deep - 1)
 
 
 def runs_of(root: Path, folder: Path, deep: int = DEEP) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from dnas.cli.entry import call, parse
 from dnas.cli.report import Arguments, main
 from dnas.errors import InputError
+from dnas.report.write import read
 from dnas.runs.read import read_run, read_runs
 from dnas.runs.run import Search, Training
 
@@ -274,6 +276,17 @@ def test_an_empty_folder_says_what_is_accepted(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_folder_of_runs_stands_for_them(tmp_path):
+    for name in ("tiny-1", "tiny-0"):
+        shutil.copytree(STORED / name, tmp_path / "runs" / "small" / name)
+    shutil.copytree(STORED / "trained", tmp_path / "runs" / "trained")
+    runs, _ = read([tmp_path / "runs"])
+    assert [run.name for run in runs] == ["small/tiny-0", "small/tiny-1", "runs/trained"]
+    (tmp_path / "runs" / "trained" / "architecture.json").unlink()
+    with pytest.raises(InputError, match="trained"):
+        read([tmp_path / "runs"])
+
+
 def test_the_stored_runs_have_the_form_that_the_commands_write_today(made):
     """What the fast tests read is still written: no key of the stored files has gone."""
     for kind in KINDS:
