@@ -136,12 +136,17 @@ def main(args: argparse.Namespace) -> None:
         ("memory after it, first quarter; last quarter", between(after)),
         ("most", f"{max(before + after)} MB"),
     ]  # fmt: skip
+    write(args, rows)  # kept, whatever comes of the rest
     if args.training:
-        memory, steps = learning(group, args)
         rows.append(
-            (f"a small network learns, {steps} batches of {TRAINED}: most, from its start on", f"{max(memory)} MB")
+            (f"a small network learns, in batches of {TRAINED}: most, from its start on", learning(group, args))
         )
     rows.append(("processes killed by the kernel because of the limit", f"{group.killed()}"))
+    write(args, rows)
+    print(args.out.read_text())
+
+
+def write(args: argparse.Namespace, rows: list[tuple[str, str]]) -> None:
     lines = [
         "# Streaming under a hard limit of memory", "",
         f"Made by `python experiments/streaming/make_images.py FOLDER --pictures 1000` and `python "
@@ -151,7 +156,6 @@ def main(args: argparse.Namespace) -> None:
         "| what | figure |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows),
     ]  # fmt: skip
     args.out.write_text("\n".join(lines) + "\n")
-    print(args.out.read_text())
 
 
 if __name__ == "__main__":
