@@ -34,7 +34,7 @@ from dnas.space.space import Space
 FUNCTIONS: dict[str, Callable[..., Any]] = {"search": run_search, "train": run_training}
 """By the command of the same purpose."""
 NOT_EACH = ("resume", "quiet")
-NO_MATTER = ("checkpoint_every", "devices", "tensorboard", "profile", "workers", "fanout")
+NO_MATTER = ("checkpoint_every", "devices", "tensorboard", "profile", "workers", "fanout", "readers")
 """Arguments that a result does not follow from."""
 
 

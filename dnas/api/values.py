@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -30,7 +31,8 @@ def plain_arguments(function: Function) -> Function:
     signature = inspect.signature(function)
     plain = {}
     for name, parameter in signature.parameters.items():
-        word, _, rest = str(parameter.annotation).partition(" | ")
+        annotation = re.sub(r"^Literal\[[^]]*\]", "str", str(parameter.annotation))  # one of some words
+        word, _, rest = annotation.partition(" | ")
         if word in PLAIN and rest in ("", "None"):
             plain[name] = (*PLAIN[word], rest)
 

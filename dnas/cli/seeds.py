@@ -11,7 +11,7 @@ from dnas.fanout.task import Pool, Task
 
 OWN = ("seed", "seeds", "out", "overwrite", "resume", "force")
 """Fields that each run is given anew."""
-NO_MATTER = ("checkpoint_every", "devices", "workers", "fanout", "tensorboard", "profile")
+NO_MATTER = ("checkpoint_every", "devices", "workers", "fanout", "tensorboard", "profile", "readers")
 """Fields that a result does not follow from."""
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dnas.cost.budget import Budget
+from dnas.errors import Stopped
 from dnas.nn.supernet import Variables
 from dnas.process.progress import Update
 from dnas.train.setup import Setup
@@ -45,6 +46,11 @@ class Watching(NamedTuple):
     update: Update = lambda step, line: None
     checkpoint_seconds: float | None = None
     resume: bool = False
+
+    def leave_if_asked(self, where: str) -> None:
+        """Raises `Stopped` after a signal; `where` says what is kept."""
+        if number := self.asked_to_stop():
+            raise Stopped(f"stopped: {where}; continue with --resume", number)
 
 
 class Compressed(NamedTuple):

@@ -22,7 +22,7 @@ from dnas.compress.slim_state import SlimState
 from dnas.compress.token_layers import Masks, Tokens, values_of
 from dnas.cost.count import count
 from dnas.data.stream.images import within
-from dnas.errors import InputError, Stopped, UserError
+from dnas.errors import InputError, UserError
 from dnas.grammar.read import space_from_data
 from dnas.graph.architecture import Architecture, architecture
 from dnas.nn.inherit import inherit
@@ -150,7 +150,7 @@ class _Run:
         for n in reversed(range(self.count)):
             path = self.blocks.layers[n].path
             if path not in masks:
-                self._leave_if_asked(f"{self.count - 1 - n} of {self.count} blocks are done")
+                self.watch.leave_if_asked(f"{self.count - 1 - n} of {self.count} blocks are done")
                 fixed = n + 1 == self.count and self.blocks.fixed
                 found = Choice(self.blocks.last, 0.0, 0.0, 1) if fixed else choice(n, masks)
                 masks[path] = found.mask
@@ -171,7 +171,7 @@ class _Run:
             raise InputError("--budget", "below what the last tokens need", found=f"{budget:,.0f}",
                              accepted=f"from {least:,} multiply-adds")  # fmt: skip
         for step in range(HALVINGS):
-            self._leave_if_asked("the limit is not found yet")
+            self.watch.leave_if_asked("the limit is not found yet")
             limit = float(np.exp((low + high) / 2))
             masks = self._top_down(limit)
             macs = self._macs(masks)
@@ -193,11 +193,6 @@ class _Run:
 
     def _macs(self, masks: Masks) -> int:
         return count(slimmed_space(self.space, masks))["macs"]
-
-    def _leave_if_asked(self, where: str) -> None:
-        number = self.watch.asked_to_stop()
-        if number:
-            raise Stopped(f"stopped: {where}; continue with --resume", number)
 
     def record(self, masks: Masks) -> list[dict[str, Any]]:
         """What each block came to, in the order of the network."""

@@ -3,7 +3,8 @@ trained network with both factors in a few bits, calibrated on training images w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,13 @@ def ptq(setup: Setup, asked: Asked, folder: Path | None, watch: Watching) -> Com
     channelled = {node.path: per_channel(node) for part in parts for node in part.products}
     results = [path for path, how in everywhere.items() if how.result is not None]
     count = images.count(network.resolution.value)
-    with progress(watch.console, count, "ranges of activations", unit="batch") as update:
-        ranges, of_results = seen(network, variables, images, channelled, results, lambda n: update(n, ""))
+    with _told(watch, count, "ranges of activations", unit="batch") as update:
+        ranges, of_results = seen(network, variables, images, channelled, results, update)
     chosen, table = _bits(network, variables, images, parts, ranges, asked, watch)
     bits = {node.path: b for part, b in zip(parts, chosen, strict=True) for node in part.products}
     steps = _steps(network, variables, images, parts, ranges, bits, asked.scales, setup.seed, watch)
-    with progress(watch.console, count, "bias correction", unit="batch") as update:
-        variables, left = corrected(network, variables, images, steps, bits, lambda n: update(n, ""))
+    with _told(watch, count, "bias correction", unit="batch") as update:
+        variables, left = corrected(network, variables, images, steps, bits, update)
     data = written.data | {"quantization": {path: how.to_json() for path, how in quantization(network, bits).items()}}
     quantised = space_from_data(data, network.source)
     by_result = {path: alone(_of_results(asked.scales), of, RESULT_BITS) for path, of in of_results.items()}
@@ -72,6 +73,18 @@ def ptq(setup: Setup, asked: Asked, folder: Path | None, watch: Watching) -> Com
         "bits": _average(parts, chosen), "bytes": stored_bytes(graph_of(quantised)), "without_correction": left,
     }  # fmt: skip
     return Compressed(data, variables, record)
+
+
+@contextmanager
+def _told(watch: Watching, count: int, what: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Progress, which ends the method after a signal."""
+    with progress(watch.console, count, what, unit=unit) as update:
+
+        def told(done: int) -> None:
+            watch.leave_if_asked("nothing of a quantisation is kept on its way")
+            update(done, "")
+
+        yield told
 
 
 def _check(setup: Setup, asked: Asked) -> None:
@@ -101,8 +114,8 @@ def _bits(
     if not (asked.mixed or asked.budgets):
         return [int(wanted)] * len(parts), [row | {"bits": int(wanted)} for row in rows]
     options = MIXED if asked.budgets else _around(wanted)
-    with progress(watch.console, len(parts) * len(options), "sensitivity of parts", unit="try") as update:
-        found = sensitivities(network, variables, images, parts, ranges, options, lambda n: update(n, ""))
+    with _told(watch, len(parts) * len(options), "sensitivity of parts", unit="try") as update:
+        found = sensitivities(network, variables, images, parts, ranges, options, update)
     if asked.budgets:
         sizes = np.array([[part.bytes(b) for b in options] for part in parts])
         taken = allotted(found, sizes, int(asked.budgets[0].limit), _rest(network, parts))
@@ -138,10 +151,10 @@ def _steps(
         return start
     nodes, search, found = [node for part in parts for node in part.products], Search(seed), {}
     ranked = {node.path for node in nodes if node.operator.of_attention == "scores"}
-    with progress(watch.console, len(nodes), "steps of quantisers", unit="product") as update:
+    with _told(watch, len(nodes), "steps of quantisers", unit="product") as update:
         for n, (path, of) in enumerate(factors(network, variables, images, nodes), 1):
             found[path] = search.steps(of, start[path], bits[path], path in ranked)
-            update(n, path)
+            update(n)
     return found
 
 

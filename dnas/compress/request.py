@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dnas.compress.asked import Asked
-from dnas.compress.methods import check_options
+from dnas.compress.methods import check_options, method
 from dnas.compress.run import run_compression
 from dnas.data.load import DEFAULT, Data, Source
 from dnas.data.reading import Reading
@@ -21,6 +21,8 @@ from dnas.runs.recall import source_for
 from dnas.runs.result import Result
 from dnas.train.recipe import Recipe, read_recipe, with_values
 from dnas.train.setup import make_setup, training_side
+
+DEFAULT_RECIPE = "finetune"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class Request:
 
 
 def requested(
-    source: Result, asked: Asked, *, data: Data | None = None, recipe: str | Path = "finetune",
+    source: Result, asked: Asked, *, data: Data | None = None, recipe: str | Path = DEFAULT_RECIPE,
     values: Mapping[str, Any], seed: int = 0, reading: Reading = DEFAULT, train_on: bool = True,
     precision: Precision | None = None,
 ) -> Request:  # fmt: skip
@@ -49,6 +51,8 @@ def requested(
         InputError: a value that is not accepted, a network without weights, data that cannot be read or do not fit.
     """
     check_options(asked)
+    if not method(asked.method).trains_on:
+        _refuse_training(asked, {"precision": precision, "no_train_on": train_on is False or None, **values}, recipe)
     seed = checked_seed(seed)
     if source.network.quantization:
         where, accepted = f"{source.space.source}: quantization", "the network before it was: quantising comes last"
@@ -63,6 +67,16 @@ def requested(
     return Request(source, asked, found, chosen, seed, train_on, precision)
 
 
+def _refuse_training(asked: Asked, options: Mapping[str, Any], recipe: str | Path) -> None:
+    """Raises `InputError` for what a method that trains nothing would not read."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if str(recipe) != DEFAULT_RECIPE:
+        given["recipe"] = recipe
+    for name, value in given.items():
+        option, problem = f"--{name.replace('_', '-')}", f"does nothing with {asked.method}, which trains nothing"
+        raise InputError(option, problem, found=value, accepted="nothing")
+
+
 def compress(
     request: Request, out: Path, console: Any, claiming: Claiming, *,
     checkpoint_seconds: float | None = None, commands: bool = True,
@@ -74,7 +88,8 @@ def compress(
         Stopped: after a signal; what was done is kept.
     """
     source = request.source
-    if Path(source.space.source).resolve().parent == out.resolve():
+    read = (Path(source.space.source), *([] if source.weights is None else [Path(source.weights)]))
+    if any(file.resolve().parent == out.resolve() for file in read):
         raise UserError(f"--out {out}: the folder of the network itself; name another one")
     side, why = training_side(source, request.data.native_side, "inherited")
     with told(console, "decoding images") as progress:

@@ -73,7 +73,7 @@ def run_compression(
 
     declared = method(asked.method)
     owner = Owner("compress", identity(setup, asked, declared, train_on))
-    with claimed(out, owner, claiming, say) as claim, asked_to_stop() as stop:
+    with claimed(out, owner, replace(claiming, read=False), say) as claim, asked_to_stop() as stop:
         if claim.finished:
             return say(f"{claim.folder}: this compression has ended already")
         steps = claim.folder / CHECKPOINTS
@@ -120,11 +120,13 @@ def _stages(
     written = architecture(setup.network, {})
     before = inherit(setup.variables, written)
     stages = [_stage(setup, "before", Network(written.network, before))]
+    watching.leave_if_asked("the network before it was counted")
     compressed = declared.run(setup, asked, steps / asked.method, watching)
     space = space_from_data(compressed.data, f"<{setup.network.name}>")
     stages.append(_stage(setup, asked.method, Network(space, compressed.variables)))
     if not (train_on and declared.trains_on):
         return stages, compressed, None
+    watching.leave_if_asked("the smaller network was counted")
     on = replace(
         setup, network=space, variables=compressed.variables, start="inherited", new_classifier=False, more_terms=()
     )  # fmt: skip

@@ -57,6 +57,7 @@ def vtp(setup: Setup, asked: Asked, folder: Path, watching: Watching) -> Compres
             setup, network=gated, variables=variables, start="scratch", new_classifier=False, keeps_last=True,
             more_terms=(*setup.more_terms, penalty(places, asked.penalty)),
         )  # fmt: skip
+        watching.leave_if_asked("no gate has been learned")
         variables = trained(sparse, folder / "gates", watching, "learning gates")
     return pruned(written, places, variables, asked)
 

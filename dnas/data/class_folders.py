@@ -152,12 +152,20 @@ def subfolders(folder: Path) -> list[Path]:
         raise InputError(str(folder), f"cannot be read: {error.strerror or error}") from error
 
 
+def _has_images(folder: Path) -> bool:
+    """Not one that cannot be looked into, as lost+found on a disk of its own."""
+    try:
+        return any(map(is_image, folder.iterdir()))
+    except OSError:
+        return False
+
+
 def beside_classes(files: Iterable[Path]) -> bool:
     """Whether two class folders with images, or more, lie in a folder of these files or in a split's folder there."""
     for parent in sorted({file.parent for file in files}):
         for folder in (parent, *(inner for inner in subfolders(parent) if split_of(inner.name))):
             classes = [inner for inner in subfolders(folder) if not split_of(inner.name)]
-            if sum(any(map(is_image, inner.iterdir())) for inner in classes) >= 2:
+            if sum(map(_has_images, classes)) >= 2:
                 return True
     return False
 

@@ -78,7 +78,7 @@ class FolderSource:
 
     def load(
         self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
-        free: int | None = None,
+        memory: int | None = None,
     ) -> Dataset:  # fmt: skip
         """All images as uint8 [N, side, side, channels], or to be decoded as they are needed, as `reading` says.
 
@@ -86,7 +86,7 @@ class FolderSource:
             side: 64 if not given.
             channels: 3 (RGB) or 1 (grey).
             why: where the side comes from, for the note that tells it.
-            free: bytes of memory that are there; this machine's if not given.
+            memory: bytes that the machine has; this one's if not given.
 
         Raises:
             MissingExtra: Pillow is not installed.
@@ -99,7 +99,7 @@ class FolderSource:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
         where, files = str(self.path), [file for split in self.folders.splits for _, file in self.folders.files(split)]
-        streams, line = self.reading.streams(where, len(files) * side * side * channels, free)
+        streams, line = self.reading.streams(where, len(files) * side * side * channels, memory)
         notes = [self._decoded(side, channels, why), line, *self.folders.notes]
         places, labels = self._places()
         if streams:

@@ -55,11 +55,11 @@ class Source(Protocol):
 
     def load(
         self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
-        free: int | None = None,
+        memory: int | None = None,
     ) -> Dataset:  # fmt: skip
         """The data; what is `fixed` passes over the arguments.
 
-        `free` bytes of memory count where images may be kept in memory or streamed; this machine's if not given.
+        By `memory`, bytes that the machine has, images are kept in memory or streamed; this one's if not given.
         """
         ...
 
@@ -85,7 +85,7 @@ class ArraySource:
 
     def load(
         self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
-        free: int | None = None,
+        memory: int | None = None,
     ) -> Dataset:  # fmt: skip
         return self.dataset
 

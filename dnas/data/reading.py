@@ -9,12 +9,13 @@ from dnas.data.dataset import MAX_BYTES, Dataset
 from dnas.data.stream.images import default_readers
 from dnas.errors import InputError
 from dnas.process.extras import need
-from dnas.process.free_memory import of_machine
+from dnas.process.free_memory import whole
 from dnas.process.memory_amounts import memory_shown
 
 DataIn = Literal["auto", "memory", "stream"]
-FREE = 0.5
-"""Share of the free memory that images may take by themselves."""
+SHARE = 0.25
+"""Of the machine's memory that images may take by themselves. By what is free at the moment a run that goes on might
+decide otherwise."""
 MANY = 256
 
 
@@ -48,17 +49,17 @@ class Reading:
         """Processes that decode; 0 for threads."""
         return default_readers() if self.readers is None else self.readers
 
-    def streams(self, where: str, size: int, free: int | None = None) -> tuple[bool, str]:
+    def streams(self, where: str, size: int, memory: int | None = None) -> tuple[bool, str]:
         """Whether images that take `size` bytes in memory stay on disk, and one line on it.
 
-        `free` bytes of memory are there; those of this machine if not given.
+        The machine has `memory` bytes; this one's if not given.
 
         Raises:
             InputError: they were to be in memory, and are more than the bound.
             MissingExtra: processes are to stream them, and grain is not installed.
         """
-        free = of_machine() if free is None else free
-        fits = size <= MAX_BYTES and (free is None or size <= FREE * free)
+        memory = whole() if memory is None else memory
+        fits = size <= MAX_BYTES and (memory is None or size <= SHARE * memory)
         taken = f"{memory_shown(size)} as pixels"
         if self.data_in == "memory" and size > MAX_BYTES:
             accepted = f"up to {memory_shown(MAX_BYTES)}: --data-in stream, or a smaller --image-size"
@@ -68,7 +69,7 @@ class Reading:
         if self.count:
             need("grain", "data", "install dnas[data], or read in threads with --readers 0")
         who = f"{self.count} processes" if self.count > 1 else "a process" if self.count else "threads"
-        room = "" if free is None else f" ({memory_shown(free)} are free)"
+        room = "" if memory is None else f" (the machine has {memory_shown(memory)})"
         why = ", as --data-in says" if self.data_in == "stream" else f": {taken} are too many for memory{room}"
         return True, f"images are streamed from disk, decoded by {who}{why}"
 

@@ -76,14 +76,15 @@ class ShardSource:
 
     def load(
         self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
-        free: int | None = None,
+        memory: int | None = None,
     ) -> Dataset:  # fmt: skip
         """The images at a side, in memory or to be decoded as they are needed; see `dnas.data.folder.FolderSource`."""
         side, where = SIDE if side is None else side, str(self.path)
         if not 1 <= side <= MAX_SIDE:
             raise InputError("image size", "out of range", found=side, accepted=f"1 to {MAX_SIDE}")
         pillow()
-        streams, line = self.reading.streams(where, sum(map(len, self.splits.values())) * side * side * channels, free)
+        images = sum(map(len, self.splits.values()))
+        streams, line = self.reading.streams(where, images * side * side * channels, memory)
         count, skip_bad = self.reading.count, self.reading.skip_bad
         stream = Stream(where, self.places, self.labels, side, channels, count, skip_bad)
         if streams:
@@ -176,7 +177,11 @@ def _class_names(root: Path, kind: Kind, labels: np.ndarray) -> tuple[str, ...]:
         if (root / name).is_file():
             lines = (root / name).read_text(errors="replace").splitlines()
             return tuple(line.strip() for line in lines if line.strip())
-    return tuple(map(str, range(labels.max(initial=-1) + 1)))
+    count = int(labels.max(initial=-1)) + 1
+    if count > len(labels):
+        accepted = "a label less than the number of images, or names in classes.txt"
+        raise InputError(str(root), f"only {len(labels):,} images for such a label", found=count - 1, accepted=accepted)
+    return tuple(map(str, range(count)))
 
 
 def _decoded(stream: Stream, numbers: np.ndarray, progress: Told | None) -> tuple[np.ndarray, dict[int, str]]:

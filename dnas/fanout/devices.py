@@ -13,8 +13,13 @@ from dnas.errors import InputError, UserError
 
 THREADS = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 """What says how many threads a process has: of XLA on CPUs, and of the libraries that numpy and the CPU wing use."""
-VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "rocm": "ROCR_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
-"""Platform -> what says which devices a process sees."""
+VISIBLE = {
+    "cuda": ("CUDA_VISIBLE_DEVICES",),
+    "rocm": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "tpu": ("TPU_VISIBLE_CHIPS",),
+}
+"""Platform -> what says which devices a process sees: the last one that the user has set, which counts within those
+before it, else the first."""
 TPU_PORT = 8476
 """Of the first of several processes on the TPUs of a machine; each needs its own."""
 _ASK = (
@@ -38,9 +43,10 @@ class Devices:
         its share of the cores. What the user has set of threads and of memory stays."""
         if self.platform == "cpu":
             return self._of_cores(workers) | dict(given)
-        name = VISIBLE.get(self.platform)
-        if name is None:
+        names = VISIBLE.get(self.platform)
+        if names is None:
             return dict(given)
+        name = next((known for known in reversed(names) if given.get(known)), names[0])
         visible = (given.get(name) or ",".join(map(str, range(self.count)))).split(",")
         chosen = {name: visible[place % len(visible)]}
         if self.platform == "tpu":

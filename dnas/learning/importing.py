@@ -37,6 +37,8 @@ def import_weights(space: Space, file: Path, out: Path, claiming: Claiming, say:
     result = _result(space, file)
     if Path(space.source).resolve().parent == out.resolve():
         raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
+    if file.resolve() == (out / WEIGHTS).resolve():
+        raise UserError(f"--out {out}: the folder of the checkpoint itself; name another one")
     variables = weights.load(file, result.network)
     own = architecture(result.network, {})
     document = _document(result, own, file)

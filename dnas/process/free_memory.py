@@ -37,8 +37,24 @@ def on_device() -> int | None:
 
 def of_machine(root: Path = ROOT) -> int | None:
     """Bytes that this process may still take: of the machine's, and within the limits of its control groups."""
-    known = [*_available(root), *_left_in_groups(root)]
+    known = [*_available(root), *(left for _, left in _groups(root))]
     return min(known, default=None)
+
+
+def whole(root: Path = ROOT) -> int | None:
+    """Bytes that the machine has, or the least limit of this process's control groups: the same at every start."""
+    limits = (most for most, _ in _groups(root))
+    known = [most for most in (_total(root), *limits) if most is not None]
+    return min(known, default=None)
+
+
+def _total(root: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemTotal:")), None)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def _available(root: Path) -> Iterator[int]:
@@ -51,16 +67,16 @@ def _available(root: Path) -> Iterator[int]:
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _left_in_groups(root: Path) -> Iterator[int]:
-    """What is left of every limit that holds for this process: of its group, and of those around it."""
+def _groups(root: Path) -> Iterator[tuple[int, int]]:
+    """Every limit that holds for this process, of its group and of those around it, and what is left of it."""
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers == "":
-                mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+                mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "")
             elif "memory" in controllers.split(","):
                 mount = root / "sys/fs/cgroup/memory"
-                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
             else:
                 continue
             own = mount / path.lstrip("/")
@@ -69,10 +85,11 @@ def _left_in_groups(root: Path) -> Iterator[int]:
                     yield from _left(folder, *names)
 
 
-def _left(group: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
-    """The limit without what is used; files that are only cached give way."""
+def _left(group: Path, limit: str, usage: str, prefix: str) -> Iterator[tuple[int, int]]:
+    """The limit, and what is left of it; files that are only cached give way, read once or more often."""
     with contextlib.suppress(OSError, ValueError):
         most, used = int((group / limit).read_text()), int((group / usage).read_text())  # "max": no limit
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         if most < UNLIMITED:
-            yield max(0, most - used + int(stat.get(cached, 0)))
+            cached = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
+            yield most, max(0, min(most, most - used + cached))

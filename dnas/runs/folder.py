@@ -85,6 +85,9 @@ class Claiming:
     """Go on from the checkpoints in the folder; their reader refuses another run's."""
     overwrite: bool = False
     """Whatever is in the folder may be replaced."""
+    read: bool = True
+    """Whether a reader of checkpoints meets those of another run, and refuses them or is forced to take them. Else they
+    are refused here."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,7 @@ def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Cl
 
 def _check(folder: Path, run: Owner, claiming: Claiming, held: Holding) -> None:
     """Raises `UserError` where the folder holds what this run may not replace."""
-    continued = claiming.resume and held.checkpoints and held.result is None
+    continued = claiming.resume and claiming.read and held.checkpoints and held.result is None
     if claiming.overwrite or held.nothing or held.belongs_to(run) or continued:
         return
     other = held.begun or held.result

@@ -151,9 +151,9 @@ class RecalledSource:
 
     def load(
         self, side: int | None = None, channels: int = 3, why: str = "", progress: Told | None = None,
-        free: int | None = None,
+        memory: int | None = None,
     ) -> Dataset:  # fmt: skip
-        dataset = self.inner.load(side, channels, why, progress, free)
+        dataset = self.inner.load(side, channels, why, progress, memory)
         return replace(dataset, notes=(*self.notes, *self._changes(dataset), *dataset.notes))
 
     def _changes(self, dataset: Dataset) -> list[str]:

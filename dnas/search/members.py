@@ -69,7 +69,8 @@ def check(problem: Problem, strategy: str) -> None:
     if problem.start is not None:
         raise UserError(f"--start: --strategy {strategy} begins at no design with --family; leave one of them out")
     least = LEAST_IMAGES * len(problem.family)
-    if problem.adapted and problem.settings.batch_size < least:
+    smaller = any(what.startswith("batch_size") for what in problem.adapted)
+    if smaller and problem.settings.batch_size < least:
         raise UserError(
             f"--max-memory: a family of {len(problem.family)} needs batches of at least {least} images; raise the "
             "limit or name fewer budgets"

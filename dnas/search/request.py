@@ -14,7 +14,7 @@ from dnas.errors import InputError, UserError, suggestion
 from dnas.learning.image_size import search_side
 from dnas.process import hosts
 from dnas.process.devices import chosen
-from dnas.process.free_memory import of_machine
+from dnas.process.free_memory import whole
 from dnas.process.memory_amounts import parse_memory
 from dnas.process.progress import told
 from dnas.process.seed import checked_seed
@@ -94,7 +94,7 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
     source = scan(request.data, seed=request.seed, reading=request.reading)
     side, why = search_side(request.space, source, request.settings.side, request.settings.largest_decoded)
     with told(console.out, "decoding images") as progress:
-        dataset = source.load(side, why=why, progress=progress, free=hosts.agreed(of_machine()))
+        dataset = source.load(side, why=why, progress=progress, memory=hosts.agreed(whole()))
 
     from dnas.learning.terms import check
     from dnas.search.memory import must_fit, within

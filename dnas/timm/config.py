@@ -50,7 +50,7 @@ def config_beside(weights: Path) -> Config | None:
 def _numbers(
     path: Path, known: dict[str, Any], name: str, counts: tuple[int, ...], zero: bool = False
 ) -> tuple[float, ...] | None:
-    """So many positive numbers, or one alone; with `zero` also that."""
+    """So many positive numbers, one alone among them; with `zero` also that."""
     value = known.get(name)
     if value is None:
         return None

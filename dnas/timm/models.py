@@ -78,10 +78,13 @@ def model_for(space: Space, weights: Path) -> Model | None:
     architecture is; None where neither is known."""
     name, config = model_of(space), config_beside(weights)
     model = MODELS[name] if name else None
-    if config is None or config.mean is None or config.std is None or space.channels != len(config.mean):
+    if config is None or config.mean is None or config.std is None:
         return model
     usual = model or Model(space.name, 1.0, "bilinear")
-    statistics = Statistics(config.mean, config.std)
+    mean, std = (each * space.channels if len(each) == 1 else each for each in (config.mean, config.std))
+    if {len(mean), len(std)} != {space.channels}:
+        return model
+    statistics = Statistics(mean, std)
     return Model(space.name, config.crop or usual.crop, config.interpolation or usual.interpolation, statistics)
 
 

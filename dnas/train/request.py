@@ -14,7 +14,7 @@ from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
 from dnas.process import hosts
 from dnas.process.devices import chosen
-from dnas.process.free_memory import of_machine
+from dnas.process.free_memory import whole
 from dnas.process.precision import Precision
 from dnas.process.progress import told
 from dnas.process.seed import checked_seed
@@ -118,7 +118,7 @@ def train(
     devices = chosen(request.devices)
     side, why = training_side(source, request.data.native_side, request.start, request.side)
     with told(console, "decoding images") as progress:
-        dataset = request.data.load(side, source.image_channels, why, progress, free=hosts.agreed(of_machine()))
+        dataset = request.data.load(side, source.image_channels, why, progress, memory=hosts.agreed(whole()))
     setup = make_setup(
         source, dataset, request.recipe, start=request.start, side=side, seed=request.seed, teacher=request.teacher,
         new_classes=request.new_classes, terms=request.terms, devices=devices,

@@ -9,6 +9,7 @@ one image on one thread, the two files in turns.
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import subprocess
 import sys
@@ -70,11 +71,12 @@ def main(args: Arguments) -> None:
 
 
 def measured(args: Arguments, folder: Path) -> Row:
-    quantised = args.made / folder.name
+    name = f"{folder.name}-{hashlib.sha256((folder / 'weights.safetensors').read_bytes()).hexdigest()[:8]}"
+    quantised = args.made / name
     command = ["compress", str(folder), "--method", "ptq", "--bits", "8", "--data", args.data]
     if not (quantised / "architecture.json").is_file():
         dnas(*command, "--out", str(quantised))
-    files = [args.made / f"{folder.name}-{kind}.onnx" for kind in ("float32", "int8")]
+    files = [args.made / f"{name}-{kind}.onnx" for kind in ("float32", "int8")]
     for source, file in zip((folder, quantised), files, strict=True):
         if not file.is_file():
             dnas("export", str(source), "--to", "onnx", "--out", str(file))

@@ -47,7 +47,8 @@ class Arguments:
 
 def main(args: Arguments) -> None:
     for seed in args.seeds:
-        for name, command in _commands(args, seed).items():
+        for name in _commands(args, seed):
+            command = _commands(args, seed)[name]  # anew: a budget follows from the base, which is trained by then
             if not args.only or name in ("base", *args.only):
                 _run(args, f"{name}-{seed}", [*command, "--data", str(args.data), "--seed", str(seed)])
         figures = table(args)
@@ -59,6 +60,7 @@ def _commands(args: Arguments, seed: int) -> dict[str, list[str]]:
     """By name, in an order in which each finds what it needs."""
     base = str(args.runs / f"base-{seed}")
     made = ["compress", base, "--epochs", str(args.epochs), "--method"]
+    ptq = ["compress", base, "--method", "ptq"]
     student = ["train", str(HERE / "student_28.yaml"), "--recipe", RECIPE]
     taught = [*student, "--teacher", base, "--distill"]
     return {
@@ -66,12 +68,12 @@ def _commands(args: Arguments, seed: int) -> dict[str, list[str]]:
         "patch slimming, 40 % fewer MACs": [*made, "patch_slimming", "--budget", f"{_macs(base) * SHARE:.0f}FLOPs"],
         "VTP, 20 % of dimensions": [*made, "vtp", "--rate", "0.2"],
         "VTP, 40 % of dimensions": [*made, "vtp", "--rate", "0.4"],
-        "PTQ, 8 bits": [*made, "ptq", "--bits", "8"],
-        "PTQ, 8 bits, min-max": [*made, "ptq", "--bits", "8", "--scales", "min-max"],
-        "PTQ, 6 bits": [*made, "ptq", "--bits", "6"],
-        "PTQ, 6 bits mixed": [*made, "ptq", "--bits", "6", "--mixed"],
-        "PTQ, 6 bits, min-max": [*made, "ptq", "--bits", "6", "--scales", "min-max"],
-        "PTQ, 6 bits, 200 images": [*made, "ptq", "--bits", "6", "--images", "200"],
+        "PTQ, 8 bits": [*ptq, "--bits", "8"],
+        "PTQ, 8 bits, min-max": [*ptq, "--bits", "8", "--scales", "min-max"],
+        "PTQ, 6 bits": [*ptq, "--bits", "6"],
+        "PTQ, 6 bits mixed": [*ptq, "--bits", "6", "--mixed"],
+        "PTQ, 6 bits, min-max": [*ptq, "--bits", "6", "--scales", "min-max"],
+        "PTQ, 6 bits, 200 images": [*ptq, "--bits", "6", "--images", "200"],
         "student alone": student,
         "student, distilled": [*taught, "soft"],
         "student, manifold": [*taught, "manifold"],

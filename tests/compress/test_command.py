@@ -19,6 +19,7 @@ from dnas.cli.evaluate import Arguments as EvaluateArguments
 from dnas.cli.evaluate import main as evaluate_main
 from dnas.cli.train import Arguments as TrainArguments
 from dnas.cli.train import main as train_main
+from dnas.compress import run
 from dnas.cost.count import count
 from dnas.errors import InputError
 from dnas.files import write_json
@@ -169,6 +170,50 @@ def test_the_folder_of_another_run_is_left_alone(home, capsys):
     before = (home / "mobile-run" / "architecture.json").read_bytes()
     assert "another" in refused(capsys, *arguments(home, "mobile-run", "--rate", "0.1"))
     assert (home / "mobile-run" / "architecture.json").read_bytes() == before
+
+
+def test_the_folder_of_the_weights_is_left_alone_too(home, capsys):
+    before = (home / "vit-run" / "weights.safetensors").read_bytes()
+    argv = [str(home / "vit.json"), "--weights", str(home / "vit-run" / "weights.safetensors"), "--overwrite"]
+    argv += ["--data", str(home / "made.npz"), "--method", "ptq", "--out", str(home / "vit-run")]
+    assert "the folder of the network itself" in refused(capsys, *argv)
+    assert (home / "vit-run" / "weights.safetensors").read_bytes() == before
+
+
+def test_checkpoints_of_another_run_are_not_gone_on_from(home, capsys):
+    """No method reads them, and all went when it had ended."""
+    other = home / "other"
+    (other / "checkpoints" / "3").mkdir(parents=True)
+    write_json(other / "run.json", {"run": "train", "identity": {"x": 1}})
+    argv = [str(home / "vit-run"), "--method", "ptq", "--out", str(other), "--resume"]
+    assert "holds another run's checkpoints" in refused(capsys, *argv)
+    assert (other / "checkpoints" / "3").is_dir()
+
+
+@pytest.mark.parametrize(
+    "more", [["--epochs", "3"], ["--recipe", "quick"], ["--precision", "float32"], ["--no-train-on"]]
+)
+def test_what_trains_is_no_option_of_quantising(home, capsys, more):
+    said = refused(capsys, str(home / "vit-run"), "--method", "ptq", *more, "--out", str(home / "none"))
+    assert f"{more[0]}: does nothing with ptq" in said and not (home / "none").exists()
+
+
+@pytest.mark.parametrize("method", [["vtp"], 3])
+def test_a_method_from_python_is_a_text(home, method):
+    with pytest.raises(InputError, match="method: not accepted here"):
+        dnas.run_compression(home / "vit-run", method, quiet=True)
+
+
+@pytest.mark.parametrize("method", [["ptq", "--bits", "8"], ["vtp", "--rate", "0.2"]])
+def test_a_signal_before_the_first_step_ends_it(home, method, monkeypatch):
+    counts = run.counts
+
+    def counted(*given, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return counts(*given, **named)
+
+    monkeypatch.setattr(run, "counts", counted)
+    assert compress(str(home / "vit-run"), "--method", *method, "--out", str(home / "left")) == 143
 
 
 @pytest.mark.slow

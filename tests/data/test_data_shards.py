@@ -5,6 +5,7 @@ import json
 import struct
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,6 +185,20 @@ def refused(root, match):
         load(str(root), side=8)
 
 
+def test_a_folder_that_cannot_be_looked_into_holds_no_classes(tmp_path, monkeypatch):
+    write_tars(tmp_path / "a", pictures())
+    (tmp_path / "a" / "lost+found").mkdir()
+    look = Path.iterdir
+
+    def iterdir(self):
+        if self.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(self))
+        return look(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert load(str(tmp_path / "a"), side=8).classes == 3
+
+
 def test_mistakes_in_shards(tmp_path):
     write_tars(tmp_path / "a", pictures(), "test")
     refused(tmp_path / "a", "no training shards.*test")
@@ -198,6 +213,10 @@ def test_mistakes_in_shards(tmp_path):
             add(archive, "1.cls", content)
             add(archive, "1.jpg", b"")
         refused(tmp_path / "b", f"train.tar: 1.cls: no label .found .*{shown}")
+    with tarfile.open(tmp_path / "b" / "train.tar", "w") as archive:
+        for name, content in (("1.jpg", b""), ("1.cls", b"0"), ("2.jpg", b""), ("2.cls", b"2000000000")):
+            add(archive, name, content)
+    refused(tmp_path / "b", "only 2 images for such a label .found 2000000000; accepted: .*classes.txt")
     write_tars(tmp_path / "c", pictures())
     (tmp_path / "c" / "classes.txt").write_text("ant\nbee\n")
     refused(tmp_path / "c", "labels out of range")

@@ -122,11 +122,11 @@ def test_an_image_that_is_asked_for_early_is_decoded_once(tmp_path, monkeypatch)
 def test_what_fits_stays_in_memory_and_the_choice_is_told(tmp_path, monkeypatch):
     folder(tmp_path)
     assert any("images are kept in memory: 32 kB as pixels" in note for note in load(str(tmp_path), side=16).notes)
-    monkeypatch.setattr("dnas.data.reading.of_machine", lambda: 40_000)
+    monkeypatch.setattr("dnas.data.reading.whole", lambda: 40_000)
     data = load(str(tmp_path), side=16, reading=Reading(readers=3))
     assert data.streamed
     told = "images are streamed from disk, decoded by 3 processes: 32 kB as pixels are too many for memory "
-    assert told + "(40 kB are free)" in data.notes
+    assert told + "(the machine has 40 kB)" in data.notes
     monkeypatch.setitem(sys.modules, "grain", None)
     assert load(str(tmp_path), side=16, reading=THREADS).streamed
     with pytest.raises(MissingExtra, match=r"^grain is missing; install dnas\[data\], or .*--readers 0$"):
@@ -137,6 +137,15 @@ def test_what_fits_stays_in_memory_and_the_choice_is_told(tmp_path, monkeypatch)
         Reading(readers=-1)
     with pytest.raises(InputError, match="fashion-mnist-5k is read whole, and cannot be streamed"):
         scan(reading=THREADS)
+
+
+@needs_grain
+def test_what_is_free_at_the_moment_does_not_decide_where_images_are(tmp_path, monkeypatch):
+    """A run that went on with less free memory had other data."""
+    folder(tmp_path)
+    first = load(str(tmp_path), side=16)
+    monkeypatch.setattr("dnas.process.free_memory.of_machine", lambda: 0)
+    assert load(str(tmp_path), side=16).fingerprint == first.fingerprint and not first.streamed
 
 
 @needs_grain
@@ -239,6 +248,20 @@ def test_a_reader_that_dies_gives_one_line_and_readers_end_with_their_batches(tm
         for step in range(20):
             batches.at(step)
     np.testing.assert_array_equal(batches.at(0)[0], expected)
+
+
+@needs_grain
+def test_readers_leave_the_signals_of_a_job_to_their_program(tmp_path):
+    """Slurm and systemd send SIGTERM to every process of a job; a run then saves, and may need batches for that."""
+    data = load(str(folder(tmp_path)), reading=PROCESSES, side=16)
+    others, batches, expected = set(multiprocessing.active_children()), whole_of(data), whole_of(data)
+    batches.at(0)
+    for process in set(multiprocessing.active_children()) - others:
+        os.kill(process.pid, signal.SIGTERM)
+    for step in range(1, 20):
+        np.testing.assert_array_equal(batches.at(step)[0], expected.at(step)[0])
+    del batches, expected
+    assert not set(multiprocessing.active_children()) - others
 
 
 def whole_of(data):

@@ -58,6 +58,9 @@ def test_files_that_are_none_are_named(root):
         refused(root, f"{train.name}: cannot be read as TFRecord: cut off, compressed, or another kind of file")
     train.write_bytes(content[:12] + b"\xff" * (len(content) - 12))
     refused(root, "cannot be read as TFRecord")
+    assert content.count(b"\x0a\x07species")
+    train.write_bytes(content.replace(b"\x0a\x07species", b"\x12\x07species"))
+    refused(root, "cannot be read as TFRecord: a record is no tf.train.Example")
 
 
 @pytest.mark.parametrize(

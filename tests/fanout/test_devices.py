@@ -13,6 +13,8 @@ def test_each_process_has_a_gpu_of_its_own():
     pair = Devices("cuda", 2)
     assert [pair.environment(n, 2, {}) for n in range(2)] == [{"CUDA_VISIBLE_DEVICES": n} for n in "01"]
     assert Devices("rocm", 2).environment(1, 2, {}) == {"ROCR_VISIBLE_DEVICES": "1"}
+    for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        assert Devices("rocm", 2).environment(1, 2, {name: "2,3"}) == {name: "3"}
     own = {"CUDA_VISIBLE_DEVICES": "4,7"}
     shared = [pair.environment(n, 4, own) for n in range(4)]
     assert [e["CUDA_VISIBLE_DEVICES"] for e in shared] == ["4", "7", "4", "7"]

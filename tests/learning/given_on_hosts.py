@@ -47,7 +47,7 @@ def main(args: Arguments) -> None:
     asked = request.requested(space, data=folder, preset="smoke", settings={"side": 12})
     found: dict[str, Any] = {"each": hosts.of_all({"number": args.number, "text": "ä" * args.number})}
     if args.what == "memory":  # the second process has none left
-        request.of_machine = lambda: 10**12 * (1 - args.number)
+        request.whole = lambda: 10**12 * (1 - args.number)
         run.run_search = lambda problem, *_: found.update(
             streamed=problem.dataset.streamed, mean=problem.preprocessing.mean
         )

@@ -53,6 +53,20 @@ def test_groups_of_the_first_version(tmp_path):
     assert free_memory.of_machine(system(tmp_path, group, files)) == GB + 7
 
 
+def test_files_read_twice_give_way_too(tmp_path):
+    """After an epoch over files a container seemed full of them."""
+    files = limited("", 16 * GB, 15 * GB, 2 * GB)
+    files["sys/fs/cgroup/memory.stat"] += f"active_file {4 * GB}\n"
+    assert free_memory.of_machine(system(tmp_path, "0::/\n", files)) == 7 * GB
+
+
+def test_the_whole_memory_is_that_of_the_machine_or_the_tightest_limit(tmp_path):
+    files = {"proc/meminfo": f"MemTotal: {8 * GB // 1024} kB\nMemAvailable: 9 kB\n"}
+    assert free_memory.whole(system(tmp_path, "0::/\n", files)) == pytest.approx(8 * GB, abs=1024)
+    files |= limited("a/", 3 * GB, 2 * GB, 0) | limited("", 7 * GB, 7 * GB, 0)
+    assert free_memory.whole(system(tmp_path, "0::/a\n", files)) == 3 * GB
+
+
 def test_what_needs_more_is_refused_with_what_to_try(monkeypatch):
     monkeypatch.setattr(free_memory, "on_device", lambda: 2 * GB)
     free_memory.check(2 * GB, "the search", "a smaller --batch-size")

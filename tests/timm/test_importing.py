@@ -95,6 +95,11 @@ def test_the_file_beside_it_tells_classes_and_pictures(file):
     config["pretrained_cfg"]["mean"] = [0, 0, 0]
     beside.write_text(json.dumps(config))
     assert read_result_of(file).preprocessing.mean == (0, 0, 0)
+    for mean, std in (([0.5], [0.2]), (0.5, [0.2, 0.2, 0.2]), ([0.5, 0.5, 0.5], 0.2)):
+        config["pretrained_cfg"] |= {"mean": mean, "std": std}
+        beside.write_text(json.dumps(config))
+        taken = read_result_of(file).preprocessing
+        assert (taken.mean, taken.std) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     beside.write_text(json.dumps({"model_type": "other"}))
     assert read_result_of(file).labels == ()
     config["pretrained_cfg"]["mean"] = "grey"

@@ -120,6 +120,8 @@ def _features(record: bytes) -> Iterator[tuple[str, bytes | int]]:
     for _, features in _fields(record):
         for _, entry in _fields(features):
             parts = dict(_fields(entry))
+            if not isinstance(parts.get(1), bytes):
+                raise ValueError("a record is no tf.train.Example")
             for kind, values in _fields(parts.get(2, b"")):
                 first = next((value for number, value in _fields(values) if number == 1), None)
                 if kind == 1 and isinstance(first, bytes):

@@ -104,9 +104,10 @@ def _closed(iterators: list[Any]) -> None:
         iterators.pop().close()
 
 
-def _begun(number: int, count: int) -> None:
-    """In a reader: signals of the terminal are its program's, with which it ends, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begun(_: int, count: int) -> None:
+    """In a reader: signals of a terminal or a scheduler are its program's, with which it ends, however that ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     program = multiprocessing.parent_process()
 
     def follow() -> None:
