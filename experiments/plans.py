@@ -1,4 +1,4 @@
-"""What searches at 224 px need on TPUs that are not here: a table made by `python -m dnas.plan`.
+"""What searches at the full size of images need on TPUs that are not here: a table made by `python -m dnas.plan`.
 
     python experiments/plans.py            # needs dnas[tpu]; some hours on one core, most of it in the TPU's compiler
 
