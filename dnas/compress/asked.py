@@ -47,10 +47,10 @@ class Watching(NamedTuple):
     checkpoint_seconds: float | None = None
     resume: bool = False
 
-    def leave_if_asked(self, where: str) -> None:
-        """Raises `Stopped` after a signal; `where` says what is kept."""
+    def leave_if_asked(self, where: str, then: str = "continue with --resume") -> None:
+        """Raises `Stopped` after a signal; `where` says what is kept, `then` what the user can do."""
         if number := self.asked_to_stop():
-            raise Stopped(f"stopped: {where}; continue with --resume", number)
+            raise Stopped(f"stopped: {where}; {then}", number)
 
 
 class Compressed(NamedTuple):

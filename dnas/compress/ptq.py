@@ -81,7 +81,7 @@ def _told(watch: Watching, count: int, what: str, unit: str) -> Iterator[Callabl
     with progress(watch.console, count, what, unit=unit) as update:
 
         def told(done: int) -> None:
-            watch.leave_if_asked("nothing of a quantisation is kept on its way")
+            watch.leave_if_asked("nothing of a quantisation is kept", "the same command begins it again")
             update(done, "")
 
         yield told

@@ -74,7 +74,7 @@ def _refuse_training(asked: Asked, options: Mapping[str, Any], recipe: str | Pat
         given["recipe"] = recipe
     for name, value in given.items():
         option, problem = f"--{name.replace('_', '-')}", f"does nothing with {asked.method}, which trains nothing"
-        raise InputError(option, problem, found=value, accepted="nothing")
+        raise InputError(option, problem, found=value, accepted="no option of a training")
 
 
 def compress(
