@@ -13,14 +13,18 @@ from dnas.ops.tensor import CHANNELS
 
 
 def _class_token(made: Builder, op: Op, after: Folded) -> None:
-    """Zeros before the tokens, to which the token is added: whatever the batch is, its size stands nowhere."""
+    """Zeros before the tokens, to which the token is added: whatever the batch is, its size stands nowhere.
+
+    The zeros after the token are made where the file is loaded: in the file they would be as large as all positions.
+    """
     x, y = op.inputs[0], op.output
     count = op.attributes["count"]
     room = made.constant(f"room_for_tokens_{count}", np.array([0, count, 0, 0, 0, 0], np.int64))
     padded = made.node("Pad", [made.read(x, x.side is not None), room], y, "", to=f"room_{y.index}")
-    token = np.zeros((1, *y.sizes.values()), np.float32)
-    token[:, :count] = op.leaf("token", made.weights)
-    made.node("Add", [padded, made.constant(f"{op.path}.token", token)], y, op.path)
+    token = made.constant(f"{op.path}.token", op.leaf("token", made.weights)[None])
+    others = made.constant(f"others_{y.index}", np.array([0, 0, 0, 0, y.sizes[tensor.TOKENS] - count, 0], np.int64))
+    alone = made.node("Pad", [token, others], y, "", to=f"token_{y.index}")
+    made.node("Add", [padded, alone], y, op.path)
 
 
 def merged(made: Builder, mixed: str, y: Value) -> None:
