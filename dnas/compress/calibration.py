@@ -46,6 +46,12 @@ class Images(NamedTuple):
         for start in range(0, len(self.all), size):
             yield self.all[np.arange(start, start + size) % len(self.all)]
 
+    def shares(self, side: int) -> Iterator[np.ndarray]:
+        """What each image of each batch counts in a mean over all images: nothing where it only fills up the last."""
+        size = min(batch_size(side), len(self.all))
+        for start in range(0, len(self.all), size):
+            yield ((start + np.arange(size) < len(self.all)) / len(self.all)).astype(np.float32)
+
     def count(self, side: int) -> int:
         """Of the batches."""
         return -(-len(self.all) // min(batch_size(side), len(self.all)))

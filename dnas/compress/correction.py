@@ -60,23 +60,24 @@ def _shifts(
     run = runner(space, images.preprocessing)
 
     @jax.jit
-    def of_batch(variables: Variables, batch: Array, steps: Any) -> dict[str, Array]:
+    def of_batch(variables: Variables, batch: Array, shares: Array, steps: Any) -> dict[str, Array]:
         found = {}
 
         def note(path: str, form: Form, *both: Array) -> Array:
             y = form(*both)
             if path in axes:
                 rounded = form(*(whole(v, s, bits[path]) * s for v, s in zip(both, steps[path], strict=True)))
-                others = tuple(n for n in range(y.ndim) if n != axes[path])
-                found[path] = jnp.mean(rounded - y, axis=others)
+                others = tuple(n for n in range(1, y.ndim) if n != axes[path])
+                found[path] = shares @ jnp.mean(rounded - y, axis=others)
             return y
 
         run(variables, batch, note)
         return found
 
     total: dict[str, np.ndarray] = {}
-    for n, batch in enumerate(images.batches(space.resolution.value), 1):
-        for path, shift in jax.device_get(of_batch(variables, batch, dict(steps))).items():
+    side = space.resolution.value
+    for n, (batch, shares) in enumerate(zip(images.batches(side), images.shares(side), strict=True), 1):
+        for path, shift in jax.device_get(of_batch(variables, batch, shares, dict(steps))).items():
             total[path] = total.get(path, 0) + np.asarray(shift, np.float64)
         progress(n)
-    return {path: shift / images.count(space.resolution.value) for path, shift in total.items()}
+    return total

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import NamedTuple
 
+from dnas.compress import patch_slimming, ptq, vtp
 from dnas.compress.asked import Asked, Method
-from dnas.compress.patch_slimming import patch_slimming
-from dnas.compress.ptq import ptq
-from dnas.compress.vtp import vtp
 from dnas.errors import InputError, suggestion
+from dnas.space.space import Space
 
 
 class Declared(NamedTuple):
     """A method, what it is called for people, whether the smaller network is trained on, and the options it reads."""
 
     run: Method
+    check: Callable[[Space, Asked], None]
+    """Raises `UserError` for options that do not fit, or a network without what the method needs: before data are read.
+    """
     about: str
     trains_on: bool
     options: tuple[str, ...]
 
 
 METHODS = {
-    "vtp": Declared(vtp, "pruned by learned gates", trains_on=True, options=("budgets", "rate", "penalty")),
-    "patch_slimming": Declared(
-        patch_slimming, "without tokens that matter little", trains_on=True, options=("budgets", "error", "images")
+    "vtp": Declared(
+        vtp.vtp, vtp.check, "pruned by learned gates", trains_on=True, options=("budgets", "rate", "penalty")
     ),
-    "ptq": Declared(ptq, "quantised", trains_on=False, options=("budgets", "bits", "mixed", "scales", "images")),
-}
+    "patch_slimming": Declared(
+        patch_slimming.patch_slimming, patch_slimming.check, "without tokens that matter little", trains_on=True,
+        options=("budgets", "error", "images"),
+    ),
+    "ptq": Declared(
+        ptq.ptq, ptq.check, "quantised", trains_on=False, options=("budgets", "bits", "mixed", "scales", "images")
+    ),
+}  # fmt: skip
 
 
 def method(name: str) -> Declared:

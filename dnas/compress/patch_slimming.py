@@ -46,14 +46,11 @@ def patch_slimming(setup: Setup, asked: Asked, folder: Path, watch: Watching) ->
     """The network with fewer tokens after its blocks, which are tuned; `patches.png` shows those.
 
     Raises:
-        UserError: no block works on tokens; a network that is quantised already.
-        InputError: a budget of something else than multiply-adds, or below what the last tokens need; an error or a
-            number of images out of range.
+        UserError: what `check` raises; a budget below what the last tokens need.
         Stopped: asked to leave by a signal; the blocks that are done are saved in `folder`.
     """
-    budget = _budget(asked)
-    if setup.network.quantization:
-        raise UserError(f"{setup.network.source}: tokens are dropped before numbers are quantised, not after")
+    check(setup.network, asked)
+    budget = min((budget.limit for budget in asked.budgets), default=None)
     written = architecture(setup.network, {})
     tokens, variables = Tokens(written.network), inherit(setup.variables, written)
     images = _images(setup, asked.images or IMAGES)
@@ -81,8 +78,9 @@ def slimmed_space(space: Space, masks: Masks) -> Space:
     return space_from_data({**space.document.data, "keep_tokens": kept}, space.source)
 
 
-def _budget(asked: Asked) -> float | None:
-    """Checks what is asked for. Multiply-adds, the least of those asked for; None for a limit of the error."""
+def check(network: Space, asked: Asked) -> None:
+    """Raises `UserError` for a budget of something else than multiply-adds, an error or a number of images out of
+    range, and a network that is quantised already or of which no block works on tokens."""
     for budget in asked.budgets:
         if budget.kind != "MACs":
             raise InputError("--budget", "patch slimming saves multiply-adds alone", found=budget.text,
@@ -93,7 +91,9 @@ def _budget(asked: Asked) -> float | None:
         raise InputError("--images", "out of range", found=asked.images, accepted=f"from {LEAST}")
     if asked.budgets and asked.error is not None:
         raise InputError("--error", "not with a budget, from which the limit follows", found=asked.error)
-    return min((budget.limit for budget in asked.budgets), default=None)
+    if network.quantization:
+        raise UserError(f"{network.source}: tokens are dropped before numbers are quantised, not after")
+    Tokens(architecture(network, {}).network)
 
 
 def _images(setup: Setup, count: int) -> np.ndarray:

@@ -45,7 +45,7 @@ def ptq(setup: Setup, asked: Asked, folder: Path | None, watch: Watching) -> Com
         InputError: options that do not fit, a budget that no choice of bits meets
             (the least possible size is named).
     """
-    _check(setup, asked)
+    check(setup.network, asked)
     written = architecture(setup.network, {})
     network, variables = written.network, inherit(setup.variables, written)
     record = {"bytes_before": stored_bytes(graph_of(network))}
@@ -87,7 +87,8 @@ def _told(watch: Watching, count: int, what: str, unit: str) -> Iterator[Callabl
         yield told
 
 
-def _check(setup: Setup, asked: Asked) -> None:
+def check(network: Space, asked: Asked) -> None:
+    """Raises `InputError` for options that do not fit; every network has products."""
     bits = asked.bits
     if asked.scales not in METHODS:
         raise InputError("--scales", "unknown", found=asked.scales, accepted=", ".join(METHODS))

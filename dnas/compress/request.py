@@ -18,7 +18,7 @@ from dnas.process.progress import told
 from dnas.process.seed import checked_seed
 from dnas.runs.folder import Claiming
 from dnas.runs.recall import source_for
-from dnas.runs.result import Result
+from dnas.runs.result import Result, preprocessing_of
 from dnas.train.recipe import Recipe, read_recipe, with_values
 from dnas.train.setup import make_setup, training_side
 
@@ -48,10 +48,12 @@ def requested(
     """A request, whose arguments mean what the options of `dnas.cli.compress` of the same names do.
 
     Raises:
-        InputError: a value that is not accepted, a network without weights, data that cannot be read or do not fit.
+        UserError: a value that is not accepted, a network without weights or without what the method needs, data that
+            cannot be read or do not fit.
     """
     check_options(asked)
-    if not method(asked.method).trains_on:
+    declared = method(asked.method)
+    if not declared.trains_on:
         _refuse_training(asked, {"precision": precision, "no_train_on": train_on is False or None, **values}, recipe)
     seed = checked_seed(seed)
     if source.network.quantization:
@@ -62,6 +64,7 @@ def requested(
             source.space.source, "no weights: only a trained network can be made smaller",
             accepted="a result folder, or --weights FILE.safetensors",
         )  # fmt: skip
+    declared.check(source.network, asked)
     chosen = with_values(read_recipe(recipe).fixed(), values)
     found = source_for(source, data, seed=source.data_seed(seed), reading=reading, keeps_classifier=True)
     return Request(source, asked, found, chosen, seed, train_on, precision)
@@ -94,6 +97,7 @@ def compress(
     side, why = training_side(source, request.data.native_side, "inherited")
     with told(console, "decoding images") as progress:
         dataset = request.data.load(side, source.image_channels, why, progress)
+    preprocessing_of(source, dataset)  # raises where data do not fit, without the options of a training
     setup = make_setup(
         source, dataset, request.recipe, start="inherited", side=side, seed=request.seed, precision=request.precision
     )

@@ -82,7 +82,8 @@ def allotted(sensitivity: np.ndarray, sizes: np.ndarray, limit: int, rest: int =
     """
     least, largest = int(sizes.min(1).sum()) + rest, max(float(sensitivity.max()), 1e-300)
     if least > limit:
-        raise InputError("--budget", "too small for these bits", found=f"{limit:,}", accepted=f"at least {least:,}")
+        found, accepted = f"{limit:,} bytes", f"at least {least:,} bytes"
+        raise InputError("--budget", "too small for these bits", found=found, accepted=accepted)
     choices = [Choice(f"part {n}", tuple(range(sizes.shape[1]))) for n in range(len(sizes))]
     scores = [
         Quantity((c,), -np.asarray(row, np.float64) / largest) for c, row in zip(choices, sensitivity, strict=True)

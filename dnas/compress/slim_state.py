@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from dnas.compress.slim_blocks import Choice
 from dnas.compress.token_layers import Layer, Masks
+from dnas.errors import InputError
 from dnas.learning.weights import write_tensors
 
 FILE = "slimming.safetensors"
@@ -70,6 +71,15 @@ class SlimState:
         write_tensors(self.file, self.tensors, {"state": json.dumps(state)})
 
     def _read(self) -> None:
+        """Raises `InputError` for a file that was damaged since it was written."""
+        try:
+            self._read_whole()
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                str(self.file), f"a damaged checkpoint: {error}", accepted="a run without --resume"
+            ) from error
+
+    def _read_whole(self) -> None:
         with safetensors.safe_open(self.file, "np") as file:  # pyright: ignore[reportAttributeAccessIssue]
             state = json.loads((file.metadata() or {}).get("state", "{}"))
             if state.get("identity") != self.identity:

@@ -7,6 +7,7 @@ The places are those of `dnas.compress.points`, so that convolutional networks a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,15 +42,12 @@ def vtp(setup: Setup, asked: Asked, folder: Path, watching: Watching) -> Compres
     few as keep every budget.
 
     Raises:
-        UserError: neither a rate nor a budget, a budget that cannot be kept, a network without a place to prune.
+        UserError: what `check` raises.
         Stopped: asked to leave by a signal; `folder` holds what is needed to go on.
     """
-    _check(setup.network, asked)
+    check(setup.network, asked)
     written = architecture(setup.network, {})
     places = points(written.network)
-    if not places:
-        raise InputError(setup.network.source, "nothing to prune: it has no channels that only products read")
-    _Costs(written, asked.budgets).must_be_within_reach(places)
     gated = space_from_data(written.data | {"gates": [place.gate for place in places]}, f"<{written.network.name}>")
     variables = _with_gates(inherit(setup.variables, written), places)
     if asked.rate != 0:
@@ -127,7 +125,8 @@ def _removed(costs: _Costs, places: Sequence[Point], gates: Mapping[str, np.ndar
     """How many entries go: those of the rate, or the fewest with which every budget is kept."""
     most = sum(place.length - 1 for place in places)
     if rate is not None:
-        return min(most, int(rate * sum(place.length for place in places)))
+        # 0.29 of 100 is 29, not the 28.999... of floats
+        return min(most, math.floor(round(rate * sum(place.length for place in places), 6)))
     low, high = -1, most  # costs fall with every entry that goes
     while high - low > 1:
         middle = (low + high) // 2
@@ -142,7 +141,17 @@ def _keep(network: Space, left: Left) -> dict[str, Any]:
     return {"keep": found} if found else {}
 
 
-def _check(network: Space, asked: Asked) -> None:
+def check(network: Space, asked: Asked) -> None:
+    """Raises `UserError` for neither a rate nor a budget, one that cannot be kept, a network with no place to prune."""
+    _check_options(network, asked)
+    written = architecture(network, {})
+    places = points(written.network)
+    if not places:
+        raise InputError(network.source, "nothing to prune: it has no channels that only products read")
+    _Costs(written, asked.budgets).must_be_within_reach(places)
+
+
+def _check_options(network: Space, asked: Asked) -> None:
     if network.quantization:
         raise InputError(network.source, "it is quantised already", accepted="the network before it was quantised")
     if asked.rate is None and not asked.budgets:

@@ -107,8 +107,7 @@ def _checked(path: Path, space: Space, metadata: Mapping[str, str], name: str, f
     if tensor.get_dtype() != "F32":
         raise InputError(str(path), f"'{name}' is {tensor.get_dtype()}", accepted="float32 (F32)")
     value = file.get_tensor(name)
-    if not np.isfinite(value).all():
-        raise InputError(str(path), f"'{name}' holds numbers that are not finite")
+    checkpoint.check_numbers(path, name, value, variances=name.endswith(checkpoint.VARIANCE))
     if name.endswith(STEPS) and not (value > 0).all():
         raise InputError(str(path), f"'{name}' holds steps of a quantiser that are not above 0")
     return value

@@ -75,13 +75,14 @@ def source_for(
     record = result.data or {}
     spec, notes = (given, []) if given is not None else _remembered(record)
     source = scan(spec, seed=seed, reading=reading)
-    if difference := classes_apart(result.labels, source.class_names):
-        where = f"data {source.name}"
-        if keeps_classifier and len(result.labels) != len(source.class_names):
-            raise InputError(
-                where, f"other classes than those of the network ({result.space.source}): {difference}",
-                accepted="data of its classes, or python -m dnas.train with --new-classes first",
-            )  # fmt: skip
+    where, difference = f"data {source.name}", classes_apart(result.labels, source.class_names)
+    if keeps_classifier and len(source.class_names) != result.network.classes:
+        apart = difference or f"{len(source.class_names)} instead of {result.network.classes:,}"
+        raise InputError(
+            where, f"other classes than those of the network ({result.space.source}): {apart}",
+            accepted="data of its classes, or python -m dnas.train with --new-classes first",
+        )  # fmt: skip
+    if difference:
         if not new_classes:
             raise InputError(
                 where, f"other classes than those of the run ({result.space.source}): {difference}",

@@ -27,7 +27,10 @@ from dnas.timm.spellings import spelled
 
 BUFFERS = ("num_batches_tracked", "relative_position_index", "attn_mask", "attention_bias_idxs")
 """Last parts of names: what timm computes by itself, or counts."""
+VARIANCE = ".var"
+"""Ends the path of the variances of a batch norm."""
 CLASSIFIERS = ("classifier.weight", "head.fc.weight", "head.weight")
+MOST_CLASSES = 1_000_000
 FLOATS = ("F32", "F16", "BF16", "F64")
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl", ".pickle")
 _OWN = ("params/", "batch_stats/")
@@ -92,11 +95,19 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def classes_of(path: Path, space: Space) -> int | None:
-    """How many classes the classifier of timm's checkpoint has; None where there is none."""
+    """How many classes the classifier of timm's checkpoint has; None where there is none.
+
+    Raises `InputError` for a number that no network has.
+    """
     with opened(path) as file:
         found = _checkpoint(path, file, names_of(graph_of(space).uses, space.source))
     classifier = next((found.tensors[name] for name in CLASSIFIERS if name in found.tensors), None)
-    return classifier.shape[0] if classifier and classifier.shape else None
+    if classifier is None or not classifier.shape:
+        return None
+    if not 1 <= (classes := classifier.shape[0]) <= MOST_CLASSES:
+        raise InputError(str(path), f"the classifier '{classifier.stored}' has {classes:,} classes",
+                         accepted=f"from 1 to {MOST_CLASSES:,}")  # fmt: skip
+    return classes
 
 
 def read(path: Path, space: Space) -> dict[str, np.ndarray]:
@@ -218,10 +229,19 @@ def _check(entries: Sequence[Entry], found: Checkpoint, space: Space) -> None:
 
 def _value(found: Checkpoint, entry: Entry, file: Any) -> np.ndarray:
     tensor = found.tensors[entry.name]
-    value = file.get_tensor(tensor.stored).astype(np.float32)
-    if not np.isfinite(value).all():
-        raise InputError(str(found.path), f"'{tensor.stored}' holds numbers that are not finite")
+    with np.errstate(over="ignore"):  # what float32 does not hold becomes infinite, and is refused
+        value = file.get_tensor(tensor.stored).astype(np.float32)
+    check_numbers(found.path, tensor.stored, value, variances=entry.ours[0].endswith(VARIANCE))
     return value
+
+
+def check_numbers(path: Path, name: str, value: np.ndarray, variances: bool) -> None:
+    """Raises `InputError` where a network could not compute with the numbers of a tensor."""
+    if not np.isfinite(value).all():
+        raise InputError(str(path), f"'{name}' holds numbers that are not finite in float32")
+    if variances and (value < 0).any():
+        found = f"{value.min():.4g}"
+        raise InputError(str(path), f"'{name}' holds variances below 0", found=found, accepted="from 0")
 
 
 def _other(found: Checkpoint, space: Space, why: str) -> InputError:

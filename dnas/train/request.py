@@ -60,7 +60,9 @@ def beginning(init: str | None, weights: Path | None) -> tuple[Start | None, Pat
     """
     words = get_args(Start)
     if init is None or init in words:
-        return cast("Start | None", init), None if init == "scratch" else weights
+        if init == "scratch" and weights is not None:
+            raise InputError("--weights", "not read with --init scratch", found=weights, accepted="one of the two")
+        return cast("Start | None", init), weights
     if not Path(init).is_file() and not init.endswith(SUFFIX):
         raise InputError("--init", "unknown", found=init, accepted=f"{', '.join(words)}, or a file of weights")
     if weights is not None:
@@ -108,13 +110,15 @@ def train(
     With `commands` it ends by telling the files written and the commands that follow.
 
     Raises:
-        UserError: too little memory, the folder of the architecture itself, and what `dnas.train.run.run_training`
-            raises.
+        UserError: too little memory, the folder of the architecture, of its weights or of the teacher, and what
+            `dnas.train.run.run_training` raises.
         Stopped: after a signal.
     """
     source = request.source
-    if Path(source.space.source).resolve().parent == out.resolve():
+    if any(file.resolve().parent == out.resolve() for file in _read(source)):
         raise UserError(f"--out {out}: the folder of the architecture itself; name another one")
+    if request.teacher is not None and any(file.resolve().parent == out.resolve() for file in _read(request.teacher)):
+        raise UserError(f"--out {out}: the folder of the teacher; name another one")
     devices = chosen(request.devices)
     side, why = training_side(source, request.data.native_side, request.start, request.side)
     with told(console, "decoding images") as progress:
@@ -126,3 +130,8 @@ def train(
     )  # fmt: skip
     must_fit(setup)
     run_training(setup, out, console, claiming, force=force, checkpoint_seconds=checkpoint_seconds, commands=commands)
+
+
+def _read(result: Result) -> list[Path]:
+    """The files that a result consists of."""
+    return [Path(result.space.source), *([] if result.weights is None else [Path(result.weights)])]

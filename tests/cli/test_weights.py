@@ -81,6 +81,7 @@ def test_init_names_one_beginning(place, capsys):
         ("mine.json", "--init", "fresh"): "--init: unknown",
         ("mine.json", "--init", "none.safetensors"): "none.safetensors: no such file",
         ("mine.json", "--init", "model.safetensors", "--weights", "model.safetensors"): "a second file of weights",
+        ("mine.json", "--init", "scratch", "--weights", "model.safetensors"): "--weights: not read with --init scratch",
     }.items():
         assert trained(*argv) == 2
         assert said in capsys.readouterr().err

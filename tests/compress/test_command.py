@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from dnas.cli.evaluate import main as evaluate_main
 from dnas.cli.train import Arguments as TrainArguments
 from dnas.cli.train import main as train_main
 from dnas.compress import run
+from dnas.compress.points import Point
+from dnas.compress.vtp import _Costs, _removed
 from dnas.cost.count import count
 from dnas.errors import InputError
 from dnas.files import write_json
@@ -159,6 +162,53 @@ def test_options_from_python_are_finite_numbers(home, penalty):
     with pytest.raises(InputError, match="--penalty: not accepted here"):
         dnas.run_compression(home / "vit-run", "vtp", rate=0.1, penalty=penalty, out=home / "mistake", quiet=True)
     assert not (home / "mistake").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "method", "more", "said"),
+    [
+        ("mobile", "patch_slimming", [], "no block of mobile works on tokens"),
+        ("vit", "patch_slimming", ["--budget", "1kparams"], "saves multiply-adds alone"),
+        ("vit", "vtp", ["--budget", "10FLOPs"], "out of reach"),
+        ("vit", "vtp", ["--rate", "2"], "--rate"),
+        ("vit", "ptq", ["--bits", "1"], "--bits"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_data_are_read(home, capsys, network, method, more, said):
+    argv = [str(home / f"{network}-run"), "--method", method, *more, "--data", str(home / "nowhere")]
+    assert said in refused(capsys, *argv, "--out", str(home / "mistake"))
+
+
+def test_data_that_do_not_fit_are_refused_with_what_this_command_can_do(home, tmp_path, capsys):
+    """Where no names of classes are recorded, as of an imported checkpoint."""
+    made = dict(np.load(home / "made.npz"))
+    argv = [str(home / "vit.json"), "--weights", str(home / "vit-run" / "weights.safetensors"), "--method", "ptq"]
+    argv += ["--data", str(tmp_path / "other.npz"), "--out", str(home / "mistake")]
+    np.savez(
+        tmp_path / "other.npz",
+        **made | {"train_labels": made["train_labels"] % 2, "test_labels": made["test_labels"] % 2},
+    )
+    said = refused(capsys, *argv)
+    assert "2 instead of 3" in said and "python -m dnas.train with --new-classes first" in said
+    wide = {name: np.repeat(made[name], 2, axis=3)[..., :3] for name in ("train_images", "test_images")}
+    np.savez(tmp_path / "other.npz", **made | wide)
+    said = refused(capsys, *argv)
+    assert "images of 3 channels for a network of 2" in said and "--init" not in said
+
+
+def test_a_share_is_counted_as_it_is_written():
+    """0.29 of 100 is 28.999... in floats."""
+    places = [Point(name, name, 50, ()) for name in "ab"]
+    assert _removed(_Costs(cast(Any, None), ()), places, {}, 0.29) == 29
+
+
+def test_a_training_leaves_the_folders_of_weights_and_teacher_alone(home, capsys):
+    before = (home / "vit-run" / "weights.safetensors").read_bytes()
+    usual = [str(home / "vit.json"), "--data", str(home / "made.npz"), "--out", str(home / "vit-run"), "--overwrite"]
+    for more in (["--init", str(home / "vit-run" / "weights.safetensors")], ["--teacher", str(home / "vit-run")]):
+        assert call(train_main, parse(TrainArguments, [*usual, "--epochs", "1", *more])) == 2
+        assert "name another one" in capsys.readouterr().err
+    assert (home / "vit-run" / "weights.safetensors").read_bytes() == before
 
 
 def test_a_network_without_weights_is_refused(home, capsys):

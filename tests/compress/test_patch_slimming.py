@@ -18,7 +18,7 @@ from dnas.compress.asked import Asked, Watching
 from dnas.compress.kept_patches import DIM, GAP, PICTURE, picture, png
 from dnas.compress.patch_slimming import patch_slimming, slimmed_space
 from dnas.compress.slim_blocks import Blocks
-from dnas.compress.slim_state import FILE
+from dnas.compress.slim_state import FILE, SlimState
 from dnas.compress.token_layers import Tokens, forward, values_of
 from dnas.cost.budget import parse_budget
 from dnas.cost.count import count
@@ -196,6 +196,15 @@ def test_a_stopped_slimming_goes_on(ordinary, tmp_path, asked):
     found = slim(ordinary, tmp_path / "other", Watching(Console(quiet=True), resume=True), **asked)
     assert found.data == whole.data and found.record == whole.record
     jax.tree.map(np.testing.assert_array_equal, found.variables, whole.variables)
+
+
+@pytest.mark.parametrize("keep", [0, 40, -1])
+def test_a_damaged_state_is_one_line(tmp_path, keep):
+    state = SlimState(tmp_path, {}, resume=False)
+    state.found(0.5, {"trunk.2": np.ones(5)})
+    state.file.write_bytes(state.file.read_bytes()[:keep])
+    with pytest.raises(InputError, match=rf"{FILE}: a damaged checkpoint: .*accepted: a run without --resume"):
+        SlimState(tmp_path, {}, resume=True)
 
 
 @SLOW

@@ -78,9 +78,14 @@ def spoil(tensors):
     tensors["params/head.1.linear.bias"][0] = np.nan
 
 
+def negative(tensors):
+    tensors["batch_stats/trunk.0.norm.var"][0] = -1
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        (negative, r"'batch_stats/trunk.0.norm.var' holds variances below 0"),
         (drop, r"another architecture.*'params/trunk.0.norm.shift' is missing"),
         (add, r"another architecture.*'params/more' is not part of it"),
         (reshape, r"another architecture.*'params/head.1.linear.bias' has shape \[5\], not \[2\]"),

@@ -12,7 +12,7 @@ from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
 from dnas.nn.supernet import Variables, abstract_variables
 from dnas.space.space import Space
-from dnas.timm.checkpoint import written
+from dnas.timm.checkpoint import VARIANCE, written
 from dnas.timm.layouts import names_of
 
 HEADS = {"heads": 2, "head_width": 4, "expand": 2}
@@ -66,10 +66,15 @@ def network(family: str, classes: int = 5) -> Space:
 
 
 def drawn(space: Space, seed: int = 0) -> Variables:
-    """Variables of which no two numbers are equal."""
+    """Variables of which no two numbers are equal, and no variance is below 0."""
     generator = np.random.default_rng(seed)
+
+    def numbers(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        found = generator.normal(size=shape).astype(np.float32)
+        return np.abs(found) if name.endswith(VARIANCE) else found
+
     return {
-        group: {name: generator.normal(size=leaf.shape).astype(np.float32) for name, leaf in leaves.items()}
+        group: {name: numbers(name, leaf.shape) for name, leaf in leaves.items()}
         for group, leaves in abstract_variables(space).items()
     }
 

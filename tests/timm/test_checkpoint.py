@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from dnas.errors import InputError
 from dnas.learning import weights
 from dnas.timm.checkpoint import check, classes_of, is_timms, read
+from dnas.timm.models import with_its_classes
 
 from .networks import checkpoint, drawn, network, saved
 
@@ -42,7 +45,28 @@ def test_numbers_that_are_none_are_named(tmp_path, deit):
     assert "holds numbers that are not finite" in refused(
         tmp_path, space, tensors | {"norm.bias": np.full(8, np.nan, "f4")}
     )
+    huge = tensors | {"norm.bias": np.full(8, 1e300)}  # finite in float64 alone
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "'norm.bias' holds numbers that are not finite in float32" in refused(tmp_path, space, huge)
     assert "'norm.bias' is I32 (accepted: F32" in refused(tmp_path, space, tensors | {"norm.bias": np.zeros(8, "i4")})
+
+
+def test_variances_are_not_below_zero(tmp_path):
+    space = network("mobile")
+    tensors = checkpoint(space, drawn(space))
+    tensors["bn1.running_var"][2] = -0.5
+    said = refused(tmp_path, space, tensors)
+    assert "'bn1.running_var' holds variances below 0 (found '-0.5'; accepted: from 0)" in said
+
+
+@pytest.mark.parametrize("classes", [0, 1_000_001])
+def test_a_classifier_of_no_classes_is_named_with_its_file(tmp_path, deit, classes):
+    space, tensors = deit
+    wide = np.broadcast_to(np.zeros((), np.float16), (classes, 1))
+    path = saved(tmp_path / "w.safetensors", tensors | {"head.weight": np.ascontiguousarray(wide)})
+    with pytest.raises(InputError, match=rf"w\.safetensors: the classifier 'head\.weight' has {classes:,} classes"):
+        with_its_classes(space, path)
 
 
 def test_weights_of_something_else_are_no_weights(tmp_path, deit):
