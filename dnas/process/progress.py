@@ -34,8 +34,9 @@ def progress(out: Any, steps: int, what: str, done: int = 0, unit: str = "step")
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[line]}"),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
+        TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
     )  # fmt: skip
     with Progress(*columns, console=out) as bar:
         task = bar.add_task(what, total=steps, completed=done, line="")
