@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 Update = Callable[[int, str], None]
@@ -144,8 +144,11 @@ def _looking(look: Callable[[], None]) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_S):
-            look()
+        with suppress(
+            OSError
+        ):  # the reader has gone, or its disk is full: this thread's end is not the place to say so
+            while not over.wait(LOOK_S):
+                look()
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()
