@@ -158,6 +158,8 @@ def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None
     except UnicodeEncodeError as error:
         accepted = "a folder whose whole path is; checkpoints need it"
         raise InputError(f"--out {text_of(str(out.absolute()))}", "not UTF-8 text", accepted=accepted) from error
+    if "\0" in str(out):
+        raise InputError(f"--out {text_of(str(out))}", "not a folder's name", accepted="one without null characters")
     with ExitStack() as stack:
         for folder in _numbered(out, run, claiming) if claiming.numbered else [out]:
             claim = _taken(folder, run, claiming, stack)
@@ -225,6 +227,9 @@ def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Cl
     try:
         if not claiming.numbered:
             _check(folder, run, claiming, holding(folder))  # before anything is written into a folder of others
+        if (folder / CHECKPOINTS).is_symlink():
+            where, accepted = f"--out {folder}: {CHECKPOINTS}", "a folder; the run's whole folder may be a link"
+            raise InputError(where, "a link, whose checkpoints could not be removed", accepted=accepted)
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = taken(folder)

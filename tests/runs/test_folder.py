@@ -255,6 +255,24 @@ def test_a_file_system_without_locks_is_no_reason_to_stop(tmp_path, monkeypatch)
     assert searched(tmp_path / "out", run()) == tmp_path / "out"
 
 
+def test_checkpoints_behind_a_link_are_refused_and_a_whole_folder_behind_one_is_not(tmp_path):
+    """They stayed when the run had ended, and the next one's were not written where a step's was there already."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for folder in (out, elsewhere / "1"):
+        folder.mkdir(parents=True)
+    (out / "checkpoints").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="checkpoints: a link"), claims(out, run(), overwrite=True):
+        pass
+    assert (elsewhere / "1").is_dir()
+    (tmp_path / "link").symlink_to(elsewhere)
+    assert searched(tmp_path / "link", run()) == tmp_path / "link" and (elsewhere / "weights.safetensors").is_file()
+
+
+def test_a_name_with_a_null_character_is_refused_in_one_line():
+    with pytest.raises(UserError, match="without null characters"), claims(Path("a\0b"), run()):
+        pass
+
+
 def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path):
     """Checkpoints cannot be written there."""
     out = tmp_path / os.fsdecode(b"caf\xe9") / "out"
