@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -29,13 +30,20 @@ def run_module(name: str) -> NoReturn:
 
 def run_command(name: str, argv: list[str], prog: str) -> NoReturn:
     """Runs a command with its arguments, and exits; `prog` is how it was called."""
-    from dnas.cli.entry import run
+    from dnas.process.interrupt import never_dropped
 
-    command = COMMANDS[name]
-    if command.lasting:
-        start().restart()
-    module = import_module(command.module)
-    run(module.main, module.Arguments, argv, prog)
+    never_dropped()
+    try:
+        from dnas.cli.entry import run
+
+        command = COMMANDS[name]
+        if command.lasting:
+            start().restart()
+        module = import_module(command.module)
+        run(module.main, module.Arguments, argv, prog)
+    except KeyboardInterrupt:  # before the command itself has begun
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _about(name: str) -> None:

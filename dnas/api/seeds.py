@@ -25,7 +25,7 @@ from dnas.fanout.choose import HERE, chosen, one_after_the_other
 from dnas.fanout.task import Report, Task
 from dnas.files import read_document
 from dnas.process.console import console
-from dnas.runs.folder import Claiming
+from dnas.runs.folder import Claiming, still_stands
 from dnas.search import strategies
 from dnas.seeds.run import RECORD, Given, check
 from dnas.seeds.run import run_seeds as run
@@ -146,12 +146,9 @@ def run_seeds(
             arrays = in_memory(data) is not None
             each["data"] = os.path.abspath(file) if arrays and file else file
 
-            def task(seed: int, folder: str, anew: bool) -> Task:
-                def given(anew: bool) -> dict[str, Any]:
-                    how = {"out": os.path.abspath(folder), "overwrite": anew, "resume": not anew, "force": force}
-                    return {"command": command, "given": each | how | {"seed": seed}}
-
-                return Task("dnas.api.seeds:one", given(anew), f"seed {seed}", again=given(False))
+            def task(seed: int, folder: str, former: str | None) -> Task:
+                own = each | {"out": os.path.abspath(folder), "force": force, "seed": seed}
+                return Task("dnas.api.seeds:one", {"command": command, "given": own, "former": former}, f"seed {seed}")
 
             identity = {name: value for name, value in each.items() if name not in NO_MATTER}
             identity["data"] = Path(file).name if arrays and file else file
@@ -162,15 +159,16 @@ def run_seeds(
     return SeedsResult(place, in_memory(data))
 
 
-def one(report: Report, command: str, given: Mapping[str, Any]) -> None:
-    """One of the runs, in a process as the command is; what it prints tells how far it is."""
+def one(report: Report, command: str, given: Mapping[str, Any], former: str | None) -> None:
+    """One of the runs, in a process as the command is; what it prints tells how far it is. See `dnas.cli.task`."""
     from dnas.process.backend import configure
     from dnas.process.wing import start
 
     configure()
     if (given.get("devices") or 1) == 1:
         start().begin()
-    FUNCTIONS[command](**given)
+    anew = still_stands(Path(given["out"]), former)
+    FUNCTIONS[command](**given, overwrite=anew, resume=not anew)
 
 
 def _named(function: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _show(counted: dict[str, Any]) -> None:
     out = console()
     size = counted["input"]
     side = size["resolution"]
-    out.print(f"{counted['name']}: {side}x{side}x{size['channels']}, {size['classes']} classes")
+    out.print(f"{counted['name']}: {side}x{side}x{size['channels']}, {size['classes']} classes", markup=False)
     out.print(layer_table(counted))
     parts = counted["breakdown"]
     out.print(f"params: weights {parts['weights']:,}, biases {parts['biases']:,}, norms {parts['norm_affine']:,}")

@@ -79,16 +79,20 @@ def _next(arch: str, trained: bool) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     out = console()
     side, _, channels = report["input"]
-    out.print(f"{report['architecture']} with {report['weights']}, input {side}x{side}x{channels}")
+    out.print(f"{report['architecture']} with {report['weights']}, input {side}x{side}x{channels}", markup=False)
     five = "" if report["top5"] is None else f", top-5 {report['top5']:.2%}"
     images = f"{report['images']:,} {report['split']} images of {report['data']}"
-    out.print(f"[bold]top-1 {report['top1']:.2%}{five}[/] on {images}; chance is {units.share(report['chance'])}")
+    out.print(
+        f"[bold]top-1 {report['top1']:.2%}{five}[/] on {escape(images)}; chance is {units.share(report['chance'])}"
+    )
     for note in report["notes"]:
         out.print(f"  {note}", markup=False)
     for note in report["warnings"]:
-        out.print("[yellow]warning[/]:", note, soft_wrap=True)
+        out.print("[yellow]warning[/]:", escape(note), soft_wrap=True)
     if report["confusion"] is None:
         return
     rows = []

@@ -38,12 +38,9 @@ def run(
     configure()
     said = words(args, (*OWN, *side_by_side))
 
-    def task(seed: int, folder: str, anew: bool) -> Task:
-        def given(*how: str) -> dict[str, Any]:
-            return {"name": command, "words": [*said, "--seed", str(seed), "--out", folder, *how]}
-
-        on = given("--resume", *["--force"][: args.force])
-        return Task("dnas.cli.task:command", given("--overwrite") if anew else on, f"seed {seed}", again=on)
+    def task(seed: int, folder: str, former: str | None) -> Task:
+        own = {"words": [*said, "--seed", str(seed)], "out": folder, "former": former, "force": args.force}
+        return Task("dnas.cli.task:command", {"name": command, **own}, f"seed {seed}")
 
     given = Given(command, name, task, stated(args, (*OWN, *NO_MATTER)), args.seed, args.seeds)
     claiming = Claiming(numbered=args.out is None and not args.overwrite, overwrite=args.overwrite)

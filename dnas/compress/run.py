@@ -73,7 +73,7 @@ def run_compression(
 
     declared = method(asked.method)
     owner = Owner("compress", identity(setup, asked, declared, train_on))
-    with claimed(out, owner, replace(claiming, read=False), say) as claim, asked_to_stop() as stop:
+    with claimed(out, owner, replace(claiming, reader_decides=False), say) as claim, asked_to_stop() as stop:
         if claim.finished:
             return say(f"{claim.folder}: this compression has ended already")
         steps = claim.folder / CHECKPOINTS

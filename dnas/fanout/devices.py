@@ -81,7 +81,7 @@ def cores() -> int:
 
 def found(environment: Mapping[str, str]) -> Devices:
     """Those that a process would find; asked of one, as this one must not take any of their memory."""
-    asked = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, env=dict(environment))
+    asked = subprocess.run([sys.executable, "-P", "-c", _ASK], capture_output=True, text=True, env=dict(environment))
     words = asked.stdout.split()
     if asked.returncode or len(words) != 3:
         raise UserError(f"JAX finds no device: {(asked.stderr.strip().splitlines() or [''])[-1]}")

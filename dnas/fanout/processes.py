@@ -20,8 +20,8 @@ from dnas.fanout.devices import Devices
 from dnas.fanout.task import End, Running, Standing, Task
 from dnas.files import read_document, write_json
 
-COMMAND = ("-m", "dnas.fanout.worker")
-"""Of a process, before its folder."""
+COMMAND = ("-P", "-m", "dnas.fanout.worker")
+"""Of a process, before its folder; -P: no file of the working directory stands in for a module."""
 TASK, VALUE, STANDING, SAID, SHOWN = "task.json", "value.json", "standing.json", "said.txt", "shown.txt"
 TAIL = 2000
 """Bytes that are read of what a task has shown."""

@@ -9,23 +9,30 @@
 
 A second signal ends the process at once. Work that loses nothing but itself need not ask: inside `stopping_at_once` a
 signal raises `Asked` where it is met.
+
+Python drops what is raised in a callback of its garbage collector, such as jax has, and goes on: there a signal is put
+off for a moment instead.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from dnas.process import hosts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ASKING: list[Callable[[int, object], None]] = []
+_ASKING: list[Callable[[int, FrameType | None], None]] = []
 """Those who are told of a signal, the innermost last."""
+LATER_S = 0.02
+"""For which a signal is put off."""
 COMPILING = "compiling"
 """Name of threads that are inside the compiler, which cannot be interrupted."""
 
@@ -43,8 +50,9 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-class Asked(Exception):
-    """A signal was received; `number` is its."""
+class Asked(BaseException):
+    """A signal was received; `number` is its. Like Ctrl-C in Python it is no `Exception`, which a server or a library
+    that it meets would catch and pass over."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -60,11 +68,11 @@ def asked_to_stop() -> Iterator[Callable[[], int]]:
     """
     received = 0
 
-    def note(number: int, _frame: object) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         nonlocal received
         if received:
-            raise KeyboardInterrupt
-        received = number
+            raise_in(frame, number, KeyboardInterrupt())
+        received = received or number
 
     with _handled_by(note):
         _ASKING.append(note)
@@ -80,11 +88,37 @@ def asked_to_stop() -> Iterator[Callable[[], int]]:
 def stopping_at_once() -> Iterator[None]:
     """Inside, a signal raises `Asked` in the main thread."""
 
-    def leave(number: int, _frame: object) -> None:
-        raise Asked(number)
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise_in(frame, number, Asked(number))
 
     with _handled_by(leave):
         yield
+
+
+def never_dropped() -> None:
+    """Ctrl-C raises `KeyboardInterrupt` as it does in Python, but never where that is dropped; for whole commands."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, frame: raise_in(frame, number, KeyboardInterrupt()))
+
+
+def raise_in(frame: FrameType | None, number: int, error: BaseException) -> None:
+    """Raises an error for a signal that was met in `frame`; where it would be dropped the signal is sent once more."""
+    dropping = [code for callback in gc.callbacks if (code := getattr(callback, "__code__", None)) is not None]
+    while frame is not None:
+        if frame.f_code in dropping:
+            again = threading.Timer(LATER_S, _sent, (number,))
+            again.daemon = True
+            return again.start()
+        frame = frame.f_back
+    raise error
+
+
+def _sent(number: int) -> None:
+    """Sends this process a signal, which interrupts waits too; on Windows `os.kill` would end the process."""
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        os.kill(os.getpid(), number)
 
 
 def _left_to_the_first(number: int, _frame: object) -> None:
@@ -92,7 +126,7 @@ def _left_to_the_first(number: int, _frame: object) -> None:
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return

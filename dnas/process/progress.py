@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 Update = Callable[[int, str], None]
@@ -34,8 +34,9 @@ def progress(out: Any, steps: int, what: str, done: int = 0, unit: str = "step")
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[line]}"),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
+        TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
     )  # fmt: skip
     with Progress(*columns, console=out) as bar:
         task = bar.add_task(what, total=steps, completed=done, line="")
@@ -143,8 +144,11 @@ def _looking(look: Callable[[], None]) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_S):
-            look()
+        with suppress(
+            OSError
+        ):  # the reader has gone, or its disk is full: this thread's end is not the place to say so
+            while not over.wait(LOOK_S):
+                look()
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()

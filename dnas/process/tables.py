@@ -19,12 +19,13 @@ def rich_table(
         whole: no cell is broken into lines.
     """
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, header_style="bold", title=title)
+    made = Table(box=None, pad_edge=False, header_style="bold", title=None if title is None else Text(title))
     for n, name in enumerate(head):
-        made.add_column(name, justify="left" if n < words else "right", no_wrap=whole)
+        made.add_column(Text(name), justify="left" if n < words else "right", no_wrap=whole)
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(Text, row))  # names of classes and files may look like rich's markup
     return made
 
 

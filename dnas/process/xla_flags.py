@@ -71,7 +71,11 @@ def _tried(flags: str) -> tuple[str, bool]:
     environment |= {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TRIAL], env=environment, capture_output=True, timeout=LONGEST_TRIAL_S, check=False
+            [sys.executable, "-P", "-c", TRIAL],
+            env=environment,
+            capture_output=True,
+            timeout=LONGEST_TRIAL_S,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error), False

@@ -13,6 +13,7 @@ the result's own identity stands in `provenance.json`. While the run is at work 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -85,9 +86,8 @@ class Claiming:
     """Go on from the checkpoints in the folder; their reader refuses another run's."""
     overwrite: bool = False
     """Whatever is in the folder may be replaced."""
-    read: bool = True
-    """Whether a reader of checkpoints meets those of another run, and refuses them or is forced to take them. Else they
-    are refused here."""
+    reader_decides: bool = True
+    """Of another run's checkpoints their reader says whether they may be continued (`--force`); else nobody may."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,9 @@ class Claim:
     """The run was to be resumed, and its whole result is there."""
     anew: bool = False
     """Checkpoints of this very run are there, and it was not to be resumed."""
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    """Runs of a former command with several seeds that this one was told to replace, now or when it was begun: name in
+    `SEEDS` -> what stood there then (`standing`)."""
     _former: tuple[str, ...] = field(default=(), repr=False)
 
     @contextmanager
@@ -155,6 +158,8 @@ def claimed(out: Path, run: Owner, claiming: Claiming, say: Callable[[str], None
     except UnicodeEncodeError as error:
         accepted = "a folder whose whole path is; checkpoints need it"
         raise InputError(f"--out {text_of(str(out.absolute()))}", "not UTF-8 text", accepted=accepted) from error
+    if "\0" in str(out):
+        raise InputError(f"--out {text_of(str(out))}", "not a folder's name", accepted="one without null characters")
     with ExitStack() as stack:
         for folder in _numbered(out, run, claiming) if claiming.numbered else [out]:
             claim = _taken(folder, run, claiming, stack)
@@ -189,6 +194,19 @@ def holding(folder: Path) -> Holding:
     return Holding(begun, result, there, _behind(folder))
 
 
+def standing(run: Path) -> str:
+    """A digest of whose a run's folder is; another one as soon as another run begins or ends there."""
+    found = hashlib.sha256()
+    for file in (sets.current(run / name) for name in (BEGUN, PROVENANCE)):
+        found.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
+    return found.hexdigest()
+
+
+def still_stands(run: Path, former: str | None) -> bool:
+    """Whether a folder is as it was when `standing` gave `former`; None is of a folder that was not there."""
+    return former is not None and standing(run) == former
+
+
 def _numbered(out: Path, run: Owner, claiming: Claiming) -> Iterator[Path]:
     """The folders to try: this run's own, then those that hold nothing, then new ones."""
     number = re.compile(re.escape(out.name) + r"-([2-9]|[1-9]\d+)")
@@ -209,6 +227,9 @@ def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Cl
     try:
         if not claiming.numbered:
             _check(folder, run, claiming, holding(folder))  # before anything is written into a folder of others
+        if (folder / CHECKPOINTS).is_symlink():
+            where, accepted = f"--out {folder}: {CHECKPOINTS}", "a folder; the run's whole folder may be a link"
+            raise InputError(where, "a link, whose checkpoints could not be removed", accepted=accepted)
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = taken(folder)
@@ -223,21 +244,22 @@ def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Cl
             elif not (held.nothing or held.belongs_to(run)):
                 return None  # taken between the look and the lock
             finished = claiming.resume and held.belongs_to(run) and run.is_that_of(held.result)
+            replaces = _replaced(folder, run, claiming, held)
             undo.callback(_left, folder, made)
-            if finished:
-                _tidy(folder)
-            else:
-                write_json(folder / BEGUN, {"run": run.command, "identity": plain(run.identity)})
+            if finished or not (claiming.resume or held.belongs_to(run)):
+                _tidy(folder)  # what another run has left would be taken for this one's
+            if not finished:
+                write_json(folder / BEGUN, run.record() | ({"replaces": replaces} if replaces else {}))
             stack.enter_context(undo.pop_all())
         anew = held.checkpoints and held.belongs_to(run) and not claiming.resume
-        return Claim(folder, run, finished, anew, _files(folder, held))
+        return Claim(folder, run, finished, anew, replaces, _files(folder, held))
     except OSError as error:
         raise cannot_write(f"--out {folder}", error) from error
 
 
 def _check(folder: Path, run: Owner, claiming: Claiming, held: Holding) -> None:
     """Raises `UserError` where the folder holds what this run may not replace."""
-    continued = claiming.resume and claiming.read and held.checkpoints and held.result is None
+    continued = claiming.resume and claiming.reader_decides and held.checkpoints and held.result is None
     if claiming.overwrite or held.nothing or held.belongs_to(run) or continued:
         return
     other = held.begun or held.result
@@ -261,6 +283,15 @@ def _why(out: Path, claim: Claim) -> str:
     else:
         reason = f"{out} holds {', '.join(held.unclaimed) or 'what another process writes'}"
     return f"{reason}; this one is in {claim.folder}"
+
+
+def _replaced(folder: Path, run: Owner, claiming: Claiming, held: Holding) -> dict[str, str]:
+    """The runs of several seeds that are to be replaced: those that are there, or were when the command was begun."""
+    if claiming.overwrite:
+        there = (path for path in (folder / SEEDS).glob("*") if path.name.isdecimal() and path.is_dir())
+        return {path.name: standing(path) for path in there}
+    known = (held.begun or {}).get("replaces") if run.is_that_of(held.begun) else None
+    return {name: str(mark) for name, mark in known.items()} if isinstance(known, dict) else {}
 
 
 def _files(folder: Path, held: Holding) -> tuple[str, ...]:

@@ -45,8 +45,9 @@ class Console:
     def opening(self, problem: Problem, notes: list[str]) -> None:
         """The space, the budgets against its range, and what is done by proxy: all before the first step."""
         space, data = problem.space, problem.dataset
-        self.out.print(f"[bold]{space.name}[/]: {len(space.choices)} choices; on {problem.devices.told()}")
-        self.out.print(
+        choices = f"{len(space.choices)} choices; on {problem.devices.told()}"
+        self.out.print(f"[bold]{escape(space.name)}[/]: {escape(choices)}")
+        self.note(
             f"data: {data.name}, {len(problem.split.weights_index)} images for weights, "
             f"{len(problem.split.theta_index)} for the choices, {len(data.test_labels)} for test"
         )
@@ -59,7 +60,7 @@ class Console:
         self.out.print(table if rows else "no budget: costs are not limited")
         for m in problem.measured:
             if m.coverage is not None:
-                self.out.print(f"  {m.budget.table}: {m.coverage.summary()}")
+                self.note(f"  {m.budget.table}: {m.coverage.summary()}")
         self._memory(problem)
 
     def _memory(self, problem: Problem) -> None:
@@ -93,10 +94,10 @@ class Console:
         self.out.print(line, markup=False)
 
     def already(self, out: Path | None) -> None:
-        self.out.print(f"{out} holds the whole result of this run already; without --resume it is searched anew")
+        self.note(f"{out} holds the whole result of this run already; without --resume it is searched anew")
 
     def profiled(self, folder: Path) -> None:
-        self.out.print(f"profile written to {folder}; open it in TensorBoard or at ui.perfetto.dev")
+        self.note(f"profile written to {folder}; open it in TensorBoard or at ui.perfetto.dev")
 
     def moved(self, problem: Problem) -> None:
         """What the space before this one was like, and which of its lists moved."""
@@ -112,7 +113,7 @@ class Console:
 
             def update(step: int, row: dict[str, Any]) -> None:
                 for text in _chain(row, problem):
-                    self.out.print(text)
+                    self.note(text)
                 show(before + step, "  ".join([_summary(row, problem), *problem.dataset.shown_input(share)]))
 
             yield update
@@ -143,7 +144,7 @@ class Console:
         if found.outcome.chain:
             self.out.print(f"chain of {len(found.outcome.chain)} networks in chain/, steps in chain.json")
         if found.outcome.family:
-            self.out.print(f"family: {', '.join(_member(found, m) for m in found.outcome.family)}; in family/")
+            self.note(f"family: {', '.join(_member(found, m) for m in found.outcome.family)}; in family/")
         self._members(found)
         if out is not None and self.commands:
             written = "architecture.json, weights.safetensors, history.jsonl, provenance.json"

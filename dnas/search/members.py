@@ -68,13 +68,6 @@ def check(problem: Problem, strategy: str) -> None:
     """Raises `UserError` for what a family cannot be searched with."""
     if problem.start is not None:
         raise UserError(f"--start: --strategy {strategy} begins at no design with --family; leave one of them out")
-    least = LEAST_IMAGES * len(problem.family)
-    smaller = any(what.startswith("batch_size") for what in problem.adapted)
-    if smaller and problem.settings.batch_size < least:
-        raise UserError(
-            f"--max-memory: a family of {len(problem.family)} needs batches of at least {least} images; raise the "
-            "limit or name fewer budgets"
-        )
 
 
 def notes(asked: Problem, done: Problem) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dnas.process import free_memory
 from dnas.process.memory_amounts import memory_shown
 from dnas.process.precision import BYTES
 from dnas.search.learn import packing_of
-from dnas.search.members import images_on_a_device
+from dnas.search.members import LEAST_IMAGES, images_on_a_device
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
 
@@ -109,9 +109,10 @@ def _changes(problem: Problem) -> Iterator[dict[str, Any]]:
                 yield {field: count}
     if not s.low_memory:
         yield {"low_memory": True}
-    for field in ("batch_size", "assess_batch"):
-        if getattr(s, field) > LEAST_BATCH:
-            yield {field: max(LEAST_BATCH, getattr(s, field) // 2)}
+    batch = max(LEAST_BATCH, LEAST_IMAGES * len(problem.family))  # a family raises smaller ones again
+    for field, least in (("batch_size", batch), ("assess_batch", LEAST_BATCH)):
+        if getattr(s, field) > least:
+            yield {field: max(least, getattr(s, field) // 2)}
 
 
 def _described(asked: Settings, chosen: Settings) -> list[str]:

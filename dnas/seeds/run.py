@@ -21,7 +21,7 @@ from dnas.files import write_atomic, write_json
 from dnas.process.provenance import provenance, versions
 from dnas.process.seed import checked_seed
 from dnas.runs import following
-from dnas.runs.folder import PROVENANCE, SEEDS, Claiming, Owner, claimed
+from dnas.runs.folder import PROVENANCE, SEEDS, Claiming, Owner, claimed, still_stands
 from dnas.seeds import table
 from dnas.seeds.figures import best, outcome
 
@@ -36,8 +36,9 @@ class Given:
     command: str
     name: str
     """Of what it is run on, for people."""
-    task: Callable[[int, str, bool], Task]
-    """Of a seed, the folder of its run, and whether that is begun anew or goes on."""
+    task: Callable[[int, str, str | None], Task]
+    """Of a seed, the folder of its run, and what stands there of a former command and is to be replaced
+    (`dnas.runs.folder.standing`)."""
     identity: Mapping[str, Any]
     """What it follows from, beside the seed (JSON values)."""
     seed: int
@@ -76,7 +77,7 @@ def run_seeds(given: Given, out: Path, pool: Pool, console: Any, claiming: Claim
     seeds = list(range(given.seed, given.seed + given.seeds))
     with claimed(out, owner, claiming, say) as claim:
         say(f"{given.name}: dnas.{given.command} with seeds {seeds[0]} to {seeds[-1]}, {pool.count} at a time")
-        tasks = [given.task(seed, str(claim.folder / folder_of(seed)), claiming.overwrite) for seed in seeds]
+        tasks = [given.task(s, str(claim.folder / folder_of(s)), claim.replaces.get(str(s))) for s in seeds]
 
         def ended(n: int, _value: None) -> None:
             say(f"[{n + 1} of {len(seeds)}] seed {seeds[n]} has ended")
@@ -87,10 +88,9 @@ def run_seeds(given: Given, out: Path, pool: Pool, console: Any, claiming: Claim
             write_json(staged / RECORD, table.document(given.command, given.name, outcomes))
             write_atomic(staged / MARKDOWN, table.markdown(given.command, given.name, outcomes))
             write_json(staged / PROVENANCE, provenance() | claim.record(staged))
-        if claiming.overwrite:
-            for folder in sorted((claim.folder / SEEDS).glob("*")):
-                if folder.name not in map(str, seeds):
-                    shutil.rmtree(folder, ignore_errors=True)
+        for name, former in claim.replaces.items():
+            if still_stands(claim.folder / SEEDS / name, former):
+                shutil.rmtree(claim.folder / SEEDS / name, ignore_errors=True)
         console.print(table.rich_table(outcomes))
         for line in table.said(outcomes):
             say(line)

@@ -44,6 +44,14 @@ def test_a_task_whose_process_was_killed_is_repeated_and_at_last_told_in_one_lin
         fan_out(pool(1), [task("mortal", file=str(tmp_path / "ever"), times=9)], QUIET, "work")
 
 
+def test_no_file_of_the_working_directory_stands_in_for_a_module(tmp_path, monkeypatch):
+    """Such as data.py, random.py or a folder of results called dnas."""
+    (tmp_path / "random.py").write_text("raise RuntimeError('not the one')")
+    (tmp_path / "dnas").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert fan_out(pool(1), [task("doubled", number=1)], QUIET, "doubling") == [2]
+
+
 def test_what_a_task_says_is_told_with_its_name():
     with pytest.raises(UserError, match="^mistaken: no such image$"):
         fan_out(pool(1), [task("mistaken")], QUIET, "work")

@@ -25,6 +25,13 @@ def test_words_stand_left_and_figures_right(words, first):
     assert [line.rstrip() for line in out.getvalue().splitlines()][1] == first
 
 
+def test_what_looks_like_markup_is_shown_as_it_is():
+    """Classes and files may be called so: `[wild]` was left out, and `[/x]` ended the command."""
+    out = io.StringIO()
+    Console(file=out, width=60).print(rich_table(("[bold]", "y"), [("cat [wild]", "[/x]")], title="a [/b]"))
+    assert all(text in out.getvalue() for text in ("[bold]", "cat [wild]", "[/x]", "a [/b]"))
+
+
 def test_whole_cells_are_not_broken_into_lines():
     def lines(whole):
         out = io.StringIO()

@@ -14,7 +14,7 @@ import pytest
 from dnas.errors import UserError
 from dnas.files import write_atomic, write_json
 from dnas.files.lock import taken
-from dnas.runs.folder import BEGUN, Claim, Claiming, Owner, claimed
+from dnas.runs.folder import BEGUN, Claim, Claiming, Owner, claimed, still_stands
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = {
@@ -135,6 +135,34 @@ def test_a_run_that_begins_anew_beside_its_own_checkpoints_says_so(tmp_path):
     assert len(said) == 1, "a whole result is no checkpoint"
 
 
+def test_checkpoints_of_a_run_that_is_replaced_are_never_taken_for_those_of_the_new_one(tmp_path):
+    """The new one may be killed before it has steps of its own."""
+    out = interrupted(tmp_path / "out", run())
+    with claims(out, run(seed=1), overwrite=True) as claim:
+        assert not (claim.folder / "checkpoints").exists() and (claim.folder / BEGUN).exists()
+    out = interrupted(tmp_path / "forced", run())
+    with claims(out, run(seed=1), resume=True, overwrite=True):
+        assert (out / "checkpoints" / "1" / "state").exists(), "--force may go on from them"
+
+
+def test_runs_of_several_seeds_that_are_to_be_replaced_are_known_until_all_are(tmp_path):
+    out, former, new = tmp_path / "out", run(seeds=True), run(seeds=True, budgets=["1MFLOPs"])
+    with claims(out, former) as claim:
+        for seed in range(3):
+            searched(out / "seeds" / str(seed), run(seed=seed))
+        ended(claim)
+    with claims(out, new, overwrite=True) as claim:
+        assert set(claim.replaces) == {"0", "1", "2"}
+        searched(out / "seeds" / "0", run(seed=0, budgets=["1MFLOPs"]), overwrite=True)
+    for _ in range(2):  # stopped again and again
+        with claims(out, new) as claim:
+            left = [n for n, mark in claim.replaces.items() if still_stands(out / "seeds" / n, mark)]
+            assert sorted(left) == ["1", "2"]
+    searched(out, new)
+    with claims(out, new) as claim:
+        assert claim.replaces == {}
+
+
 def test_a_run_that_fails_before_it_has_anything_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
         with claims(tmp_path / "out", run()):
@@ -225,6 +253,24 @@ def test_a_file_system_without_locks_is_no_reason_to_stop(tmp_path, monkeypatch)
 
     monkeypatch.setattr("dnas.files.lock._held", none)
     assert searched(tmp_path / "out", run()) == tmp_path / "out"
+
+
+def test_checkpoints_behind_a_link_are_refused_and_a_whole_folder_behind_one_is_not(tmp_path):
+    """They stayed when the run had ended, and the next one's were not written where a step's was there already."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for folder in (out, elsewhere / "1"):
+        folder.mkdir(parents=True)
+    (out / "checkpoints").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="checkpoints: a link"), claims(out, run(), overwrite=True):
+        pass
+    assert (elsewhere / "1").is_dir()
+    (tmp_path / "link").symlink_to(elsewhere)
+    assert searched(tmp_path / "link", run()) == tmp_path / "link" and (elsewhere / "weights.safetensors").is_file()
+
+
+def test_a_name_with_a_null_character_is_refused_in_one_line():
+    with pytest.raises(UserError, match="without null characters"), claims(Path("a\0b"), run()):
+        pass
 
 
 def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_made(tmp_path):

@@ -19,18 +19,19 @@ import pytest
 
 import dnas
 from dnas.cost.budget import parse_budget, parse_family
-from dnas.errors import Stopped
+from dnas.errors import Stopped, UserError
 from dnas.grammar.read import space_from_data
 from dnas.learning.journal import Journal
 from dnas.nn.gates import Gates, probabilities
 from dnas.process import devices
 from dnas.runs.read import read_run
-from dnas.search import strategies
+from dnas.search import members, strategies
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.descent import fresh, optimizer, planned
 from dnas.search.learn import Learned, as_targets, learning, packing_of
 from dnas.search.members import images_on_a_device, in_shares, members_of, notes
+from dnas.search.memory import estimate, within
 from dnas.search.problem import Problem, make_problem
 from dnas.search.run import Options, advance, identity
 from dnas.search.settings import Settings
@@ -49,6 +50,19 @@ def problem_of(batch_size: int = 12, task: Planted = TASKS["width"], **settings)
     chosen = dataclasses.replace(Settings(batch_size=batch_size), **settings)
     family = parse_family("0.5MFLOPs,0.3MFLOPs,0.4MFLOPs")
     return make_problem(task.space, [parse_budget("2kparams")], task.data(0), chosen, 0, family)
+
+
+def test_a_limit_of_memory_leaves_every_member_its_images():
+    """A batch of 20 was halved to 10 and the search refused, for which 12 was small enough."""
+    asked, seen = problem_of(20), []
+    found = asked
+    with pytest.raises(UserError, match="--max-memory: the search needs at least"):
+        while True:
+            found = within(asked, estimate(found).total - 1)
+            members.check(found, "dmasking")
+            seen.append(in_shares(found).settings.batch_size)
+            assert estimate(in_shares(found)).total <= estimate(found).total
+    assert seen[0] > 12 and seen[-1] == 12 and found.settings.assess_batch < asked.settings.assess_batch
 
 
 @pytest.mark.parametrize(("asked", "used"), [(16, 15), (32, 33), (3, 12), (12, 12)])
