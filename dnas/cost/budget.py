@@ -43,9 +43,10 @@ class Budget:
 
 def parse_budget(text: str, sizes: bool = False, option: str = "--budget") -> Budget:
     """Reads a budget of an option, `sizes` in bytes among them; raises `InputError` naming the accepted forms."""
-    match = _FORM.fullmatch(text.strip())
+    text = text.strip()
+    match = _FORM.fullmatch(text)
     if match is None or (match[3] in ("B", "b") and not sizes):
-        unit = text.strip().lstrip("0123456789.").lstrip("kMGT")
+        unit = text.lstrip("0123456789.").lstrip("kMGT")
         near = suggestion(unit, ("FLOPs", "MACs", "params", "ms@TABLE"))
         accepted = f"{ACCEPTED}, or a size: 2.5MB" if sizes else ACCEPTED
         raise InputError(option, f"not a budget{near}", found=text, accepted=accepted)

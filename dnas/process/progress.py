@@ -144,9 +144,8 @@ def _looking(look: Callable[[], None]) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        with suppress(
-            OSError
-        ):  # the reader has gone, or its disk is full: this thread's end is not the place to say so
+        # The reader has gone, or its disk is full: this thread's end is not the place to say so.
+        with suppress(OSError):
             while not over.wait(LOOK_S):
                 look()
 

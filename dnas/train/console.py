@@ -24,12 +24,13 @@ def opening(s: Setup, console: Any) -> None:
     network = s.network
     side = network.resolution.value
     console.print(
-        f"[bold]{network.name}[/] at {side}x{side}x{network.channels}, {network.classes} classes, "
-        f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {s.devices.told()}"
+        f"[bold]{escape(network.name)}[/] at {side}x{side}x{network.channels}, {network.classes} classes, "
+        f"{'inherited' if s.start == 'inherited' else 'fresh'} weights; on {escape(s.devices.told())}"
     )
     console.print(
         f"data: {s.dataset.name}, {len(s.train_index)} images to train, {len(s.validation_index)} to choose the epoch, "
-        f"{len(s.dataset.test_labels)} for test"
+        f"{len(s.dataset.test_labels)} for test",
+        markup=False,
     )
     numbers = [] if s.precision == "float32" else [f"steps compute in {s.precision}, evaluations in float32"]
     of_batch = *repeats(len(s.train_index), recipe.batch_size), *s.devices.note(recipe.batch_size)
@@ -37,7 +38,8 @@ def opening(s: Setup, console: Any) -> None:
         console.print(f"  {note}", markup=False)
     console.print(
         f"recipe: {recipe.name}, {recipe.optimizer} with a learning rate of {recipe.peak_lr:g} for batches of "
-        f"{recipe.batch_size}, {s.taken} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}")
+        f"{recipe.batch_size}, {s.taken} steps" + ("" if s.teacher is None else f"; taught by {s.teacher_name}"),
+        markup=False,
     )
 
 
@@ -57,7 +59,7 @@ def closing(s: Setup, epochs: Epochs, counts: Tally, out: Any, folder: Path | No
         f"[bold]test top-1 {counts.accuracy:.2%}{five}[/] on {counts.images:,} images"
     )
     for line in verdict.apart(s):
-        out.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=True, markup=False)
     for line in verdict.warnings(s, counts, epochs.began, epochs.later):
         out.print("[yellow]warning[/]:", escape(line), soft_wrap=True)
     last, following = [verdict.good(s, counts, epochs.began, epochs.best)], []

@@ -21,6 +21,10 @@ def test_units(text, kind, limit):
     assert (found.kind, found.limit) == (kind, pytest.approx(limit, rel=1e-15))
 
 
+def test_spaces_between_the_budgets_of_a_family_make_no_other_one():
+    assert parse_family("0.3MFLOPs, 0.5MFLOPs") == parse_family("0.3MFLOPs,0.5MFLOPs")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
