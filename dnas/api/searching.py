@@ -38,9 +38,10 @@ def run_search(
 
     Args:
         space: what `dnas.load` takes; one with choices.
-        data: an image folder, an `.npz` file or a folder of IDX files, by path; `(images, labels)`; or a dict of arrays
-            such as `x_train`, `y_train`, `x_test`, `y_test`, `class_names`. Images are [N, S, S] or [N, S, S, C], uint8
-            or floats in [0, 1]; labels [N] are integers from 0. A Fashion-MNIST extract if not given.
+        data: by path, a folder of images, an `.npz` file, or a folder of IDX files, of shards or of Hugging Face's
+            datasets (`docs/data.md`); `(images, labels)`; or a dict of arrays such as `x_train`, `y_train`, `x_test`,
+            `y_test`, `class_names`. Images are [N, S, S] or [N, S, S, C], uint8 or floats in [0, 1]; labels [N] are
+            integers from 0. A Fashion-MNIST extract if not given.
         budgets: upper limits that the result keeps: `200MFLOPs` (multiply-adds), `5Mparams`, `12ms@TABLE`.
         family: with `dmasking`, `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the
             one run; those of `dmasking` are `SearchResult.members`. Also with `joint`, whose `record` has them.

@@ -40,7 +40,8 @@ def run_training(
     Args:
         architecture: a result, with whose weights the training begins, or what `dnas.load` takes.
         data: as in `dnas.run_search`; those of the architecture's own run if not given.
-        recipe: name of a recipe (`quick`, `fbnet`, `fbnetv3`, `efficientformer`, `manifold`) or path of your own.
+        recipe: name of a recipe (`quick`, `finetune`, `fashion`, `fbnet`, `fbnetv3`, `efficientformer`, `manifold`) or
+            path of a file of your own (`docs/training.md`).
         init: begin with the architecture's weights (`inherited`), with random ones (`scratch`), or with those of a
             safetensors file, dnas' own or timm's; inherited where the architecture has some, if not given.
         weights: a safetensors file to inherit from, dnas' own or timm's; that beside the architecture if not given.

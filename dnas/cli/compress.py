@@ -75,8 +75,9 @@ class Arguments:
     seed: int = 0
     """Everything random follows from it."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the data of the network's own run if not given, and the
-    Fashion-MNIST extract that comes with dnas for a network of no run."""
+    """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
+    datasets (docs/data.md); the data of the network's own run if not given, and the Fashion-MNIST extract that comes
+    with dnas for a network of no run."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
     data_in: Literal["auto", "memory", "stream"] = "auto"
