@@ -114,8 +114,10 @@ def test_the_common_options_come_first():
     assert text.index("--budget") < text.index("--data") < text.index("--loss-form")
 
 
-@pytest.mark.parametrize(("name", "option", "default"), [("measure", "--threads", "1"), ("train", "--seed", "0"),
-                                                         ("search", "--seeds", "1"), ("search", "--preset", "quick")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "option", "default"),
+    [("measure", "--threads", "1"), ("train", "--seed", "0"), ("search", "--preset", "quick")],
+)
 def test_help_tells_defaults_also_where_they_are_0_or_1(name, option, default):
     text = help.shown(import_module(COMMANDS[name].module).Arguments, f"dnas {name}", ())
     about = text.partition(f"\n  {option} ")[2].partition("\n  --")[0]
