@@ -7,7 +7,7 @@
 `+` joins budgets that hold together. Each row is the search of `python -m dnas.search SPACE --budget ... --seed S
 --fill 0.97`, except that programs are compiled once for all searches under the same costs. Costs are counted again from
 the exported architecture, read as a file. Expected: `share` is never above 1, and its largest is at least `--fill` in
-every row. Smoke runs prove the budget, not the accuracy. Fifteen of them take about 20 minutes on two cores with fbnetv2.
+every row. Smoke runs prove the budget, not the accuracy. Fifteen take about 20 minutes on two cores with fbnetv2.
 """
 
 from __future__ import annotations
