@@ -103,7 +103,7 @@ def test_every_field_of_a_recipe_has_a_row_with_its_default():
         default = field.default
         shown = str(default).lower() if isinstance(default, bool) else default if isinstance(default, str) else None
         shown = shown or ("none" if default == () else f"{default:g}")
-        assert row(TRAINING, name).startswith(f"| `{name}` | {shown} | {field.accepts} | "), name
+        assert f"\n| `{name}` | {shown} | {field.accepts} | {field.about} |\n" in TRAINING, name
 
 
 def test_the_example_recipe_and_the_shipped_ones_are_there(tmp_path):
