@@ -51,7 +51,8 @@ def run_search(
         start: an architecture to begin at, scaled into the budgets (with `dmasking`).
         preset: `smoke` (does everything run), `quick` or `paper`.
         seed: everything random follows from it.
-        image_size: side of the images given to the supernet, in pixels.
+        image_size: side of the images given to the supernet, in pixels; if not given their own, at most 64 (preset
+            `paper`: the space's own).
         classes: number of classes that the budgets count; the space's own if not given.
         skip_bad: leave out images that cannot be read.
         data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
@@ -62,7 +63,7 @@ def run_search(
         overwrite: replace what `out` holds of another run.
         resume: go on from the newest checkpoint in `out`.
         force: with `resume`, go on although options, data or versions have changed.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints; every minute, but never more than 2 % of the time, if not given.
         profile: folder for a trace of a few steps.
         tensorboard: also write TensorBoard event files into `out`.
         quiet: print nothing.

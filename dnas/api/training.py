@@ -60,7 +60,7 @@ def run_training(
         overwrite: replace what `out` holds of another run.
         resume: go on from the newest checkpoint in `out`.
         force: with `resume`, go on although options, data or versions have changed.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints; every minute, but never more than 2 % of the time, if not given.
         quiet: print nothing.
         terms: of the loss, beside the recipe's: `dnas.learning.terms.Term`, which may read values inside the network
             and the teacher.
