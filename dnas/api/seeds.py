@@ -76,8 +76,8 @@ class SeedsResult(os.PathLike[str]):
 
     @property
     def mean(self) -> dict[str, float]:
-        """Of each figure that all runs have: `macs`, `params`, accuracies from 0 to 1 (`validation`, `test`), and latencies
-        of budgets in ms."""
+        """Of each figure that all runs have: `macs`, `params`, accuracies from 0 to 1 (`validation`, `test`), and
+        latencies of budgets in ms."""
         return self.record["mean"]
 
     @property
