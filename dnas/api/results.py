@@ -144,15 +144,15 @@ class SearchResult(RunResult):
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """On test images, from 0 to 1: `derived`, the network found with inherited weights; `settled`, the same after its
-        weights settled; `soft`, the supernet with all options mixed, by strategy. Names with `_before` are without estimating
-        batch norms again."""
+        """On test images, from 0 to 1: `derived`, the network found with inherited weights; `settled`, the same after
+        its weights settled; `soft`, the supernet with all options mixed, by strategy. Names with `_before` are without
+        estimating batch norms again."""
         return self.document["search"]["inherited_accuracy"]
 
     @property
     def budgets(self) -> list[dict[str, Any]]:
-        """Of each budget its text (`budget`), `limit` and the network's `cost` (MACs, parameters or ms), and the `share`
-        of the limit that this is."""
+        """Of each budget its text (`budget`), `limit` and the network's `cost` (MACs, parameters or ms), and the
+        `share` of the limit that this is."""
         return self.document["search"]["budgets"]
 
     @property
@@ -217,8 +217,8 @@ class JointResult(TrainingResult):
 
     @property
     def budgets(self) -> list[dict[str, Any]]:
-        """Of each budget its text (`budget`), `limit` and the network's `cost` (MACs, parameters or ms), and the `share`
-        of the limit that this is."""
+        """Of each budget its text (`budget`), `limit` and the network's `cost` (MACs, parameters or ms), and the
+        `share` of the limit that this is."""
         return self.document["training"]["found"]["budgets"]
 
     @cached_property
@@ -233,8 +233,8 @@ class CompressionResult(TrainingResult):
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes` and `test_accuracy`, from 0
-        to 1."""
+        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes` and `test_accuracy`, from
+        0 to 1."""
         return self.document["compression"]["stages"]
 
 
