@@ -233,8 +233,8 @@ class CompressionResult(TrainingResult):
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes` and `test_accuracy`, from
-        0 to 1."""
+        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes`, and `test_accuracy`
+        from 0 to 1."""
         return self.document["compression"]["stages"]
 
 

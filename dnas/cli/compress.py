@@ -50,7 +50,8 @@ class Arguments:
     error: float | None = None
     """Largest relative error of the tokens behind a block, in place of a budget; 0.01 if neither is given."""
     bits: float | None = None
-    """Of each number, 2 to 16; 8 if neither this nor a budget is given. With --mixed on average."""
+    """Of each number, 2 to 16 (32 leaves the network as it is); 8 if neither this nor a budget is given. With --mixed
+    on average."""
     mixed: bool = False
     """Parts of the network have bits of their own: those that suffer most have most."""
     scales: str = "similarity"
