@@ -99,7 +99,7 @@ class Arguments:
     """Resolutions evaluated in a step, of the largest gates (2; paper: 0); 0 for all of them, mixed softly."""
     fill: float | None = None
     """Least share of one budget that the result must use; 0 asks for no more than the limits. If not given, accuracy
-    decides; random and evolution then take networks that use 97 %."""
+    decides; random, evolution and --family then take networks that use 97 %."""
     skip_limit: float | None = None
     """With dmasking: largest share of the blocks that are skipped in the mean while choices are learned (0.4); 1 for no
     guard."""

@@ -113,6 +113,12 @@ def test_the_example_recipe_and_the_shipped_ones_are_there(tmp_path):
     assert all(f"`{path.stem}`" in TRAINING for path in (ROOT / "search_spaces" / "recipes").glob("*.yaml"))
 
 
+def test_every_package_has_its_row():
+    text = (ROOT / "docs" / "layout.md").read_text()
+    packages = [path.parent.name for path in (ROOT / "dnas").glob("*/__init__.py")]
+    assert packages and not [name for name in packages if f"`{name}`" not in text]
+
+
 def test_the_readme_names_every_command():
     text = (ROOT / "README.md").read_text()
     assert all(f"dnas {name} " in text or f"dnas {name}\n" in text for name in COMMANDS)
