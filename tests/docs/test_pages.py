@@ -113,6 +113,14 @@ def test_the_example_recipe_and_the_shipped_ones_are_there(tmp_path):
     assert all(f"`{path.stem}`" in TRAINING for path in (ROOT / "search_spaces" / "recipes").glob("*.yaml"))
 
 
+def test_messages_of_the_guide_are_those_of_the_code():
+    sources = "\n".join(path.read_text() for path in (ROOT / "dnas").rglob("*.py"))
+    table = (ROOT / "docs" / "guide.md").read_text().partition("| it says |")[2].partition("\n\n")[0]
+    quoted = [text for line in table.splitlines() for text in re.findall(r"`([^`]*)`", line.split(" | ")[0])]
+    parts = [part.strip() for text in quoted for part in re.split(r"\.\.\.|;", text) if len(part.strip()) > 5]
+    assert len(parts) > 9 and not [part for part in parts if part not in sources and not part.startswith("is it good?")]
+
+
 def test_every_package_has_its_row():
     text = (ROOT / "docs" / "layout.md").read_text()
     packages = [path.parent.name for path in (ROOT / "dnas").glob("*/__init__.py")]
