@@ -52,6 +52,9 @@ class Stopped(Exception):
     """A run that was asked to stop, and did so in good order; `str(error)` says how to continue.
 
     The command's exit code is the shell's for the signal: 130 for Ctrl-C, 143 for SIGTERM.
+
+    Attributes:
+        signal_number: the signal that asked, as `signal.SIGINT` or `signal.SIGTERM`.
     """
 
     def __init__(self, message: str, signal_number: int):

@@ -1,13 +1,13 @@
 """The promise: searches under several budgets and seeds, each network never above its budgets and near one of them.
 
-    python experiments/budgets.py                                            # fbnetv2 under five budgets of MACs
+    python experiments/budgets.py --space fbnetv2_free                       # five budgets of MACs
     python experiments/budgets.py --space fbnetv1_32 --budgets 4ms@pixel3 6ms@pixel3 10ms@pixel3 16ms@pixel3 24ms@pixel3
     python experiments/budgets.py --space fbnetv1_32 --budgets 60MFLOPs+14ms@pixel3+20ms@fpga --seeds 1
 
-`+` joins budgets that hold together. Each row is the search of `python -m dnas.search SPACE --budget ... --seed S`,
-except that programs are compiled once for all searches under the same costs. Costs are counted again from the exported
-architecture, read as a file. Expected: `share` is never above 1 and its largest is at least 0.97 in every row. Smoke
-runs prove the budget, not the accuracy. Fifteen of them take about 20 minutes on two cores with fbnetv2.
+`+` joins budgets that hold together. Each row is the search of `python -m dnas.search SPACE --budget ... --seed S
+--fill 0.97`, except that programs are compiled once for all searches under the same costs. Costs are counted again from
+the exported architecture, read as a file. Expected: `share` is never above 1, and its largest is at least `--fill` in
+every row. Smoke runs prove the budget, not the accuracy. Fifteen take about 20 minutes on two cores with fbnetv2.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Arguments:
     preset: Literal["smoke", "quick"] = "smoke"
     epochs: float | None = None
     """Passes over the training data; the preset's if not given."""
+    fill: float = 0.97
+    """Least share of one of its budgets that a network must use."""
     out: Path | None = None
     """JSON of all rows, and a Markdown table beside it."""
 
@@ -55,10 +57,10 @@ def main(args: Arguments) -> int:
         rows.append(row)
         print(line(row), flush=True)
     shares = [max(row["shares"]) for row in rows]
-    kept = max(shares) <= 1 and min(shares) >= 0.97
+    kept = max(shares) <= 1 and min(shares) >= args.fill
     print(f"largest share of a row: from {min(shares):.4f} to {max(shares):.4f}")
     if args.out is not None:
-        what = {"space": args.space, "preset": args.preset, "epochs": args.epochs, "kept": kept}
+        what = {"space": args.space, "preset": args.preset, "epochs": args.epochs, "fill": args.fill, "kept": kept}
         write_json(args.out, {**what, "smallest": min(shares), "largest": max(shares), "searches": rows})
         write_atomic(args.out.with_suffix(".md"), table(args, rows).encode())
     if not kept:
@@ -72,7 +74,7 @@ def searches(args: Arguments) -> Iterator[dict[str, Any]]:
     from dnas.search.problem import make_problem
     from dnas.search.strategies import dmasking
 
-    settings = with_overrides(args.preset, epochs=args.epochs)
+    settings = with_overrides(args.preset, epochs=args.epochs, fill=args.fill)
     space = load_space(args.space)
     programs = {}
     for text in args.budgets:

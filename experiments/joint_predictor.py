@@ -1,6 +1,6 @@
 """The predictor of joint searches on networks whose accuracy is known: all 15,625 cells of NAS-Bench-201 (CIFAR-10).
 
-    python experiments/joint_predictor.py --table ../shared/data/bench/nb201_cifar10_acc_latency.csv
+    python experiments/joint_predictor.py --table nb201_cifar10_acc_latency.csv
 
 For each of `--seeds` seeds: a predictor learns from `--networks` drawn cells, with an encoder that knows costs and with
 one that does not; Spearman's correlation with the accuracies of all other cells. Then searches under a latency limit

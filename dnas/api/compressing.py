@@ -58,7 +58,7 @@ def run_compression(
         out: folder of the result; a temporary one if not given, of which `CompressionResult.save` makes a lasting copy.
         overwrite: replace what `out` holds of another run.
         resume: go on where the run in `out` was stopped.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints; every minute, but never more than 2 % of the time, if not given.
         quiet: print nothing.
         precision: in which steps of trainings compute, as in `dnas.run_training`.
         **values: fields of the recipe in place of its own, such as `epochs=2`.

@@ -23,7 +23,7 @@ def import_weights(
     Args:
         architecture: what `dnas.load` takes, or timm's name of a published architecture.
         file: weights as a safetensors file: timm's checkpoint, by the names of its tensors, or weights of dnas.
-        image_size: side of the images that the weights were trained on; the architecture's own if not given.
+        image_size: side of the images that the weights were trained on, in pixels; the architecture's own if not given.
         out: folder of the result; a temporary one if not given.
         overwrite: replace what `out` holds of another run.
         quiet: print nothing.

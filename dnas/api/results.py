@@ -144,14 +144,15 @@ class SearchResult(RunResult):
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """On test images: `derived`, the network found with inherited weights; `settled`, the same after its weights
-        settled; `soft`, the supernet with all options mixed, by strategy. Names with `_before` are without estimating
-        batch norms again."""
+        """On test images, from 0 to 1: `derived`, the network found with inherited weights; `settled`, the same after
+        its weights settled; `soft`, the supernet with all options mixed, by strategy. Names with `_before` are without
+        estimating batch norms again."""
         return self.document["search"]["inherited_accuracy"]
 
     @property
     def budgets(self) -> list[dict[str, Any]]:
-        """Of each budget its text (`budget`), `limit`, the network's `cost` and its `share` of the limit."""
+        """Of each budget its text (`budget`), `limit` and the network's `cost` (MACs, parameters or ms), and the
+        `share` of the limit that this is."""
         return self.document["search"]["budgets"]
 
     @property
@@ -187,8 +188,8 @@ class TrainingResult(RunResult):
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """`validation` (which chose the epoch), `test` and, of more than five classes, `test_top5`; with inherited
-        weights also `validation_before`."""
+        """From 0 to 1: `validation` (which chose the epoch), `test` and, of more than five classes, `test_top5`; with
+        inherited weights also `validation_before`."""
         found = self.document["training"]["accuracy"]
         return {name: value for name, value in found.items() if value is not None}
 
@@ -216,7 +217,8 @@ class JointResult(TrainingResult):
 
     @property
     def budgets(self) -> list[dict[str, Any]]:
-        """Of each budget its text (`budget`), `limit`, the network's `cost` and its `share` of the limit."""
+        """Of each budget its text (`budget`), `limit` and the network's `cost` (MACs, parameters or ms), and the
+        `share` of the limit that this is."""
         return self.document["training"]["found"]["budgets"]
 
     @cached_property
@@ -231,7 +233,8 @@ class CompressionResult(TrainingResult):
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes`, `test_accuracy`."""
+        """The network before, made smaller, and trained on: `stage`, `macs`, `params`, `bytes`, and `test_accuracy`
+        from 0 to 1."""
         return self.document["compression"]["stages"]
 
 

@@ -38,9 +38,10 @@ def run_search(
 
     Args:
         space: what `dnas.load` takes; one with choices.
-        data: an image folder, an `.npz` file or a folder of IDX files, by path; `(images, labels)`; or a dict of arrays
-            such as `x_train`, `y_train`, `x_test`, `y_test`, `class_names`. Images are [N, S, S] or [N, S, S, C], uint8
-            or floats in [0, 1]; labels [N] are integers from 0. A Fashion-MNIST extract if not given.
+        data: by path, a folder of images, an `.npz` file, or a folder of IDX files, of shards or of Hugging Face's
+            datasets (`docs/data.md`); `(images, labels)`; or a dict of arrays such as `x_train`, `y_train`, `x_test`,
+            `y_test`, `class_names`. Images are [N, S, S] or [N, S, S, C], uint8 or floats in [0, 1]; labels [N] are
+            integers from 0. A Fashion-MNIST extract if not given.
         budgets: upper limits that the result keeps: `200MFLOPs` (multiply-adds), `5Mparams`, `12ms@TABLE`.
         family: with `dmasking`, `slimming` or `sandwich`, budgets of one kind, each of which gets a network from the
             one run; those of `dmasking` are `SearchResult.members`. Also with `joint`, whose `record` has them.
@@ -50,7 +51,8 @@ def run_search(
         start: an architecture to begin at, scaled into the budgets (with `dmasking`).
         preset: `smoke` (does everything run), `quick` or `paper`.
         seed: everything random follows from it.
-        image_size: side of the images given to the supernet, in pixels.
+        image_size: side of the images given to the supernet, in pixels; if not given their own, at most 64 (preset
+            `paper`: the space's own).
         classes: number of classes that the budgets count; the space's own if not given.
         skip_bad: leave out images that cannot be read.
         data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
@@ -61,7 +63,7 @@ def run_search(
         overwrite: replace what `out` holds of another run.
         resume: go on from the newest checkpoint in `out`.
         force: with `resume`, go on although options, data or versions have changed.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints; every minute, but never more than 2 % of the time, if not given.
         profile: folder for a trace of a few steps.
         tensorboard: also write TensorBoard event files into `out`.
         quiet: print nothing.

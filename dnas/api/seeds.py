@@ -76,17 +76,18 @@ class SeedsResult(os.PathLike[str]):
 
     @property
     def mean(self) -> dict[str, float]:
-        """Of each figure that all runs have: `macs`, `params`, `validation`, `test` and latencies of budgets."""
+        """Of each figure that all runs have: `macs`, `params`, accuracies from 0 to 1 (`validation`, `test`), and
+        latencies of budgets in ms."""
         return self.record["mean"]
 
     @property
     def deviation(self) -> dict[str, float | None]:
-        """Standard deviation of each figure; None of a single run."""
+        """Standard deviation of each figure over the runs, in its unit; None of a single run."""
         return self.record["standard_deviation"]
 
     @property
     def error(self) -> dict[str, float | None]:
-        """Standard error of each mean; None of a single run."""
+        """Standard error of each mean, in its unit; None of a single run."""
         return self.record["standard_error"]
 
     @property

@@ -40,7 +40,8 @@ def run_training(
     Args:
         architecture: a result, with whose weights the training begins, or what `dnas.load` takes.
         data: as in `dnas.run_search`; those of the architecture's own run if not given.
-        recipe: name of a recipe (`quick`, `fbnet`, `fbnetv3`, `efficientformer`, `manifold`) or path of your own.
+        recipe: name of a recipe (`quick`, `finetune`, `fashion`, `fbnet`, `fbnetv3`, `efficientformer`, `manifold`) or
+            path of a file of your own (`docs/training.md`).
         init: begin with the architecture's weights (`inherited`), with random ones (`scratch`), or with those of a
             safetensors file, dnas' own or timm's; inherited where the architecture has some, if not given.
         weights: a safetensors file to inherit from, dnas' own or timm's; that beside the architecture if not given.
@@ -59,7 +60,7 @@ def run_training(
         overwrite: replace what `out` holds of another run.
         resume: go on from the newest checkpoint in `out`.
         force: with `resume`, go on although options, data or versions have changed.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints; every minute, but never more than 2 % of the time, if not given.
         quiet: print nothing.
         terms: of the loss, beside the recipe's: `dnas.learning.terms.Term`, which may read values inside the network
             and the teacher.

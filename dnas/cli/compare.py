@@ -42,7 +42,8 @@ class Arguments:
     space: str | None = None
     """Search space that the network comes from; the one of its search if not given."""
     recipe: str = "quick"
-    """Name of a recipe (quick, fbnet, fbnetv3, efficientformer) or path to a file of your own."""
+    """Name of a recipe (quick, finetune, fashion, fbnet, fbnetv3, efficientformer) or path to a file of your own
+    (docs/training.md)."""
     epochs: float | None = None
     """Passes over the training images; the recipe's if not given. Its warm-up and milestones scale along."""
     batch_size: int | None = None
@@ -50,7 +51,8 @@ class Arguments:
     seed: int = 0
     """The first seed; the drawn networks follow from it."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the data of the search if not given."""
+    """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
+    datasets (docs/data.md); the data of the search if not given."""
     image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
     """Side of the images, in pixels, for the space's largest resolution; that of the search if not given. Each network
     has its share of it."""

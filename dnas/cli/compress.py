@@ -50,7 +50,8 @@ class Arguments:
     error: float | None = None
     """Largest relative error of the tokens behind a block, in place of a budget; 0.01 if neither is given."""
     bits: float | None = None
-    """Of each number, 2 to 16; 8 if neither this nor a budget is given. With --mixed on average."""
+    """Of each number, 2 to 16 (32 leaves the network as it is); 8 if neither this nor a budget is given. With --mixed
+    on average."""
     mixed: bool = False
     """Parts of the network have bits of their own: those that suffer most have most."""
     scales: str = "similarity"
@@ -75,8 +76,9 @@ class Arguments:
     seed: int = 0
     """Everything random follows from it."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the data of the network's own run if not given, and the
-    Fashion-MNIST extract that comes with dnas for a network of no run."""
+    """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
+    datasets (docs/data.md); the data of the network's own run if not given, and the Fashion-MNIST extract that comes
+    with dnas for a network of no run."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
     data_in: Literal["auto", "memory", "stream"] = "auto"

@@ -27,8 +27,9 @@ class Arguments:
     weights: Path | None = None
     """Weights as a safetensors file; those beside the architecture if not given."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
-    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
+    """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
+    datasets (docs/data.md); the data of the architecture's own run if not given, and the Fashion-MNIST extract that
+    comes with dnas for an architecture of no run."""
     new_classes: bool = False
     """The data name their classes otherwise than the architecture's run: they are compared by their place."""
     split: Literal["test", "validation", "train"] = "test"

@@ -49,7 +49,8 @@ def _option(field: dataclasses.Field, hint: Any, about: str) -> Iterator[str]:
     default = field.default
     if isinstance(default, tuple):
         default = " ".join(map(str, default))
-    if default not in (dataclasses.MISSING, None, False, True, ""):
+    flag = isinstance(default, bool)  # told apart from the numbers 0 and 1, which equal them
+    if not flag and default not in (dataclasses.MISSING, None, ""):
         about += f" (default: {default})"
     elif default is dataclasses.MISSING and not is_positional(hint):
         about += " (required)"

@@ -31,7 +31,7 @@ class Arguments:
     live: Path | None = None
     """Serve a page to this machine that follows all runs of a folder, instead of writing one; Ctrl-C ends it."""
     port: int = 0
-    """Of --live; a free one if not given."""
+    """Of --live; 0 for a free one."""
 
 
 def main(args: Arguments) -> None:

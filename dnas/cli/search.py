@@ -55,7 +55,8 @@ class Arguments:
     """Searches with so many seeds, --seed and those after it, each in a folder of its own, and gives a table of their
     mean and spread. The same command goes on where it was stopped."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; a Fashion-MNIST extract that comes with dnas if not given."""
+    """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
+    datasets (docs/data.md); a Fashion-MNIST extract that comes with dnas if not given."""
     image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
     """Side of the images given to the supernet, in pixels, to which image files are decoded. If not given: their own,
     at most 64 (paper: the space's own), and at least twice the space's stride."""
@@ -80,9 +81,9 @@ class Arguments:
     checkpoint_every: float | None = None
     """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
     epochs: float | None = None
-    """Passes over the training data; the preset's if not given."""
+    """Passes over the training data; the preset's if not given (smoke: 0.12, quick: 10, paper: 90)."""
     batch_size: int | None = None
-    """Images in a step; the preset's if not given."""
+    """Images in a step; the preset's if not given (smoke and quick: 16, paper: 192)."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Steps compute in it; parameters, statistics, norms, losses and evaluations are float32 either way. If not given,
     bfloat16 on GPUs and TPUs and float32 on CPUs."""
@@ -92,18 +93,21 @@ class Arguments:
     """Most memory of the search's arrays and programs, e.g. 4GB: where it would need more, it samples fewer paths, then
     computes again what it does not keep, then takes smaller batches, and says so."""
     paths: int | None = None
-    """Blocks run in a step of a choice between whole blocks, of the largest gates (2); 0 for all, mixed softly."""
+    """Blocks run in a step of a choice between whole blocks, of the largest gates (2; paper: 0); 0 for all, mixed
+    softly."""
     resolution_paths: int | None = None
-    """Resolutions evaluated in a step, of the largest gates (2); 0 for all of them, mixed softly."""
+    """Resolutions evaluated in a step, of the largest gates (2; paper: 0); 0 for all of them, mixed softly."""
     fill: float | None = None
     """Least share of one budget that the result must use; 0 asks for no more than the limits. If not given, accuracy
-    decides; random and evolution then take networks that use 97 %."""
+    decides; random, evolution and --family then take networks that use 97 %."""
     skip_limit: float | None = None
-    """Largest share of the blocks that are skipped in the mean while choices are learned (0.4); 1 for no guard."""
+    """With dmasking: largest share of the blocks that are skipped in the mean while choices are learned (0.4); 1 for no
+    guard."""
     rank_by: Literal["accuracy", "loss"] | None = None
-    """With slimming or sandwich: what actions are ranked by; ties are broken by the other."""
+    """With slimming or sandwich: what actions are ranked by; ties are broken by the other (accuracy)."""
     rankings: int | None = None
-    """With slimming or sandwich: most rankings on the way to the budget; 0 for one action a ranking, as published."""
+    """With slimming or sandwich: most rankings on the way to the budget (24; paper: 0); 0 for one action a ranking,
+    as published."""
     supernet: Literal["single_path", "sandwich"] | None = None
     """With sandwich, random, evolution or space_evolution: how the weights learn: one network drawn in each step, or
     the largest, the smallest and some drawn (as S3 does); sandwich for the strategy of that name if not given, else
@@ -114,11 +118,13 @@ class Arguments:
     """With --supernet sandwich: all networks but the largest learn its probabilities instead of the labels (in-place
     distillation)."""
     mes_sign: Literal["minus", "plus"] | None = None
-    """With sandwich: sign of the exponents in the mobile efficiency score; minus, where smaller scores higher."""
+    """With sandwich: sign of the exponents in the mobile efficiency score; minus, where smaller scores higher
+    (minus)."""
     noise: Literal["gumbel", "uniform"] | None = None
-    """Noise on the choices' logits: gumbel, or uniform as EfficientFormer prints it."""
+    """With dmasking or slimming: noise on the choices' logits: gumbel, or uniform as EfficientFormer prints it
+    (gumbel)."""
     samples: int | None = None
-    """With random: networks compared. With space_evolution: networks drawn from each space."""
+    """With random: networks compared. With space_evolution: networks drawn from each space (64; paper: 1000)."""
     population: int | None = None
     """With evolution, here and below also that of space_evolution: networks in a generation (16; paper, here and below
     AutoFormer's numbers: 50)."""
@@ -162,18 +168,19 @@ class Arguments:
     """With joint or --seeds: where they run: processes of this machine, ray, or the address of a Ray cluster
     (HOST:PORT)."""
     weights_lr: float | None = None
-    """Learning rate of the weights; the preset's if not given."""
+    """Learning rate of the weights (0.02; paper: 0.1)."""
     theta_lr: float | None = None
-    """Learning rate of the choices' logits; the preset's if not given."""
+    """With dmasking or slimming: learning rate of the choices' logits (0.1; smoke: 0.3; paper: 0.01)."""
     loss_form: Literal["log_of_power", "power_of_log", "additive"] | None = None
-    """How cross-entropy and cost combine: CE*alpha*log(LAT^beta), CE*alpha*log(LAT)^beta, or their sum."""
+    """With dmasking: how cross-entropy and cost combine: CE*alpha*log(LAT^beta), CE*alpha*log(LAT)^beta, or their sum
+    (log_of_power)."""
     costs: Literal["exact", "paper"] | None = None
-    """With dmasking: what the choices take for the mean cost: exact, or the paper's product of effective sizes. The
-    network found keeps its budgets by exact costs either way."""
+    """With dmasking: what the choices take for the mean cost: exact, or the paper's product of effective sizes
+    (exact; paper: paper). The network found keeps its budgets by exact costs either way."""
     alpha: float | None = None
-    """Weight of the cost in the loss of the choices (0.2)."""
+    """With dmasking: weight of the cost in the loss of the choices (0.2)."""
     beta: float | None = None
-    """Power of the cost in the loss of the choices (0.6)."""
+    """With dmasking: power of the cost in the loss of the choices (0.6)."""
     devices: int | None = None
     """Devices that share each batch; all that JAX sees if not given, but one on a CPU (docs/devices.md)."""
     coordinator: str | None = None

@@ -37,7 +37,8 @@ class Arguments:
     weights: Path | None = None
     """Weights to inherit, dnas' own or timm's; those beside the architecture if not given."""
     recipe: str = "quick"
-    """Name of a recipe (quick, fbnet, fbnetv3, efficientformer, manifold) or path to a file of your own."""
+    """Name of a recipe (quick, finetune, fashion, fbnet, fbnetv3, efficientformer, manifold) or path to a file of your
+    own (docs/training.md)."""
     epochs: float | None = None
     """Passes over the training images; the recipe's if not given. Its warm-up and milestones scale along."""
     batch_size: int | None = None
@@ -56,8 +57,9 @@ class Arguments:
     """Trains with so many seeds, --seed and those after it, each in a folder of its own, and gives a table of their
     mean and spread. The same command goes on where it was stopped."""
     data: str | None = None
-    """Image folder, .npz file or folder of IDX files; the data of the architecture's own run if not given, and the
-    Fashion-MNIST extract that comes with dnas for an architecture of no run."""
+    """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
+    datasets (docs/data.md); the data of the architecture's own run if not given, and the Fashion-MNIST extract that
+    comes with dnas for an architecture of no run."""
     image_size: Annotated[int | None, tyro.conf.arg(aliases=("--side",))] = None
     """Side of the images given to the network, in pixels, to which image files are decoded; the side that the network
     was made for if not given, and without a record no more than the images have."""

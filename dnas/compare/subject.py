@@ -107,7 +107,8 @@ def cost_of(network: Space, budget: Budget) -> float:
 def _space_of(run: str, found: Result, record: Mapping[str, Any], given: str | None) -> Space:
     """The space that the user names, else the one searched: that which the search made, the file that was read, or one
     of the recorded name."""
-    own = str(Path(found.space.source).parent / SPACE_FILE)
+    made = Path(found.space.source).parent / SPACE_FILE
+    own = str(made) if os.path.isfile(current(made)) else None
     names = [given] if given is not None else [own, _space_file(found), record.get("space")]
     known = [name for name in names if isinstance(name, str)]
     if not known:

@@ -42,7 +42,7 @@ from dnas.runs.run import Imported, Member, NetworkFacts, Run, Search, Training
 from dnas.runs.seeds import parted
 
 MAX_RUNS = 32
-ACCEPTED = "a result folder of dnas.search or dnas.train (its --out), or of an import by dnas.weights"
+ACCEPTED = "a result folder of dnas.search, dnas.train or dnas.compress (its --out), or of an import by dnas.weights"
 
 
 class _Place(NamedTuple):

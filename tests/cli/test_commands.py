@@ -114,6 +114,21 @@ def test_the_common_options_come_first():
     assert text.index("--budget") < text.index("--data") < text.index("--loss-form")
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "default"),
+    [("measure", "--threads", "1"), ("train", "--seed", "0"), ("search", "--preset", "quick")],
+)
+def test_help_tells_defaults_also_where_they_are_0_or_1(name, option, default):
+    text = help.shown(import_module(COMMANDS[name].module).Arguments, f"dnas {name}", ())
+    about = text.partition(f"\n  {option} ")[2].partition("\n  --")[0]
+    assert f"(default: {default})" in about
+
+
+def test_help_tells_no_default_of_a_flag():
+    text = help.shown(import_module(COMMANDS["search"].module).Arguments, "dnas search", ())
+    assert "(default: False)" not in text and "(default: True)" not in text
+
+
 def test_importing_dnas_imports_nothing_else():
     code = "import sys, dnas; print(dnas.__version__, [m for m in ('jax', 'numpy', 'tyro') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -133,3 +133,8 @@ def test_latency_of_blocks_that_were_made_smaller(tmp_path):
     for subject, notes in ((whole, 0), (timed, 1)):
         lineup = lined_up(subject, against=(str(tmp_path / "small.json"),), side=64, new_classes=True)
         assert sum("those of small were made smaller" in note for note in lineup.notes) == notes
+
+
+def test_an_architecture_of_no_search_asks_for_its_space():
+    with pytest.raises(InputError, match="fbnetv2_f1: no search is recorded with it .*--space"):
+        read_subject("fbnetv2_f1", None)
