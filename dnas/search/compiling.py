@@ -108,7 +108,7 @@ class Compiler:
         """How far it is, for people: how many programs there will be is known when all are traced."""
         ready = sum(program.ended for program in list(self._programs))
         known = len(self.traced) + len(self.read)
-        return f"{ready} of {known} programs so far done; usually under two minutes, seconds when started again"
+        return f"{ready} of {known} programs done; usually under two minutes, seconds when started again"
 
     def done(self, wait_s: float) -> bool:
         """Whether every program is ready, waiting up to `wait_s` seconds for them."""

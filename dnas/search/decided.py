@@ -56,7 +56,7 @@ def warnings(problem: Problem, logits: Theta, assignment: dict[str, int]) -> lis
     skips = [name for name in blocks if taken[name] == "skip"]
     if blocks and len(skips) > COLLAPSED * len(blocks):
         notes.append(
-            f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer, warm up longer or set a "
+            f"skip collapse: {len(skips)} of {len(blocks)} blocks are skipped; search longer (--epochs) or set a "
             "lower --skip-limit"
         )
     decided = float(np.mean(largest_probability(problem.layout, logits))) if problem.space.choices else 1.0

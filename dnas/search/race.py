@@ -149,4 +149,4 @@ def pays(problem: Problem, notes: Notes) -> str:
     told = f"{len(accuracy)} candidates spread by {spread:.1%} where chance alone makes {noise:.1%} ({images} images)"
     if spread > limit:
         return f"the choice of an architecture pays here: {told}"
-    return f"it is not to be seen that the choice of an architecture pays here: {told}"
+    return f"no sign that the choice of an architecture pays here: {told}"
