@@ -179,6 +179,24 @@ def test_kernels_need_the_same_map(read):
         read("input: {}\ntrunk:\n  - conv: {out: 8, kernel: {choices: [3, 5]}, padding: 1}\n")
 
 
+def test_kernels_of_several_resolutions_need_one_window(read):
+    """Each map has one kernel here, but all share a convolution: 8 pixels of one and 14 of another are none of it."""
+    with pytest.raises(UserError, match="maps of different sides"):
+        read(
+            "input: {resolution: {choices: [8, 16]}}\n"
+            "trunk:\n  - conv: {out: 8, kernel: '1 + 2 * ($resolution // 16)', padding: 0}\n"
+        )
+
+
+def test_options_may_differ_by_the_resolution(read):
+    """The width of a skip follows from it, and with the width whether there is a convolution."""
+    space = read(
+        "input: {resolution: {choices: [8, 16]}}\n"
+        "trunk:\n  - conv: {out: '$resolution // 2'}\n  - skip: {out: 8}\n"
+    )
+    assert graph_of(space).output.side.values() == [8, 16]
+
+
 def test_without_expansion_convolution_the_hidden_width_is_the_input(read):
     space = read("input: {}\ntrunk:\n  - conv: {out: 12}\n  - mbconv: {out: 12, expand_conv: false}\n")
     assert field_values(space, "trunk.1", "hidden") == [12]
@@ -284,6 +302,10 @@ MISTAKES = {
     "empty one_of": (HEAD + "trunk:\n  - one_of: []", ["not a list of blocks"]),
     "repeat inside one_of": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, repeat: 2}}, {skip: {out: 8}}]", ["'repeat' beside one_of"]),
     "one label twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: mbconv_1}, {mbconv: {out: 8}}, {mbconv: {out: 16}}]", ["two options with one label"]),
+    "repeat twice": (HEAD + "trunk:\n  - {conv: {out: 8, repeat: 2}, repeat: 3}", [":3: trunk.0: 'repeat' stands twice", "one of the two"]),
+    "side of a vector": (HEAD + "trunk:\n  - pool: {}\n  - linear: {out: side * 2}", [":4", "unknown name 'side' in a formula of trunk.1 (accepted: out, bias, act, in)"]),
+    "names of an input": ("input: {resolution: $side}\ntrunk: []\n", [":1: input.resolution: unknown name '$side' (accepted: no names here)"]),
+    "where that is no list": (HEAD + "trunk:\n  - conv: {out: 8}\nwhere: false", ["where: not a list", "found False"]),
     "label of a number": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: 1}, {skip: {out: 8}}]", ["label: not a plain word", "found 1"]),
     "empty label": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: ''}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "letters, digits, _ and -"]),
     "label with a dot": (HEAD + "trunk:\n  - one_of: [{one_of: [{conv: {out: 8}, label: c}, {skip: {out: 8}}], label: a.b}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "a.b"]),
