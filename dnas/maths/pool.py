@@ -31,9 +31,7 @@ def marked(x: Map) -> Float[Array, "N H W C+1"]:
     return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
 
 
-def marked_pool(
-    x: Float[Array, "N H W C+1"], w: Float[Array, ""], kernel: int, stride: int, padding: int
-) -> OtherMap:
+def marked_pool(x: Float[Array, "N H W C+1"], w: Float[Array, ""], kernel: int, stride: int, padding: int) -> OtherMap:
     """`scaled_pool` of a map that is `marked`: cells that the last channel does not mark count as outside."""
     sums = _window_sums(x, kernel, stride, padding)
     cells = lax.stop_gradient(sums[..., -1:])

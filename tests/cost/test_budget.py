@@ -29,6 +29,7 @@ def test_units(text, kind, limit):
         ("-5MFLOPs", "--budget: not a budget, did you mean 'FLOPs'? (found '-5MFLOPs'"),
         ("1.2.3MFLOPs", "--budget: not a number (found '1.2.3'"),
         ("5ms", "--budget: not a budget"),
+        ("5Mparam\u017f", "--budget: not a budget"),  # a long s, which is an s where case does not count
         ("2MB", "--budget: not a budget"),
     ],
 )

@@ -191,8 +191,7 @@ def test_kernels_of_several_resolutions_need_one_window(read):
 def test_options_may_differ_by_the_resolution(read):
     """The width of a skip follows from it, and with the width whether there is a convolution."""
     space = read(
-        "input: {resolution: {choices: [8, 16]}}\n"
-        "trunk:\n  - conv: {out: '$resolution // 2'}\n  - skip: {out: 8}\n"
+        "input: {resolution: {choices: [8, 16]}}\ntrunk:\n  - conv: {out: '$resolution // 2'}\n  - skip: {out: 8}\n"
     )
     assert graph_of(space).output.side.values() == [8, 16]
 
@@ -333,6 +332,7 @@ MISTAKES = {
     "taken name": (HEAD + "choices: {classes: {choices: [1, 2]}}\ntrunk: []", ["'classes' is taken"]),
     # Networks.
     "vanishing map": ("input: {resolution: 2}\ntrunk:\n  - conv: {out: 8, kernel: 5, padding: 0}", [":3: trunk.0.conv: the map vanishes"]),
+    "an input and a result of another side": (HEAD + "trunk:\n  - mbconv: {out: 3, padding: 0}", [":3: trunk.0.mbconv: the input is added to a result of another side", "found [32] and [30]", "residual: false"]),
     "vanishing words": (HEAD + "trunk:\n  - tnt_embed: {out: 8, inner: 4, patch: 4, kernel: 7, stride: 1, padding: 0}", [":3: trunk.0.tnt_embed: the map vanishes: side 4, kernel 7, padding 0"]),
     "words of a wide step": (HEAD + "trunk:\n  - tnt_embed: {out: 8, inner: 4, patch: 4, kernel: 7, stride: 4, padding: 0}", ["the map vanishes: side 4, kernel 7"]),
     "vanishing keys": ("input: {resolution: 4}\ntrunk:\n  - cmt_bias: {heads: 1, reduction: 8}", [":3: trunk.0.cmt_bias: the map of keys vanishes: side 4, reduction 8"]),

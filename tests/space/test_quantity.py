@@ -142,4 +142,6 @@ def test_whole_numbers_that_64_bits_do_not_hold_are_refused():
     for too_large in (lambda: weights * (side * side), lambda: Quantity.constant(1 << 40) * (1 << 40)):
         with pytest.raises(UserError, match="too large to be counted"):
             too_large()
-    assert Product(weights, Quantity.of(Choice("other", (4096, 1)))).at({"side": 1, "other": 0}) == 961 * 819200**2 * 4096
+    assert (
+        Product(weights, Quantity.of(Choice("other", (4096, 1)))).at({"side": 1, "other": 0}) == 961 * 819200**2 * 4096
+    )
