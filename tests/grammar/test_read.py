@@ -86,7 +86,8 @@ def test_ten_lines_of_a_user(read):
 
 
 def test_repeat_gives_each_repetition_its_own_choices_and_the_first_its_stride(read):
-    space = read("input: {}\ntrunk:\n  - mbconv: {repeat: 3, stride: 2, padding: 0, out: 8, first: {kernel: 5}}\n")
+    fields = "repeat: 3, stride: 2, padding: 0, out: 8, residual: false, first: {kernel: 5}"
+    space = read(f"input: {{}}\ntrunk:\n  - mbconv: {{{fields}}}\n")
     assert [u.fields["stride"].value for u in graph_of(space).uses] == [2, 1, 1]
     assert [u.fields["kernel"].value for u in graph_of(space).uses] == [5, 3, 3]
     assert [u.fields["padding"].value for u in graph_of(space).uses] == [0, 0, 0]
