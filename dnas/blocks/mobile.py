@@ -22,6 +22,7 @@ from dnas.ops import (
     Residual,
     Tensor,
 )  # fmt: skip
+from dnas.ops.tensor import ROWS
 from dnas.space.fields import Formula, flag, integer, name, odd, ratio
 from dnas.space.quantity import Quantity
 
@@ -74,7 +75,9 @@ def mbconv(net: Builder, x: Tensor, f: Fields) -> Tensor:
     y = net.add("project", Conv(f.out, groups=groups, bias=bias), y)
     # A small first scale: the depth of soft blocks would otherwise blow up the first gradients.
     y = net.masked(net.add("project_norm", BatchNorm(masked=True, start=0.1, switchable=own), y))
-    y = net.add("add", Residual(), x, y) if f.fixed("residual") and stride == 1 else y
+    if f.fixed("residual") and stride == 1:
+        _check_added(x, y)
+        y = net.add("add", Residual(), x, y)
     return augmented(net, "", y, x, f)
 
 
@@ -85,6 +88,16 @@ def _check_unexpanded(x: Tensor, f: Fields) -> None:
         raise UserError(f"{without} (found hidden {f.hidden.values()}, accepted: {x.channels.values()})")
     if f.expand.values() != [1]:
         raise UserError(f"{without} (found expand {f.expand.values()}, accepted: 1)")
+
+
+def _check_added(x: Tensor, y: Tensor) -> None:
+    """Raises `UserError` where an input would be added to a result on a map of another side."""
+    before, after = x[ROWS].size, y[ROWS].size
+    if Residual().agree(x, y).max() and not before.same_as(after):
+        raise UserError(
+            f"the input is added to a result of another side (found {before.values()} and {after.values()}; accepted: "
+            "the padding that keeps the side, or 'residual: false')"
+        )
 
 
 def squeeze_excite(net: Builder, name: str, x: Tensor, hidden: Quantity, act: Quantity, on: Quantity) -> Tensor:

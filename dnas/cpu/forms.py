@@ -45,7 +45,7 @@ def _conv_memory(op: Conv, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
 
 
 def _depthwise(op: Depthwise, env: Forward, held: Held, y: Tensor, x: Value) -> Array:
-    w, grids = mixed_kernel(env, held, op.kernel), env.grids(x.tensor, y)
+    w, grids = mixed_kernel(env, held, op.kernel, op.zeros), env.grids(x.tensor, y)
     form = functools.partial(mixed, depthwise, stride=op.stride, padding=op.zeros.max(), grids=grids)
     return biased(held, env.product(held, form, x.array, w))
 

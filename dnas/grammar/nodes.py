@@ -92,6 +92,10 @@ class Nodes(Values):
         if not isinstance(fields, dict):
             raise InputError(self.document.where((*place, kind)), "not fields", found=fields)
         placed = {name: Placed(value, (*place, kind, name)) for name, value in fields.items()}
+        if "repeat" in item and "repeat" in placed:
+            raise InputError(
+                where, "'repeat' stands twice, beside the fields and among them", accepted="one of the two"
+            )
         repeat = placed.pop("repeat", repeat)
         return kind, placed, None if repeat.value is None else repeat
 

@@ -101,7 +101,7 @@ class Values:
             if name not in known:
                 raise InputError(
                     self.document.where(place), f"unknown name '{name}'{suggestion(name, known)}",
-                    accepted=", ".join(known),
+                    accepted=", ".join(known) or "no names here",
                 )  # fmt: skip
             return scope[name[1:]]
 
@@ -155,7 +155,7 @@ class Values:
 
     def listed(self, data: dict[str, Any], key: str) -> list[Any]:
         """The list under a key; empty where there is none."""
-        value = data.get(key) or []
+        value = [] if data.get(key) is None else data[key]
         if not isinstance(value, list):
             raise InputError(self.document.where((key,)), "not a list", found=value)
         return value

@@ -28,9 +28,9 @@ def evaluated_fields(node: Block, x: Tensor) -> dict[str, Quantity]:
         if name in done:
             return done[name]
         if name not in kind.fields:
-            accepted = ", ".join((*kind.fields, "in", "side"))
-            near = suggestion(name, (*kind.fields, "in", "side"))
-            raise InputError(node.where, f"unknown name '{name}' in a formula of {node.path}{near}", accepted=accepted)
+            known = (*kind.fields, "in", *(["side"] if x.side is not None else []))
+            problem = f"unknown name '{name}' in a formula of {node.path}{suggestion(name, known)}"
+            raise InputError(node.where, problem, accepted=", ".join(known))
         if name in active:
             raise InputError(node.where, f"{node.path}.{name} depends on itself ({' -> '.join((*active, name))})")
         active.append(name)

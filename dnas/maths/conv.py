@@ -98,10 +98,12 @@ def depthwise(x: Map, w: Float[Array, "k k C"], stride: int, padding: int) -> Ot
     )  # fmt: skip
 
 
-def mixed_kernels(kernels: Sequence[Float[Array, "_ _ ..."]], gates: Sequence[Array]) -> Float[Array, "K K ..."]:
-    """sum_i g_i pad(w_i), zeros around smaller kernels."""
-    largest, total = max(len(w) for w in kernels), jnp.zeros((), kernels[0].dtype)
-    for w, gate in zip(kernels, gates, strict=True):
-        edge = (largest - len(w)) // 2
-        total = total + jnp.pad(w, [(edge, edge)] * 2 + [(0, 0)] * (w.ndim - 2)) * gate
+def mixed_kernels(
+    kernels: Sequence[Float[Array, "_ _ ..."]], gates: Sequence[Array], begins: Sequence[int], side: int
+) -> Float[Array, "side side ..."]:
+    """sum_i g_i pad(w_i): each kernel from row and column `begins` on, zeros around it."""
+    total = jnp.zeros((), kernels[0].dtype)
+    for w, gate, begin in zip(kernels, gates, begins, strict=True):
+        edges = begin, side - len(w) - begin
+        total = total + jnp.pad(w, [edges] * 2 + [(0, 0)] * (w.ndim - 2)) * gate
     return total

@@ -43,6 +43,11 @@ class Grids(NamedTuple):
     paths: int | None = None
     """Only so many options, those of the largest gates, are evaluated, on maps of the full side."""
 
+    @property
+    def sampled(self) -> bool:
+        """Whether there are more than are evaluated: each then lies in the corner of a full map, zeros around it."""
+        return self.paths is not None and self.paths < len(set(self.sides))
+
 
 class Mix(NamedTuple):
     """What is evaluated: options with sides of their own, or those of them that are chosen at run time."""
@@ -69,10 +74,11 @@ def mix_of(grids: Grids) -> Mix:
     pairs = tuple(dict.fromkeys(grids.sides))
     weights: list[Any] = [sum(grids.gate[n] for n, other in enumerate(grids.sides) if other == pair) for pair in pairs]
     inverse = None if grids.share is None else _inverse(grids.share)
-    if grids.paths is None or grids.paths >= len(pairs):
+    paths = grids.paths if grids.sampled else None
+    if paths is None:
         return Mix(pairs, weights, None, inverse)
     scales = jnp.stack(weights)
-    chosen = lax.top_k(lax.stop_gradient(scales), grids.paths)[1]
+    chosen = lax.top_k(lax.stop_gradient(scales), paths)[1]
     # A product and not an index: the gradient of that is a loop on CPU, one for each layer.
     picks = (chosen[:, None] == jnp.arange(len(pairs))).astype(scales.dtype)
     kept = jnp.matmul(picks, scales, precision="highest")

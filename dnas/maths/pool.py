@@ -26,6 +26,18 @@ def scaled_pool(x: Map, w: Float[Array, ""], kernel: int, stride: int, padding: 
     return w * average_pool(x, kernel, stride, padding)
 
 
+def marked(x: Map) -> Float[Array, "N H W C+1"]:
+    """x and a last channel of ones, which says where the map is once it lies in the corner of a larger one."""
+    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+
+
+def marked_pool(x: Float[Array, "N H W C+1"], w: Float[Array, ""], kernel: int, stride: int, padding: int) -> OtherMap:
+    """`scaled_pool` of a map that is `marked`: cells that the last channel does not mark count as outside."""
+    sums = _window_sums(x, kernel, stride, padding)
+    cells = lax.stop_gradient(sums[..., -1:])
+    return w * (sums[..., :-1] / jnp.where(cells > 0, cells, 1))
+
+
 def _window_sums(x: Map, kernel: int, stride: int, padding: int) -> OtherMap:
     for axis in (1, 2):
         edges = [(padding, padding) if a == axis else (0, 0) for a in range(4)]

@@ -115,7 +115,10 @@ class Mixture(Operator):
         return Tensor(tuple(self._axis(axes) for axes in zip(*(tensor.axes for tensor in x), strict=True)))
 
     def _axis(self, axes: tuple[Axis, ...]) -> Axis:
-        name, size = axes[0].name, taken(self.conditions, [axis.size for axis in axes])
+        name, sizes = axes[0].name, [axis.size for axis in axes]
+        if name != CHANNELS and all(size.same_as(sizes[0]) for size in sizes):
+            return Axis(name, sizes[0])  # whatever the conditions follow from, which may be the resolution too
+        size = taken(self.conditions, sizes)
         if name != CHANNELS and set(size.over) & set(union(self.conditions)):
             raise UserError(
                 f"the options give maps of different sides (found {size.values()}; accepted: options with the same "

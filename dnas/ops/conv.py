@@ -20,6 +20,7 @@ from dnas.ops.windows import (
     program_of,
     read_options,
     side_after,
+    windows_of,
 )  # fmt: skip
 from dnas.space.quantity import Assignment, Product, Quantity
 
@@ -84,7 +85,7 @@ class Conv(Operator):
     @property
     def pixelwise(self) -> bool:
         """Whether each pixel of the result follows from one of the input's, at the same place."""
-        return self.kernel.max() == 1 and self.stride == 1
+        return self.kernel.max() == 1 and self.stride == 1 and not self.zeros.max()
 
     def output(self, x: Tensor) -> Tensor:
         if self.groups > 1:
@@ -113,20 +114,19 @@ class Conv(Operator):
         )  # fmt: skip
 
     def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
-        read_options(gates, self.kernel)
+        read_options(gates, windows_of(self.kernel, self.zeros).places)
         read_pending(gates, x)
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
-        padding = self.zeros.max()
-        if self.pixelwise and self.groups == 1 and not padding:
-            return pointwise(env, held, x, mixed_kernel(env, held, self.kernel)[0, 0])
+        if self.pixelwise and self.groups == 1:
+            return pointwise(env, held, x, mixed_kernel(env, held, self.kernel, self.zeros)[0, 0])
         w = self.masked_kernel(env, held, x.tensor)
-        form = maths.conv.Spatial(maths.conv.conv, self.stride, padding, self.groups)
+        form = maths.conv.Spatial(maths.conv.conv, self.stride, self.zeros.max(), self.groups)
         return on_grids(env, held, form, x, w, None if self.pixelwise else env.grids(x.tensor, y))
 
     def masked_kernel(self, env: Env, held: Held, x: Tensor) -> Any:
         """The kernels mixed, with the mask of the input's channels in them."""
-        w, mask = mixed_kernel(env, held, self.kernel), env.pending(x[CHANNELS])
+        w, mask = mixed_kernel(env, held, self.kernel, self.zeros), env.pending(x[CHANNELS])
         return w if mask is None else w * mask[:, None]
 
     def memory(self, of: Pass, y: Tensor, x: Tensor) -> Iterator[Segment]:
@@ -183,10 +183,10 @@ class Depthwise(Operator):
         )  # fmt: skip
 
     def reads(self, gates: Reads, y: Tensor, x: Tensor) -> None:
-        read_options(gates, self.kernel)
+        read_options(gates, windows_of(self.kernel, self.zeros).places)
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
-        w = mixed_kernel(env, held, self.kernel)
+        w = mixed_kernel(env, held, self.kernel, self.zeros)
         form = maths.conv.Spatial(maths.conv.depthwise, self.stride, self.zeros.max())
         return on_grids(env, held, form, x, w, env.grids(x.tensor, y))
 

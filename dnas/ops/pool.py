@@ -75,11 +75,14 @@ class AveragePool(Operator):
 
     def apply(self, env: Env, held: Held, y: Tensor, x: Value) -> Any:
         largest, grids = self.kernel.max(), env.grids(x.tensor, y)
+        mean, source = maths.pool.scaled_pool, x.array
+        if grids is not None and grids.sampled:  # whose zeros around a smaller map are no cells of it
+            mean, source = maths.pool.marked_pool, maths.pool.marked(x.array)
 
         def pooled(side: int) -> Any:
             padding = self.zeros.max() - (largest - side) // 2  # gives the side that the largest window does
-            form = maths.conv.Spatial(maths.pool.scaled_pool, side, self.stride, padding)
-            return maths.mixing.on_grids(form, x.array, maths.axes.one(x.array.dtype), grids)
+            form = maths.conv.Spatial(mean, side, self.stride, padding)
+            return maths.mixing.on_grids(form, source, maths.axes.one(source.dtype), grids)
 
         taken = options(self.kernel)
         if len(taken) == 1:

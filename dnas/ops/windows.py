@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnas import maths
 from dnas.errors import UserError
@@ -17,12 +17,39 @@ def padding_of(kernel: Quantity, padding: Quantity | None) -> Quantity:
     return kernel // 2 if padding is None else padding
 
 
+class Windows(NamedTuple):
+    """One window that holds those of all options, each where it stands: at output y, option (k, p) reads the k pixels
+    from `stride * y - p` on, which are those of the common window from `P - p` on."""
+
+    places: Quantity
+    """Side of the window that is taken, and where it begins within the common one."""
+    side: int
+    padding: int
+    """The largest, P."""
+
+
+def windows_of(kernel: Quantity, padding: Quantity) -> Windows:
+    """The common window of kernels and paddings."""
+    most = padding.max()
+    places = Quantity.combine(lambda k, p: (k, most - p), kernel, padding)
+    return Windows(places, max(k + begin for k, begin in places.values()), most)
+
+
 def side_after(side: Quantity | None, kernel: Quantity, stride: int, padding: Quantity) -> Quantity:
     """Side of the result: floor((side + 2 padding - kernel) / stride) + 1."""
     if side is None:
         raise UserError("a convolution needs a map")
-    out = Quantity.combine(lambda n, k, p: (n + 2 * p - k) // stride + 1, side, kernel, padding)
-    if set(out.over) - set(side.over):
+
+    def after(side: int, kernel: int, padding: int) -> int:
+        return (side + 2 * padding - kernel) // stride + 1
+
+    out = Quantity.combine(after, side, kernel, padding)
+    differ = set(out.over) - set(side.over)
+    if set(side.over) & {*kernel.over, *padding.over}:
+        # Options that follow from the side may give one of each; but one common window has to serve all maps.
+        _, common, most = windows_of(kernel, padding)
+        differ = differ or not Quantity.combine(after, side, common, most).same_as(out)
+    if differ:
         raise UserError(
             f"kernel options {kernel.values()} with paddings {padding.values()} give maps of different sides"
         )
@@ -56,16 +83,19 @@ def read_options(gates: Reads, value: Quantity) -> None:
             gates.mean(taken)
 
 
-def mixed_kernel(env: Env, held: Held, kernel: Quantity) -> Any:
-    """sum_i g_i pad(w_i) to the largest kernel, which goes with the largest padding.
+def mixed_kernel(env: Env, held: Held, kernel: Quantity, padding: Quantity) -> Any:
+    """sum_i g_i pad(w_i) to the common window of all options, which goes with the largest padding.
 
-    conv(x, w_i) with padding p_i equals conv(x, pad(w_i)) with padding p_i + (K - k_i) / 2, and that is the same for
-    all options, since they give equal sides.
+    Options of equal sides may still stand in different places: a stride of 4 leaves the same map of side 2 with
+    paddings 0 and 1. So zeros go around each kernel where its own window lies.
     """
-    parts = [held[name_of(kernel, side)] for side in kernel.values()]
-    if len(parts) == 1:
-        return parts[0]
-    return maths.conv.mixed_kernels(parts, [env.mean(taken) for taken in options(kernel).values()])
+    places, side, _ = windows_of(kernel, padding)
+    if places.is_constant:
+        return held["weight"]
+    taken = options(places)
+    parts = [held[name_of(kernel, k)] for k, _ in taken]
+    begins = [begin for _, begin in taken]
+    return maths.conv.mixed_kernels(parts, [env.mean(share) for share in taken.values()], begins, side)
 
 
 def program_of(kernel: Quantity, padding: Quantity) -> tuple[Any, int]:

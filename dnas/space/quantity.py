@@ -11,7 +11,7 @@ the exact expectation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ Gates = Mapping[str, Any]
 MAX_TABLE = 4_000_000
 MAX_LOOP = 400_000
 """Entries of a table that is computed one by one: less than a second."""
+MOST = 1 << 62
+"""Whole numbers of a table are at most as large: beyond, sums and products of 64 bits would come out wrong."""
 _DTYPES = {bool: np.bool_, int: np.int64, float: np.float64}
 
 
@@ -70,11 +72,12 @@ class Quantity:
         over = union(quantities)
         if not over:
             # Architectures consist of constants, and tables of one entry would be most of the time of counting them.
-            value = function(*(q.table.item() for q in quantities))
+            values = [q.table.item() for q in quantities]
+            value = _within(function, values)(*values)
             return Quantity.constant(value.item() if isinstance(value, np.generic) else value)
         tables = [np.broadcast_to(q.table_over(over), shape_of(over)) for q in quantities]
         if isinstance(function, np.ufunc) and all(t.dtype != object for t in tables):
-            return Quantity(over, np.asarray(function(*tables))).simplify()
+            return Quantity(over, np.asarray(_within(function, tables)(*tables))).simplify()
         result = np.empty(shape_of(over, MAX_LOOP), dtype=object)
         flat = result.reshape(-1)
         for index, values in enumerate(zip(*(t.reshape(-1) for t in tables), strict=True)):
@@ -284,6 +287,18 @@ def _disjoint(parts: Iterable[Quantity]) -> tuple[Quantity, ...]:
             joined = group * joined
         groups.append(joined)
     return tuple(groups)
+
+
+def _within(function: Callable[..., Any], values: Sequence[Any]) -> Callable[..., Any]:
+    """The function, if its results are within bounds; raises `UserError` where those of whole numbers may not be."""
+    if function in (np.add, np.subtract, np.multiply):
+        if any((v.dtype if isinstance(v, np.ndarray) else np.dtype(type(v))).kind != "i" for v in values):
+            return function
+        largest = [int(np.abs(v).max()) if isinstance(v, np.ndarray) else abs(v) for v in values]
+        most = math.prod(largest) if function is np.multiply else sum(largest)
+        if most > MOST:
+            raise UserError(f"sizes of up to {most:.3g} together are too large to be counted (at most {MOST:.3g})")
+    return function
 
 
 def _compact(table: np.ndarray) -> np.ndarray:

@@ -33,6 +33,7 @@ def test_spaces_between_the_budgets_of_a_family_make_no_other_one():
         ("-5MFLOPs", "--budget: not a budget, did you mean 'FLOPs'? (found '-5MFLOPs'"),
         ("1.2.3MFLOPs", "--budget: not a number (found '1.2.3'"),
         ("5ms", "--budget: not a budget"),
+        ("5Mparam\u017f", "--budget: not a budget"),  # a long s, which is an s where case does not count
         ("2MB", "--budget: not a budget"),
     ],
 )

@@ -86,7 +86,8 @@ def test_ten_lines_of_a_user(read):
 
 
 def test_repeat_gives_each_repetition_its_own_choices_and_the_first_its_stride(read):
-    space = read("input: {}\ntrunk:\n  - mbconv: {repeat: 3, stride: 2, padding: 0, out: 8, first: {kernel: 5}}\n")
+    fields = "repeat: 3, stride: 2, padding: 0, out: 8, residual: false, first: {kernel: 5}"
+    space = read(f"input: {{}}\ntrunk:\n  - mbconv: {{{fields}}}\n")
     assert [u.fields["stride"].value for u in graph_of(space).uses] == [2, 1, 1]
     assert [u.fields["kernel"].value for u in graph_of(space).uses] == [5, 3, 3]
     assert [u.fields["padding"].value for u in graph_of(space).uses] == [0, 0, 0]
@@ -177,6 +178,23 @@ def test_float_ranges_have_exact_ends(read):
 def test_kernels_need_the_same_map(read):
     with pytest.raises(UserError, match="maps of different sides"):
         read("input: {}\ntrunk:\n  - conv: {out: 8, kernel: {choices: [3, 5]}, padding: 1}\n")
+
+
+def test_kernels_of_several_resolutions_need_one_window(read):
+    """Each map has one kernel here, but all share a convolution: 8 pixels of one and 14 of another are none of it."""
+    with pytest.raises(UserError, match="maps of different sides"):
+        read(
+            "input: {resolution: {choices: [8, 16]}}\n"
+            "trunk:\n  - conv: {out: 8, kernel: '1 + 2 * ($resolution // 16)', padding: 0}\n"
+        )
+
+
+def test_options_may_differ_by_the_resolution(read):
+    """The width of a skip follows from it, and with the width whether there is a convolution."""
+    space = read(
+        "input: {resolution: {choices: [8, 16]}}\ntrunk:\n  - conv: {out: '$resolution // 2'}\n  - skip: {out: 8}\n"
+    )
+    assert graph_of(space).output.side.values() == [8, 16]
 
 
 def test_without_expansion_convolution_the_hidden_width_is_the_input(read):
@@ -284,6 +302,10 @@ MISTAKES = {
     "empty one_of": (HEAD + "trunk:\n  - one_of: []", ["not a list of blocks"]),
     "repeat inside one_of": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, repeat: 2}}, {skip: {out: 8}}]", ["'repeat' beside one_of"]),
     "one label twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: mbconv_1}, {mbconv: {out: 8}}, {mbconv: {out: 16}}]", ["two options with one label"]),
+    "repeat twice": (HEAD + "trunk:\n  - {conv: {out: 8, repeat: 2}, repeat: 3}", [":3: trunk.0: 'repeat' stands twice", "one of the two"]),
+    "side of a vector": (HEAD + "trunk:\n  - pool: {}\n  - linear: {out: side * 2}", [":4", "unknown name 'side' in a formula of trunk.1 (accepted: out, bias, act, in)"]),
+    "names of an input": ("input: {resolution: $side}\ntrunk: []\n", [":1: input.resolution: unknown name '$side' (accepted: no names here)"]),
+    "where that is no list": (HEAD + "trunk:\n  - conv: {out: 8}\nwhere: false", ["where: not a list", "found False"]),
     "label of a number": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: 1}, {skip: {out: 8}}]", ["label: not a plain word", "found 1"]),
     "empty label": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: ''}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "letters, digits, _ and -"]),
     "label with a dot": (HEAD + "trunk:\n  - one_of: [{one_of: [{conv: {out: 8}, label: c}, {skip: {out: 8}}], label: a.b}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "a.b"]),
@@ -311,6 +333,7 @@ MISTAKES = {
     "taken name": (HEAD + "choices: {classes: {choices: [1, 2]}}\ntrunk: []", ["'classes' is taken"]),
     # Networks.
     "vanishing map": ("input: {resolution: 2}\ntrunk:\n  - conv: {out: 8, kernel: 5, padding: 0}", [":3: trunk.0.conv: the map vanishes"]),
+    "an input and a result of another side": (HEAD + "trunk:\n  - mbconv: {out: 3, padding: 0}", [":3: trunk.0.mbconv: the input is added to a result of another side", "found [32] and [30]", "residual: false"]),
     "vanishing words": (HEAD + "trunk:\n  - tnt_embed: {out: 8, inner: 4, patch: 4, kernel: 7, stride: 1, padding: 0}", [":3: trunk.0.tnt_embed: the map vanishes: side 4, kernel 7, padding 0"]),
     "words of a wide step": (HEAD + "trunk:\n  - tnt_embed: {out: 8, inner: 4, patch: 4, kernel: 7, stride: 4, padding: 0}", ["the map vanishes: side 4, kernel 7"]),
     "vanishing keys": ("input: {resolution: 4}\ntrunk:\n  - cmt_bias: {heads: 1, reduction: 8}", [":3: trunk.0.cmt_bias: the map of keys vanishes: side 4, reduction 8"]),

@@ -112,6 +112,25 @@ def naive_terms(x, w, gate, sides, stride, kernel, ct) -> float:
     return float(jnp.abs(held).max())
 
 
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (5, 2)])
+def test_local_means_of_sampled_grids(kernel, stride):
+    """The zeros around a smaller map, which lies in the corner of a full one, are no cells of it."""
+    options, gate = [4, 6, 9], jnp.asarray([0.3, 0.7, 0.0])
+    sides = [(a, out_side(a, kernel, stride)) for a in options]
+    x, ct, one = random(2, 9, 9, 3), random(2, *[out_side(9, kernel, stride)] * 2, 3, seed=1), jnp.ones(())
+
+    def mixed(form, x, gate, paths):
+        window = maths.conv.Spatial(form, kernel, stride, kernel // 2)
+        return on_grids(window, x, one, Grids(gate, sides, share_of(gate, sides), paths))
+
+    y, pull = jax.vjp(lambda x, g: mixed(maths.pool.marked_pool, maths.pool.marked(x), g, 2), x, gate)
+    expected, expected_pull = jax.vjp(lambda x, g: mixed(maths.pool.scaled_pool, x, g, None), x, gate)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    (dx, dg), (wanted_dx, wanted_dg) = pull(ct), expected_pull(ct)
+    np.testing.assert_allclose(dx, wanted_dx, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dg[:2], wanted_dg[:2], rtol=1e-3, atol=1e-4)
+
+
 @settings(max_examples=15)
 @given(st.integers(1, 9), st.integers(0, 4), st.integers(0, 3))
 def test_regrid_takes_and_puts_back(side, more, spare):

@@ -227,10 +227,25 @@ SHORTCUTS = {
     ],
     "head": [{"token_head": {"out": "$classes"}}],
 }  # fmt: skip
+# Padding around single pixels; windows that stand elsewhere though their maps are as large; widths and kernels that
+# follow from the resolution; local means at the edge of a map.
+WHERE_THEY_STAND = {
+    "name": "where they stand",
+    "input": {"channels": 2, "classes": 3, "resolution": {"choices": [9, 14]}},
+    "trunk": [
+        {"conv": {"out": 4, "kernel": "2 * ($resolution // 14) + 1", "act": "relu"}},
+        {"conv": {"out": 4, "kernel": 1, "padding": 1}},
+        {"conv": {"out": "$resolution // 3", "kernel": {"choices": [3, 5]}, "padding": 1, "stride": 4}},
+        {"mb4d": {"pool": {"choices": [3, 5]}, "layer_scale": 0.5}},
+        {"skip": {"out": {"choices": [3, 4]}}},
+        {"mbconv": {"out": 6, "padding": {"choices": [0, 1]}, "stride": 4}},
+    ],
+    "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+}
 WRITTEN = {
     "everything": EVERYTHING, "small": SMALL, "attention": ATTENTION, "pooling": POOLING, "switchable": SWITCHABLE,
     "tokens": TOKENS, "windows": WINDOWS, "streams": STREAMS, "reduced": REDUCED, "augmented": AUGMENTED,
-    "shortcuts": SHORTCUTS,
+    "shortcuts": SHORTCUTS, "where they stand": WHERE_THEY_STAND,
 }  # fmt: skip
 FULL = {"fbnetv2": 64, "efficientformer": 64, "efficientformerv2": 64}
 """Side at which a full space is checked."""
@@ -299,6 +314,7 @@ CORNERS = {
     "reduced": 6,
     "augmented": 4,
     "shortcuts": 3,
+    "where they stand": 6,
 }
 
 
@@ -386,6 +402,17 @@ def test_sampled_resolutions_are_the_soft_mix_where_no_other_has_weight():
                 for paths in (None, 2)
             )
             np.testing.assert_allclose(soft, sampled, atol=2e-5 * float(jnp.abs(soft).max()))
+
+
+@pytest.mark.parametrize("name", ["pooling", "where they stand"])
+def test_a_sampled_resolution_is_the_plain_network(name):
+    """Also at the edges of its map, which lies in the corner of a larger one."""
+    space, variables, images, evaluate, _ = prepared(name)
+    sampled = jax.jit(lambda v, g: Supernet(space, resolution_paths=1).apply(v, images, g)[0])
+    for seed in range(3):
+        gates = one_hot(Layout(space.choices), corner(space, seed) | {"resolution": 0})
+        expected = evaluate(variables, gates)
+        np.testing.assert_allclose(sampled(variables, gates), expected, atol=2e-5 * float(jnp.abs(expected).max()))
 
 
 def test_gradients_stay_finite_where_a_resolution_has_almost_no_weight():

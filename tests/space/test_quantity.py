@@ -133,3 +133,15 @@ def test_product_of_effective_sizes_is_biased_where_a_choice_repeats():
     width, gate = Quantity.of(Choice("w", (2, 4))), {"w": np.array([0.5, 0.5])}
     assert Product(width, width).mean(gate) == 10.0
     assert Product(width, width).mean_of_sizes(gate) == 9.0
+
+
+def test_whole_numbers_that_64_bits_do_not_hold_are_refused():
+    """A wide network on large images, both by one choice, had a negative number of multiply-adds."""
+    side = Quantity.of(Choice("side", (4095, 4096)))
+    weights = 961 * (200 * side) * (200 * side)
+    for too_large in (lambda: weights * (side * side), lambda: Quantity.constant(1 << 40) * (1 << 40)):
+        with pytest.raises(UserError, match="too large to be counted"):
+            too_large()
+    assert (
+        Product(weights, Quantity.of(Choice("other", (4096, 1)))).at({"side": 1, "other": 0}) == 961 * 819200**2 * 4096
+    )
