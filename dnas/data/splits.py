@@ -40,5 +40,6 @@ def search_split(dataset: Dataset, seed: int, theta_share: float = 0.2) -> Split
         return Split(*given)
     weights, theta = stratified(dataset.train_labels, theta_share, seed, SEARCH_SPLIT)
     if not len(theta):
-        raise InputError(dataset.name, "no class has two training images: one teaches the weights, and none is left for the choices")
+        said = "no class has two training images: one teaches the weights, and none is left for the choices"
+        raise InputError(dataset.name, said)
     return Split(weights, theta)

@@ -1,15 +1,19 @@
 """A race of candidate networks on the supernet's weights: successive halving (Jamieson and Talwalkar 2016).
 
-In each round the weights learn under the networks that are left, in turn; then these are compared with batch norms
-estimated for each on the choices' share, and the better half goes on. All share the supernet's weights, so no copy of
-them is made, and what one learns the others keep as far as they agree. Of `n` candidates log2(n) rounds leave one.
+In each round every network that is left has a turn: it learns from the weights that the search left, on the same images
+as the others, and is compared with batch norms estimated for it on the choices' share. Then the better half goes on, so
+that turns get longer. Of `n` candidates log2(n) rounds leave one; the last round is its own, and its weights stay.
+
+Weights that the candidates change in turn would say less: they fit best what the search took most of the time, and what
+a candidate learns is undone by the next. In a family, whose members race in the same steps, they do.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,39 +26,98 @@ from dnas.search.singlepath import assignments
 
 Notes = dict[str, Any]
 """Of a race, in the state: `rows` and `origins` of the candidates, `left` (their numbers), `rounds`: a list of
-`{candidates, accuracy, loss}` for each round that has ended."""
+`{candidates, accuracy, loss}` for each round that has ended, `turns`: `[accuracy, loss]` of each turn of the round."""
+
+
+class Racing(NamedTuple):
+    """What a race does with the arrays of a search."""
+
+    keep: Callable[[Any], Any]
+    """Remembers the weights as they are."""
+    restore: Callable[[Any], Any]
+    """Weights as they were when they were remembered."""
+    learn: Callable[[Any, Gates, int], tuple[Any, Metrics]]
+    """A step of the weights under gates, on the images of step `n` of a turn."""
+    compare: Callable[[Any, list[dict[str, int]]], CandidateScores]
+    """Scores of networks."""
+
+
+class Turn(NamedTuple):
+    """Where a step of a race stands."""
+
+    place: int
+    """Of the network that learns, among those left."""
+    step: int
+    """Within its turn, from 0."""
+    last: bool
+    """Whether its turn ends with this step."""
 
 
 class Race:
-    """The race as a phase of a search.
+    """The race as a phase of a search."""
 
-    `learn(arrays, gates, n)` takes step `n` of the weights under gates; `compare(arrays, assignments)` scores networks.
-    """
-
-    def __init__(
-        self, problem: Problem, steps: int, candidates: Callable[[State], list[Candidate]],
-        learn: Callable[[Any, Gates, int], tuple[Any, Metrics]],
-        compare: Callable[[Any, list[dict[str, int]]], CandidateScores],
-    ):  # fmt: skip
-        self.problem, self.steps, self.candidates = problem, steps, candidates
-        self.learn, self.compare = learn, compare
+    def __init__(self, problem: Problem, steps: int, candidates: Callable[[State], list[Candidate]], racing: Racing):
+        self.problem, self.steps, self.candidates, self.racing = problem, steps, candidates, racing
 
     def phase(self, before: Callable[[State], State] = lambda state: state) -> Phase:
         """`before` is called once, before the candidates are named."""
         return Phase("race", self.steps, self._step, begin=lambda state: self.begin(before(state)))
 
     def begin(self, state: State) -> State:
-        """Names the candidates."""
-        return state._replace(notes={**state.notes, "race": begun(self.problem, self.candidates(state))})
+        """Names the candidates: as many as can have a step in each of their turns."""
+        found = self.candidates(state)
+        count = fitting(self.steps, len(found))
+        race = begun(self.problem, found[:count] if count > 1 else found)
+        race = {**race, "left": race["left"][:count], "turns": []}
+        return State(self.racing.keep(state.arrays), {**state.notes, "race": race})
 
     def _step(self, state: State, n: int) -> tuple[State, Metrics]:
         race = state.notes["race"]
-        arrays, metrics = self.learn(state.arrays, one_hot(self.problem.layout, racing(self.problem, race, n)), n)
-        state = state._replace(arrays=arrays)
-        if round_ends(self.steps, race, n):
-            scores = self.compare(arrays, still_in(self.problem, race))
-            state = state._replace(notes={**state.notes, "race": halved(race, scores)})
-        return state, metrics | {"racing": len(state.notes["race"]["left"])}
+        turn = turn_of(self.steps, race, n)
+        (network,) = assignments(self.problem, [race["rows"][race["left"][turn.place]]])
+        arrays = self.racing.restore(state.arrays) if turn.step == 0 else state.arrays
+        arrays, metrics = self.racing.learn(arrays, one_hot(self.problem.layout, network), turn.step)
+        metrics = metrics | {"racing": len(race["left"])}
+        if turn.last and len(race["left"]) > 1:
+            race = compared(race, self.racing.compare(arrays, [network]))
+        return State(arrays, {**state.notes, "race": race}), metrics
+
+
+def on_race_images(problem: Problem) -> Problem:
+    """The problem whose networks are compared on the images of a race."""
+    return replace(problem, settings=replace(problem.settings, rank_images=problem.settings.race_images))
+
+
+def fitting(steps: int, candidates: int) -> int:
+    """How many of the candidates can race in so many steps: each has a step in every turn. At least one."""
+    return max((n for n in range(1, candidates + 1) if n * (halvings(n) + 1) <= steps), default=1)
+
+
+def halvings(candidates: int) -> int:
+    """Rounds that leave one of so many candidates."""
+    return math.ceil(math.log2(candidates)) if candidates > 1 else 0
+
+
+def turn_of(steps: int, race: Notes, n: int) -> Turn:
+    """The turn of step `n` of a race of so many steps: its rounds are of one length, and so are the turns of each.
+
+    The last round is that of the winner.
+    """
+    left = len(race["left"])
+    rounds = halvings(len(race["rows"])) + 1 if left > 1 or race["rounds"] else 1
+    number = len(race["rounds"])
+    begin, end = steps * number // rounds, steps * (number + 1) // rounds
+    place = ((n - begin + 1) * left - 1) // (end - begin)
+    first, after = (begin + (end - begin) * p // left for p in (place, place + 1))
+    return Turn(place, n - first, n + 1 == after)
+
+
+def compared(race: Notes, scores: CandidateScores) -> Notes:
+    """The race after a turn that ended with these scores of its network; the last turn of a round ends that."""
+    turns = [*race["turns"], [float(scores.accuracy[0]), float(scores.loss[0])]]
+    if len(turns) < len(race["left"]):
+        return {**race, "turns": turns}
+    return {**halved(race, CandidateScores(*np.array(turns).T)), "turns": []}
 
 
 def begun(problem: Problem, found: list[Candidate]) -> Notes:
@@ -66,7 +129,7 @@ def begun(problem: Problem, found: list[Candidate]) -> Notes:
 
 
 def racing(problem: Problem, race: Notes, n: int) -> dict[str, int]:
-    """The network under which the weights take step `n` of the race."""
+    """The network under which shared weights take step `n` of the race of a family's member."""
     left = race["left"]
     return assignments(problem, [race["rows"][left[n % len(left)]]])[0]
 
@@ -86,13 +149,13 @@ def halved(race: Notes, scores: CandidateScores) -> Notes:
 
 
 def round_ends(steps: int, race: Notes, n: int) -> bool:
-    """Whether a round of a race of so many steps ends after step `n`."""
+    """Whether a round on shared weights ends after step `n` of so many."""
     return n + 1 in _ends(steps, len(race["rows"]))
 
 
 def _ends(steps: int, candidates: int) -> list[int]:
-    """Numbers of steps after which a round ends: as many rounds as halvings leave one, all of one length."""
-    rounds = math.ceil(math.log2(candidates)) if candidates > 1 else 0
+    """Numbers of steps after which a round on shared weights ends: as many as leave one, all of one length."""
+    rounds = halvings(candidates)
     return [steps * (r + 1) // rounds for r in range(rounds)] if steps >= rounds else []
 
 
@@ -115,7 +178,12 @@ def summary(problem: Problem, notes: Notes) -> dict[str, Any]:
             "loss": [round(r["loss"][i], 4) for r, i in mine],
             "won": number == race["left"][0],
         })  # fmt: skip
-    return {"candidates": told, "images": len(compared_images(problem)), "pays": pays(problem, notes)}
+    return {"candidates": told, "images": images_of(problem), "pays": pays(problem, notes)}
+
+
+def images_of(problem: Problem) -> int:
+    """On how many images a race compares."""
+    return len(compared_images(on_race_images(problem)))
 
 
 def unheld(notes: Notes) -> str:
@@ -133,7 +201,7 @@ def pays(problem: Problem, notes: Notes) -> str:
     a chi-square of the accuracies' variance against a binomial's; the images are the same for all, which
     makes the noise of a difference smaller, so the test is on the side of "not to be told apart".
     """
-    rounds, images = notes["race"]["rounds"], len(compared_images(problem))
+    rounds, images = notes["race"]["rounds"], images_of(problem)
     if not rounds:
         return f"no race was held: {unheld(notes)}"
     origins = [notes["race"]["origins"][n] for n in rounds[0]["candidates"]]

@@ -85,6 +85,8 @@ class Settings:
     """Networks of the race at the end of the search (`dnas.search.race`)."""
     race: float = 0.15
     """Share of the run in which the weights learn under the finalists."""
+    race_images: int | None = 1000
+    """Most images of the choices' share on which the finalists are compared (None: all)."""
     settle: float = 0.35
     """Share of the run, at its end, in which the weights learn under the derived network's own gates."""
 
@@ -203,8 +205,8 @@ RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
         "at least 0", lambda v: v >= 0,
     ),
     (
-        ("batch_size", "finalists", "largest_decoded", "rank_images", "assess_batch", "check_images", "samples",
-         "generations", "parents", "parents_apart", "attempts", "space_steps"),
+        ("batch_size", "finalists", "largest_decoded", "race_images", "rank_images", "assess_batch", "check_images",
+         "samples", "generations", "parents", "parents_apart", "attempts", "space_steps"),
         "at least 1", lambda v: v >= 1,
     ),
     (("population",), "at least 2", lambda v: v >= 2),
@@ -221,7 +223,7 @@ PRESETS: dict[PresetName, Settings] = {
     # evolution.
     "smoke": Settings(
         epochs=0.12, theta_every=1.0, theta_lr=0.3, temperature_end=0.2, norm_batches=4, check_images=200,
-        warm_up=0.1, race=0.2, settle=0.2, finalists=4, rank_images=100, rank_norm_batches=1,
+        warm_up=0.1, race=0.2, settle=0.2, finalists=4, race_images=100, rank_images=100, rank_norm_batches=1,
         rankings=6, samples=8, population=4, generations=2, parents=2,
     ),
     "quick": Settings(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from dnas.learning.course import State
 from dnas.nn.gates import probabilities, uniform
 from dnas.search.candidates import ROWS, CandidateScores, compare
 from dnas.search.problem import make_problem
-from dnas.search.race import Race, pays, summary, winner
+from dnas.search.race import Race, Racing, fitting, halvings, pays, summary, winner
 from dnas.search.settings import with_overrides
 from dnas.search.shortlist import LIKE, Candidate, is_design, rows, shortlist
 from dnas.search.start import begun_at, first_theta
@@ -67,27 +69,35 @@ def test_published_designs_are_candidates_where_the_space_has_their_blocks():
     assert all(c.origin.startswith("efficientformerv2_") for c in designs)
 
 
+class Arrays(NamedTuple):
+    """Steps of the weights that learn, and of those that are kept: who took each, and on which images."""
+
+    steps: tuple[tuple[tuple[int, ...], int], ...] = ()
+    kept: tuple[tuple[tuple[int, ...], int], ...] = ()
+
+
 def raced(problem, candidates, steps, accuracy):
-    """A race in which candidate `n` has accuracy `accuracy[n]` and learning does nothing."""
-    learned = []
+    """A race in which candidate `n` has accuracy `accuracy[n]`; the state, and who was compared after which steps."""
     known = {tuple(row): a for row, a in zip(rows(problem, candidates), accuracy, strict=True)}
+    compared = []
 
     def learn(arrays, gates, n):
-        learned.append(n)
         assert gates.values.shape == uniform(problem.layout).values.shape
-        return arrays, {}
+        network = tuple(np.argmax(gates.values[n, : len(c)]) for n, c in enumerate(problem.space.choices))
+        return arrays._replace(steps=(*arrays.steps, (network, n))), {}
 
     def compare(arrays, assignments):
-        right = [known[tuple(row)] for row in as_options(assignments, problem.space.choices).tolist()]
-        return CandidateScores(np.array(right), 1 - np.array(right))
+        (row,) = as_options(assignments, problem.space.choices).tolist()
+        compared.append((tuple(row), arrays.steps))
+        return CandidateScores(np.array([known[tuple(row)]]), np.array([1 - known[tuple(row)]]))
 
-    race = Race(problem, steps, lambda state: candidates, learn, compare)
-    phase = race.phase()
-    state = phase.begin(State((), {}))
+    racing = Racing(lambda a: a._replace(kept=a.steps), lambda a: a._replace(steps=a.kept), learn, compare)
+    phase = Race(problem, steps, lambda state: candidates, racing).phase()
+    state = phase.begin(State(Arrays(((("search",), 0),)), {}))
     for n in range(steps):
-        state, _ = phase.step(state, n)
-    assert learned == list(range(steps))
-    return state
+        state, metrics = phase.step(state, n)
+        assert metrics["racing"] >= 1
+    return state, compared
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
@@ -95,7 +105,7 @@ def test_the_best_candidate_wins(count):
     problem = problem_of("tiny", "200kFLOPs")
     candidates = shortlist(problem, even(problem), count)
     accuracy = np.random.default_rng(count).permutation(count) / count
-    state = raced(problem, candidates, 20, accuracy)
+    state, _ = raced(problem, candidates, 40, accuracy)
     best = int(np.argmax(accuracy))
     assert state.notes["race"]["left"] == [best]
     assert winner(problem, state.notes) == candidates[best].assignment
@@ -104,16 +114,46 @@ def test_the_best_candidate_wins(count):
     assert len(told[best]["accuracy"]) == len(state.notes["race"]["rounds"]) == int(np.ceil(np.log2(count)))
 
 
+@pytest.mark.parametrize(("count", "steps"), [(2, 4), (5, 33), (8, 40), (8, 101)])
+def test_every_candidate_learns_from_the_same_weights_on_the_same_images(count, steps):
+    problem = problem_of("tiny", "200kFLOPs")
+    candidates = shortlist(problem, even(problem), count)
+    state, compared = raced(problem, candidates, steps, np.linspace(0.1, 0.8, count))
+    for network, (before, *own) in compared:
+        assert before == (("search",), 0)
+        assert own == [(network, n) for n in range(len(own))] and own
+    # In a round nobody learns more than a step longer than another; later turns are longer; the winner's weights stay.
+    rounds, at = state.notes["race"]["rounds"], 0
+    lengths = []
+    for ended in rounds:
+        taken = [len(steps) for _, steps in compared[at : at + len(ended["candidates"])]]
+        assert max(taken) - min(taken) <= 1
+        lengths.append(max(taken))
+        at += len(taken)
+    assert at == len(compared) and lengths == sorted(lengths)
+    best = tuple(as_options([candidates[-1].assignment], problem.space.choices).tolist()[0])
+    assert [network for network, _ in state.arrays.steps] == [("search",)] + [best] * (len(state.arrays.steps) - 1)
+    assert len(state.arrays.steps) > lengths[-1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "candidates", "fit"), [(0, 5, 1), (3, 5, 1), (4, 5, 2), (9, 3, 3), (20, 8, 5), (60, 12, 12)]
+)
+def test_as_many_candidates_race_as_can_have_a_step_in_each_turn(steps, candidates, fit):
+    assert fitting(steps, candidates) == fit
+    assert fit == 1 or fit * (halvings(fit) + 1) <= steps
+
+
 def test_what_does_not_differ_does_not_pay():
     problem = problem_of("tiny", "200kFLOPs")
     candidates = [Candidate(c.assignment, "drawn") for c in shortlist(problem, even(problem), 8)]
-    alike = raced(problem, candidates, 8, np.linspace(0.5, 0.51, 8))
-    apart = raced(problem, candidates, 8, np.linspace(0.3, 0.9, 8))
+    alike, _ = raced(problem, candidates, 32, np.linspace(0.5, 0.51, 8))
+    apart, _ = raced(problem, candidates, 32, np.linspace(0.3, 0.9, 8))
     assert pays(problem, alike.notes).startswith("no sign that")
     assert pays(problem, apart.notes).startswith("the choice of an architecture pays here")
-    few = raced(problem, candidates[:2], 8, [0.3, 0.9])
+    few, _ = raced(problem, candidates[:2], 8, [0.3, 0.9])
     assert pays(problem, few.notes).startswith("too few candidates")
-    unheld, alone = raced(problem, candidates, 2, np.linspace(0.3, 0.9, 8)), raced(problem, candidates[:1], 2, [0.3])
+    (unheld, _), (alone, _) = (raced(problem, candidates[:n], 2, np.linspace(0.3, 0.9, n)) for n in (8, 1))
     assert pays(problem, unheld.notes) == "no race was held: too few steps, so the most probable network is taken"
     assert pays(problem, alone.notes) == "no race was held: there is one candidate"
 

@@ -12,6 +12,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -27,7 +28,7 @@ from dnas.search.descent import Descent, Steps, Update, Weights, compile_update,
 from dnas.search.learn import Learned, PackedVariables, fed, learned_like, learning
 from dnas.search.problem import Problem
 from dnas.search.projection import Projected, unconstrained
-from dnas.search.race import Race, unheld, winner
+from dnas.search.race import Race, Racing, on_race_images, unheld, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
@@ -49,6 +50,8 @@ class Arrays(NamedTuple):
     theta_opt: optax.OptState
     projected: Projected
     acted: Acted
+    kept: Weights | None = None
+    """The weights from which candidates learn in a race; None where there is none, and in a family."""
 
 
 class Programs(NamedTuple):
@@ -211,7 +214,8 @@ class InTurn:
         projected, of_budgets = self.programs.project(theta, arrays.projected, self.limits)
         acted = counted(arrays.acted, of_budgets["skip_guard"], metrics["temperature_floor"])
         metrics |= {"theta_step": n + 1, "theta_loss": learned.loss, "theta_accuracy": learned.accuracy}
-        return Arrays(arrays.variables, arrays.weights_opt, theta, theta_opt, projected, acted), metrics | of_budgets
+        arrays = arrays._replace(theta=theta, theta_opt=theta_opt, projected=projected, acted=acted)
+        return arrays, metrics | of_budgets
 
 
 class Deciding:
@@ -221,11 +225,11 @@ class Deciding:
         self.problem, self.plan, self.learning = learning.problem, learning.plan, learning
         self.assess, program = as_assessment(learning.programs.compare), learning.programs.compare
         before = self.plan.warm_up + self.plan.search
-        self.race = Race(
-            self.problem, self.plan.race, self._candidates,
-            learn=lambda arrays, gates, n: learning.step_under(arrays, gates, before + n),
-            compare=lambda arrays, assignments: compare(program, self.problem, arrays.variables, assignments),
+        racing = Racing(
+            kept, restored, lambda arrays, gates, n: learning.step_under(arrays, gates, before + n),
+            lambda arrays, assignments: compare(program, on_race_images(self.problem), arrays.variables, assignments),
         )  # fmt: skip
+        self.race = Race(self.problem, self.plan.race, self._candidates, racing)
 
     def soft_accuracy(self, state: State) -> State:
         """The supernet is assessed as the search leaves it."""
@@ -266,6 +270,22 @@ class Deciding:
         return assessed(self.assess, self.problem, state.arrays.variables, gates)
 
 
+def kept(arrays: Arrays) -> Arrays:
+    """With a copy of the weights: those that learn are written over by each step."""
+    weights = Weights(arrays.variables, arrays.weights_opt)
+    return arrays if arrays.kept is None else arrays._replace(kept=jax.tree.map(jnp.copy, weights))
+
+
+def restored(arrays: Arrays) -> Arrays:
+    """With the weights that were kept; the rate of learning goes on from where it is."""
+    if arrays.kept is None:
+        return arrays
+    variables, opt = jax.tree.map(jnp.copy, arrays.kept)
+    return arrays._replace(
+        variables=variables, weights_opt=optax.tree.set(opt, count=optax.tree.get(arrays.weights_opt, "count"))
+    )
+
+
 def outcome_of(
     problem: Problem, logits: Theta, assignment: dict[str, int], last: Assessed, found: dict[str, float], acted: Acted,
     notes: dict[str, Any], plan: Schedule,
@@ -299,4 +319,7 @@ def start(problem: Problem) -> Arrays:
     variables, weights_opt = fresh(problem, weights_optimizer(problem))
     theta = first_theta(problem.layout, problem.start)
     opt, projected = theta_optimizer(problem).init(theta), unconstrained(theta, len(problem.measured) + 1)
-    return Arrays(variables, weights_opt, *problem.devices.state((theta, opt, projected, none_acted())))
+    arrays = Arrays(variables, weights_opt, *problem.devices.state((theta, opt, projected, none_acted())))
+    if not schedule(problem).race or problem.family:
+        return arrays
+    return kept(arrays._replace(kept=Weights(variables, weights_opt)))
