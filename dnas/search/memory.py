@@ -36,7 +36,7 @@ class Memory(NamedTuple):
     assess: int
     """The program that evaluates a batch."""
     beside: int
-    """What lies beside a running program: the optimiser's state, and a checkpoint being written."""
+    """What lies beside a running program: the optimiser's state, what a race keeps, a checkpoint being written."""
 
     @property
     def total(self) -> int:
@@ -56,11 +56,13 @@ def estimate(problem: Problem) -> Memory:
     batch, assessed = images_on_a_device(problem), problem.devices.share(s.assess_batch)
     learn = BYTES[problem.precision] * backward_floats(space, steps, batch) + batch * image
     assess = FLOAT * forward_floats(space, mode, assessed) + assessed * image
+    # A race keeps the weights and their momentum once more, and so does a checkpoint that is being written.
+    copies = 3 if s.race and not problem.family else 1
     # Parameters; what a step uses of them has a gradient, and each leaf's own part of it before they are joined.
     return Memory(
         learn + FLOAT * (params + 2 * used + 2 * statistics),
         assess + FLOAT * (params + used + 2 * statistics),
-        FLOAT * (params + (2 * params + statistics)),
+        FLOAT * (params + copies * (2 * params + statistics)),
     )
 
 
