@@ -89,7 +89,7 @@ def run_seeds(given: Given, out: Path, pool: Pool, console: Any, claiming: Claim
             write_atomic(staged / MARKDOWN, table.markdown(given.command, given.name, outcomes))
             write_json(staged / PROVENANCE, provenance() | claim.record(staged))
         for name, former in claim.replaces.items():
-            if int(name) not in seeds and still_stands(claim.folder / SEEDS / name, former):
+            if name not in map(str, seeds) and still_stands(claim.folder / SEEDS / name, former):
                 shutil.rmtree(claim.folder / SEEDS / name, ignore_errors=True)
         console.print(table.rich_table(outcomes))
         for line in table.said(outcomes):
