@@ -24,12 +24,12 @@ PresetName = Literal["smoke", "quick", "paper"]
 class Settings:
     """Hyper-parameters of a search; recorded beside its result."""
 
-    epochs: float = 10.0
+    epochs: float = 11.0
     """Passes over the weights' share of the training data."""
     batch_size: int = 16
     theta_every: float = 1.25
     """Steps on the weights for each step on theta."""
-    warm_up: float = 0.15
+    warm_up: float = 0.14
     """Share of the run in which only the weights learn."""
     side: int | None = None
     """Side of the images given to the supernet, in pixels (None: see `dnas.learning.image_size`)."""
@@ -83,11 +83,11 @@ class Settings:
     """Share of the search after which the weights learn under one-hot draws, as the networks that are compared are."""
     finalists: int = 12
     """Networks of the race at the end of the search (`dnas.search.race`)."""
-    race: float = 0.15
+    race: float = 0.14
     """Share of the run in which the weights learn under the finalists."""
     race_images: int | None = 1000
     """Most images of the choices' share on which the finalists are compared (None: all)."""
-    settle: float = 0.35
+    settle: float = 0.4
     """Share of the run, at its end, in which the weights learn under the derived network's own gates."""
 
     rank_by: Literal["accuracy", "loss"] = "accuracy"

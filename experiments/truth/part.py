@@ -57,8 +57,8 @@ class Part:
 PARTS = {
     part.name: part
     for part in (
-        Part("blocks", ("60kMACs", "130kMACs", "250kMACs"), seeds=2, search_epochs=6),
-        Part("widths", ("140kMACs", "230kMACs", "350kMACs"), seeds=2, search_epochs=6),
+        Part("blocks", ("60kMACs", "130kMACs", "250kMACs"), seeds=2, search_epochs=6.6),
+        Part("widths", ("140kMACs", "230kMACs", "350kMACs"), seeds=2, search_epochs=6.6),
     )
 }
 
