@@ -30,9 +30,9 @@ def runs_below(folder: Path, deep: int = DEEP) -> Iterator[Path]:
     """The folder itself if it has a run's files, damaged or not; else the runs below it, seeds from the smallest on."""
     if (folder / SEEDS).is_dir():
         yield from runs_within(folder)
-    elif any(folder.glob("*.json*")):
+    elif folder.is_dir() and any(folder.glob("*.json*")):
         yield folder
-    elif deep and folder.is_dir():
+    elif folder.is_dir() and deep:
         for path in sorted(folder.iterdir()):
             yield from runs_below(path, deep - 1)
 

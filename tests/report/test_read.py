@@ -272,7 +272,7 @@ def test_no_folder_is_one_line(where, capsys):
 
 def test_an_empty_folder_says_what_is_accepted(tmp_path, capsys):
     assert report(str(tmp_path)) == 2
-    assert "dnas.search or dnas.train" in capsys.readouterr().err
+    assert "dnas.search, dnas.train or dnas.compress" in capsys.readouterr().err
 
 
 @pytest.mark.slow
