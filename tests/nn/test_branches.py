@@ -215,8 +215,10 @@ def test_other_widths_paddings_and_wirings_are_other_programs():
     base = {"out": 8, "kernel": 3, "expand": 2}
     assert program({"mbconv": base}) == program({"mbconv": base | {"kernel": 7}})
     for other in ({"hidden": 24}, {"out": 16}, {"act": "hswish"}, {"residual": False}, {"bias": True}, {"se": True},
-                  {"kernel": 5, "padding": 1}, {"stride": 2}, {"second_depthwise": True}):  # fmt: skip
+                  {"stride": 2}, {"second_depthwise": True}):  # fmt: skip
         assert program({"mbconv": base}) != program({"mbconv": base | other}), other
+    alone = base | {"residual": False}
+    assert program({"mbconv": alone}) != program({"mbconv": alone | {"kernel": 5, "padding": 1}})
     assert program({"conv": {"out": 8}}) != program({"conv": {"out": 8, "kernel": 3}}), "a 1x1 product is no 3x3"
 
 
