@@ -17,7 +17,7 @@ import numpy as np
 
 from dnas.data.dataset import Images
 from dnas.data.shuffle import BATCHES, permutation
-from dnas.data.stream.images import Streamed, soon, within
+from dnas.data.stream.images import Ordered, Streamed, soon, within
 from dnas.data.waiting import METER
 from dnas.errors import InputError
 
@@ -63,6 +63,8 @@ class Batches:
     """Rows of each batch that are read here, where several hosts read each its own; all of them if None."""
     sharing: int = 1
     """Streams that are read side by side, this one among them: they part the readers of images on disk."""
+    order: np.ndarray | None = None
+    """Step number `n` takes the batch that is number `order[n]` otherwise; batch `n` if None."""
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -77,6 +79,18 @@ class Batches:
     def share(self, rows: np.ndarray) -> Batches:
         """What one of several hosts reads: `rows` of every batch (`dnas.process.devices.Devices.own_rows`)."""
         return replace(self, rows=rows)
+
+    def reordered(self, order: np.ndarray) -> Batches:
+        """A stream of its own, of which step number `n` takes this one's batch number `order[n]`.
+
+        Steps in their order are decoded ahead, whatever batches they take.
+        """
+        return replace(self, order=order)
+
+    def rest(self) -> None:
+        """Ends the processes that decode ahead, and drops what they hold. The next batch begins them anew."""
+        if self._in_order is not None:
+            self._in_order.rest()
 
     def chosen(self, step: int) -> np.ndarray:
         """Positions of the images of a step that are read here."""
@@ -95,7 +109,7 @@ class Batches:
 
     def _pixels(self, step: int) -> np.ndarray:
         if self._in_order is not None:
-            return self._in_order(step)
+            return self._in_order.at(step)
         for number in range(step, step + 1 + AHEAD):
             soon(self._own, self.chosen(number))
         return self._own[self.chosen(step)]
@@ -106,14 +120,20 @@ class Batches:
         return within(self.images, self.index)
 
     @cached_property
-    def _in_order(self) -> Callable[[int], np.ndarray] | None:
+    def _in_order(self) -> Ordered | None:
         if not isinstance(self._own, Streamed):
             return None
         return self._own.in_order(self._from(self._own.among), self.sharing)
 
     def _from(self, index: np.ndarray) -> Callable[[int], np.ndarray]:
         """Entries of an array like `index` by steps."""
-        return partial(batch_indices, index, self.batch_size, self.seed, rows=self.rows)
+        of_batch = partial(batch_indices, index, self.batch_size, self.seed, rows=self.rows)
+        return of_batch if self.order is None else partial(_in_place_of, of_batch, self.order)
+
+
+def _in_place_of(of_batch: Callable[[int], np.ndarray], order: np.ndarray, step: int) -> np.ndarray:
+    """Entries of the batch that a step takes; those who read ahead of the last step are given its own."""
+    return of_batch(int(order[min(step, len(order) - 1)]))
 
 
 @runtime_checkable

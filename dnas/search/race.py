@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnas.data.batches import Batch, Batches
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, one_hot
 from dnas.search.candidates import CandidateScores, compared_images
@@ -36,8 +37,10 @@ class Racing(NamedTuple):
     """Remembers the weights as they are."""
     restore: Callable[[Any], Any]
     """Weights as they were when they were remembered."""
-    learn: Callable[[Any, Gates, int], tuple[Any, Metrics]]
-    """A step of the weights under gates, on the images of step `n` of a turn."""
+    images: Callable[[np.ndarray], Batches]
+    """A stream whose step `n` takes the race's batch number `order[n]`."""
+    learn: Callable[[Any, Gates, Batch], tuple[Any, Metrics]]
+    """A step of the weights under gates."""
     compare: Callable[[Any, list[dict[str, int]]], CandidateScores]
     """Scores of networks."""
 
@@ -58,6 +61,8 @@ class Race:
 
     def __init__(self, problem: Problem, steps: int, candidates: Callable[[State], list[Candidate]], racing: Racing):
         self.problem, self.steps, self.candidates, self.racing = problem, steps, candidates, racing
+        self._images: Batches | None = None
+        """Of the race that was begun or is gone on with, from its first step to its last."""
 
     def phase(self, before: Callable[[State], State] = lambda state: state) -> Phase:
         """`before` is called once, before the candidates are named."""
@@ -73,14 +78,23 @@ class Race:
 
     def _step(self, state: State, n: int) -> tuple[State, Metrics]:
         race = state.notes["race"]
-        turn = turn_of(self.steps, race, n)
+        turn = turn_of(self.steps, runners(race), n)
         (network,) = assignments(self.problem, [race["rows"][race["left"][turn.place]]])
         arrays = self.racing.restore(state.arrays) if turn.step == 0 else state.arrays
-        arrays, metrics = self.racing.learn(arrays, one_hot(self.problem.layout, network), turn.step)
+        arrays, metrics = self.racing.learn(arrays, one_hot(self.problem.layout, network), self._batch(race, n))
         metrics = metrics | {"racing": len(race["left"])}
         if turn.last and len(race["left"]) > 1:
             race = compared(race, self.racing.compare(arrays, [network]))
         return State(arrays, {**state.notes, "race": race}), metrics
+
+    def _batch(self, race: Notes, n: int) -> Batch:
+        """The images of step `n`, read as one stream over all turns."""
+        if self._images is None:
+            self._images = self.racing.images(batch_numbers(self.steps, runners(race)))
+        batch = self._images.at(n)
+        if n + 1 == self.steps:
+            self._images.rest()
+        return batch
 
 
 def on_race_images(problem: Problem) -> Problem:
@@ -98,14 +112,24 @@ def halvings(candidates: int) -> int:
     return math.ceil(math.log2(candidates)) if candidates > 1 else 0
 
 
-def turn_of(steps: int, race: Notes, n: int) -> Turn:
+def runners(race: Notes) -> int:
+    """How many networks a race began with: one, whatever the candidates, where there are too few steps for more."""
+    return len(race["rows"]) if race["rounds"] or len(race["left"]) > 1 else 1
+
+
+def batch_numbers(steps: int, candidates: int) -> np.ndarray:
+    """The batch, from 0, that each step of a race learns from: those of a turn are the same as those of any other."""
+    return np.array([turn_of(steps, candidates, n).step for n in range(steps)], np.int64)
+
+
+def turn_of(steps: int, candidates: int, n: int) -> Turn:
     """The turn of step `n` of a race of so many steps: its rounds are of one length, and so are the turns of each.
 
     The last round is that of the winner.
     """
-    left = len(race["left"])
-    rounds = halvings(len(race["rows"])) + 1 if left > 1 or race["rounds"] else 1
-    number = len(race["rounds"])
+    rounds = halvings(candidates) + 1
+    number = ((n + 1) * rounds - 1) // steps
+    left = -(-candidates // 2**number)
     begin, end = steps * number // rounds, steps * (number + 1) // rounds
     place = ((n - begin + 1) * left - 1) // (end - begin)
     first, after = (begin + (end - begin) * p // left for p in (place, place + 1))

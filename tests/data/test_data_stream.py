@@ -18,6 +18,7 @@ from dnas.data.preprocess import preprocessing_for
 from dnas.data.reading import Reading
 from dnas.data.splits import search_split
 from dnas.data.stream import images as images_module
+from dnas.data.stream.feed import Feed
 from dnas.data.stream.images import Streamed, soon, taken, within
 from dnas.errors import DataError, InputError, MissingExtra
 
@@ -65,6 +66,24 @@ def test_streamed_batches_are_those_of_memory(tmp_path, reading):
         images, labels = streamed.part(split)
         np.testing.assert_array_equal(np.asarray(images), memory.part(split)[0])
         np.testing.assert_array_equal(labels, memory.part(split)[1])
+
+
+@pytest.mark.parametrize("reading", [THREADS, pytest.param(PROCESSES, marks=needs_grain)], ids=["threads", "processes"])
+def test_batches_in_another_order_are_one_stream(tmp_path, reading, monkeypatch):
+    """A race has every candidate learn from the same batches: readers are begun once for all its turns."""
+    memory, streamed = both(folder(tmp_path), reading)
+    begun, begin, others = [], Feed._begin, set(multiprocessing.active_children())
+    monkeypatch.setattr(Feed, "_begin", lambda feed, step: begun.append(step) or begin(feed, step))
+    expected, order = whole_of(memory), np.array([3, 4, 3, 4, 5, 3, 3])
+    found = whole_of(streamed).reordered(order)
+    for _ in range(2):
+        for n, step in enumerate(order):
+            np.testing.assert_array_equal(found.at(n)[0], expected.at(int(step))[0])
+            np.testing.assert_array_equal(found.at(n)[1], expected.at(int(step))[1])
+        found.rest()
+        assert not set(multiprocessing.active_children()) - others
+    assert begun == ([] if reading is THREADS else [0, 0])
+    np.testing.assert_array_equal(whole_of(memory).reordered(order).at(2)[0], expected.at(3)[0])
 
 
 def test_a_test_split_is_drawn_from_what_is_streamed_as_from_memory(tmp_path):

@@ -76,28 +76,53 @@ class Arrays(NamedTuple):
     kept: tuple[tuple[tuple[int, ...], int], ...] = ()
 
 
+class Images:
+    """Batches, each of which is its own number, and what was asked of them."""
+
+    def __init__(self):
+        self.read, self.rested, self.order = [], 0, np.empty(0)
+
+    def reordered(self, order):
+        self.order = order
+        return self
+
+    def at(self, n):
+        self.read.append(n)
+        return int(self.order[n])
+
+    def rest(self):
+        self.rested += 1
+
+
 def raced(problem, candidates, steps, accuracy):
-    """A race in which candidate `n` has accuracy `accuracy[n]`; the state, and who was compared after which steps."""
+    """A race in which candidate `n` has accuracy `accuracy[n]`.
+
+    Returns the state, who was compared after which steps, and the steps whose images were asked for.
+    """
     known = {tuple(row): a for row, a in zip(rows(problem, candidates), accuracy, strict=True)}
     compared = []
 
-    def learn(arrays, gates, n):
+    stream = Images()
+
+    def learn(arrays, gates, batch):
         assert gates.values.shape == uniform(problem.layout).values.shape
         network = tuple(np.argmax(gates.values[n, : len(c)]) for n, c in enumerate(problem.space.choices))
-        return arrays._replace(steps=(*arrays.steps, (network, n))), {}
+        return arrays._replace(steps=(*arrays.steps, (network, batch))), {}
 
     def compare(arrays, assignments):
         (row,) = as_options(assignments, problem.space.choices).tolist()
         compared.append((tuple(row), arrays.steps))
         return CandidateScores(np.array([known[tuple(row)]]), np.array([1 - known[tuple(row)]]))
 
-    racing = Racing(lambda a: a._replace(kept=a.steps), lambda a: a._replace(steps=a.kept), learn, compare)
+    racing = Racing(
+        lambda a: a._replace(kept=a.steps), lambda a: a._replace(steps=a.kept), stream.reordered, learn, compare
+    )  # fmt: skip
     phase = Race(problem, steps, lambda state: candidates, racing).phase()
     state = phase.begin(State(Arrays(((("search",), 0),)), {}))
     for n in range(steps):
         state, metrics = phase.step(state, n)
         assert metrics["racing"] >= 1
-    return state, compared
+    return state, compared, stream
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
@@ -105,7 +130,7 @@ def test_the_best_candidate_wins(count):
     problem = problem_of("tiny", "200kFLOPs")
     candidates = shortlist(problem, even(problem), count)
     accuracy = np.random.default_rng(count).permutation(count) / count
-    state, _ = raced(problem, candidates, 40, accuracy)
+    state, *_ = raced(problem, candidates, 40, accuracy)
     best = int(np.argmax(accuracy))
     assert state.notes["race"]["left"] == [best]
     assert winner(problem, state.notes) == candidates[best].assignment
@@ -118,10 +143,12 @@ def test_the_best_candidate_wins(count):
 def test_every_candidate_learns_from_the_same_weights_on_the_same_images(count, steps):
     problem = problem_of("tiny", "200kFLOPs")
     candidates = shortlist(problem, even(problem), count)
-    state, compared = raced(problem, candidates, steps, np.linspace(0.1, 0.8, count))
+    state, compared, stream = raced(problem, candidates, steps, np.linspace(0.1, 0.8, count))
     for network, (before, *own) in compared:
         assert before == (("search",), 0)
         assert own == [(network, n) for n in range(len(own))] and own
+    # They are one stream, read in its order: what decodes ahead is never begun anew.
+    assert stream.read == list(range(steps)) and stream.rested == 1
     # In a round nobody learns more than a step longer than another; later turns are longer; the winner's weights stay.
     rounds, at = state.notes["race"]["rounds"], 0
     lengths = []
@@ -147,13 +174,13 @@ def test_as_many_candidates_race_as_can_have_a_step_in_each_turn(steps, candidat
 def test_what_does_not_differ_does_not_pay():
     problem = problem_of("tiny", "200kFLOPs")
     candidates = [Candidate(c.assignment, "drawn") for c in shortlist(problem, even(problem), 8)]
-    alike, _ = raced(problem, candidates, 32, np.linspace(0.5, 0.51, 8))
-    apart, _ = raced(problem, candidates, 32, np.linspace(0.3, 0.9, 8))
+    alike, *_ = raced(problem, candidates, 32, np.linspace(0.5, 0.51, 8))
+    apart, *_ = raced(problem, candidates, 32, np.linspace(0.3, 0.9, 8))
     assert pays(problem, alike.notes).startswith("no sign that")
     assert pays(problem, apart.notes).startswith("the choice of an architecture pays here")
-    few, _ = raced(problem, candidates[:2], 8, [0.3, 0.9])
+    few, *_ = raced(problem, candidates[:2], 8, [0.3, 0.9])
     assert pays(problem, few.notes).startswith("too few candidates")
-    (unheld, _), (alone, _) = (raced(problem, candidates[:n], 2, np.linspace(0.3, 0.9, n)) for n in (8, 1))
+    unheld, alone = (raced(problem, candidates[:n], 2, np.linspace(0.3, 0.9, n))[0] for n in (8, 1))
     assert pays(problem, unheld.notes) == "no race was held: too few steps, so the most probable network is taken"
     assert pays(problem, alone.notes) == "no race was held: there is one candidate"
 

@@ -159,7 +159,10 @@ def test_main_command_keeps_its_budget(budget, tmp_path):
     command = [sys.executable, "-m", "dnas.search", "fbnetv2", "--budget", f"{budget}MFLOPs", "--preset", "smoke"]
     subprocess.run([*command, "--out", str(out)], check=True, cwd=tmp_path)
     document = json.loads((out / "architecture.json").read_text())
-    assert 0.5 * budget * 1e6 <= document["costs"]["macs"] <= budget * 1e6
+    (told,) = document["search"]["budgets"]
+    assert told["cost"] == document["costs"]["macs"] <= budget * 1e6
+    # How much of it is used is decided by accuracy, here after a few dozen steps: the reason is told.
+    assert told["cost"] >= 0.97 * budget * 1e6 or told["unused_because"]
 
 
 @pytest.mark.slow

@@ -25,6 +25,8 @@ from dnas.process.extras import need
 
 FOREVER = 1 << 40
 """Parts in a stream, which ends with its program."""
+NOTHING = Decoded(np.empty(0, np.uint8), {})
+"""Before the first step."""
 HINTS = {
     -signal.SIGKILL: ", as systems do where memory runs out",
     -signal.SIGBUS: ": /dev/shm is full",
@@ -62,7 +64,7 @@ class Feed:
         self._iterators: list[Any] = []
         """None or one."""
         weakref.finalize(self, _closed, self._iterators)
-        self._step, self._last = -1, Decoded(np.empty(0, np.uint8), {})
+        self._step, self._last = -1, NOTHING
 
     def at(self, step: int) -> Decoded:
         """The images of a step, which are kept until those of another are asked for.
@@ -75,6 +77,11 @@ class Feed:
                 self._begin(step)
             self._last, self._step = self._taken(), step
         return self._last
+
+    def close(self) -> None:
+        """Ends the readers, if there are any; the next step begins them anew."""
+        _closed(self._iterators)
+        self._step, self._last = -1, NOTHING
 
     def _begin(self, step: int) -> None:
         """Starts the readers. Parts are so small that about six batches are ahead, however many readers there are."""

@@ -54,6 +54,15 @@ class Pending(NamedTuple):
         return Decoded(self.pixels, {row: reason for row, reason in reasons if reason is not None})
 
 
+class Ordered(NamedTuple):
+    """Batches that processes decode ahead."""
+
+    at: Callable[[int], np.ndarray]
+    """Pixels of the batch of a step."""
+    rest: Callable[[], None]
+    """Ends the processes until another batch is asked for."""
+
+
 class Stream:
     """The images of a source, and threads that decode what is asked for by position."""
 
@@ -181,8 +190,8 @@ class Streamed:
         """Says which will be asked for next."""
         self.stream.expect(_apart(self.numbers[at])[0])
 
-    def in_order(self, chosen: Callable[[int], np.ndarray], sharing: int) -> Callable[[int], np.ndarray] | None:
-        """The pixels of a step of a sequence, decoded ahead by processes; None where the readers are threads.
+    def in_order(self, chosen: Callable[[int], np.ndarray], sharing: int) -> Ordered | None:
+        """The batches of steps, decoded ahead by processes; None where the readers are threads.
 
         Args:
             chosen: numbers of the images of a step; can be pickled.
@@ -193,7 +202,7 @@ class Streamed:
             return None
         parts = partial(Parts, stream.places, stream.side, stream.channels, chosen)
         feed = Feed(parts, max(1, stream.readers // sharing))
-        return lambda step: self._whole(chosen(step), feed.at(step))
+        return Ordered(lambda step: self._whole(chosen(step), feed.at(step)), feed.close)
 
     def content(self) -> bytes:
         """sha256 over name, stored bytes and label of every image, in order."""

@@ -131,7 +131,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     plan, ending = learning.plan, Deciding(learning)
     phases = (
         Phase("warm-up", plan.warm_up, learning.warm_up),
-        Phase("search", plan.search, learning.search),
+        Phase("search", plan.search, learning.search, begin=learning.rest),
         ending.race.phase(ending.soft_accuracy),
         Phase("settle", plan.settle, ending.settle, begin=ending.decide),
     )
@@ -150,6 +150,8 @@ class InTurn:
         self.problem, self.programs, self.plan, self.limits = problem, programs, schedule(problem), problem.limits
         self.key = jax.random.key(problem.seed)
         self.for_weights, self.for_theta = streams(problem, sharing=2)
+        self.weights_alone = streams(problem)[0]
+        """The same batches as `for_weights`, for steps beside which theta takes none: all readers are theirs."""
 
     def begin(self) -> State:
         """The state before the first step, with even probabilities moved within the budgets."""
@@ -164,8 +166,14 @@ class InTurn:
 
     def warm_up(self, state: State, n: int) -> tuple[State, Metrics]:
         """A step of the weights."""
-        arrays, metrics = self._weights_step(state.arrays, n)
+        arrays, metrics = self._weights_step(state.arrays, self.weights_alone.at(n), n)
         return state._replace(arrays=arrays), metrics
+
+    def rest(self, state: State) -> State:
+        """The same state; what reads batches ahead has ended, until the next is asked for."""
+        for batches in (self.for_weights, self.for_theta, self.weights_alone):
+            batches.rest()
+        return state
 
     def search(self, state: State, n: int) -> tuple[State, Metrics]:
         """A step of the weights, then the steps of theta that are due.
@@ -174,15 +182,19 @@ class InTurn:
         """
         step = self.plan.warm_up + n
         due = [(number, self.for_theta.at(number)) for number in self.plan.theta_due(n)]
-        arrays, metrics = self._weights_step(state.arrays, step)
+        arrays, metrics = self._weights_step(state.arrays, self.for_weights.at(step), step)
         for number, batch in due:
             arrays, more = self._theta_step(arrays, number, batch, step)
             metrics |= more
         return state._replace(arrays=arrays), metrics
 
-    def step_under(self, arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
-        """A step of the weights on batch `n`, under these gates."""
-        learned = self._learned(arrays, gates, self.for_weights.at(n))
+    def step_on(self, arrays: Arrays, gates: Gates, n: int) -> tuple[Arrays, Metrics]:
+        """A step of the weights alone on batch `n`, under these gates."""
+        return self.learn_from(arrays, gates, self.weights_alone.at(n))
+
+    def learn_from(self, arrays: Arrays, gates: Gates, batch: Batch) -> tuple[Arrays, Metrics]:
+        """A step of the weights on a batch, under these gates."""
+        learned = self._learned(arrays, gates, batch)
         variables, weights_opt = self.programs.update_weights(
             arrays.variables, arrays.weights_opt, learned.params, learned.chosen, learned.statistics
         )
@@ -197,11 +209,11 @@ class InTurn:
         left = 1 - max(0, step - plan.warm_up) / plan.search
         return Temperature(np.float32(scheduled), np.float32(left))
 
-    def _weights_step(self, arrays: Arrays, step: int) -> tuple[Arrays, Metrics]:
+    def _weights_step(self, arrays: Arrays, batch: Batch, step: int) -> tuple[Arrays, Metrics]:
         hard = np.bool_(step - self.plan.warm_up >= self.problem.settings.one_hot_from * self.plan.search)
         draw = self.key, np.int32(2 * step), self._temperature(step)
         gates, drawn_at = self.programs.draw(arrays.projected.logits, *draw, hard)
-        arrays, metrics = self.step_under(arrays, gates, step)
+        arrays, metrics = self.learn_from(arrays, gates, batch)
         return arrays, metrics | {"temperature": drawn_at}
 
     def _theta_step(self, arrays: Arrays, n: int, batch: Batch, step: int) -> tuple[Arrays, Metrics]:
@@ -226,14 +238,14 @@ class Deciding:
         self.assess, program = as_assessment(learning.programs.compare), learning.programs.compare
         before = self.plan.warm_up + self.plan.search
         racing = Racing(
-            kept, restored, lambda arrays, gates, n: learning.step_under(arrays, gates, before + n),
+            kept, restored, lambda order: learning.weights_alone.reordered(before + order), learning.learn_from,
             lambda arrays, assignments: compare(program, on_race_images(self.problem), arrays.variables, assignments),
         )  # fmt: skip
         self.race = Race(self.problem, self.plan.race, self._candidates, racing)
 
     def soft_accuracy(self, state: State) -> State:
         """The supernet is assessed as the search leaves it."""
-        soft = self._assessed(state, probabilities(self.problem.layout, logits_of(state)))
+        soft = self._assessed(self.learning.rest(state), probabilities(self.problem.layout, logits_of(state)))
         return state._replace(notes={**state.notes, "accuracies": accuracies([("soft", soft)])})
 
     def decide(self, state: State) -> State:
@@ -248,7 +260,7 @@ class Deciding:
     def settle(self, state: State, n: int) -> tuple[State, Metrics]:
         """A step of the weights under the network found."""
         gates = one_hot(self.problem.layout, state.notes["assignment"])
-        arrays, metrics = self.learning.step_under(state.arrays, gates, self.plan.supernet + n)
+        arrays, metrics = self.learning.step_on(state.arrays, gates, self.plan.supernet + n)
         return state._replace(arrays=arrays), metrics
 
     def outcome(self, state: State) -> Outcome:

@@ -88,7 +88,7 @@ def strategy(problem: Problem, programs: FamilyPrograms) -> Strategy:
     plan, ending = learning.plan, Deciding(learning)
     phases = (
         Phase("warm-up", plan.warm_up, learning.told(learning.warm_up)),
-        Phase("search", plan.search, learning.told(learning.search)),
+        Phase("search", plan.search, learning.told(learning.search), begin=learning.rest),
         Phase("race", plan.race, learning.told(ending.race), begin=ending.begin),
         Phase("settle", plan.settle, learning.told(ending.settle), begin=ending.decide),
     )
@@ -139,6 +139,7 @@ class Deciding:
 
     def begin(self, state: State) -> State:
         """Names the candidates of each member."""
+        state = self.learning.rest(state)
         races = [begun(m, self._candidates(m, own)) for m, own in zip(self.members, _logits(state), strict=True)]
         return state._replace(notes={**state.notes, "races": races})
 
@@ -146,7 +147,7 @@ class Deciding:
         """A step of the weights under a candidate of each member."""
         races = state.notes["races"]
         gates = self._stacked([racing(m, race, n) for m, race in zip(self.members, races, strict=True)])
-        arrays, metrics = self.learning.step_under(state.arrays, gates, self.plan.warm_up + self.plan.search + n)
+        arrays, metrics = self.learning.step_on(state.arrays, gates, self.plan.warm_up + self.plan.search + n)
         races = self._after_round(arrays, races, n)
         state = State(arrays, {**state.notes, "races": races})
         return state, metrics | {"racing": sum(len(race["left"]) for race in races)}
@@ -162,7 +163,7 @@ class Deciding:
     def settle(self, state: State, n: int) -> tuple[State, Metrics]:
         """A step of the weights under the networks found."""
         gates = self._stacked(state.notes["assignments"])
-        arrays, metrics = self.learning.step_under(state.arrays, gates, self.plan.supernet + n)
+        arrays, metrics = self.learning.step_on(state.arrays, gates, self.plan.supernet + n)
         return state._replace(arrays=arrays), metrics
 
     def outcome(self, state: State) -> Outcome:
