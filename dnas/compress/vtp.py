@@ -76,7 +76,7 @@ def pruned(written: Architecture, places: Sequence[Point], variables: Variables,
     removed = _removed(_Costs(written, asked.budgets), places, gates, asked.rate)
     left, threshold = largest(gates, removed)
     data = written.data | _keep(written.network, left)
-    total = sum(place.length for place in places)
+    total, _ = _entries(places)
     record = {
         "rate": round(removed / total, 6), "entries": total, "removed": removed, "threshold": round(threshold, 9),
         "penalty": asked.penalty, "points": [_told(place, gates[place.path], left[place.path]) for place in places],
@@ -123,15 +123,25 @@ class _Costs:
 
 def _removed(costs: _Costs, places: Sequence[Point], gates: Mapping[str, np.ndarray], rate: float | None) -> int:
     """How many entries go: those of the rate, or the fewest with which every budget is kept."""
-    most = sum(place.length - 1 for place in places)
+    total, most = _entries(places)
     if rate is not None:
-        # 0.29 of 100 is 29, not the 28.999... of floats
-        return min(most, math.floor(round(rate * sum(place.length for place in places), 6)))
+        return _going(rate, total)
     low, high = -1, most  # costs fall with every entry that goes
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if costs.within(largest(gates, middle)[0]) else (middle, high)
     return high
+
+
+def _entries(places: Sequence[Point]) -> tuple[int, int]:
+    """How many there are at all places, and how many can go: the largest of each stays."""
+    total = sum(place.length for place in places)
+    return total, total - len(places)
+
+
+def _going(rate: float, total: int) -> int:
+    """How many of so many entries a rate takes away: 0.29 of 100 is 29, not the 28.999... of floats."""
+    return math.floor(round(rate * total, 6))
 
 
 def _keep(network: Space, left: Left) -> dict[str, Any]:
@@ -149,6 +159,12 @@ def check(network: Space, asked: Asked) -> None:
     if not places:
         raise InputError(network.source, "nothing to prune: it has no channels that only products read")
     _Costs(written, asked.budgets).must_be_within_reach(places)
+    total, most = _entries(places)
+    if asked.rate is not None and _going(asked.rate, total) > most:
+        share = math.floor(1000 * most / total) / 1000
+        raise InputError(
+            "--rate", "a channel stays at every place", found=asked.rate, accepted=f"at most {share:g} here"
+        )
 
 
 def _check_options(network: Space, asked: Asked) -> None:

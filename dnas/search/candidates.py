@@ -113,19 +113,21 @@ def rows_of(problem: Problem, assignments: Sequence[Assignment]) -> Float[np.nda
 
 
 def compare(
-    program: Program, problem: Problem, variables: PackedVariables, assignments: Sequence[Assignment]
-) -> CandidateScores:
+    program: Program, problem: Problem, variables: PackedVariables, assignments: Sequence[Assignment],
+    images: Int[np.ndarray, " images"] | None = None,
+) -> CandidateScores:  # fmt: skip
     """Accuracy and loss of each architecture on the choices' share of the training images.
 
-    Norms are estimated for each on `rank_norm_batches` batches of the weights' share, then `rank_images` images of the
-    choices' share are classified.
+    Norms are estimated for each on `rank_norm_batches` batches of the weights' share, then images of the choices' share
+    are classified: those at `images`, positions among the training images, or `rank_images` of them.
 
     Raises `Diverged` where scores of one are not finite: it has no place among the others.
     """
     if not assignments:
         return CandidateScores(np.zeros(0), np.zeros(0))
     parts = [assignments[n : n + ROWS] for n in range(0, len(assignments), ROWS)]
-    scores = [_compare(program, problem, variables, part) for part in parts]
+    shown = compared_images(problem) if images is None else images
+    scores = [_compare(program, problem, variables, part, shown) for part in parts]
     found = CandidateScores(*(np.concatenate(values) for values in zip(*scores, strict=True)))
     if not np.isfinite(found.loss).all():
         raise Diverged(
@@ -136,8 +138,9 @@ def compare(
 
 
 def _compare(
-    program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment]
-) -> CandidateScores:
+    program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment],
+    shown: Int[np.ndarray, " images"],
+) -> CandidateScores:  # fmt: skip
     s, data, split = problem.settings, problem.dataset, problem.split
     images, labels, size = within(data.train_images, split.weights_index), data.train_labels, s.assess_batch
     rows, count = rows_of(problem, part), np.int32(len(part))
@@ -147,7 +150,7 @@ def _compare(
         switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1), jnp.float32))
         fixed = filled(images, labels, np.resize(chosen, size), size, problem.devices)
         statistics, _, _ = program(variables["params"], rows, statistics, count, *fixed, switch)
-    images, shown = within(data.train_images, split.theta_index), compared_images(problem)
+    images = within(data.train_images, split.theta_index)
     correct, loss = np.zeros(len(part)), np.zeros(len(part))
     for start in range(0, len(shown), size):
         switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
@@ -159,11 +162,18 @@ def _compare(
 
 
 def compared_images(problem: Problem) -> Int[np.ndarray, " images"]:
-    """Positions of the training images on which architectures are compared: `rank_images` of the choices' share."""
-    index, most = problem.split.theta_index, problem.settings.rank_images
+    """Positions of the training images on which architectures are compared where nothing else is said."""
+    return spread_images(problem, problem.settings.rank_images)
+
+
+def spread_images(problem: Problem, most: int | None) -> Int[np.ndarray, " images"]:
+    """Positions of at most so many training images of the choices' share; of all where `most` is None.
+
+    They are spread over the whole share, whose order is that of the data set.
+    """
+    index = problem.split.theta_index
     if most is None or most >= len(index):
         return index
-    # Spread over the whole share, whose order is that of the data set.
     return index[np.linspace(0, len(index) - 1, most).astype(int)]
 
 

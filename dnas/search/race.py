@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from dnas.data.batches import Batch, Batches
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, one_hot
-from dnas.search.candidates import CandidateScores, compared_images
+from dnas.search.candidates import CandidateScores, spread_images
 from dnas.search.problem import Problem
 from dnas.search.shortlist import Candidate, is_design, rows
 from dnas.search.singlepath import assignments
@@ -97,9 +97,9 @@ class Race:
         return batch
 
 
-def on_race_images(problem: Problem) -> Problem:
-    """The problem whose networks are compared on the images of a race."""
-    return replace(problem, settings=replace(problem.settings, rank_images=problem.settings.race_images))
+def race_images(problem: Problem) -> Int[np.ndarray, " images"]:
+    """Positions of the training images on which a race compares."""
+    return spread_images(problem, problem.settings.race_images)
 
 
 def fitting(steps: int, candidates: int) -> int:
@@ -202,12 +202,7 @@ def summary(problem: Problem, notes: Notes) -> dict[str, Any]:
             "loss": [round(r["loss"][i], 4) for r, i in mine],
             "won": number == race["left"][0],
         })  # fmt: skip
-    return {"candidates": told, "images": images_of(problem), "pays": pays(problem, notes)}
-
-
-def images_of(problem: Problem) -> int:
-    """On how many images a race compares."""
-    return len(compared_images(on_race_images(problem)))
+    return {"candidates": told, "images": len(race_images(problem)), "pays": pays(problem, notes)}
 
 
 def unheld(notes: Notes) -> str:
@@ -225,7 +220,7 @@ def pays(problem: Problem, notes: Notes) -> str:
     a chi-square of the accuracies' variance against a binomial's; the images are the same for all, which
     makes the noise of a difference smaller, so the test is on the side of "not to be told apart".
     """
-    rounds, images = notes["race"]["rounds"], images_of(problem)
+    rounds, images = notes["race"]["rounds"], len(race_images(problem))
     if not rounds:
         return f"no race was held: {unheld(notes)}"
     origins = [notes["race"]["origins"][n] for n in rounds[0]["candidates"]]

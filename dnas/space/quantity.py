@@ -73,11 +73,13 @@ class Quantity:
         if not over:
             # Architectures consist of constants, and tables of one entry would be most of the time of counting them.
             values = [q.table.item() for q in quantities]
-            value = _within(function, values)(*values)
+            _check_sizes(function, values)
+            value = function(*values)
             return Quantity.constant(value.item() if isinstance(value, np.generic) else value)
         tables = [np.broadcast_to(q.table_over(over), shape_of(over)) for q in quantities]
         if isinstance(function, np.ufunc) and all(t.dtype != object for t in tables):
-            return Quantity(over, np.asarray(_within(function, tables)(*tables))).simplify()
+            _check_sizes(function, tables)
+            return Quantity(over, np.asarray(function(*tables))).simplify()
         result = np.empty(shape_of(over, MAX_LOOP), dtype=object)
         flat = result.reshape(-1)
         for index, values in enumerate(zip(*(t.reshape(-1) for t in tables), strict=True)):
@@ -289,16 +291,15 @@ def _disjoint(parts: Iterable[Quantity]) -> tuple[Quantity, ...]:
     return tuple(groups)
 
 
-def _within(function: Callable[..., Any], values: Sequence[Any]) -> Callable[..., Any]:
-    """The function, if its results are within bounds; raises `UserError` where those of whole numbers may not be."""
-    if function in (np.add, np.subtract, np.multiply):
-        if any((v.dtype if isinstance(v, np.ndarray) else np.dtype(type(v))).kind != "i" for v in values):
-            return function
-        largest = [int(np.abs(v).max()) if isinstance(v, np.ndarray) else abs(v) for v in values]
-        most = math.prod(largest) if function is np.multiply else sum(largest)
-        if most > MOST:
-            raise UserError(f"sizes of up to {most:.3g} together are too large to be counted (at most {MOST:.3g})")
-    return function
+def _check_sizes(function: Callable[..., Any], values: Sequence[Any]) -> None:
+    """Raises `UserError` where whole numbers could be beyond what is counted: arrays would wrap around."""
+    kinds = [v.dtype.kind if isinstance(v, np.ndarray) else np.dtype(type(v)).kind for v in values]
+    if function not in (np.add, np.subtract, np.multiply) or set(kinds) != {"i"}:
+        return
+    largest = [int(np.abs(v).max()) if isinstance(v, np.ndarray) else abs(v) for v in values]
+    most = math.prod(largest) if function is np.multiply else sum(largest)
+    if most > MOST:
+        raise UserError(f"sizes of up to {most:.3g} together are too large to be counted (at most {MOST:.3g})")
 
 
 def _compact(table: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from dnas.grammar.catalogue import SUFFIXES
 from dnas.grammar.read import at_input
 from dnas.space.space import Space
 from dnas.timm.checkpoint import classes_of
-from dnas.timm.config import config_beside
+from dnas.timm.config import CONFIG, config_beside
 
 
 class Statistics(NamedTuple):
@@ -105,7 +105,19 @@ def labels_of(space: Space, weights: Path) -> tuple[str, ...]:
 
 
 def notes_of(space: Space, weights: Path) -> list[str]:
-    """What a record of the preprocessing cannot say, or does not know."""
+    """What is left out of what lies beside a checkpoint, and what a record of the preprocessing cannot say."""
+    return _notes_of_labels(space, weights) + _notes_of_preprocessing(space, weights)
+
+
+def _notes_of_labels(space: Space, weights: Path) -> list[str]:
+    config = config_beside(weights)
+    if config is None or len(config.labels) in (0, space.classes):
+        return []
+    found = f"{weights.with_name(CONFIG)} names {len(config.labels):,} classes"
+    return [f"classes have no names: {found}, the network has {space.classes:,}"]
+
+
+def _notes_of_preprocessing(space: Space, weights: Path) -> list[str]:
     model, side = model_for(space, weights), space.resolution.value
     if space.channels != 3:
         return []

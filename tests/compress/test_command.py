@@ -171,6 +171,7 @@ def test_options_from_python_are_finite_numbers(home, penalty):
         ("vit", "patch_slimming", ["--budget", "1kparams"], "saves multiply-adds alone"),
         ("vit", "vtp", ["--budget", "10FLOPs"], "out of reach"),
         ("vit", "vtp", ["--rate", "2"], "--rate"),
+        ("vit", "vtp", ["--rate", "0.999"], "stays at every place (found 0.999; accepted: at most 0.888 here)"),
         ("vit", "ptq", ["--bits", "1"], "--bits"),
     ],
 )

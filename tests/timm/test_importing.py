@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -100,6 +101,12 @@ def test_the_file_beside_it_tells_classes_and_pictures(file):
         beside.write_text(json.dumps(config))
         taken = read_result_of(file).preprocessing
         assert (taken.mean, taken.std) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    config["label_names"] = labels[:5]
+    beside.write_text(json.dumps(config))
+    shutil.rmtree(folder)
+    folder, said = imported(file)
+    assert f"classes have no names: {beside} names 5 classes, the network has 7" in said
+    assert read_result(folder).labels == ()
     beside.write_text(json.dumps({"model_type": "other"}))
     assert read_result_of(file).labels == ()
     config["pretrained_cfg"]["mean"] = "grey"

@@ -20,7 +20,7 @@ from dnas.data.batches import Batch, steps_per_epoch
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
 from dnas.search.assess import Assessed, accuracies, assessed
-from dnas.search.candidates import as_assessment, compare, compile_comparison
+from dnas.search.candidates import CandidateScores, as_assessment, compare, compile_comparison
 from dnas.search.collapse import Acted, Temperature, counted, none_acted, report
 from dnas.search.compiling import Compiler, Program
 from dnas.search.decided import derived, observe, summary, warnings
@@ -28,7 +28,7 @@ from dnas.search.descent import Descent, Steps, Update, Weights, compile_update,
 from dnas.search.learn import Learned, PackedVariables, fed, learned_like, learning
 from dnas.search.problem import Problem
 from dnas.search.projection import Projected, unconstrained
-from dnas.search.race import Race, Racing, on_race_images, unheld, winner
+from dnas.search.race import Race, Racing, race_images, unheld, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
@@ -235,11 +235,11 @@ class Deciding:
 
     def __init__(self, learning: InTurn):
         self.problem, self.plan, self.learning = learning.problem, learning.plan, learning
-        self.assess, program = as_assessment(learning.programs.compare), learning.programs.compare
+        self.assess = as_assessment(learning.programs.compare)
         before = self.plan.warm_up + self.plan.search
         racing = Racing(
             kept, restored, lambda order: learning.weights_alone.reordered(before + order), learning.learn_from,
-            lambda arrays, assignments: compare(program, on_race_images(self.problem), arrays.variables, assignments),
+            self._raced,
         )  # fmt: skip
         self.race = Race(self.problem, self.plan.race, self._candidates, racing)
 
@@ -272,6 +272,10 @@ class Deciding:
         found = found | (accuracies([("settled", last)]) if self.plan.settle else {})
         return outcome_of(self.problem, logits_of(state), assignment, last, found, state.arrays.acted, state.notes,
                           self.plan)  # fmt: skip
+
+    def _raced(self, arrays: Arrays, assignments: list[dict[str, int]]) -> CandidateScores:
+        shown = race_images(self.problem)
+        return compare(self.learning.programs.compare, self.problem, arrays.variables, assignments, shown)
 
     def _candidates(self, state: State) -> list[Candidate]:
         named = as_mapping(probabilities(self.problem.layout, logits_of(state)))

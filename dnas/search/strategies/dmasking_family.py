@@ -29,7 +29,7 @@ from dnas.search.descent import Weights, compile_update, streams
 from dnas.search.learn import Learned, PackedVariables, fed
 from dnas.search.members import in_shares, limits_of, members_of
 from dnas.search.problem import Problem
-from dnas.search.race import begun, halved, on_race_images, racing, round_ends, still_in, winner
+from dnas.search.race import begun, halved, race_images, racing, round_ends, still_in, winner
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.strategies import dmasking
 from dnas.search.strategies.dmasking import NAME, Arrays, InTurn, Programs, outcome_of, weights_optimizer
@@ -194,7 +194,7 @@ class Deciding:
         groups = [still_in(self.members[k], races[k]) for k in ended]
         variables = variables_of(arrays.variables, 0)
         networks = [one for group in groups for one in group]
-        scores = compare(self.program, on_race_images(self.problem), variables, networks)
+        scores = compare(self.program, self.problem, variables, networks, race_images(self.problem))
         ends = np.cumsum([0, *map(len, groups)])
         races = list(races)
         for k, a, b in zip(ended, ends, ends[1:], strict=False):
