@@ -81,6 +81,9 @@ def contenders(
         if not new_classes and (apart := classes_apart(result.labels, class_names)):
             raise InputError(f"--against {name}", f"the data have other classes: {apart}",
                              accepted="--new-classes if they are meant")  # fmt: skip
+        if result.space.quantization:
+            raise InputError(f"--against {name}", "the steps of quantisers come with weights, and all are trained anew",
+                             accepted="the network before it was quantised")  # fmt: skip
         lineup.append(_named(subject, side, shown, result.space))
     if any(budget.kind == "ms" for budget in subject.budgets):
         notes += [note for contender in lineup for note in of_smaller_blocks(contender.network)]

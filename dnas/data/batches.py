@@ -88,9 +88,11 @@ class Batches:
         return replace(self, order=order)
 
     def rest(self) -> None:
-        """Ends the processes that decode ahead, and drops what they hold. The next batch begins them anew."""
+        """Ends what decodes images on disk ahead, and drops what it holds. The next batch begins it anew."""
         if self._in_order is not None:
             self._in_order.rest()
+        elif isinstance(self._own, Streamed):
+            self._own.stream.forget()
 
     def chosen(self, step: int) -> np.ndarray:
         """Positions of the images of a step that are read here."""
@@ -163,8 +165,9 @@ class Ahead:
         return METER.fetched(lambda: next(self._reader))
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Ends the thread; the next batch begins another."""
         self._reader.close()
+        self._next = -1
 
 
 def prefetch(batches: Source, start: int, stop: int, depth: int = 2) -> Generator[Batch, None, None]:

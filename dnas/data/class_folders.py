@@ -190,12 +190,12 @@ def _split_entries(folder: Path, left: _LeftOut) -> tuple[list[Path], list[Path]
     """Files and folders, sorted, less the hidden."""
     try:
         entries = sorted(folder.iterdir())
+        folders = {entry for entry in entries if entry.is_dir()}
     except OSError as error:
         raise InputError(str(folder), f"cannot be read: {error.strerror or error}") from error
     left.hidden += [entry for entry in entries if entry.name.startswith(".")]
     shown = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = [entry for entry in shown if entry.is_dir()]
-    return [entry for entry in shown if entry not in folders], folders
+    return [entry for entry in shown if entry not in folders], [entry for entry in shown if entry in folders]
 
 
 def _with_images(found: list[Path]) -> str:

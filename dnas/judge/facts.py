@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnas.learning.chance import at_chance
+from dnas.runs.inherited import images_of, inherited
 from dnas.runs.run import Imported, Run, Search, Training
 from dnas.space.units import standard_error
 
@@ -94,19 +94,11 @@ def accuracy(run: Run) -> Accuracy | None:
             after = inherited(facts.inherited_accuracy)
             if after is None:
                 return None
-            images = re.search(r"(\d[\d,]*) images", facts.accuracy_split)
-            count = int(images[1].replace(",", "")) if images else None
-            return Accuracy(*after, facts.accuracy_split, count, chance(run))
+            return Accuracy(*after, facts.accuracy_split, images_of(facts.accuracy_split), chance(run))
         case Training(facts=facts) if facts is not None:
             images = facts.images.test or None
             return Accuracy("trained", facts.accuracy.test, f"test, {images or 'some'} images", images, chance(run))
     return None
-
-
-def inherited(accuracies: dict[str, float]) -> tuple[str, float] | None:
-    """Name and value of the last accuracy after a search: that of the network found."""
-    after = [(k, v) for k, v in accuracies.items() if not k.endswith("_before") and k != "soft"]
-    return after[-1] if after else None
 
 
 def tag(run: Run, count: int) -> str:

@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -195,7 +196,7 @@ class Checkpoints:
     @contextmanager
     def _writing(self, step: int | None) -> Iterator[None]:
         try:
-            with _quiet():
+            with quiet():
                 yield
         except (OSError, ValueError) as error:  # a full disk reaches us as either
             self._clear_remains()
@@ -205,7 +206,7 @@ class Checkpoints:
     @contextmanager
     def _reading(self, step: int) -> Iterator[None]:
         try:
-            with _quiet():
+            with quiet():
                 yield
         except Exception as error:  # damage shows in many ways: missing files, bad JSON, failed checksums
             former = max((s for s in self._manager.all_steps() if s < step), default=None)
@@ -215,14 +216,17 @@ class Checkpoints:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Damage is told in one line of ours: what orbax logs, and what its threads print when a read fails, is not."""
+def quiet() -> Iterator[None]:
+    """Damage is told in one line of ours: what orbax logs, and what its threads print when a read fails, is not.
+
+    What a thread that reads images tells meanwhile comes afterwards.
+    """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()) as printed:
             try:
                 yield
             except Exception:
@@ -234,6 +238,9 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        for line in printed.getvalue().splitlines():
+            if line.startswith("left out:"):
+                print(line, file=sys.stderr, flush=True)
 
 
 def _sealed(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Phase:
     """Steps from one row of the history to the next; None: about a hundred rows a run. The last step has one too."""
     review: Callable[[State, int], tuple[State, Metrics]] = lambda state, step: (state, {})
     """What a row waits for, such as an evaluation: the state after it, and more for the row."""
+    end: Callable[[], None] = lambda: None
+    """Is called when its last step is taken, and where the run leaves it before: what reads ahead ends."""
 
 
 @runtime_checkable

@@ -65,13 +65,16 @@ def advance(
         for phase in course.phases:
             if done < behind <= done + phase.steps and run.due(phase, behind - done, behind) and journal.lacks(behind):
                 state = run.row(phase, state, behind)
-            for n in range(max(0, behind - done), phase.steps):
-                if n == 0:
-                    state = run.begun(phase, state)
-                if phase.done(state):
-                    break
-                watch.before(done + n)
-                state = run.step(phase, state, n, done + n + 1)
+            try:
+                for n in range(max(0, behind - done), phase.steps):
+                    if n == 0:
+                        state = run.begun(phase, state)
+                    if phase.done(state):
+                        break
+                    watch.before(done + n)
+                    state = run.step(phase, state, n, done + n + 1)
+            finally:
+                phase.end()
             done += phase.steps
     journal.save(state, journal.taken, run.metrics)
     return state

@@ -16,6 +16,7 @@ from dnas.graph.architecture import Architecture, architecture
 from dnas.learning import weights
 from dnas.nn.inherit import inherit
 from dnas.process.provenance import provenance
+from dnas.runs import lineage
 from dnas.runs.folder import PROVENANCE, Claiming, Owner, claimed
 from dnas.runs.read import read_run
 from dnas.runs.result import ARCHITECTURE, WEIGHTS, Result, read_result, result_of
@@ -85,6 +86,7 @@ def _document(result: Result, own: Architecture, file: Path) -> dict[str, Any]:
         "costs": {name: counted[name] for name in ("macs", "params", "input", "convention")},
         **known,
         "labels": list(result.labels),
+        **({"lineage": lineage.to_json(before)} if (before := lineage.steps_before(result.space)) else {}),
         "imported": {
             "names": "timm" if timms else "dnas",
             **({"model": name} if timms and (name := models.model_of(network)) else {}),

@@ -42,7 +42,8 @@ class Weights(NamedTuple):
 def patches(value: Array, extra: int = 0) -> Patches:
     """Vectors of length 1, of a map's pixels [B, H, W, C], or of tokens [B, N, C] without `extra` ones before them."""
     rows = value[:, extra:] if value.ndim == 3 else value.reshape(value.shape[0], -1, value.shape[-1])
-    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    # Not by the norm, whose gradient is no number where a patch is zero, as behind a ReLU.
+    return rows * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(rows), axis=-1, keepdims=True), 1e-24))
 
 
 def intra_image(x: Patches) -> Float[Array, "B N N"]:
@@ -102,7 +103,8 @@ def of_manifold(student: Space, teacher: Space, pairs: Sequence[Pair], weights: 
 
 def pairs_of(student: Space, teacher: Space, ends: int) -> list[Pair]:
     """Blocks that read and give equally many patches: of each number of patches the first `ends` and the last `ends`
-    ones of both networks, in their order (the published pairs are those of four at each end).
+    ones of both networks, in their order (the published pairs are those of four at each end). Where one network has
+    fewer, all of its are paired: half with the other's first, half with its last.
 
     Raises:
         InputError: no block of the student has as many patches as one of the teacher.
@@ -119,12 +121,9 @@ def pairs_of(student: Space, teacher: Space, ends: int) -> list[Pair]:
 
 
 def _ends(ours: Sequence[str], theirs: Sequence[str], ends: int) -> list[Pair]:
-    shared = min(len(ours), len(theirs))
-    if shared < 2 * ends:
-        last = [-shared + n for n in range(shared)]
-    else:
-        last = [*range(ends), *range(-ends, 0)]
-    return [Pair(ours[n], theirs[n]) for n in last]
+    shared = min(len(ours), len(theirs), 2 * ends)
+    last = shared - shared // 2
+    return [Pair(ours[n], theirs[n]) for n in (*range(shared - last), *range(-last, 0))]
 
 
 def _by_patches(space: Space) -> dict[int, list[str]]:

@@ -28,7 +28,7 @@ def on_device() -> int | None:
     """Bytes free where jax computes; None where nothing is known of it."""
     import jax
 
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]  # those of other hosts tell nothing here
     if device.platform == "cpu":
         return of_machine()
     known = device.memory_stats() or {}

@@ -30,7 +30,8 @@ LAST_S = 1.0
 """For which the first process stays, so that the others can say why they end."""
 _TOLD_OF_LOSS = re.compile(r"distributed service|coordination|Coordination|Gloo|heartbeat")
 _OF_LIBRARIES = re.compile(r"^([EFW]\d{4} |\[Gloo\]|Traceback \(most recent)")
-_OF_DATA = "left out:"
+_LIVE = ("left out:", "note:", "warning")
+"""Lines that are never held back: they are dnas's own, and end nothing."""
 """How lines on images begin that are told as they are met; no library's line does."""
 _ORDERLY = (0, 2, 130, 143)
 """Exit codes of a command that has said why it ends."""
@@ -180,14 +181,14 @@ def _watch() -> int:
     assert member.stderr is not None
     held: list[str] = []
     for line in member.stderr:
-        if (held or _OF_LIBRARIES.match(line)) and not line.startswith(_OF_DATA):
+        if (held or _OF_LIBRARIES.match(line)) and not line.startswith(_LIVE):
             held.append(line)
         else:
             sys.stderr.write(line)
             sys.stderr.flush()
     code = member.wait()
     if code in _ORDERLY:
-        sys.stderr.writelines(line for line in held if line.startswith(("error:", "stopped", "note:", "warning")))
+        sys.stderr.writelines(line for line in held if line.startswith(("error:", "stopped")))
         return code
     if received:  # the first process has saved, and left
         return 128 + received[0]

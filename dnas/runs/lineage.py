@@ -12,6 +12,7 @@ from dnas.errors import InputError
 from dnas.graph import graph_of
 from dnas.runs.as_trained import counted_at
 from dnas.runs.converted import converted
+from dnas.runs.inherited import images_of, inherited
 from dnas.runs.records import Count, Positive, Share
 from dnas.runs.result import Result
 from dnas.space.space import Space
@@ -97,18 +98,14 @@ def _own(result: Result) -> Step | None:
     elif search is not None:
         budgets = [b.get("budget") for b in search.get("budgets", []) if isinstance(b, Mapping)]
         found = {"step": "search", "detail": ", ".join(map(str, budgets))}
-        known |= {"accuracy": _last(search.get("inherited_accuracy")), "split": search.get("accuracy_split", "")}
+        after, split = inherited(_section(search, "inherited_accuracy") or {}), search.get("accuracy_split", "")
+        known |= {"accuracy": after[1] if after else None, "split": split, "images": images_of(str(split))}
     elif imported is not None:
         detail = f"{imported.get('names')}: {imported.get('model', imported.get('file'))}"
         found = {"step": "import", "detail": detail}
     else:
         return None
     return converted(known | found, Step, result.space.source)
-
-
-def _last(accuracies: Any) -> Any:
-    """Of the weights as they are: before and after they settled, by name."""
-    return next(reversed(accuracies.values()), None) if isinstance(accuracies, dict) else None
 
 
 def _accuracy(training: Mapping[str, Any] | None) -> Any:

@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dnas.data.batches import batch_indices
-from dnas.data.stream.images import within
+from dnas.data.stream.images import soon, within
 from dnas.errors import Diverged
-from dnas.learning.evaluator import filled
+from dnas.learning.evaluator import filled, read_at
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
 from dnas.nn.packing import Leaves
@@ -32,7 +32,7 @@ from dnas.search.problem import Problem
 from dnas.space.quantity import Assignment
 
 ROWS = 16
-"""Architectures in one call of the program; fewer are padded, which costs memory but no time."""
+"""Architectures in one call of the program; fewer are padded, which costs memory, and the time of whole lanes."""
 
 
 class CandidateScores(NamedTuple):
@@ -141,23 +141,28 @@ def _compare(
     program: Program, problem: Problem, variables: PackedVariables, part: Sequence[Assignment],
     shown: Int[np.ndarray, " images"],
 ) -> CandidateScores:  # fmt: skip
-    s, data, split = problem.settings, problem.dataset, problem.split
-    images, labels, size = within(data.train_images, split.weights_index), data.train_labels, s.assess_batch
+    s, data, split, devices = problem.settings, problem.dataset, problem.split, problem.devices
+    size, norms = s.assess_batch, min(s.assess_batch, len(split.weights_index))
+    of_weights, of_theta = (within(data.train_images, index) for index in (split.weights_index, split.theta_index))
+    reads = [
+        (of_weights, np.resize(batch_indices(split.weights_index, norms, problem.seed, step), size))
+        for step in range(s.rank_norm_batches)
+    ] + [(of_theta, shown[start : start + size]) for start in range(0, len(shown), size)]
     rows, count = rows_of(problem, part), np.int32(len(part))
     statistics = jax.tree.map(lambda a: jnp.broadcast_to(a, (ROWS, *a.shape)), variables["batch_stats"])
-    for step in range(s.rank_norm_batches):
-        chosen = batch_indices(split.weights_index, min(size, len(split.weights_index)), problem.seed, step)
-        switch = Switch(jnp.asarray(True), jnp.asarray(step / (step + 1), jnp.float32))
-        fixed = filled(images, labels, np.resize(chosen, size), size, problem.devices)
-        statistics, _, _ = program(variables["params"], rows, statistics, count, *fixed, switch)
-    images = within(data.train_images, split.theta_index)
     correct, loss = np.zeros(len(part)), np.zeros(len(part))
-    for start in range(0, len(shown), size):
-        switch = Switch(jnp.asarray(False), jnp.asarray(1.0))
-        fixed = filled(images, labels, shown[start : start + size], size, problem.devices)
-        _, right, lost = program(variables["params"], rows, statistics, count, *fixed, switch)
-        correct += np.asarray(right, np.float64)[: len(part)]
-        loss += np.asarray(lost, np.float64)[: len(part)]
+    for n, (images, chosen) in enumerate(reads):
+        for following, places in reads[n : n + 2]:
+            soon(following, read_at(places, size, devices))
+        estimating = n < s.rank_norm_batches
+        switch = Switch(jnp.asarray(estimating), jnp.asarray(n / (n + 1) if estimating else 1.0, jnp.float32))
+        fixed = filled(images, data.train_labels, chosen, size, devices)
+        found, right, lost = program(variables["params"], rows, statistics, count, *fixed, switch)
+        if estimating:
+            statistics = found
+        else:
+            correct += np.asarray(right, np.float64)[: len(part)]
+            loss += np.asarray(lost, np.float64)[: len(part)]
     return CandidateScores(correct / len(shown), loss / len(shown))
 
 

@@ -31,7 +31,7 @@ class Ending:
         self.assess, self.weights, self.replaced = as_assessment(compare), weights, replaced
 
     def phase(self) -> Phase:
-        return Phase("settle", self.plan.settle, self._step, begin=self._begin)
+        return Phase("settle", self.plan.settle, self._step, begin=self._begin, end=self.learner.batches.rest)
 
     def _begin(self, state: State) -> State:
         """Decides; the network is assessed as it is before the weights settle."""

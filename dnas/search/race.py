@@ -66,7 +66,7 @@ class Race:
 
     def phase(self, before: Callable[[State], State] = lambda state: state) -> Phase:
         """`before` is called once, before the candidates are named."""
-        return Phase("race", self.steps, self._step, begin=lambda state: self.begin(before(state)))
+        return Phase("race", self.steps, self._step, begin=lambda state: self.begin(before(state)), end=self._end)
 
     def begin(self, state: State) -> State:
         """Names the candidates: as many as can have a step in each of their turns."""
@@ -91,10 +91,11 @@ class Race:
         """The images of step `n`, read as one stream over all turns."""
         if self._images is None:
             self._images = self.racing.images(batch_numbers(self.steps, runners(race)))
-        batch = self._images.at(n)
-        if n + 1 == self.steps:
+        return self._images.at(n)
+
+    def _end(self) -> None:
+        if self._images is not None:
             self._images.rest()
-        return batch
 
 
 def race_images(problem: Problem) -> Int[np.ndarray, " images"]:

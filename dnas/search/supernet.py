@@ -68,7 +68,8 @@ def compile_programs(problem: Problem, compiler: Compiler, preferred: str = "sin
 
 def training(problem: Problem, learner: Learner, preferred: str = "single_path") -> Phase:
     """The phase in which the weights, which are the state's arrays, learn."""
-    return Phase("supernet", planned(problem).supernet, rule_of(problem, preferred).steps(problem, learner))
+    steps = rule_of(problem, preferred).steps(problem, learner)
+    return Phase("supernet", planned(problem).supernet, steps, end=learner.batches.rest)
 
 
 def rule_of(problem: Problem, preferred: str) -> Rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from dnas.errors import InputError
 from dnas.graph import BlockUse
 from dnas.graph.parts import Node, nodes_of
+from dnas.space.entries import Cut
 from dnas.timm import tables
 from dnas.timm.rows import FORMS, Entry, Row
 
@@ -40,7 +42,7 @@ def names_of(uses: Sequence[BlockUse], where: str) -> Names:
     entries: list[Entry] = []
     moved: dict[str, str] = {}
     for placed in layout(own):
-        entries += _entries(placed)
+        entries += _entries(placed, where)
         moved |= _moved(placed)
     known = {path for entry in entries for path in entry.ours} | moved.keys()
     nameless = (path for use in own for node in nodes_of(use.parts) for path in node.parameters if path not in known)
@@ -50,13 +52,18 @@ def names_of(uses: Sequence[BlockUse], where: str) -> Names:
     return Names(tuple(entries), moved)
 
 
-def _entries(placed: Placed) -> Iterator[Entry]:
-    """The tensors of a block; of a row whose operators the block lacks there are none."""
+def _entries(placed: Placed, where: str) -> Iterator[Entry]:
+    """The tensors of a block; of a row whose operators the block lacks there are none.
+
+    Raises `InputError` where timm's tensor has heads in turn, and those of the block are not of one width.
+    """
     for row in placed.rows:
         nodes = _nodes(placed.use, row)
         if not nodes:
             continue
         heads = placed.use.fields["heads"].value if row.by_head else 0
+        if heads and (lost := next((node.path for node in nodes if not _even(node, heads)), None)):
+            raise InputError(where, f"'{lost}' has heads of different widths, which timm's network lacks")
         for leaf in FORMS[row.form or nodes[0].operator.name]:
             ours = tuple(f"{node.path}.{leaf.ours}" for node in nodes)
             shapes = tuple(
@@ -65,6 +72,15 @@ def _entries(placed: Placed) -> Iterator[Entry]:
             if shapes:
                 name = ".".join(part for part in (placed.prefix, row.name, leaf.theirs) if part)
                 yield Entry(name, ours, shapes, leaf.change, heads)
+
+
+def _even(node: Node, heads: int) -> bool:
+    """Whether each head has as many of an operator's channels."""
+    size = node.output.channels
+    if not isinstance(size, Cut):
+        return True
+    counts = Counter(entry // (size.full // heads) for entry in size.entries)
+    return len(counts) == heads and len(set(counts.values())) == 1
 
 
 def _moved(placed: Placed) -> dict[str, str]:

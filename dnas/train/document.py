@@ -7,6 +7,7 @@ from typing import Any
 from dnas.cost.count import count
 from dnas.graph.architecture import architecture
 from dnas.learning.evaluator import Tally
+from dnas.runs import lineage
 from dnas.runs.recall import data_record
 from dnas.train import verdict
 from dnas.train.setup import Setup
@@ -21,11 +22,13 @@ def trained_document(s: Setup, epochs: Epochs, counts: Tally) -> dict[str, Any]:
     counted = count(s.network)
     found = (s.source.space.extra or {}).get("search")
     kept = ("space", "strategy", "seed", "budgets", "inherited_accuracy", "blocks")
+    steps = lineage.to_json(lineage.lineage(s.source))
     return {
         **architecture(s.network, {}).data,
         "costs": {name: counted[name] for name in ("macs", "params", "input", "convention")},
         "preprocessing": s.preprocessing.to_json(),
         "labels": list(s.dataset.class_names),
+        **({"lineage": steps} if steps else {}),
         "training": {
             "recipe": s.recipe.to_json(),
             "start": s.start,

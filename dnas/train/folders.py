@@ -22,7 +22,8 @@ def content(network: Space) -> str:
 
 
 def folder_of(network: Space, side: int, common: Sequence[Any], seed: int) -> str:
-    """The folder of a training, in that of all: equal for equal blocks, side of images, seed and what is `common`.
+    """The folder of a training, in that of all: equal for equal blocks with equal parts of them left (`keep`,
+    `keep_tokens`) and equal bits, for equal side of images, seed and what is `common`.
 
     Args:
         network: the architecture.
@@ -30,8 +31,9 @@ def folder_of(network: Space, side: int, common: Sequence[Any], seed: int) -> st
         common: what else the training follows from, as JSON values.
         seed: of the training.
     """
-    blocks = json.loads(content(network))
-    name = digest(json.dumps([blocks["trunk"], blocks["head"], side, *common]))[:12]
+    known = json.loads(content(network))
+    more = {key: value for key, value in known.items() if key not in ("input", "trunk", "head")}
+    name = digest(json.dumps([known["trunk"], known["head"], side, *common, *([more] if more else [])]))[:12]
     return f"{PARTS}/{name}-{seed}"
 
 

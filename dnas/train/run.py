@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing as closed_at_end
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -74,7 +73,7 @@ def _trained(
 ) -> tuple[Epochs, Tally]:  # fmt: skip
     """Trains, and writes what the best epoch is worth on the test images."""
     began, share, setup = time.monotonic(), Share(), trainer.setup
-    with asked_to_stop() as asked, closed_at_end(trainer.batches):
+    with asked_to_stop() as asked:
         state = advance(trainer, journal, watch, setup.recipe.batch_size, resume=resume, force=force, asked=asked)
         counts = concluded(lambda: trainer.count_right(state.arrays.best, "test"), journal, state, asked)
         with kept(lambda: journal.save(state, journal.taken, {}, now=True)):

@@ -142,9 +142,15 @@ def make_setup(
 
     Raises:
         InputError: weights that are missing or of another network; classes or channels that do not fit them; a
-            teacher without weights or of other classes; too few images for a validation split; terms of one name.
+            teacher without weights or of other classes, or none for a recipe that learns its manifold; too few images
+            for a validation split; terms of one name.
     """
     start = _start(source, start)
+    if teacher is None and recipe.manifold:
+        accepted = "--teacher ARCH, or --manifold 0"
+        raise InputError(
+            "manifold", "there is no teacher whose features are learned", found=recipe.manifold, accepted=accepted
+        )
     if start == "scratch" and source.network.quantization:
         where, accepted = f"{source.space.source}: quantization", "inherited weights, or the network before"
         raise InputError(where, "the steps of quantisers come with weights", accepted=accepted)

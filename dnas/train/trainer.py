@@ -81,8 +81,13 @@ class Trainer:
         data, own = s.dataset, s.devices.own_rows(recipe.batch_size)
         batches = Batches(data.train_images, data.train_labels, s.train_index, recipe.batch_size, s.seed, own)
         self.batches = Ahead(Stream(batches, recipe), s.taken)
+
+        def end() -> None:
+            self.batches.close()
+            batches.rest()
+
         self.phases = (
-            Phase("train", s.taken, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate),
+            Phase("train", s.taken, self._step, self._begin, rows_every=s.per_epoch, review=self._evaluate, end=end),
         )  # fmt: skip
         self._key = jax.random.key(s.seed)  # lies on no device yet, so every program takes it
         self._taught = None if s.teacher is None else s.devices.state(s.teacher.variables)

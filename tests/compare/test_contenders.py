@@ -10,14 +10,16 @@ import pytest
 
 from dnas.compare.contenders import contenders
 from dnas.compare.subject import read_subject
+from dnas.compress.points import kept_entries, points
 from dnas.cost.budget import parse_budget
 from dnas.errors import InputError
 from dnas.files import write_json
 from dnas.grammar.catalogue import load_space
-from dnas.grammar.read import read_space
+from dnas.grammar.read import read_space, space_from_data
 from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.train.folders import content
+from dnas.train.folders import content, folder_of
+from tests.compress.test_quantized_section import quantised
 
 CLASSES = ("0", "1", "2")
 
@@ -46,6 +48,26 @@ def test_draws_follow_from_the_seed_and_more_begin_with_the_same(subject):
         return [content(c.network) for c in lined_up(subject, drawn=count, seed=seed).contenders[1:]]
 
     assert drawn(3, 0) == drawn(3, 0) == drawn(9, 0)[:3] != drawn(3, 1)
+
+
+def test_what_was_pruned_slimmed_or_quantised_is_trained_apart():
+    """Blocks alone do not tell it from the network before."""
+    written = architecture(load_space("deit_ti"), {})
+    place = points(written.network)[0].path
+    smaller = [
+        {"keep": kept_entries(written.network, {place: range(96)})}, {"keep_tokens": {"trunk.2": list(range(150))}},
+        
+    ]  # fmt: skip
+    found = [written.network, *(space_from_data(written.data | more, "smaller") for more in smaller)]
+    found.append(quantised(written.data))
+    assert len({folder_of(network, 32, ["recipe"], 0) for network in found}) == 4
+
+
+def test_a_quantised_network_is_not_compared(subject, home, tmp_path):
+    network = read_space(home.network)
+    write_json(tmp_path / "q.json", quantised(architecture(network, {}).data).document.data)
+    with pytest.raises(InputError, match=f"--against {tmp_path}/q.json: .*the network before it was quantised"):
+        lined_up(subject, against=[str(tmp_path / "q.json")])
 
 
 def test_draws_keep_the_budgets(subject):
@@ -123,12 +145,12 @@ def test_a_classifier_of_other_classes_is_refused(subject, home, tmp_path):
 
 
 def test_latency_of_blocks_that_were_made_smaller(tmp_path):
-    """Tables hold whole blocks: the time of a quantised network is an estimate, which is said where times count."""
+    """Tables hold whole blocks: the time of a pruned network is an estimate, which is said where times count."""
     whole = read_subject("fbnet_c", "fbnetv1")
     small = load_space("fbnet_c")
     document = msgspec.yaml.decode(Path(small.source).read_bytes()) | {"name": "small"}
-    first = graph_of(small).nodes[0].path
-    write_json(tmp_path / "small.json", document | {"quantization": {first: {"bits": 8}}})
+    expand = next(node.path for node in graph_of(small).nodes if node.path.endswith("expand"))
+    write_json(tmp_path / "small.json", document | {"keep": {expand: list(range(8))}})
     timed = replace(whole, budgets=(parse_budget("50ms@cpu_2core_ort_fbnetv1"),))
     for subject, notes in ((whole, 0), (timed, 1)):
         lineup = lined_up(subject, against=(str(tmp_path / "small.json"),), side=64, new_classes=True)

@@ -86,6 +86,25 @@ def test_batches_in_another_order_are_one_stream(tmp_path, reading, monkeypatch)
     np.testing.assert_array_equal(whole_of(memory).reordered(order).at(2)[0], expected.at(3)[0])
 
 
+@needs_grain
+def test_a_reader_without_memory_ends_the_run_in_one_line(tmp_path, monkeypatch):
+    batches = whole_of(both(folder(tmp_path), PROCESSES)[1])
+    batches.at(0)
+
+    def lacking(_):
+        raise MemoryError
+
+    monkeypatch.setattr("dnas.data.stream.feed.next", lacking, raising=False)
+    with pytest.raises(DataError, match="had too little memory; fewer --readers"):
+        batches.at(1)
+
+
+def test_systems_without_some_signals_read_data_too():
+    code = "import signal; del signal.SIGKILL, signal.SIGBUS; import dnas.data.load, dnas.data.batches"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
+
+
 def test_a_test_split_is_drawn_from_what_is_streamed_as_from_memory(tmp_path):
     memory, streamed = both(folder(tmp_path, splits=("",)), THREADS)
     np.testing.assert_array_equal(streamed.test_labels, memory.test_labels)

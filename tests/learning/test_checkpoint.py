@@ -18,7 +18,7 @@ import pytest
 
 from dnas.cli.entry import call
 from dnas.errors import InputError, Stopped
-from dnas.learning.checkpoint import Checkpoints, differences
+from dnas.learning.checkpoint import Checkpoints, differences, quiet
 from dnas.learning.pace import Pace
 from dnas.process.interrupt import asked_to_stop
 
@@ -260,3 +260,11 @@ def test_checkpoints_take_little_of_the_time_unless_asked_for():
 def test_seconds_between_checkpoints_are_a_finite_number(seconds):
     with pytest.raises(InputError, match="--checkpoint-every: out of range"):
         Pace(seconds)
+
+
+def test_what_a_reader_tells_while_a_checkpoint_is_read_comes_afterwards(capsys):
+    """The noise of the library that reads it does not."""
+    with quiet():
+        print("left out: a.png cannot be read; b.png takes its place", file=sys.stderr)
+        print("noise", file=sys.stderr)
+    assert capsys.readouterr().err == "left out: a.png cannot be read; b.png takes its place\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -128,6 +129,22 @@ def test_a_run_left_behind_a_phase_that_ended_early_writes_no_row_of_steps_not_t
     with pytest.raises(Stopped, match="the same command with --resume goes on"):
         run(course, tmp_path / "left", concluding=lambda: course.signalled("conclude", 0))
     assert run(EndsEarly(last), tmp_path / "left", resume=True)[1].history() == whole
+
+
+@pytest.mark.parametrize("at", [("", 0), ("begin", 0), ("step", 0), ("conclude", 0)])
+def test_what_reads_ahead_for_a_phase_ends_with_it(at, tmp_path):
+    """Also where the run is left, and where a phase ends early."""
+    ended = []
+
+    class Reading(EndsEarly):
+        @property
+        def phases(self) -> tuple[Phase, ...]:
+            phases = super().phases
+            return tuple(dataclasses.replace(p, end=lambda n=n: ended.append(n)) for n, p in enumerate(phases))
+
+    with contextlib.nullcontext() if not at[0] else pytest.raises(Stopped):
+        run(course := Reading(1, at), tmp_path, concluding=lambda: course.signalled("conclude", 0))
+    assert ended == ([0, 1] if at[0] == "step" else [0, 1, 2])
 
 
 def test_a_resume_without_a_checkpoint_says_so(tmp_path, whole):

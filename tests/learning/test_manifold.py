@@ -89,6 +89,20 @@ def test_the_published_pairs():
     assert [pair.teacher for pair in few] == ["trunk.2.0", "trunk.2.1"] and len({p.student for p in few}) == 2
 
 
+def test_a_shallow_network_is_paired_with_both_ends_of_a_deep_one():
+    numbers = lambda pairs: [tuple(int(p.rsplit(".")[-1]) for p in pair) for pair in pairs]  # noqa: E731
+    assert numbers(pairs_of(small(4, 2), small(6, 4), 4)) == [(0, 0), (1, 3)]
+    assert numbers(pairs_of(small(4, 3), small(6, 12), 4)) == [(0, 0), (1, 10), (2, 11)]
+    assert numbers(pairs_of(small(4, 12), small(6, 6), 4)) == [(0, 0), (1, 1), (2, 2), (9, 3), (10, 4), (11, 5)]
+
+
+def test_a_patch_of_zeros_has_a_gradient():
+    """As behind a ReLU: that of a norm at zero is no number."""
+    student, teacher = jnp.ones((2, 3, 4)).at[0, 1].set(0.0), jnp.arange(24.0).reshape(2, 3, 4)
+    slope = jax.grad(lambda x: distance(intra_image, patches(x), patches(teacher)))(student)
+    assert np.isfinite(slope).all() and float(jnp.abs(slope).sum()) > 0
+
+
 def test_what_only_hands_on_its_input_is_no_block():
     """TNT ends with one that leaves the words."""
     found = pairs_of(load_space("tnt_s"), load_space("deit_s"), 4)
@@ -159,6 +173,12 @@ def test_the_published_weights_stand_in_the_recipe_and_in_the_option():
     assert {name: getattr(recipe, f"manifold_{name}") for name in published} == published
     assert {name: FIELDS[f"manifold_{name}"].default for name in published} == published
     assert {name: getattr(recipe, name) for name in DISTILLED["manifold"]} == DISTILLED["manifold"]
+
+
+def test_a_recipe_that_learns_a_manifold_wants_a_teacher(home):
+    recipe, student = dataclasses.replace(plain_recipe(), manifold=1.0), read_result(home / "student.yaml")
+    with pytest.raises(InputError, match="manifold: there is no teacher .*--teacher ARCH, or --manifold 0"):
+        make_setup(student, load(str(home / "data.npz")), recipe)
 
 
 @pytest.mark.parametrize(("more", "said"), [({}, "there is no teacher"), ({"distill": "all"}, "unknown")])

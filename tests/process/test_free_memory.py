@@ -67,6 +67,21 @@ def test_the_whole_memory_is_that_of_the_machine_or_the_tightest_limit(tmp_path)
     assert free_memory.whole(system(tmp_path, "0::/a\n", files)) == 3 * GB
 
 
+def test_an_accelerator_of_another_host_is_not_asked(monkeypatch):
+    """Only a process's own devices tell of their memory; the first of all is another's in all processes but one."""
+
+    class Device:
+        platform = "gpu"
+
+        def __init__(self, known):
+            self.memory_stats = lambda: known if known else pytest.fail("not addressable")
+
+    own = Device({"bytes_limit": 3 * GB, "bytes_in_use": GB})
+    monkeypatch.setattr("jax.devices", lambda: [Device(None), own])
+    monkeypatch.setattr("jax.local_devices", lambda: [own])
+    assert free_memory.on_device() == 2 * GB
+
+
 def test_what_needs_more_is_refused_with_what_to_try(monkeypatch):
     monkeypatch.setattr(free_memory, "on_device", lambda: 2 * GB)
     free_memory.check(2 * GB, "the search", "a smaller --batch-size")

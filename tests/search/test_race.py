@@ -122,6 +122,7 @@ def raced(problem, candidates, steps, accuracy):
     for n in range(steps):
         state, metrics = phase.step(state, n)
         assert metrics["racing"] >= 1
+    phase.end()
     return state, compared, stream
 
 

@@ -8,7 +8,10 @@ import pytest
 from dnas.errors import InputError
 from dnas.export import parity
 from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
+from dnas.graph.architecture import architecture
+from dnas.graph.parts import nodes_of
 from dnas.learning import weights
 from dnas.timm.layouts import names_of, places
 from dnas.timm.rows import Entry, kernel
@@ -34,6 +37,22 @@ NAMES = {
     "tnt": ("pixel_pos", "patch_pos", "pixel_embed.proj.bias", "norm1_proj.weight", "blocks.1.attn_in.qk.weight",
             "blocks.1.attn_out.v.weight", "blocks.0.norm_mlp_in.bias"),
 }  # fmt: skip
+
+
+def test_heads_of_different_widths_have_no_place_in_timm():
+    """After pruning; two heads with one channel less each have."""
+    written = architecture(network("efficientformer"), {})
+    plain = written.network
+    value = next(node for use in graph_of(plain).uses for node in nodes_of(use.parts) if node.path.endswith("value"))
+    half = value.output.channels.value // 2
+    of_both = [*range(1, half), *range(half + 1, 2 * half)]
+    for kept, fits in ((range(1, 2 * half), False), (range(half + 1), False), (of_both, True)):
+        pruned = space_from_data(written.data | {"keep": {value.path: list(kept)}}, "pruned")
+        if fits:
+            assert names_of(graph_of(pruned).uses, "pruned").entries
+        else:
+            with pytest.raises(InputError, match="has heads of different widths"):
+                names_of(graph_of(pruned).uses, "pruned")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

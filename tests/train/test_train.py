@@ -29,6 +29,7 @@ from dnas.learning.journal import Journal
 from dnas.learning.losses import cross_entropy, soft_distillation, targets
 from dnas.nn.gates import Layout, one_hot
 from dnas.nn.supernet import Supernet, init
+from dnas.runs.lineage import lineage
 from dnas.runs.result import read_result
 from dnas.train.recipe import read_recipe
 from dnas.train.schedule import schedule
@@ -189,6 +190,26 @@ def test_inherited_weights_are_where_training_begins(home, capsys):
     assert all(np.allclose(a[name], b[name], atol=1e-5) for name in a)
     assert train(*second[:-4], "--init", "scratch", "--epochs", "1") == 0
     assert "fresh weights" in capsys.readouterr().out
+
+
+def test_the_steps_before_a_training_stay_with_the_network(home):
+    """A search, a training of what it found, a pruning, and another training, also of fresh weights."""
+    assert train(*arguments(home, "found")) == 0
+    file = home / "found" / "architecture.json"
+    document = json.loads(file.read_text())
+    del document["training"]
+    accuracies = {"soft": 0.3, "derived": 0.4, "derived_before": 0.2, "settled": 0.6, "settled_before": 0.5}
+    document["search"] = {"space": "small", "inherited_accuracy": accuracies,
+                          "budgets": [{"budget": "9kFLOPs", "limit": 9000.0}],
+                          "accuracy_split": "test, 15 images, of data that chose nothing"}  # fmt: skip
+    file.write_text(json.dumps(document))
+    for out, source, more in (("on", "found", ()), ("again", "on", ()), ("afresh", "on", ("--init", "scratch"))):
+        assert train(str(home / source), *arguments(home, out)[1:], "--epochs", "1", *more) == 0
+    steps = lineage(read_result(home / "on"))
+    assert [(s.step, s.detail, s.accuracy, s.images) for s in steps[:1]] == [("search", "9kFLOPs", 0.6, 15)]
+    assert [s.step for s in steps] == ["search", "train"]
+    for out in ("again", "afresh"):
+        assert [s.step for s in lineage(read_result(home / out))] == ["search", "train", "train"]
 
 
 @pytest.mark.slow

@@ -28,11 +28,11 @@ FOREVER = 1 << 40
 NOTHING = Decoded(np.empty(0, np.uint8), {})
 """Before the first step."""
 HINTS = {
-    -signal.SIGKILL: ", as systems do where memory runs out",
-    -signal.SIGBUS: ": /dev/shm is full",
+    -9: ", as systems do where memory runs out",
+    -7: ": /dev/shm is full",
     1: ' (a script needs `if __name__ == "__main__":`)',
 }
-"""What may be the cause, by exit code."""
+"""What may be the cause, by exit code; -9 and -7 are SIGKILL and SIGBUS, which not every system has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Feed:
     def _taken(self) -> Decoded:
         try:
             parts = [next(self._iterators[0]) for _ in range(self._count)]
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             _closed(self._iterators)
             raise _died(error) from error
         starts = np.cumsum([0, *(len(pixels) for pixels, _ in parts)])
@@ -125,8 +125,10 @@ def _begun(_: int, count: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _died(error: RuntimeError) -> DataError:
+def _died(error: RuntimeError | MemoryError) -> DataError:
     """The one line on a reader that ended by itself."""
+    if isinstance(error, MemoryError):
+        return DataError("a process that reads images had too little memory; fewer --readers take less")
     how = str(error).splitlines()[0]
     if found := re.search(r"exit code (-?\d+)", how):
         code = int(found[1])

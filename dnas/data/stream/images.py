@@ -48,6 +48,11 @@ class Pending(NamedTuple):
     pixels: np.ndarray
     rows: list[Future[str | None]]
 
+    def cancel(self) -> None:
+        """Those that no thread has begun are not decoded."""
+        for future in self.rows:
+            future.cancel()
+
     def wait(self) -> Decoded:
         """All of them."""
         reasons = ((row, future.result()) for row, future in enumerate(self.rows))
@@ -87,8 +92,14 @@ class Stream:
             if key in self._soon or (self._last is not None and self._last[0] == key):
                 return
             while len(self._soon) >= SOON:
-                self._soon.popitem(last=False)
+                self._soon.popitem(last=False)[1].cancel()
             self._soon[key] = self._begun(numbers)
+
+    def forget(self) -> None:
+        """Drops what was asked for before its time."""
+        with self._lock:
+            while self._soon:
+                self._soon.popitem()[1].cancel()
 
     def decoded(self, numbers: np.ndarray) -> Decoded:
         """Images, all of them there; those that cannot be read are among its `bad`."""

@@ -112,7 +112,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     # The larger of the two large programs first: while a core waits for parts of it, the other is traced and compiled.
     return Programs(
         learn=compiler(learn, state.variables, gates, *batch, gives=learned),
-        compare=compile_comparison(problem, compiler, state.variables),
+        compare=compile_comparison(problem, compiler, state.variables, lanes=1),
         draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False)),
         update_weights=compile_update(
             problem, compiler, weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
@@ -130,10 +130,10 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
     learning = InTurn(problem, programs)
     plan, ending = learning.plan, Deciding(learning)
     phases = (
-        Phase("warm-up", plan.warm_up, learning.warm_up),
-        Phase("search", plan.search, learning.search, begin=learning.rest),
+        Phase("warm-up", plan.warm_up, learning.warm_up, end=learning.rest),
+        Phase("search", plan.search, learning.search, end=learning.rest),
         ending.race.phase(ending.soft_accuracy),
-        Phase("settle", plan.settle, ending.settle, begin=ending.decide),
+        Phase("settle", plan.settle, ending.settle, begin=ending.decide, end=learning.rest),
     )
     return Strategy(NAME, learning.begin, phases, ending.outcome, lambda state: observe(problem, logits_of(state)))
 
@@ -169,11 +169,10 @@ class InTurn:
         arrays, metrics = self._weights_step(state.arrays, self.weights_alone.at(n), n)
         return state._replace(arrays=arrays), metrics
 
-    def rest(self, state: State) -> State:
-        """The same state; what reads batches ahead has ended, until the next is asked for."""
+    def rest(self) -> None:
+        """Ends what reads batches ahead, until the next is asked for."""
         for batches in (self.for_weights, self.for_theta, self.weights_alone):
             batches.rest()
-        return state
 
     def search(self, state: State, n: int) -> tuple[State, Metrics]:
         """A step of the weights, then the steps of theta that are due.
@@ -245,7 +244,7 @@ class Deciding:
 
     def soft_accuracy(self, state: State) -> State:
         """The supernet is assessed as the search leaves it."""
-        soft = self._assessed(self.learning.rest(state), probabilities(self.problem.layout, logits_of(state)))
+        soft = self._assessed(state, probabilities(self.problem.layout, logits_of(state)))
         return state._replace(notes={**state.notes, "accuracies": accuracies([("soft", soft)])})
 
     def decide(self, state: State) -> State:

@@ -87,10 +87,10 @@ def strategy(problem: Problem, programs: FamilyPrograms) -> Strategy:
     learning = Together(problem, programs)
     plan, ending = learning.plan, Deciding(learning)
     phases = (
-        Phase("warm-up", plan.warm_up, learning.told(learning.warm_up)),
-        Phase("search", plan.search, learning.told(learning.search), begin=learning.rest),
-        Phase("race", plan.race, learning.told(ending.race), begin=ending.begin),
-        Phase("settle", plan.settle, learning.told(ending.settle), begin=ending.decide),
+        Phase("warm-up", plan.warm_up, learning.told(learning.warm_up), end=learning.rest),
+        Phase("search", plan.search, learning.told(learning.search), end=learning.rest),
+        Phase("race", plan.race, learning.told(ending.race), begin=ending.begin, end=learning.rest),
+        Phase("settle", plan.settle, learning.told(ending.settle), begin=ending.decide, end=learning.rest),
     )
     return Strategy(
         NAME, learning.begin, phases, ending.outcome, learning.observe, batch_size=problem.settings.batch_size,
@@ -139,7 +139,6 @@ class Deciding:
 
     def begin(self, state: State) -> State:
         """Names the candidates of each member."""
-        state = self.learning.rest(state)
         races = [begun(m, self._candidates(m, own)) for m, own in zip(self.members, _logits(state), strict=True)]
         return state._replace(notes={**state.notes, "races": races})
 

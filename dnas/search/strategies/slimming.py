@@ -85,7 +85,7 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         lambda state: state.arrays.weights.variables, shortlist_of(problem),
     )  # fmt: skip
     ending = Ending(
-        problem, scores.plan, scores.learner, programs.compare, slimming.found, lambda arrays: arrays.weights,
+        problem, scores.plan, scores.alone, programs.compare, slimming.found, lambda arrays: arrays.weights,
         lambda arrays, weights: arrays._replace(weights=weights),
     )  # fmt: skip
 
@@ -93,7 +93,8 @@ def strategy(problem: Problem, programs: Programs) -> Strategy:
         return ending.outcome(state, **slimming.told(state))
 
     phases = (
-        Phase("search", scores.plan.supernet, scores.search), slimming.phase(), slimming.filling(), ending.phase()
+        Phase("search", scores.plan.supernet, scores.search, end=scores.rest),
+        slimming.phase(), slimming.filling(), ending.phase(),
     )  # fmt: skip
     return Strategy(NAME, lambda: State(_start(problem), {}), phases, outcome, scores.observe)
 
@@ -104,7 +105,8 @@ class PathScores:
     def __init__(self, problem: Problem, programs: Programs):
         self.problem, self.programs, self.plan = problem, programs, planned(problem)
         for_weights, self.for_theta = streams(problem, sharing=2)
-        self.learner = Learner(problem, programs.learning, for_weights)
+        self.learner, self.alone = Learner(problem, programs.learning, for_weights), Learner(problem, programs.learning)
+        """Beside theta's steps, and where theta takes none: there all readers are the weights'."""
         self.key = jax.random.key(problem.seed)
         self.warm_up = int(problem.settings.warm_up * (self.plan.supernet + self.plan.settle))
         self.searched = max(1, self.plan.supernet - self.warm_up)
@@ -119,12 +121,19 @@ class PathScores:
         numbers = self._due(n - self.warm_up) if n >= self.warm_up else ()
         due = [(number, self.for_theta.at(number)) for number in numbers]
         gates = self.programs.draw(arrays.theta, self.key, np.int32(2 * n), self._temperature(n))
-        weights, metrics = self.learner.step(arrays.weights, gates, n)
+        weights, metrics = (self.learner if n >= self.warm_up else self.alone).step(arrays.weights, gates, n)
+        if n + 1 == self.warm_up:
+            self.alone.batches.rest()
         arrays = arrays._replace(weights=weights)
         for number, batch in due:
             arrays, more = self._theta_step(arrays, number, batch, n)
             metrics |= more
         return state._replace(arrays=arrays), metrics | {"temperature": self._temperature(n)}
+
+    def rest(self) -> None:
+        """Ends what reads batches ahead, until the next is asked for."""
+        for batches in (self.learner.batches, self.alone.batches, self.for_theta):
+            batches.rest()
 
     def largest(self, state: State) -> dict[str, int]:
         """The network at which slimming begins: the paths of the largest scores, all sizes at their largest."""
