@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from dnas.data.hugging_face import PROCESSOR
 from dnas.data.waiting import Share
 from dnas.process.console import console as plain_console
 from dnas.process.progress import progress, working
 from dnas.process.tables import rich_table
 from dnas.runs.as_trained import counted_at, told_apart
+from dnas.runs.folder import PROVENANCE
 from dnas.runs.following import lines
+from dnas.runs.history import HISTORY
+from dnas.runs.result import ARCHITECTURE, WEIGHTS
 from dnas.search.candidates import compared_images
 from dnas.search.space_facts import said
 from dnas.search.verdict import following_commands, good, used, warnings
@@ -147,7 +151,7 @@ class Console:
             self.note(f"family: {', '.join(_member(found, m) for m in found.outcome.family)}; in family/")
         self._members(found)
         if out is not None and self.commands:
-            written = "architecture.json, weights.safetensors, history.jsonl, provenance.json"
+            written = f"{ARCHITECTURE}, {WEIGHTS}, {PROCESSOR}, {HISTORY}, {PROVENANCE}"
             self.out.print(f"written to {out}: {written}", markup=False)
         self._last(found, out)
 

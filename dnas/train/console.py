@@ -8,9 +8,12 @@ from typing import Any
 from rich.markup import escape
 
 from dnas.data.batches import repeats
+from dnas.data.hugging_face import PROCESSOR
 from dnas.data.names import counted
 from dnas.learning.evaluator import Tally
+from dnas.runs.folder import PROVENANCE
 from dnas.runs.following import lines
+from dnas.runs.history import HISTORY
 from dnas.runs.result import ARCHITECTURE, WEIGHTS
 from dnas.space import units
 from dnas.train import verdict
@@ -64,7 +67,7 @@ def closing(s: Setup, epochs: Epochs, counts: Tally, out: Any, folder: Path | No
         out.print("[yellow]warning[/]:", escape(line), soft_wrap=True)
     last, following = [verdict.good(s, counts, epochs.began, epochs.best)], []
     if folder is not None:
-        written = f"{ARCHITECTURE}, {WEIGHTS}, recipe.yaml, history.jsonl, provenance.json"
+        written = f"{ARCHITECTURE}, {WEIGHTS}, {PROCESSOR}, recipe.yaml, {HISTORY}, {PROVENANCE}"
         last = [f"written to {folder}: {written}", *last]
         following = lines(verdict.following_commands(folder))
     for line in (*last, *following):
