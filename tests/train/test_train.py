@@ -188,7 +188,8 @@ def test_inherited_weights_are_where_training_begins(home, capsys):
     a, b = (weights.load(home / n / "weights.safetensors", read_space(home / n / "architecture.json"))["params"]
             for n in ("first", "second"))  # fmt: skip
     assert all(np.allclose(a[name], b[name], atol=1e-5) for name in a)
-    assert train(*second[:-4], "--init", "scratch", "--epochs", "1") == 0
+    fresh = [str(home / "first"), *arguments(home, "fresh")[1:], "--init", "scratch", "--epochs", "1"]
+    assert train(*fresh) == 0
     assert "fresh weights" in capsys.readouterr().out
 
 
@@ -443,7 +444,8 @@ def test_weights_that_do_not_fit_the_data_are_refused(home, capsys):
         argv[argv.index("--data") + 1] = str(home / f"{data}.npz")
         error = refused(capsys, *argv, *inherit)
         assert "weights.safetensors: the inherited weights do not fit" in error and said in error
-        assert train(*argv, "--init", "scratch", "--epochs", "1") == 0  # a fresh network takes the data's sizes
+        # A fresh network takes the sizes of the data.
+        assert train(*argv, "--init", "scratch", "--epochs", "1", "--overwrite") == 0
     argv = arguments(home, "out", "--teacher", str(home / "small.yaml"), "--teacher-weights", inherit[1])
     argv[argv.index("--data") + 1] = str(home / "four.npz")
     assert "4 classes for a network of 3" in refused(capsys, *argv)
