@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dnas.errors import UserError
-from dnas.process.memory_amounts import memory_shown
+from dnas.process.memory_amounts import told_apart
 
 ROOT = Path("/")
 """Of the system's own files."""
@@ -20,8 +20,8 @@ def check(need: int, what: str, tries: str) -> None:
     """Raises `UserError` where `need` bytes are more than is free on the device; `tries` says what needs less."""
     free = on_device()
     if free is not None and need > free:
-        shown = f"{what} needs about {memory_shown(need)}, and {memory_shown(free)} are free"
-        raise UserError(f"not enough memory: {shown}; try {tries}")
+        wanted, left = told_apart(need, free)
+        raise UserError(f"not enough memory: {what} needs about {wanted}, and {left} are free; try {tries}")
 
 
 def on_device() -> int | None:

@@ -20,13 +20,19 @@ def parse_memory(text: str) -> int:
     size = float(match[1]) * MEMORY_UNITS[match[2]]
     if not 1 <= size < 1e18:
         raise InputError("--max-memory", "out of range", found=text, accepted=ACCEPTED_MEMORY)
-    return int(size)
+    return round(size)
 
 
 def memory_shown(size: float) -> str:
-    """Bytes for people: 312 MB."""
+    """Bytes for people, with three significant digits: 1.53 MB, 312 MB."""
     for unit in ("TB", "GB", "MB"):
         if size >= MEMORY_UNITS[unit]:
             number = size / MEMORY_UNITS[unit]
-            return f"{number:.2f} {unit}" if unit != "MB" else f"{number:.0f} {unit}"
+            return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
     return f"{size / 1000:.0f} kB"
+
+
+def told_apart(need: int, limit: int) -> tuple[str, str]:
+    """Two amounts of bytes for people; to the byte where less would show the same."""
+    shown = memory_shown(need), memory_shown(limit)
+    return shown if shown[0] != shown[1] else (f"{need:,} bytes", f"{limit:,} bytes")

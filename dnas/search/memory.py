@@ -15,7 +15,7 @@ from dnas.errors import UserError
 from dnas.nn.memory import Mode, backward_floats, forward_floats
 from dnas.nn.wing import forms_in, wing
 from dnas.process import free_memory
-from dnas.process.memory_amounts import memory_shown
+from dnas.process.memory_amounts import told_apart
 from dnas.process.precision import BYTES
 from dnas.search.learn import packing_of
 from dnas.search.members import LEAST_IMAGES, images_on_a_device
@@ -92,9 +92,10 @@ def within(problem: Problem, limit: int) -> Problem:
         saving = next((t for t in tries if estimate(t).total < need), None)
         if saving is None:
             changed = ", ".join(_described(asked, found.settings))
-            least = f"{memory_shown(need)} with {changed}" if changed else memory_shown(need)
+            least, most = told_apart(need, limit)
+            with_changes = f" with {changed}" if changed else ""
             raise UserError(
-                f"--max-memory: the search needs at least {least}, and the limit is {memory_shown(limit)}; raise it "
+                f"--max-memory: the search needs at least {least}{with_changes}, and the limit is {most}; raise it "
                 "or search smaller images with --image-size"
             )
         found, need = saving, estimate(saving).total

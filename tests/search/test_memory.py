@@ -14,13 +14,13 @@ from dnas.data.load import load
 from dnas.errors import InputError, UserError
 from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import uniform
-from dnas.process.memory_amounts import memory_shown, parse_memory
+from dnas.process.memory_amounts import memory_shown, parse_memory, told_apart
 from dnas.search.assess import assessment, example_arguments
 from dnas.search.descent import fresh, optimizer, planned, streams
 from dnas.search.learn import as_targets, learning
 from dnas.search.memory import LEAST_BATCH, estimate, within
 from dnas.search.problem import Problem, make_problem
-from dnas.search.settings import Settings
+from dnas.search.settings import Settings, with_overrides
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Less work for the code generator; what lies where in memory was decided before it."""
@@ -108,13 +108,18 @@ def test_it_is_chosen_said_and_recorded(tmp_path, capsys):
     import json
 
     out = tmp_path / "out"
-    argv = ["tiny", "--preset", "smoke", "--epochs", "0.03", "--max-memory", "1.5MB", "--out", str(out)]
+    settings = with_overrides("smoke", epochs=0.03)
+    problem = make_problem(load_space("tiny"), [], load(None), settings, 0)
+    while not problem.settings.low_memory:
+        problem = within(problem, estimate(problem).total - 1)
+    limit = estimate(problem).total  # whatever the forms of operators here
+    argv = ["tiny", "--preset", "smoke", "--epochs", "0.03", "--max-memory", f"{limit / 1e6}MB", "--out", str(out)]
     assert call(main, parse(Arguments, argv)) == 0
     said = capsys.readouterr().out
     assert "memory: about" in said and "to keep within --max-memory: " in said
     search = json.loads((out / "architecture.json").read_text())["search"]
     assert search["adapted_to_memory"] and search["settings"]["low_memory"] is True
-    assert json.loads((out / "provenance.json").read_text())["memory"]["learn"] < 1_500_000
+    assert json.loads((out / "provenance.json").read_text())["memory"]["learn"] < limit
 
 
 def test_too_small_a_limit_is_one_line(tmp_path, capsys):
@@ -141,7 +146,13 @@ def test_other_amounts_are_refused(text):
 
 
 def test_amounts_are_shown_in_units_of_people():
-    assert [memory_shown(n) for n in (900, 5_400_000, 3_210_000_000)] == ["1 kB", "5 MB", "3.21 GB"]
+    sizes = {900: "1 kB", 5_432_000: "5.43 MB", 97_260_000: "97.3 MB", 312_000_000: "312 MB", 3_210_000_000: "3.21 GB"}
+    assert [memory_shown(n) for n in sizes] == list(sizes.values())
+
+
+def test_what_is_needed_and_the_limit_never_look_the_same():
+    assert told_apart(1_530_000, 1_500_000) == ("1.53 MB", "1.50 MB")
+    assert told_apart(1_501_000, 1_500_000) == ("1,501,000 bytes", "1,500,000 bytes")
 
 
 def test_a_machine_without_the_memory_says_what_to_try(tmp_path, capsys, monkeypatch):
