@@ -78,9 +78,9 @@ def _check_names(arguments: type, argv: Sequence[str]) -> None:
             return
         name = "--" + token[2:].partition("=")[0].replace("_", "-")
         if token.startswith("--") and name not in allowed and not name.startswith("--tyro-"):
-            raise InputError(
-                token.partition("=")[0], f"unknown option{suggestion(name, allowed)}", accepted=", ".join(allowed)
-            )
+            near = suggestion(name, allowed)
+            accepted = None if near else ", ".join(allowed)  # searches have sixty
+            raise InputError(token.partition("=")[0], f"unknown option{near}", accepted=accepted)
 
 
 def _gathered(arguments: type, argv: list[str], prog: str) -> list[str]:

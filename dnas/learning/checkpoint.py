@@ -239,7 +239,7 @@ def quiet() -> Iterator[None]:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         for line in printed.getvalue().splitlines():
-            if line.startswith("left out:"):
+            if line.startswith(hosts.LIVE):
                 print(line, file=sys.stderr, flush=True)
 
 

@@ -30,9 +30,8 @@ LAST_S = 1.0
 """For which the first process stays, so that the others can say why they end."""
 _TOLD_OF_LOSS = re.compile(r"distributed service|coordination|Coordination|Gloo|heartbeat")
 _OF_LIBRARIES = re.compile(r"^([EFW]\d{4} |\[Gloo\]|Traceback \(most recent)")
-_LIVE = ("left out:", "note:", "warning")
-"""Lines that are never held back: they are dnas's own, and end nothing."""
-"""How lines on images begin that are told as they are met; no library's line does."""
+LIVE = ("left out:", "note:", "warning")
+"""How lines begin that are told as they are met, and never held back: they are dnas's own, and end nothing."""
 _ORDERLY = (0, 2, 130, 143)
 """Exit codes of a command that has said why it ends."""
 
@@ -181,7 +180,7 @@ def _watch() -> int:
     assert member.stderr is not None
     held: list[str] = []
     for line in member.stderr:
-        if (held or _OF_LIBRARIES.match(line)) and not line.startswith(_LIVE):
+        if (held or _OF_LIBRARIES.match(line)) and not line.startswith(LIVE):
             held.append(line)
         else:
             sys.stderr.write(line)

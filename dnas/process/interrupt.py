@@ -71,7 +71,7 @@ def asked_to_stop() -> Iterator[Callable[[], int]]:
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal received
         if received:
-            raise_in(frame, number, KeyboardInterrupt())
+            raise_in(frame, number, KeyboardInterrupt(number))
         received = received or number
 
     with _handled_by(note):

@@ -44,9 +44,10 @@ def test_a_signal_that_the_garbage_collector_meets_is_not_dropped(number):
     with pytest.raises(Asked) as asked, met_by_the_collector(number), stopping_at_once():
         work()
     assert asked.value.number == number
-    with pytest.raises(KeyboardInterrupt), met_by_the_collector(number), asked_to_stop():
+    with pytest.raises(KeyboardInterrupt) as ended, met_by_the_collector(number), asked_to_stop():
         os.kill(os.getpid(), number)  # the second one ends at once
         work()
+    assert ended.value.args == (number,), "the exit code is the signal's"
 
 
 def test_nor_is_ctrl_c_before_a_run_has_begun():
