@@ -6,7 +6,9 @@ by themselves.
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -25,15 +27,25 @@ from dnas.process.backend import configure  # noqa: E402
 
 configure()
 
+import jax  # noqa: E402
+
 if CHECKED:
-    import jax
     import optax
 
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     # Adam takes a power of its count of steps, an integer: the library's own arithmetic promotes as it wants.
     optax.tree.bias_correction = jax.numpy_dtype_promotion("standard")(optax.tree.bias_correction)
 
+import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_was_compiled_goes() -> Iterator[None]:
+    """With each file of tests: over the whole suite programs that nobody calls again took 5 GB of every worker."""
+    yield
+    jax.clear_caches()
+    gc.collect()

@@ -128,7 +128,9 @@ def test_a_fault_of_ours_keeps_its_traceback():
         entry.call(broken, None)
 
 
-@pytest.mark.parametrize("error, code", [(KeyboardInterrupt(), 130), (KeyboardInterrupt(15), 143), (UserError("a\nb"), 2)])
+@pytest.mark.parametrize(
+    "error, code", [(KeyboardInterrupt(), 130), (KeyboardInterrupt(15), 143), (UserError("a\nb"), 2)]
+)
 def test_exit_codes(error, code, capsys):
     def stop(args):
         raise error

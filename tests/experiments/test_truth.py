@@ -30,11 +30,12 @@ PARTS = TABLES = ("blocks", "widths")
 def truth():
     """The bench's modules."""
     sys.path.insert(0, str(FOLDER))
+    import attainable
     import bench
     import figures
     import part
 
-    yield SimpleNamespace(bench=bench, figures=figures, part=part)
+    yield SimpleNamespace(attainable=attainable, bench=bench, figures=figures, part=part)
     sys.path.remove(str(FOLDER))
 
 
@@ -50,6 +51,13 @@ def test_a_band_is_what_uses_most_of_the_budget_and_no_more_than_it(made):
     assert made.within(100).tolist() == [True, True, True, True, True, False]
     assert made.band(100).tolist() == [False, True, True, True, True, False]
     assert made.spread(100) == pytest.approx(np.std([0.80, 0.82, 0.84, 0.80], ddof=1))
+
+
+def test_training_every_network_once_finds_the_best_but_for_the_noise(truth):
+    two = truth.figures.Truth(np.array([1.0, 1.0]), np.array([0.80, 0.81]))
+    assert not truth.attainable.regrets(two, 1, 0.0).any()
+    # The worse one measures better with probability Phi(-0.01 / (0.01 sqrt 2)) = 0.2398.
+    assert truth.attainable.regrets(two, 1, 0.01).mean() == pytest.approx(0.01 * 0.2398, rel=0.05)
 
 
 def test_regret_is_against_the_best_within_the_budget_even_below_the_band(made):
