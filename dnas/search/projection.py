@@ -5,8 +5,12 @@
 
 u_j = log E[cost_j] - log B_j for the budgets; the skip guard, mean share of skipped blocks less its limit, is one more
 constraint. What costs much is thus made rarer exactly as far as the budgets ask, at every step, while theta learns from
-the data alone what is worth its cost: no weight between the two has to be chosen. The multipliers follow by Newton
-steps, du_j/dlambda_j = -Var_q(du_j/dq_j), taken for each constraint by itself.
+the data alone what is worth its cost: no weight between the two has to be chosen.
+
+What pulls, du/dq, is throughout one projection that of the last: E[cost_j] then falls steadily with lambda_j, and the
+multipliers are found by Newton steps, du_j/dlambda_j = -Var_q(du_j/dq_j), taken for each constraint by itself. Were it
+followed within them, logits would jump to and fro where a cost is pushed up to its budget: what makes costs rise makes
+their slopes steeper. From one projection to the next, between which theta hardly moves, it settles.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from jaxtyping import Array, Bool, Float
 
 from dnas.nn.gates import Gates, Layout, Theta, probabilities
 
-NEWTON_STEPS = 3
+NEWTON_STEPS = 6
 """In one projection, which begins where the last one ended."""
 
 MOST_NATS = 30.0
@@ -56,18 +60,25 @@ def project(
     # Constraints that pull alike add up: each by itself takes its share of the way.
     share = 1 / max(1, len(equal))
 
-    def step(_, last: Projected) -> Projected:
-        q = probabilities(layout, last.logits)
-        u = constraints(q)
-        slopes = jax.jacrev(lambda values: constraints(Gates(values, layout)))(q.values)
-        centred = jnp.where(real, slopes - jnp.sum(q.values * slopes, -1, keepdims=True), 0)
-        variance = jnp.sum(q.values * jnp.square(centred), (1, 2))
+    def centred(slopes: Array, q: Array) -> Array:
+        return jnp.where(real, slopes - jnp.sum(q * slopes, -1, keepdims=True), 0)
+
+    q = probabilities(layout, last.logits).values
+    pull = centred(jax.jacrev(lambda values: constraints(Gates(values, layout)))(q), q)
+
+    def logits_at(multipliers: Array) -> Theta:
+        return theta - jnp.tensordot(multipliers, pull, 1)
+
+    def step(_, multipliers: Array) -> Array:
+        q = probabilities(layout, logits_at(multipliers))
+        u, felt = constraints(q), centred(pull, q.values)
+        variance = jnp.sum(q.values * jnp.square(felt), (1, 2))
         # A decided q hardly varies, and Newton's step would throw it about: no step moves a logit by more than 1.
-        largest = 1 / jnp.maximum(jnp.max(jnp.abs(centred), (1, 2), initial=0), 1e-6)
+        largest = 1 / jnp.maximum(jnp.max(jnp.abs(felt), (1, 2), initial=0), 1e-6)
         move = jnp.clip(share * u / jnp.maximum(variance, 1e-6), -largest, largest)
         nearest = jnp.arange(len(equal)) == jnp.argmax(jnp.where(equal, u, -jnp.inf))
         least = jnp.where(nearest & jnp.asarray(equal), -MOST_NATS * largest, 0)
-        multipliers = jnp.clip(last.multipliers + move, least, MOST_NATS * largest)
-        return Projected(theta - jnp.tensordot(multipliers, centred, 1), multipliers)
+        return jnp.clip(multipliers + move, least, MOST_NATS * largest)
 
-    return jax.lax.fori_loop(0, NEWTON_STEPS, step, last)
+    multipliers = jax.lax.fori_loop(0, NEWTON_STEPS, step, last.multipliers)
+    return Projected(logits_at(multipliers), multipliers)

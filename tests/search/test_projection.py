@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnas.cost.budget import parse_budget
+from dnas.data.load import load
+from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import Layout, probabilities
+from dnas.search.problem import make_problem
 from dnas.search.projection import project, unconstrained
+from dnas.search.settings import Settings
+from dnas.search.start import first_theta
+from dnas.search.theta import projecting
 from dnas.space.quantity import Choice
 
 LAYOUT = Layout((Choice("a", (0, 1)), Choice("b", (0, 1, 2)), Choice("c", (0, 1, 2, 3))))
@@ -58,6 +65,41 @@ def test_nearest_distribution_of_a_linear_cost(seed, share):
     limit = least + share * (most - least)
     _, q = projected(theta, lambda q: jnp.sum(q.values * cost, keepdims=True).reshape(1) - limit, [True])
     np.testing.assert_allclose(q, by_bisection(theta, cost, limit), atol=2e-3)
+
+
+@pytest.mark.parametrize("theta_seed", range(4))
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_cost_of_products_is_pushed_up_to_its_limit_and_stays_there(theta_seed, share):
+    """As a block's cost is a product of widths: what makes it rise makes its slopes steeper, and logits jumped."""
+    theta, cost = drawn(theta_seed, scale=3), [np.where(row, c, 0) for row, c in zip(REAL, 10 * costs(1), strict=True)]
+
+    def constraints(q):
+        mean = jnp.prod(jnp.stack([jnp.sum(q.values[n] * c) for n, c in enumerate(cost)]))
+        return (jnp.log(mean) - jnp.log(limit)).reshape(1)
+
+    least, most = (np.prod([f(c[c > 0]) for c in cost]) for f in (np.min, np.max))
+    limit = least * (most / least) ** share
+    state, seen = unconstrained(jnp.asarray(theta), 1), []
+    step = jax.jit(lambda state: project(LAYOUT, jnp.asarray(theta), state, constraints, np.array([True])))
+    for n in range(60):
+        state = step(state)
+        seen += [float(constraints(probabilities(LAYOUT, state.logits))[0])] if n >= 40 else []
+    assert np.abs(seen).max() < 0.02, seen
+
+
+@pytest.mark.parametrize("text", ["60MFLOPs", "120MFLOPs", "200MFLOPs"])
+def test_the_mean_cost_of_the_main_space_is_its_budget_wherever_theta_stands(text):
+    """With the guard against skips as well. The mean went to and fro between 83 and 214 MFLOPs for 200."""
+    problem = make_problem(load_space("fbnetv2"), [parse_budget(text)], load(None), Settings(), 0)
+    step, layout = jax.jit(projecting(problem)), problem.layout
+    for scale in (0, 2, 4):
+        noise = scale * jax.random.normal(jax.random.key(0), layout.shape)
+        theta = jnp.where(jnp.asarray(layout.real), first_theta(layout, None) + noise, 0)
+        state, seen = unconstrained(theta, 2), []
+        for n in range(60):
+            state, told = step(theta, state, problem.limits)
+            seen += [float(told["expected"][0]) / problem.measured[0].budget.limit] if n >= 50 else []
+        assert np.ptp(seen) < 0.02 and abs(seen[-1] - 1) < 0.02, (scale, seen)
 
 
 def test_what_keeps_its_limits_stays_as_it_is():
