@@ -7,10 +7,10 @@ u_j = log E[cost_j] - log B_j for the budgets; the skip guard, mean share of ski
 constraint. What costs much is thus made rarer exactly as far as the budgets ask, at every step, while theta learns from
 the data alone what is worth its cost: no weight between the two has to be chosen.
 
-What pulls, du/dq, is throughout one projection that of the last: E[cost_j] then falls steadily with lambda_j, and the
-multipliers are found by Newton steps, du_j/dlambda_j = -Var_q(du_j/dq_j), taken for each constraint by itself. Were it
-followed within them, logits would jump to and fro where a cost is pushed up to its budget: what makes costs rise makes
-their slopes steeper. From one projection to the next, between which theta hardly moves, it settles.
+What pulls, du/dq, stays throughout one projection: E[cost_j] then falls steadily with lambda_j, and the multipliers are
+found by Newton steps, du_j/dlambda_j = -Var_q(du_j/dq_j), taken for each constraint by itself. From one projection to
+the next, between which theta hardly moves, it follows by halves. Were it followed at once, logits would jump to and fro
+where a cost is pushed up to its budget: what makes costs rise makes their slopes steeper.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ NEWTON_STEPS = 6
 """In one projection, which begins where the last one ended."""
 
 MOST_NATS = 30.0
-"""By which one constraint moves a logit at most: where constraints contradict each other none grows for ever."""
+"""By which one constraint moves a logit at most, beyond what theta's own differ by: where constraints contradict each
+other none grows for ever."""
 
 
 class Projected(NamedTuple):
@@ -37,6 +38,8 @@ class Projected(NamedTuple):
 
     logits: Theta
     multipliers: Float[Array, " constraints"]
+    pull: Float[Array, "constraints choices options"]
+    """What a multiplier takes from the logits: du/dq without each choice's mean, as it was in the last projections."""
 
 
 Constraints = Callable[[Gates], Float[Array, " constraints"]]
@@ -45,7 +48,7 @@ Constraints = Callable[[Gates], Float[Array, " constraints"]]
 
 def unconstrained(theta: Theta, constraints: int) -> Projected:
     """Where projections begin."""
-    return Projected(theta, jnp.zeros(constraints))
+    return Projected(theta, jnp.zeros(constraints), jnp.zeros((constraints, *theta.shape)))
 
 
 def project(
@@ -63,8 +66,11 @@ def project(
     def centred(slopes: Array, q: Array) -> Array:
         return jnp.where(real, slopes - jnp.sum(q * slopes, -1, keepdims=True), 0)
 
+    highest, lowest = jnp.max(theta, -1, where=real, initial=-jnp.inf), jnp.min(theta, -1, where=real, initial=jnp.inf)
+    most_nats = MOST_NATS + jnp.max(highest - lowest, initial=0)
     q = probabilities(layout, last.logits).values
-    pull = centred(jax.jacrev(lambda values: constraints(Gates(values, layout)))(q), q)
+    slopes = jax.jacrev(lambda values: constraints(Gates(values, layout)))(q)
+    pull = (last.pull + centred(slopes, q)) / 2
 
     def logits_at(multipliers: Array) -> Theta:
         return theta - jnp.tensordot(multipliers, pull, 1)
@@ -77,8 +83,8 @@ def project(
         largest = 1 / jnp.maximum(jnp.max(jnp.abs(felt), (1, 2), initial=0), 1e-6)
         move = jnp.clip(share * u / jnp.maximum(variance, 1e-6), -largest, largest)
         nearest = jnp.arange(len(equal)) == jnp.argmax(jnp.where(equal, u, -jnp.inf))
-        least = jnp.where(nearest & jnp.asarray(equal), -MOST_NATS * largest, 0)
-        return jnp.clip(multipliers + move, least, MOST_NATS * largest)
+        least = jnp.where(nearest & jnp.asarray(equal), -most_nats * largest, 0)
+        return jnp.clip(multipliers + move, least, most_nats * largest)
 
     multipliers = jax.lax.fori_loop(0, NEWTON_STEPS, step, last.multipliers)
-    return Projected(logits_at(multipliers), multipliers)
+    return Projected(logits_at(multipliers), multipliers, pull)
