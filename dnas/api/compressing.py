@@ -27,7 +27,7 @@ def run_compression(
     scales: Literal["similarity", "min-max", "percentile", "mse"] = "similarity", images: int | None = None,
     weights: str | os.PathLike[str] | None = None, data: Data | None = None,
     recipe: str | os.PathLike[str] = "finetune", train_on: bool = True, seed: int = 0,
-    skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
+    new_classes: bool = False, skip_bad: bool = False, data_in: DataIn = "auto", readers: int | None = None,
     out: str | os.PathLike[str] | None = None, overwrite: bool = False, resume: bool = False,
     checkpoint_every: float | None = None, quiet: bool = False,
     precision: Literal["float32", "bfloat16"] | None = None, **values: Any,
@@ -51,6 +51,7 @@ def run_compression(
         recipe: by which gates are learned and the smaller network is trained on.
         train_on: train the smaller network on, where the method does that.
         seed: everything random follows from it.
+        new_classes: the data name the network's classes otherwise: as many, compared by their place.
         skip_bad: leave out images that cannot be read.
         data_in: where image files are kept: decoded in `memory`, or on disk (`stream`); in memory if they fit, if not
             given.
@@ -86,7 +87,7 @@ def run_compression(
             result_for(architecture, None if weights is None else Path(weights)), asked, data=data,
             recipe=os.fspath(recipe), values=plain_values(values), seed=seed,
             reading=Reading(skip_bad, data_in, readers), train_on=train_on,
-            precision=precision,
+            precision=precision, new_classes=new_classes,
         )  # fmt: skip
         compress(
             request, place.path, console(quiet), Claiming(resume=resume, overwrite=overwrite),

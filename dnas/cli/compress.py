@@ -79,6 +79,8 @@ class Arguments:
     """Folder of images, .npz file, folder of IDX files, of shards (tar, ArrayRecord, TFRecord) or of Hugging Face's
     datasets (docs/data.md); the data of the network's own run if not given, and the Fashion-MNIST extract that comes
     with dnas for a network of no run."""
+    new_classes: bool = False
+    """Take data that name the network's classes otherwise: as many, compared by their place."""
     skip_bad: bool = False
     """Leave out images that cannot be read, instead of stopping."""
     data_in: Literal["auto", "memory", "stream"] = "auto"
@@ -118,6 +120,7 @@ def main(args: Arguments) -> None:
         source, asked, data=args.data, recipe=args.recipe,
         values={name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}, seed=args.seed,
         reading=Reading(args.skip_bad, args.data_in, args.readers), train_on=args.train_on, precision=args.precision,
+        new_classes=args.new_classes,
     )  # fmt: skip
     out = args.out or Path("runs") / f"{source.space.name}-{args.method}"
     claiming = Claiming(args.out is None and not args.overwrite, args.resume, args.overwrite)

@@ -53,8 +53,13 @@ def words(asked: Asked) -> str:
     """The options that say how small, as they are given."""
     options = {key: value for key, value in asdict(asked).items() if key not in ("method", "budgets")}
     usual = asdict(Asked(asked.method))
-    given = [f"--{key} {value}" for key, value in options.items() if value != usual[key]]
+    given = [_given(key, value) for key, value in options.items() if value != usual[key]]
     return " ".join([*(f"--budget {budget.text}" for budget in asked.budgets), *given])
+
+
+def _given(name: str, value: object) -> str:
+    shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+    return f"--{name}" if value is True else f"--{name} {shown}"
 
 
 def _cost(kind: str, figures: Figures) -> int:

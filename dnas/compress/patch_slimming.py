@@ -168,8 +168,8 @@ class _Run:
         best = float(np.exp(high)), self._top_down(float(np.exp(high)))
         least = self._macs(best[1])
         if least > budget:
-            raise InputError("--budget", "below what the last tokens need", found=f"{budget:,.0f}",
-                             accepted=f"from {least:,} multiply-adds")  # fmt: skip
+            raise InputError("--budget", "below what the last tokens need", found=f"{budget:,.0f} multiply-adds",
+                             accepted=f"from {least:,}")  # fmt: skip
         for step in range(HALVINGS):
             self.watch.leave_if_asked("the limit is not found yet")
             limit = float(np.exp((low + high) / 2))

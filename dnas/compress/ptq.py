@@ -97,12 +97,20 @@ def check(network: Space, asked: Asked) -> None:
     for budget in asked.budgets:
         if budget.kind != "bytes":
             raise InputError("--budget", "not a size", found=budget.text, accepted="e.g. 2.5MB")
+    if asked.mixed and bits == WHOLE:
+        raise InputError(
+            "--mixed", f"nothing to choose where every number keeps its {WHOLE} bits", accepted="fewer --bits"
+        )
     if len(asked.budgets) > 1 or (asked.budgets and bits is not None):
         raise InputError("--budget", "the bits follow from one size, or from --bits", accepted="one of them")
     whole = bits is None or bits == WHOLE or (LEAST_BITS <= bits <= MOST_BITS and (asked.mixed or bits == int(bits)))
     if not whole:
         accepted = f"a whole number from {LEAST_BITS} to {MOST_BITS}, or {WHOLE}; any in between with --mixed"
         raise InputError("--bits", "not accepted", found=bits, accepted=accepted)
+    for budget in asked.budgets:
+        if (least := _least(network)) > budget.limit:
+            accepted = f"at least {budget.shown(least)} ({least:,} bytes)"
+            raise InputError("--budget", "too small for these bits", found=budget.text, accepted=accepted)
 
 
 def _bits(
@@ -126,6 +134,13 @@ def _bits(
     chosen = [options[n] for n in taken]
     sensitive = ({"sensitivity": dict(zip(map(str, options), map(float, row), strict=True))} for row in found)
     return chosen, [row | {"bits": b} | more for row, b, more in zip(rows, chosen, sensitive, strict=True)]
+
+
+def _least(network: Space) -> int:
+    """Bytes with the fewest bits that a budget may choose."""
+    written = architecture(network, {}).network
+    parts = parts_of(written)
+    return sum(part.bytes(MIXED[0]) for part in parts) + _rest(written, parts)
 
 
 def _rest(network: Space, parts: Sequence[Part]) -> int:

@@ -17,6 +17,7 @@ from dnas.process.precision import Precision
 from dnas.process.progress import told
 from dnas.process.seed import checked_seed
 from dnas.runs.folder import Claiming
+from dnas.runs.lineage import lineage
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result, preprocessing_of
 from dnas.train.recipe import Recipe, read_recipe, with_values
@@ -43,7 +44,7 @@ class Request:
 def requested(
     source: Result, asked: Asked, *, data: Data | None = None, recipe: str | Path = DEFAULT_RECIPE,
     values: Mapping[str, Any], seed: int = 0, reading: Reading = DEFAULT, train_on: bool = True,
-    precision: Precision | None = None,
+    precision: Precision | None = None, new_classes: bool = False,
 ) -> Request:  # fmt: skip
     """A request, whose arguments mean what the options of `dnas.cli.compress` of the same names do.
 
@@ -65,8 +66,11 @@ def requested(
             accepted="a result folder, or --weights FILE.safetensors",
         )  # fmt: skip
     declared.check(source.network, asked)
+    lineage(source)  # a damaged one is told now, and not when all is done
     chosen = with_values(read_recipe(recipe).fixed(), values)
-    found = source_for(source, data, seed=source.data_seed(seed), reading=reading, keeps_classifier=True)
+    found = source_for(
+        source, data, seed=source.data_seed(seed), reading=reading, keeps_classifier=True, new_classes=new_classes
+    )
     return Request(source, asked, found, chosen, seed, train_on, precision)
 
 

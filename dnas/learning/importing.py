@@ -86,7 +86,7 @@ def _document(result: Result, own: Architecture, file: Path) -> dict[str, Any]:
         "costs": {name: counted[name] for name in ("macs", "params", "input", "convention")},
         **known,
         "labels": list(result.labels),
-        **({"lineage": lineage.to_json(before)} if (before := lineage.steps_before(result.space)) else {}),
+        **({"lineage": lineage.to_json(before)} if (before := lineage.lineage(result)) else {}),
         "imported": {
             "names": "timm" if timms else "dnas",
             **({"model": name} if timms and (name := models.model_of(network)) else {}),

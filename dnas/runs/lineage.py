@@ -64,8 +64,13 @@ def steps_before(space: Space) -> tuple[Step, ...]:
 
 
 def lineage(result: Result) -> tuple[Step, ...]:
-    """The steps of a result, its own among them; none of an architecture without weights."""
+    """The steps of a result, its own among them.
+
+    What is known of its accuracy is that of the weights beside the file: with others the step has none.
+    """
     own = _own(result)
+    if own is not None and not result.has_own_weights:
+        own = msgspec.structs.replace(own, accuracy=None, images=None)
     return (*steps_before(result.space), *([] if own is None else [own]))
 
 

@@ -39,6 +39,12 @@ class Result:
     notes: tuple[str, ...] = ()
     """What reading the weights leaves out or changes."""
 
+    @property
+    def has_own_weights(self) -> bool:
+        """Whether its weights are those beside its file, whose accuracy that tells."""
+        beside = Path(self.space.source).parent / WEIGHTS
+        return self.weights is not None and self.weights.resolve() == beside.resolve()
+
     def data_seed(self, otherwise: int = 0) -> int:
         """The seed that drew the test split of data without one: the images that never chose anything."""
         return int((self.data or {}).get("seed", otherwise))

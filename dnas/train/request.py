@@ -19,6 +19,7 @@ from dnas.process.precision import Precision
 from dnas.process.progress import told
 from dnas.process.seed import checked_seed
 from dnas.runs.folder import Claiming
+from dnas.runs.lineage import lineage
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result
 from dnas.train.memory import must_fit
@@ -95,6 +96,7 @@ def requested(
         raise InputError("--distill", "there is no teacher", found=distill, accepted="--teacher ARCH")
     learnt = {} if distill is None else DISTILLED[distill]
     chosen = with_values(read_recipe(recipe).fixed(), {**learnt, **values})
+    lineage(source)  # a damaged one is told now, and not when all is done
     found = source_for(source, data, seed=source.data_seed(seed), reading=reading, new_classes=new_classes)
     return Request(
         source, found, chosen, start, image_size, seed, teacher, new_classes, tuple(terms), devices, precision

@@ -20,7 +20,10 @@ from dnas.cli.evaluate import Arguments as EvaluateArguments
 from dnas.cli.evaluate import main as evaluate_main
 from dnas.cli.train import Arguments as TrainArguments
 from dnas.cli.train import main as train_main
+from dnas.cli.weights import Import, import_
 from dnas.compress import run
+from dnas.compress.asked import Asked
+from dnas.compress.document import words
 from dnas.compress.points import Point
 from dnas.compress.vtp import _Costs, _removed
 from dnas.cost.count import count
@@ -319,3 +322,61 @@ def test_a_damaged_record_is_one_line(home, tmp_path, damage):
     with pytest.raises(InputError) as caught:
         read_run(tmp_path)
     assert "architecture.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+PTQ = ("--method", "ptq", "--images", "8", "--scales", "min-max")
+
+
+def test_data_that_name_the_classes_otherwise(home, tmp_path, capsys):
+    """The line named an option that the command did not have."""
+    named = tmp_path / "named.npz"
+    with np.load(home / "made.npz") as arrays:
+        names = np.array([f"class {n}" for n in range(int(arrays["train_labels"].max()) + 1)])
+        np.savez(named, **arrays, class_names=names)
+    argv = [str(home / "vit-run"), *PTQ, "--data", str(named), "--out", str(tmp_path / "out")]
+    assert "accepted: --new-classes" in refused(capsys, *argv)
+    assert compress(*argv, "--new-classes") == 0
+    assert read_result(tmp_path / "out").labels == tuple(names.tolist())
+
+
+def test_a_step_has_no_accuracy_of_other_weights(home, tmp_path):
+    """With `--weights` the training beside the architecture says nothing of what is made smaller."""
+    other = tmp_path / "other.safetensors"
+    other.write_bytes((home / "vit-run" / "weights.safetensors").read_bytes())
+    for given, known in (((), True), (("--weights", str(other)), False)):
+        out = tmp_path / f"out-{known}"
+        assert compress(str(home / "vit-run"), *PTQ, *given, "--out", str(out)) == 0
+        first, own = lineage(read_result(out))
+        assert (first.step, own.step) == ("train", "ptq") and own.accuracy is not None
+        assert (first.accuracy is not None) == (first.images is not None) == known
+
+
+def test_an_import_keeps_the_steps_of_its_architecture(home, tmp_path):
+    assert compress(*arguments(home, "thin", "--rate", "0.3", "--no-train-on")) == 0
+    wanted = Import(str(home / "thin"), home / "thin" / "weights.safetensors", tmp_path / "imported")
+    assert call(import_, wanted) == 0
+    steps = lineage(read_result(tmp_path / "imported"))
+    assert [step.step for step in steps] == ["train", "vtp", "import"] and steps[1].accuracy is not None
+
+
+def test_a_damaged_history_is_told_before_anything_is_read(home, tmp_path, capsys):
+    document = json.loads((home / "vit-run" / "architecture.json").read_text())
+    (tmp_path / "weights.safetensors").write_bytes((home / "vit-run" / "weights.safetensors").read_bytes())
+    write_json(tmp_path / "architecture.json", document | {"lineage": [{"step": 1}]})
+    said = refused(capsys, str(tmp_path), *PTQ, "--data", "nowhere", "--out", str(tmp_path / "out"))
+    assert "architecture.json" in said and "lineage.0.step" in said
+    assert call(train_main, parse(TrainArguments, [str(tmp_path), "--data", "nowhere"])) == 2
+    assert "lineage.0.step" in capsys.readouterr().err
+
+
+def test_what_was_asked_is_told_as_it_is_written():
+    assert words(Asked("ptq", bits=6.0, mixed=True)) == "--bits 6 --mixed"
+    assert words(Asked("vtp", rate=0.25)) == "--rate 0.25"
+
+
+def test_what_quantisation_cannot_do_is_told_at_once(home, capsys):
+    network = str(home / "vit-run")
+    said = refused(capsys, network, "--method", "ptq", "--budget", "0.001MB", "--data", "nowhere")
+    assert "found '0.001MB'" in said and "accepted: at least" in said
+    said = refused(capsys, network, "--method", "ptq", "--bits", "32", "--mixed", "--data", "nowhere")
+    assert said.startswith("error: --mixed: ")
