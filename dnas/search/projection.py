@@ -28,9 +28,9 @@ from dnas.nn.gates import Gates, Layout, Theta, probabilities
 NEWTON_STEPS = 6
 """In one projection, which begins where the last one ended."""
 
-MOST_NATS = 30.0
+MOST_NATS = 1000.0
 """By which one constraint moves a logit at most, beyond what theta's own differ by: where constraints contradict each
-other none grows for ever."""
+other none grows for ever. An option that costs little more than another is moved by a small part of that."""
 
 
 class Projected(NamedTuple):

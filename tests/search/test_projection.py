@@ -14,7 +14,7 @@ from dnas.data.load import load
 from dnas.grammar.catalogue import load_space
 from dnas.nn.gates import Layout, probabilities
 from dnas.search.problem import make_problem
-from dnas.search.projection import project, unconstrained
+from dnas.search.projection import MOST_NATS, project, unconstrained
 from dnas.search.settings import Settings
 from dnas.search.start import first_theta
 from dnas.search.theta import projecting
@@ -68,7 +68,7 @@ def test_nearest_distribution_of_a_linear_cost(seed, share):
 
 
 @pytest.mark.parametrize("theta_seed", range(4))
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.8])
 def test_a_cost_of_products_is_pushed_up_to_its_limit_and_stays_there(theta_seed, share):
     """As a block's cost is a product of widths: what makes it rise makes its slopes steeper, and logits jumped."""
     theta, cost = drawn(theta_seed, scale=3), [np.where(row, c, 0) for row, c in zip(REAL, 10 * costs(1), strict=True)]
@@ -134,8 +134,8 @@ def test_constraints_that_contradict_each_other_stay_finite():
         mean = jnp.sum(q.values * cost)
         return jnp.stack([mean - 1.0, 1.5 - mean])
 
-    state, q = projected(theta, constraints, [False, False], times=100)
-    assert np.all(np.isfinite(q)) and np.max(np.abs(np.asarray(state.logits))) < 100
+    state, q = projected(theta, constraints, [False, False], times=1000)
+    assert np.all(np.isfinite(q)) and np.max(np.abs(np.asarray(state.logits))) < 3 * MOST_NATS
 
 
 def test_a_decided_distribution_stays_finite():
