@@ -29,8 +29,8 @@ NEWTON_STEPS = 6
 """In one projection, which begins where the last one ended."""
 
 MOST_NATS = 1000.0
-"""By which one constraint moves a logit at most, beyond what theta's own differ by: where constraints contradict each
-other none grows for ever. An option that costs little more than another is moved by a small part of that."""
+"""By which one constraint moves a logit at most: where constraints contradict each other none grows for ever. An option
+that costs little more than another is moved by a small part of that, so it is far above what theta reaches."""
 
 
 class Projected(NamedTuple):
@@ -66,8 +66,6 @@ def project(
     def centred(slopes: Array, q: Array) -> Array:
         return jnp.where(real, slopes - jnp.sum(q * slopes, -1, keepdims=True), 0)
 
-    highest, lowest = jnp.max(theta, -1, where=real, initial=-jnp.inf), jnp.min(theta, -1, where=real, initial=jnp.inf)
-    most_nats = MOST_NATS + jnp.max(highest - lowest, initial=0)
     q = probabilities(layout, last.logits).values
     slopes = jax.jacrev(lambda values: constraints(Gates(values, layout)))(q)
     pull = (last.pull + centred(slopes, q)) / 2
@@ -83,8 +81,8 @@ def project(
         largest = 1 / jnp.maximum(jnp.max(jnp.abs(felt), (1, 2), initial=0), 1e-6)
         move = jnp.clip(share * u / jnp.maximum(variance, 1e-6), -largest, largest)
         nearest = jnp.arange(len(equal)) == jnp.argmax(jnp.where(equal, u, -jnp.inf))
-        least = jnp.where(nearest & jnp.asarray(equal), -most_nats * largest, 0)
-        return jnp.clip(multipliers + move, least, most_nats * largest)
+        least = jnp.where(nearest & jnp.asarray(equal), -MOST_NATS * largest, 0)
+        return jnp.clip(multipliers + move, least, MOST_NATS * largest)
 
     multipliers = jax.lax.fori_loop(0, NEWTON_STEPS, step, last.multipliers)
     return Projected(logits_at(multipliers), multipliers, pull)
