@@ -17,6 +17,7 @@ from dnas.nn.supernet import Variables
 from dnas.process.extras import unusable
 from dnas.runs.as_trained import Counted, counted_at
 from dnas.space.space import Space
+from dnas.train.folders import content
 from dnas.train.setup import Setup
 
 PROTOCOL = Protocol(repeats=60, most_s=1.0)
@@ -61,10 +62,11 @@ def _times(networks: list[Network]) -> list[float | None]:
     """Networks of one architecture have one time."""
     if unusable("onnxruntime") or unusable("onnx"):
         return [None] * len(networks)
-    apart = {id(network.space): network for network in networks}
+    names = [content(network.space) for network in networks]
+    apart = dict(zip(names, networks, strict=True))
     programs = [onnx_program(trace(n.space), 1, weights_of(_on_host(n.variables))) for n in apart.values()]
     found = dict(zip(apart, (timing.median * 1e3 for timing in measured(programs, PROTOCOL)), strict=True))
-    return [found[id(network.space)] for network in networks]
+    return [found[name] for name in names]
 
 
 def _on_host(variables: Variables) -> dict[str, Any]:

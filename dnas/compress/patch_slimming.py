@@ -93,7 +93,7 @@ def check(network: Space, asked: Asked) -> None:
         raise InputError("--error", "not with a budget, from which the limit follows", found=asked.error)
     if network.quantization:
         raise UserError(f"{network.source}: tokens are dropped before numbers are quantised, not after")
-    Tokens(architecture(network, {}).network)
+    Tokens(space_from_data(architecture(network, {}).data, network.source))
 
 
 def _images(setup: Setup, count: int) -> np.ndarray:

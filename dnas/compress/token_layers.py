@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array, Float
 
 from dnas.compress.significance import mean_attention, row_norms
-from dnas.errors import UserError
+from dnas.errors import InputError
 from dnas.graph.build import masked_graph
 from dnas.graph.graph import Graph
 from dnas.graph.parts import BlockUse, Part, nodes_of
@@ -101,14 +101,14 @@ class Seen(NamedTuple):
 class Tokens:
     """A network whose blocks can hand on fewer tokens.
 
-    Raises `UserError` for one without such a block.
+    Raises `InputError` for one without such a block.
     """
 
     def __init__(self, space: Space):
         self.space = space
         self.graph, paths = masked_graph(space)
         if not paths:
-            raise UserError(f"no block of {space.name} works on tokens")
+            raise InputError(space.source, "no block works on tokens", accepted="a vision transformer")
         uses = [part for part in self.graph.parts if isinstance(part, BlockUse) and part.path in paths]
         self.layers = [self._layer(n, uses) for n in range(len(uses))]
         self.count = next(axis.size.value for axis in self.layers[0].inputs[0].axes if axis.name == TOKENS)

@@ -170,7 +170,7 @@ def test_options_from_python_are_finite_numbers(home, penalty):
 @pytest.mark.parametrize(
     ("network", "method", "more", "said"),
     [
-        ("mobile", "patch_slimming", [], "no block of mobile works on tokens"),
+        ("mobile", "patch_slimming", [], "mobile-run/architecture.json: no block works on tokens"),
         ("vit", "patch_slimming", ["--budget", "1kparams"], "saves multiply-adds alone"),
         ("vit", "vtp", ["--budget", "10FLOPs"], "out of reach"),
         ("vit", "vtp", ["--rate", "2"], "--rate"),

@@ -282,7 +282,7 @@ def test_what_cannot_be_asked_is_refused(ordinary, tmp_path, asked, said):
 def test_a_network_without_tokens_is_refused(tmp_path):
     trunk = [{"conv": {"out": 8, "stride": 2}}]
     data = {**data_of("plain"), "trunk": trunk, "head": [{"pool": {}}, {"linear": {"out": "$classes"}}]}
-    with pytest.raises(UserError, match="no block of plain works on tokens"):
+    with pytest.raises(UserError, match="no block works on tokens"):
         slim(setup_of(tmp_path, data), tmp_path)
 
 
