@@ -48,7 +48,7 @@ RuntimeName = Literal["onnxruntime", "xla"]
 class Arguments:
     """Whole-network times against sums of latency tables."""
 
-    tables: tuple[str, ...] = ("fbnetv1=cpu_2core_ort_fbnetv1", "fbnetv2_free=cpu_2core_ort_fbnetv2")
+    tables: tuple[str, ...] = tuple(f"{name}=cpu_2core_ort_{name}" for name in ("fbnetv1", "fbnetv2", "fbnetv2_free"))
     """SPACE=TABLE, each a name or a path."""
     networks: int = 30
     repeats: int = 5

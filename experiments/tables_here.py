@@ -23,7 +23,9 @@ from dnas.measure.run import measure
 class Arguments:
     """Measures the tables of several spaces on this machine."""
 
-    spaces: tuple[str, ...] = ("fbnetv1_32", "fbnetv1", "fbnetv2", "efficientformer", "efficientformerv2")
+    spaces: tuple[str, ...] = (
+        "fbnetv1_32", "fbnetv1", "fbnetv2", "fbnetv2_free", "efficientformer", "efficientformerv2",
+    )  # fmt: skip
     name: str = "cpu_2core_ort"
     """Tables are called NAME_SPACE."""
     minutes: float = 30
