@@ -235,6 +235,8 @@ def pays(problem: Problem, notes: Notes) -> str:
     # Wilson and Hilferty's approximation of the chi-square's 95 % point.
     limit = noise * math.sqrt((1 - 2 / (9 * freedom) + 1.645 * math.sqrt(2 / (9 * freedom))) ** 3)
     told = f"{len(accuracy)} candidates spread by {spread:.1%} where chance alone makes {noise:.1%} ({images} images)"
+    if len(learned) < len(origins):
+        told += "; published designs stand apart: the search hardly learned their options (dnas compare trains them too)"
     if spread > limit:
         return f"the choice of an architecture pays here: {told}"
     return f"no sign that the choice of an architecture pays here: {told}"

@@ -179,6 +179,11 @@ def test_what_does_not_differ_does_not_pay():
     apart, *_ = raced(problem, candidates, 32, np.linspace(0.3, 0.9, 8))
     assert pays(problem, alike.notes).startswith("no sign that")
     assert pays(problem, apart.notes).startswith("the choice of an architecture pays here")
+    assert "published" not in pays(problem, alike.notes)
+    known = [c._replace(origin="fbnetv2_f4, scaled") if n == 0 else c for n, c in enumerate(candidates)]
+    beside, *_ = raced(problem, known, 32, [0.1, *np.linspace(0.5, 0.51, 7)])
+    assert pays(problem, beside.notes).startswith("no sign that")
+    assert "7 candidates" in (said := pays(problem, beside.notes)) and "published designs stand apart" in said
     few, *_ = raced(problem, candidates[:2], 8, [0.3, 0.9])
     assert pays(problem, few.notes).startswith("too few candidates")
     unheld, alone = (raced(problem, candidates[:n], 2, np.linspace(0.3, 0.9, n))[0] for n in (8, 1))
