@@ -236,7 +236,7 @@ def pays(problem: Problem, notes: Notes) -> str:
     limit = noise * math.sqrt((1 - 2 / (9 * freedom) + 1.645 * math.sqrt(2 / (9 * freedom))) ** 3)
     told = f"{len(accuracy)} candidates spread by {spread:.1%} where chance alone makes {noise:.1%} ({images} images)"
     if len(learned) < len(origins):
-        told += "; published designs stand apart: the search hardly learned their options (dnas compare trains them too)"
+        told += "; published designs stand apart: the search hardly learned their options (dnas compare trains them)"
     if spread > limit:
         return f"the choice of an architecture pays here: {told}"
     return f"no sign that the choice of an architecture pays here: {told}"
