@@ -20,12 +20,14 @@ from dnas.files import plain, read_document
 from dnas.files.sets import current
 from dnas.grammar.catalogue import ARCHITECTURE, SUFFIXES, find_table, load_space
 from dnas.graph import Graph, graph_of
+from dnas.graph.architecture import architecture
 from dnas.learning.image_size import search_side
 from dnas.runs.folder import PROVENANCE, SPACE_FILE
 from dnas.runs.recall import source_for
 from dnas.runs.result import Result, read_result
 from dnas.search.budget import BudgetedCost, measure
 from dnas.space.space import Space
+from dnas.train.folders import content
 
 NO_BUDGET = Budget("MACs", "MACs", float("inf"))
 """What "its cost" means where the search had no budget."""
@@ -49,6 +51,18 @@ class Subject:
     def measured(self) -> tuple[BudgetedCost, ...]:
         """The costs that count, as sums over the space's choices."""
         return tuple(measure(budget, self.walked, self.space) for budget in self.budgets)
+
+    @cached_property
+    def is_member(self) -> bool:
+        """Whether the network found is one of the space as it is now; true where the options it took are not known."""
+        taken = (self.found.space.extra or {}).get("choices_taken")
+        if not isinstance(taken, Mapping):
+            return True
+        try:
+            assignment = {choice.name: choice.options.index(taken[choice.name]) for choice in self.space.choices}
+        except (KeyError, ValueError):
+            return False
+        return content(architecture(self.space, assignment).network) == content(self.found.space)
 
     @cached_property
     def costs(self) -> list[float]:

@@ -17,7 +17,7 @@ from dnas.files import write_json
 from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import read_space, space_from_data
 from dnas.graph import graph_of
-from dnas.graph.architecture import architecture
+from dnas.graph.architecture import architecture, options_taken
 from dnas.train.folders import content, folder_of
 from tests.compress.test_quantized_section import quantised
 
@@ -48,6 +48,19 @@ def test_draws_follow_from_the_seed_and_more_begin_with_the_same(subject):
         return [content(c.network) for c in lined_up(subject, drawn=count, seed=seed).contenders[1:]]
 
     assert drawn(3, 0) == drawn(3, 0) == drawn(9, 0)[:3] != drawn(3, 1)
+
+
+def test_a_space_that_changed_since_the_search_is_told(home, tmp_path):
+    """Draws come from the space as it is: a head that was changed since is in all of them."""
+    space = read_space(home.space)
+    middle = {choice.name: len(choice) // 2 for choice in space.choices}
+    taken = {"choices_taken": options_taken(space, middle)}
+    write_json(tmp_path / "mine.json", architecture(space, middle).data | taken)
+    (tmp_path / "short.yaml").write_text(home.space.read_text())
+    assert not lined_up(read_subject(str(tmp_path / "mine.json"), str(tmp_path / "short.yaml")), drawn=1).notes
+    (tmp_path / "short.yaml").write_text(home.space.read_text().replace("{pool: {}}", "{conv: {out: 16}}, {pool: {}}"))
+    changed = lined_up(read_subject(str(tmp_path / "mine.json"), str(tmp_path / "short.yaml")), drawn=1)
+    assert any("has changed since the search" in note for note in changed.notes)
 
 
 def test_what_was_pruned_slimmed_or_quantised_is_trained_apart():
