@@ -29,21 +29,55 @@ from dnas.search.collapse import Temperature, floored
 from dnas.search.learn import kept
 from dnas.search.problem import Problem
 from dnas.search.projection import Projected, project
+from dnas.search.shortlist import LIKE
 
+TRIES = 16
+"""Networks drawn for a step of the weights under one of them."""
+NETWORK = 1
+"""What random numbers are drawn for: folded into the key of a step."""
 LEAST_PROBABILITY = 0.05
 """By which a natural gradient is divided at least: an option that is rarely drawn is not moved far by one draw."""
 
 
 def drawing(problem: Problem) -> Callable:
-    """`(logits, key, number, temperature, hard) -> (gates, temperature)`, one-hot where `hard`."""
+    """`(logits, key, number, temperature, hard, limits) -> (gates, temperature)`.
+
+    Where `hard`, one-hot: the network that the weights learn under is one that could be found. Of `TRIES` networks the
+    first is taken that keeps the limits and uses `LIKE` of one; else that which uses most, or exceeds them least.
+    """
+    s, layout, soft = problem.settings, problem.layout, drawing_soft(problem)
+
+    def network(logits: Theta, key: PRNGKeyArray, limits: Array) -> Array:
+        def one(key: PRNGKeyArray) -> Array:
+            return harden(gumbel_softmax(layout, logits, key, 1.0, noise=s.noise)).values
+
+        if not problem.measured:
+            return one(key)
+        drawn = jax.vmap(one)(jax.random.split(key, TRIES))
+        spent = jax.vmap(lambda values: problem.expected(Gates(values, layout)))(drawn)
+        used = jnp.max(spent / limits, axis=1)
+        return drawn[jnp.argmax(jnp.where(used <= 1, jnp.minimum(used, LIKE), -used))]
+
+    def draw(
+        logits: Theta, key: PRNGKeyArray, number: Array, heat: Temperature, hard: Array, limits: Array
+    ) -> tuple[Gates, Array]:
+        gates, temperature = soft(logits, key, number, heat)
+        own = jax.random.fold_in(jax.random.fold_in(key, number), NETWORK)
+        values = jax.lax.cond(hard, lambda: network(logits, own, limits), lambda: gates.values)
+        return Gates(values, layout), temperature
+
+    return draw
+
+
+def drawing_soft(problem: Problem) -> Callable:
+    """`(logits, key, number, temperature) -> (gates, temperature)`, of what a step evaluates."""
     s, layout = problem.settings, problem.layout
 
-    def draw(logits: Theta, key: PRNGKeyArray, number: Array, heat: Temperature, hard: Array) -> tuple[Gates, Array]:
+    def draw(logits: Theta, key: PRNGKeyArray, number: Array, heat: Temperature) -> tuple[Gates, Array]:
         temperature, _ = floored(layout, logits, heat, s)
         gates = gumbel_softmax(layout, logits, jax.random.fold_in(key, number), temperature, noise=s.noise)
         if s.gates == "straight_through":
             gates = straight_through(gates)
-        gates = Gates(jnp.where(hard, harden(gates).values, gates.values), layout)
         return kept(problem, gates), temperature
 
     return draw
@@ -56,11 +90,11 @@ def learning_theta(problem: Problem) -> Callable:
     <gradient, gates - drawn> has the same value and the same gradient there. A change of theta moves the projected
     `logits` by as much.
     """
-    s, layout, rule, draw = problem.settings, problem.layout, optimizer(problem), drawing(problem)
+    s, layout, rule, draw = problem.settings, problem.layout, optimizer(problem), drawing_soft(problem)
     latency = next((j for j, m in enumerate(problem.measured) if m.budget.kind == "ms"), 0)
 
     def total(logits: Theta, loss, gradient, key, number, temperature) -> Array:
-        gates, _ = draw(logits, key, number, temperature, jnp.asarray(False))
+        gates, _ = draw(logits, key, number, temperature)
         cross_entropy = loss + jnp.sum(gradient * (gates.values - jax.lax.stop_gradient(gates.values)))
         if not problem.measured:
             return cross_entropy

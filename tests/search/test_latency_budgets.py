@@ -84,7 +84,7 @@ def problem(*budgets: str, **settings):
 def drawn(made, theta) -> Gates:
     """The gates of one draw, at temperature 1 and the end of the search."""
     heat = Temperature(jnp.float32(1), jnp.float32(0))
-    return drawing(made)(theta, jax.random.key(3), jnp.int32(5), heat, jnp.asarray(False))[0]
+    return drawing(made)(theta, jax.random.key(3), jnp.int32(5), heat, jnp.asarray(False), made.limits)[0]
 
 
 @pytest.mark.parametrize("paths", [0, 1, 2])

@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from dnas.nn.gates import Gates, Layout, probabilities
-from dnas.search.theta import in_proportion, natural
+from dnas.cost.budget import parse_budget
+from dnas.data import synthetic
+from dnas.grammar.catalogue import load_space
+from dnas.nn.gates import Gates, Layout, init_theta, probabilities
+from dnas.search.collapse import Temperature
+from dnas.search.problem import make_problem
+from dnas.search.settings import Settings
+from dnas.search.shortlist import LIKE
+from dnas.search.theta import drawing, in_proportion, natural
 from dnas.space.quantity import Choice
 
 LAYOUT = Layout((Choice("a", (0, 1)), Choice("b", (0, 1, 2))))
@@ -48,3 +56,37 @@ def test_no_gradient_no_step():
     rule = in_proportion(0.1)
     step, _ = rule.update(jnp.zeros(LAYOUT.shape), rule.init(jnp.zeros(LAYOUT.shape)))
     assert np.all(np.asarray(step) == 0)
+
+
+def networks(budgets, theta=None, count=200):
+    """One-hot draws, their costs over the limits, and the problem."""
+    problem = make_problem(load_space("tiny"), [parse_budget(b) for b in budgets], synthetic.needs_large_kernel(0),
+                           Settings(), 0)  # fmt: skip
+    theta = init_theta(problem.layout) if theta is None else theta(problem.layout)
+    draw, heat = jax.jit(drawing(problem)), Temperature(jnp.float32(3), jnp.float32(0.5))
+    drawn = [draw(theta, jax.random.key(0), n, heat, jnp.asarray(True), problem.limits)[0] for n in range(count)]
+    assert all(np.all(np.sort(g.values, axis=1)[:, -1] == 1) and np.sum(g.values) == len(g.values) for g in drawn)
+    return problem, drawn, np.array([np.max(problem.expected(g) / problem.limits, initial=0) for g in drawn])
+
+
+@pytest.mark.parametrize("budgets", [["150kFLOPs"], ["120kFLOPs", "9kparams"]])
+def test_the_weights_learn_under_networks_that_could_be_found(budgets):
+    """Of even draws, one in fifteen keeps the budgets and uses nine tenths of one."""
+    _, drawn, used = networks(budgets)
+    assert np.mean(used <= 1) > 0.97 and np.mean((used <= 1) & (used >= LIKE)) > 0.5
+    assert len({np.asarray(g.values).tobytes() for g in drawn}) > 100
+
+
+def test_networks_are_drawn_as_theta_says_where_there_is_no_budget():
+    problem, drawn, _ = networks([], lambda layout: init_theta(layout).at[0, 0].set(2.0), 400)
+    share = np.mean([np.asarray(g.values)[0, 0] for g in drawn])
+    assert share == pytest.approx(float(np.exp(2) / (np.exp(2) + len(problem.layout.choices[0]) - 1)), abs=0.06)
+
+
+def test_where_no_draw_keeps_the_budget_the_least_above_it_is_taken():
+    def largest(layout):
+        return 3.0 * jnp.arange(layout.shape[1]) * layout.real
+
+    problem, _, used = networks(["100kFLOPs"], largest, 50)
+    mean = float(problem.expected(probabilities(problem.layout, largest(problem.layout)))[0] / problem.limits[0])
+    assert 1 < used.mean() < 0.7 * mean

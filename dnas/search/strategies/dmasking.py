@@ -1,9 +1,10 @@
 """DMaskingNAS: weights and theta learn in turn on their own shares of the training data (FBNet V1, V2).
 
-Weights step: cross-entropy under gates drawn from theta, one-hot from the middle of the search on. Theta step:
-`dnas.search.objective` under gates drawn anew. Gates are drawn from the distribution nearest to theta's that keeps the
-budgets in the mean (`dnas.search.projection`). Then the most probable networks within the budgets, some drawn from
-theta and known designs race on the supernet's weights, and the weights settle under the winner's gates.
+Weights step: cross-entropy under gates drawn from theta; from the middle of the search on under one network drawn from
+it that keeps the budgets, as the one found will. Theta step: `dnas.search.objective` under gates drawn anew. Gates are
+drawn from the distribution nearest to theta's that keeps the budgets in the mean (`dnas.search.projection`). Then the
+most probable networks within the budgets, some drawn from theta and known designs race on the supernet's weights, and
+the weights settle under the winner's gates.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     return Programs(
         learn=compiler(learn, state.variables, gates, *batch, gives=learned),
         compare=compile_comparison(problem, compiler, state.variables, lanes=1),
-        draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False)),
+        draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False), problem.limits),
         update_weights=compile_update(
             problem, compiler, weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
@@ -211,13 +212,13 @@ class InTurn:
     def _weights_step(self, arrays: Arrays, batch: Batch, step: int) -> tuple[Arrays, Metrics]:
         hard = np.bool_(step - self.plan.warm_up >= self.problem.settings.one_hot_from * self.plan.search)
         draw = self.key, np.int32(2 * step), self._temperature(step)
-        gates, drawn_at = self.programs.draw(arrays.projected.logits, *draw, hard)
+        gates, drawn_at = self.programs.draw(arrays.projected.logits, *draw, hard, self.limits)
         arrays, metrics = self.learn_from(arrays, gates, batch)
         return arrays, metrics | {"temperature": drawn_at}
 
     def _theta_step(self, arrays: Arrays, n: int, batch: Batch, step: int) -> tuple[Arrays, Metrics]:
         draw, logits = (self.key, np.int32(2 * n + 1), self._temperature(step)), arrays.projected.logits
-        gates, _ = self.programs.draw(logits, *draw, np.bool_(False))
+        gates, _ = self.programs.draw(logits, *draw, np.bool_(False), self.limits)
         learned = self._learned(arrays, gates, batch)
         theta, theta_opt, metrics = self.programs.update_theta(
             arrays.theta, arrays.theta_opt, logits, learned.loss, learned.gates, *draw

@@ -61,14 +61,14 @@ def compile_programs(problem: Problem, compiler: Compiler, lanes: int | None = N
     learned = _learned_like(problem, state.variables, gates)
     keys, number, real = _keys(problem), np.int32(0), np.float32(0)
     heat, hard = Temperature(real, real), np.bool_(False)
-    draw = jax.vmap(drawing(problem), (0, 0, None, None, None))
+    draw = jax.vmap(drawing(problem), (0, 0, None, None, None, 0))
     move = jax.vmap(learning_theta(problem), (0, 0, 0, 0, 0, 0, None, None))
     project = jax.vmap(projecting(problem))
     moving = state.theta, state.theta_opt, state.projected.logits, learned.loss, gates.values, keys, number, heat
     each = Programs(
         learn=compiler(learn, state.variables, gates, *batch, gives=learned),
         compare=compile_comparison(problem, compiler, variables_of(state.variables, 0)),
-        draw=compiler(_named("draw", draw), state.theta, keys, number, heat, hard),
+        draw=compiler(_named("draw", draw), state.theta, keys, number, heat, hard, limits),
         update_weights=compile_update(
             problem, compiler, weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
         ),
