@@ -85,7 +85,7 @@ def test_networks_are_drawn_as_theta_says_where_there_is_no_budget():
 
 def test_where_no_draw_keeps_the_budget_the_least_above_it_is_taken():
     def largest(layout):
-        return 3.0 * jnp.arange(layout.shape[1]) * layout.real
+        return jnp.asarray(3.0 * np.arange(layout.shape[1]) * layout.real, jnp.float32)
 
     problem, _, used = networks(["100kFLOPs"], largest, 50)
     mean = float(problem.expected(probabilities(problem.layout, largest(problem.layout)))[0] / problem.limits[0])
