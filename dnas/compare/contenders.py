@@ -85,10 +85,8 @@ def contenders(
             raise InputError(f"--against {name}", "the steps of quantisers come with weights, and all are trained anew",
                              accepted="the network before it was quantised")  # fmt: skip
         lineup.append(_named(subject, side, shown, result.space))
-    if not subject.is_member:
-        notes.append(
-            f"{subject.space.source} has changed since the search: the network found is none of it, others are"
-        )
+    if (drawn or scaled) and not subject.is_member:
+        notes.append(f"{subject.space.source} has changed since the search: what is drawn or scaled is of it as it is")
     if any(budget.kind == "ms" for budget in subject.budgets):
         notes += [note for contender in lineup for note in of_smaller_blocks(contender.network)]
     for contender in lineup:

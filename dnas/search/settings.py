@@ -80,7 +80,8 @@ class Settings:
     much of it the result uses; 0 asks for upper limits alone."""
 
     one_hot_from: float = 0.5
-    """Share of the search after which the weights learn under one-hot draws, as the networks that are compared are."""
+    """Share of the search after which the weights learn under one-hot draws that keep the budgets, as the networks that
+    are compared do."""
     finalists: int = 12
     """Networks of the race at the end of the search (`dnas.search.race`)."""
     race: float = 0.14
