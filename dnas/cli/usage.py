@@ -31,6 +31,7 @@ _VALUE = re.compile(
     r"Error parsing (?P<name>\S+): (?:no type matching )?(?P<wanted>.*?) could be instantiated from (?P<found>\[.*?\])"
 )
 _MISSING = re.compile(r"(?:Missing|Expected).*? for (?:argument )?'(?P<name>.*?)'")
+_NEGATIVE = re.compile(r"-[\d.]")
 _FRAME = re.compile(r"^[│|╭╰+]|[│|╮╯+]$")
 _RULE = re.compile(r"^[\s─-]{4,}$")
 
@@ -101,11 +102,11 @@ def _gathered(arguments: type, argv: list[str], prog: str) -> list[str]:
         token = rest.popleft()
         option, joined, value = token.partition("=")
         option = option.replace("_", "-")
-        if not token.startswith("-"):
+        if not _names_option(token):
             places.append(token)
         elif option in several:
             run = [value] if joined else []
-            while rest and not rest[0].startswith("-"):
+            while rest and not _names_option(rest[0]):
                 run.append(rest.popleft())
             if not run:
                 raise UserError(f"{option}: nothing given; see {prog} --help")
@@ -118,6 +119,11 @@ def _gathered(arguments: type, argv: list[str], prog: str) -> list[str]:
         places = next(([run.pop()] for of in runs.values() for run in of if len(run) > 1), [])
     joint = [token for option, of in runs.items() for token in (option, *itertools.chain(*of))]
     return [*places, *single, *joint]
+
+
+def _names_option(token: str) -> bool:
+    """Whether this is an option; `-5MFLOPs` is a value, though none that a budget can have."""
+    return token.startswith("-") and not _NEGATIVE.match(token)
 
 
 def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserError:

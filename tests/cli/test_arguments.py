@@ -43,6 +43,11 @@ def test_an_option_without_a_value_is_refused(line, capsys):
     assert capsys.readouterr().err == "error: --against: nothing given; see dnas compare --help\n"
 
 
+@pytest.mark.parametrize("line", ["tiny --budget 1MFLOPs -.5MFLOPs", "--budget 1MFLOPs --budget=-.5MFLOPs tiny"])
+def test_a_negative_number_is_a_value(line):
+    assert entry.parse(search.Arguments, line.split()).budget == ("1MFLOPs", "-.5MFLOPs")
+
+
 def test_help_shows_several_values(capsys):
     with pytest.raises(SystemExit):
         entry.parse(compare.Arguments, ["--help"], "dnas compare")
