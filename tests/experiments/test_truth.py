@@ -147,14 +147,24 @@ def test_a_row_says_mean_and_worst_of_the_searches(truth, made):
     bench = truth.bench
     known = bench.Known(SimpleNamespace(), made, 0.001, "")
     case = bench.Case(truth.part.PARTS["blocks"], "100MACs")
-    rows = [{"member": 3, "spearman": 0.5, "cpu_seconds": 20.0}, {"member": 2, "spearman": 0.7, "cpu_seconds": 30.0}]
+    rows = [
+        {"member": 3, "spearman": 0.5, "spearman_within": 0.1, "cpu_seconds": 20.0},
+        {"member": 2, "spearman": 0.7, "spearman_within": 0.2, "cpu_seconds": 30.0},
+    ]
     cells = dict(zip(bench.COLUMNS, bench.cells(case, known, rows), strict=True))
     assert cells == {
         "searched": "blocks, 100MACs", "regret, points: mean": "2.00", "regret, points: worst": "3.00",
         "chance": "3.50", "regret, sd of the band: mean": "1.04", "regret, sd of the band: worst": "1.57",
-        "rank: mean": "2.5", "rank: worst": "3", "within (band)": "5 (4)", "Spearman": "0.60", "CPU s": "25",
-        "searches": "2",
+        "rank: mean": "2.5", "rank: worst": "3", "within (band)": "5 (4)", "Spearman": "0.60",
+        "Spearman within": "0.15", "CPU s": "25", "searches": "2",
     }  # fmt: skip
+
+
+def test_correlations_over_all_ranked_networks_and_over_those_within(truth):
+    known = truth.figures.Truth(np.array([10.0, 20, 30, 40, 50]), np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    inherited, ranked = np.array([0.3, 0.6, 0.9, 0.1]), np.array([0, 1, 2, 4])
+    found = truth.bench.correlations(inherited, ranked, 30, known)
+    assert found == {"spearman": pytest.approx(-0.2), "spearman_within": pytest.approx(1)}
 
 
 def test_searches_of_other_settings_or_sources_are_not_mixed(truth, made, tmp_path, capsys):
