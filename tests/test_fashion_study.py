@@ -106,6 +106,17 @@ def test_figures_of_a_group(study):
     assert other["found_ahead_error"] == pytest.approx(np.hypot(0.01, 0.005)) and other["macs"] == [999_999, 1_000_000]
 
 
+def test_choices_are_told_as_they_stood_in_the_middle(study, tmp_path):
+    rows = [{"phase": "warm-up", "step": 10, "probabilities": {"a.kernel": [1.0, 0.0]}}]
+    rows += [
+        {"phase": "search", "step": step, "probabilities": {"a.kernel": [p, 1 - p], "b.kernel": [0.5, 0.5]}}
+        for step, p in ((20, 0.6), (30, 1.0), (40, 0.9))
+    ]
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert study.openness([(0.5, tmp_path)])[-1] == "| 0.5 M | kernel | 2 | 0.50 | 50% |"
+    assert study.openness([]) == []
+
+
 def write_idx(path: Path, array: np.ndarray) -> None:
     header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
     path.write_bytes(header + array.astype(np.uint8).tobytes())

@@ -10,7 +10,9 @@ from dnas.files import text_of
 from dnas.space.units import counted, timed
 
 ACCEPTED = "e.g. 200MFLOPs (multiply-adds), 200MMACs, 5Mparams or 12ms@TABLE"
-_FORM = re.compile(r"([-+]?[0-9.]+(?:e[0-9]+)?)\s*(?:([kMGT]?)(FLOPs|MACs|params|B)|(ms|us)@(.+))", re.IGNORECASE | re.ASCII)
+_FORM = re.compile(
+    r"([-+]?[0-9.]+(?:e[0-9]+)?)\s*(?:([kMGT]?)(FLOPs|MACs|params|B)|(ms|us)@(.+))", re.IGNORECASE | re.ASCII
+)
 _KINDS = {"params": "params", "b": "bytes"}
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 

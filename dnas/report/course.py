@@ -50,7 +50,7 @@ SEARCH = (
              "it makes it more frequent.", lambda r, run: _of_budgets(r.multipliers, run)),
     Quantity("temperature", "Temperature of the gates", "High mixes all options, low comes close to taking one.",
              lambda r, _: {"temperature": r.temperature}),
-    Quantity("entropy", "Entropy of the choices", "Mean over the choices, in nats: 0 is decided.",
+    Quantity("entropy", "Entropy of the choices", "Mean over the choices: 1 is even chances, 0 is decided.",
              lambda r, _: {"entropy": r.entropy}),
     Quantity("skips", "Skip share", "Mean probability of the skip where a block may be skipped; near 1 the search has "
              "collapsed.", lambda r, _: {"skips": r.skip_share}, PERCENT),
