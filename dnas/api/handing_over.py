@@ -43,23 +43,27 @@ def run_export(
         return export(os.fspath(architecture), to, file, Path(out), seed, overwrite)
 
 
+@plain_arguments
 def write_report(
-    *runs: str | os.PathLike[str] | RunResult, out: str | os.PathLike[str], png: str | os.PathLike[str] | None = None
-) -> list[str]:
+    *runs: str | os.PathLike[str] | RunResult, out: str | os.PathLike[str], png: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> list[str]:  # fmt: skip
     """Writes one HTML page about a run, or several side by side, as `python -m dnas.report` does.
 
     Args:
         *runs: results, or their folders.
         out: page to write.
         png: folder for the same pictures as PNG files (needs `dnas[report]`).
+        overwrite: replace files that are neither pages nor pictures of an earlier report.
 
     Returns:
         What the command prints: the files written, and a sentence on each run.
 
     Raises:
-        UserError: a folder that is no run's, a damaged file, a page that cannot be written.
+        UserError: a folder that is no run's, a damaged file, a page that cannot be written or would replace another
+            file.
     """
     with guarded():
         from dnas.report.write import write_report as write
 
-        return write([Path(run) for run in runs], Path(out), None if png is None else Path(png))
+        return write([Path(run) for run in runs], Path(out), None if png is None else Path(png), overwrite)

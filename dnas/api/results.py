@@ -17,6 +17,7 @@ from typing import Any
 
 from dnas.api.guard import guarded
 from dnas.api.spaces import LoadedSpace, load
+from dnas.api.values import plain_arguments
 from dnas.data.load import Data
 from dnas.errors import UserError
 from dnas.files import read_document, text_of, write_atomic
@@ -110,6 +111,7 @@ class RunResult(os.PathLike[str]):
         """What the run found to be wrong, a sentence each."""
         raise NotImplementedError
 
+    @plain_arguments
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Copies the result's files into a folder, all or none.
 
@@ -258,6 +260,7 @@ KINDS: dict[str, type[RunResult]] = {
 """Section of `architecture.json` -> what it is the result of."""
 
 
+@plain_arguments
 def open_run(folder: str | os.PathLike[str]) -> SearchResult | TrainingResult | ImportedResult:
     """Reads the result folder of a search, training, compression or import, made by a command or from Python.
 

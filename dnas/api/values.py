@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -21,17 +22,21 @@ PLAIN = {
     "str": (str, "a text"),
 }
 """Annotation of an argument -> its type, and what messages call it."""
+PATH = "str | os.PathLike[str]"
+"""Annotation of a path."""
 
 
 def plain_arguments(function: Function) -> Function:
-    """The function, whose arguments of plain types are what their annotations say.
+    """The function, whose arguments of plain types, and paths, are what their annotations say.
 
     Numbers of numpy become those of Python. The call raises `InputError` for a value of another type.
     """
     signature = inspect.signature(function)
-    plain = {}
+    plain, paths = {}, {}
     for name, parameter in signature.parameters.items():
         annotation = re.sub(r"^Literal\[[^]]*\]", "str", str(parameter.annotation))  # one of some words
+        if annotation.removesuffix(" | None") == PATH:
+            paths[name] = annotation != PATH
         word, _, rest = annotation.partition(" | ")
         if word in PLAIN and rest in ("", "None"):
             plain[name] = (*PLAIN[word], rest)
@@ -39,6 +44,11 @@ def plain_arguments(function: Function) -> Function:
     @functools.wraps(function)
     def checked(*arguments: Any, **named: Any) -> Any:
         bound = signature.bind(*arguments, **named)
+        for name in paths.keys() & bound.arguments.keys():
+            value, or_none = bound.arguments[name], paths[name]
+            if not (isinstance(value, str | os.PathLike) or (value is None and or_none)):
+                accepted = "a path or None" if or_none else "a path"
+                raise InputError(name, "not accepted here", found=repr(value), accepted=accepted)
         for name in plain.keys() & bound.arguments.keys():
             (kind, told, rest), value = plain[name], plain_values({name: bound.arguments[name]})[name]
             try:

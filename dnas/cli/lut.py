@@ -30,6 +30,7 @@ from dnas.grammar.catalogue import find_table, load_space, table_names
 from dnas.process.progress import beside, progress
 from dnas.process.seed import checked_seed
 from dnas.runs.following import command, lines
+from dnas.runs.outputs import check_output
 
 MOST_SHOWN = 40
 
@@ -227,7 +228,7 @@ def merge(args: Merge) -> None:
     """Writes one table of several."""
     if len(args.tables) < 2:
         raise UserError("merge needs at least two tables")
-    _check_free(args.out, args.overwrite)
+    check_output(args.out, overwrite=args.overwrite)
     tables = [msgspec.structs.replace(read_table(find_table(name)), name=name) for name in args.tables]
     merged = merge_tables(tables, force=args.force, name=args.name or args.out.stem)
     _write(args.out, merged)
@@ -238,7 +239,7 @@ def merge(args: Merge) -> None:
 def fit(args: Fit) -> None:
     """Writes a table fitted to measurements of whole networks."""
     if args.out is not None:
-        _check_free(args.out, args.overwrite)
+        check_output(args.out, overwrite=args.overwrite, inputs=[args.measurements])
     if args.splits < 0 or args.splits > 100:
         raise InputError("--splits", "not accepted here", found=args.splits, accepted="0 to 100")
     space = load_space(args.space)
@@ -272,13 +273,8 @@ def _score(value: float | None) -> str:
 
 def import_(args: Import) -> None:
     """Writes a table of a source's own format."""
-    _check_free(args.out, args.overwrite)
+    check_output(args.out, overwrite=args.overwrite, inputs=[args.facts])
     _write(args.out, import_table(args.facts, args.name or args.out.stem))
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise InputError(str(path), "exists already", accepted="another --out, or --overwrite")
 
 
 def _write(path: Path, table: LatencyTable, quiet: bool = False) -> None:

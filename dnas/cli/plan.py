@@ -54,6 +54,8 @@ class Arguments:
     """Number of classes; the space's own if not given."""
     json: Path | None = None
     """File for everything that is known."""
+    overwrite: bool = False
+    """Replace a file that is there."""
     largest: bool = True
     """Do not look for the largest batch, which takes a second compile."""
 
@@ -63,8 +65,11 @@ def main(args: Arguments) -> None:
     from dnas.grammar.catalogue import load_space
     from dnas.plan.targets import parse_target, prepare
     from dnas.process.backend import configure
+    from dnas.runs.outputs import check_output
     from dnas.search import strategies
 
+    if args.json is not None:
+        check_output(args.json, overwrite=args.overwrite)
     space = load_space(args.space, args.classes)
     if space.is_architecture:
         raise InputError(space.source, "an architecture, with nothing to search", accepted="a space")

@@ -28,6 +28,8 @@ class Arguments:
     """Page to write; report.html in the run's folder if not given (of several runs, in this folder)."""
     png: Path | None = None
     """Folder for the same pictures as PNG files."""
+    overwrite: bool = False
+    """Replace files that are there; pages and pictures of an earlier report are replaced in any case."""
     live: Path | None = None
     """Serve a page to this machine that follows all runs of a folder, instead of writing one; Ctrl-C ends it."""
     port: int = 0
@@ -46,5 +48,5 @@ def main(args: Arguments) -> None:
     refuse(args, ("port",), "only of --live")
     from dnas.report.write import write_report
 
-    for line in write_report(args.folders, args.out, args.png):
+    for line in write_report(args.folders, args.out, args.png, args.overwrite):
         print(line)

@@ -30,6 +30,7 @@ _CHOICE = re.compile(r"invalid choice '(?P<found>.*)' for argument '(?P<name>.*?
 _VALUE = re.compile(
     r"Error parsing (?P<name>\S+): (?:no type matching )?(?P<wanted>.*?) could be instantiated from (?P<found>\[.*?\])"
 )
+_LITERAL = re.compile(r"Error parsing (?P<name>\S+): invalid literal for int\(\).*?: '(?P<found>.*)'")
 _MISSING = re.compile(r"(?:Missing|Expected).*? for (?:argument )?'(?P<name>.*?)'")
 _NEGATIVE = re.compile(r"-[\d.]")
 _FRAME = re.compile(r"^[│|╭╰+]|[│|╮╯+]$")
@@ -117,6 +118,8 @@ def _gathered(arguments: type, argv: list[str], prog: str) -> list[str]:
                 single.append(rest.popleft())
     if not places and len(hints) > len(named):
         places = next(([run.pop()] for of in runs.values() for run in of if len(run) > 1), [])
+        if not places and (missing := _required(arguments, argv)):  # else tyro takes an option's only value for it
+            raise UserError(f"missing: {', '.join(missing)}; see {prog} --help")
     joint = [token for option, of in runs.items() for token in (option, *itertools.chain(*of))]
     return [*places, *single, *joint]
 
@@ -141,6 +144,8 @@ def _said(box: str, prog: str, arguments: type, given: Sequence[str]) -> UserErr
     if match := _VALUE.search(text):
         wanted = match["wanted"].replace("{None}|", "")
         return InputError(match["name"], "not accepted here", found=match["found"].strip("[]'\""), accepted=wanted)
+    if match := _LITERAL.search(text):
+        return InputError(match["name"], "not accepted here", found=match["found"], accepted="an integer")
     if match := _MISSING.search(text):
         return UserError(f"{match['name']}: nothing given; see {prog} --help")
     if title == "Required options":

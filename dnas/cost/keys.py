@@ -199,7 +199,7 @@ def _parsed(kind: str, name: str, text: str, where: str) -> Any:
     except ValueError:
         raise InputError(where, f"not a number for '{name}'", found=text) from None
     if is_size(name) and not (isinstance(value, int) and 1 <= value <= 1_000_000):
-        raise InputError(where, f"not accepted for '{name}'", found=text, accepted="an integer from 1")
+        raise InputError(where, f"not accepted for '{name}'", found=text, accepted="an integer from 1 to 1,000,000")
     if not abs(value) <= 1_000_000:
         raise InputError(where, f"not accepted for '{name}'", found=text, accepted="a number up to 1,000,000")
     return value

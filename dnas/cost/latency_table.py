@@ -27,6 +27,8 @@ from dnas.cost.keys import canonical
 from dnas.errors import InputError, explained, suggestion
 from dnas.files import MAX_JSON, TEXT, parse_json, read_bytes, write_json
 
+MOST_MS = 1e12
+"""A time is below this."""
 Plain = str | int | float | bool | None
 
 
@@ -158,7 +160,7 @@ def table_from_data(data: Any, shown: str) -> LatencyTable:
         raise InputError(f"{shown}: unit", "not accepted here", found=data["unit"], accepted="ms, entries converted")
     entries = data.get("entries")
     if not isinstance(entries, dict) or not entries:
-        raise InputError(f"{shown}: entries", "no entries", accepted="block: milliseconds")
+        raise InputError(f"{shown}: entries", "no entries", found=entries or None, accepted="block: milliseconds")
     keys = canonical(list(entries), f"{shown}: entries")
     checked = {}
     for spelt, (written, value) in zip(keys, entries.items(), strict=True):
@@ -198,8 +200,8 @@ def _entry(value: Any, where: str) -> float | Entry:
             raise InputError(where, "a spread that cannot be", found=value.spread, accepted="milliseconds from 0")
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise InputError(where, "not a time", found=number, accepted="milliseconds, or {ms, spread, repeats}")
-    if not abs(number) < 1e12:
-        raise InputError(where, "not a finite number", found=number)
+    if not abs(number) < MOST_MS:
+        raise InputError(where, "out of range", found=number, accepted=f"milliseconds below {MOST_MS:g}")
     return value if isinstance(value, Entry) else float(number)
 
 

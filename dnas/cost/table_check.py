@@ -139,9 +139,12 @@ def _nearest(blocks: Blocks, values: np.ndarray, row: int, count: int = 4) -> fl
 
 
 def nothing_takes_time(table: LatencyTable, entries: Described) -> list[Finding]:
-    """No block that does work has a time above 0: every network would cost nothing."""
+    """No block that does work has a time above 0, and nothing else either: no network would cost anything."""
     times = [time for _, ms, _ in entries.values() for time in ms.tolist()]
-    if table.relative_to_skip or not times or any(times):
+    if table.relative_to_skip:
+        below = bool(times) and max(times) <= 0 and table.base <= 0
+        return [Finding("unusable", "", "no entry is above 0, nor is the base: no network takes time")] * below
+    if not times or any(times):
         return []
     return [Finding("unusable", "", "0 ms for every block that does work: no network can be told from another")]
 

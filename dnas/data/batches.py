@@ -23,6 +23,8 @@ from dnas.errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]
 """Images uint8 [B, S, S, C], labels int32 [B]."""
+MOST_STEPS = 2**31 - 1
+"""Of a search or a training; optimizers count them in int32."""
 AHEAD = 2
 """Steps whose images are asked for before their time, where they are on disk and threads decode them."""
 
@@ -30,6 +32,14 @@ AHEAD = 2
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """Whole batches in `count` images, at least 1."""
     return max(1, count // batch_size)
+
+
+def steps_of(epochs: float, count: int, batch_size: int) -> float:
+    """Steps of so many passes over `count` images; raises `InputError` for more than an int32 counts."""
+    steps = epochs * steps_per_epoch(count, batch_size)
+    if steps > MOST_STEPS:
+        raise InputError("--epochs", f"{steps:.3g} steps", found=epochs, accepted=f"at most {MOST_STEPS:,} steps")
+    return steps
 
 
 def batch_indices(

@@ -18,7 +18,7 @@ from dnas.data.build import build
 from dnas.data.class_folders import ClassFolders, class_folders
 from dnas.data.dataset import Dataset, Origin, Pair, SplitName
 from dnas.data.names import counted, listed
-from dnas.data.picture import Unreadable, pillow, read_picture, read_size
+from dnas.data.picture import Unreadable, check_file, pillow, read_picture, read_size
 from dnas.data.reading import Reading
 from dnas.data.stream.images import Stream, Streamed
 from dnas.data.stream.places import FilePlaces, file_places, listing
@@ -195,6 +195,7 @@ def decode(
     def one(index: int) -> _Look:
         digest = b""
         try:
+            check_file(files[index])
             with files[index].open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").digest()
             picture = read_picture(files[index], side, channels)

@@ -140,6 +140,8 @@ def _at(spec: str, seed: int, reading: Reading) -> Source:
         if is_arrow(path):
             return scan_arrow(path, name, seed, reading)
         return scan_folder(path, name, seed, reading)
+    if not path.is_file():
+        raise InputError(str(path), "neither a file nor a folder", accepted=ACCEPTED)
     if path.suffix.lower() != ".npz":
         raise InputError(str(path), "not a kind of data that can be read", found=path.suffix, accepted=ACCEPTED)
     refuse_arrays(reading, "an .npz file")

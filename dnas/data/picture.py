@@ -77,6 +77,8 @@ def read_picture(file: Path | IO[bytes], side: int, channels: int = 3) -> Pictur
         raise InputError("channels", "pictures have other ones", found=channels, accepted="1 or 3")
     image_module = pillow()
     where = str(file) if isinstance(file, Path) else str(getattr(file, "name", "picture"))
+    if isinstance(file, Path):
+        check_file(file)
     try:
         return _read(image_module, file, side, _MODES[channels])
     except MemoryError:
@@ -93,12 +95,20 @@ def read_size(file: Path | IO[bytes]) -> tuple[int, int] | None:
         MissingExtra: Pillow is not installed.
     """
     try:
+        if isinstance(file, Path):
+            check_file(file)
         with pillow().open(file) as image:
             return image.size
     except MissingExtra:
         raise
     except Exception:  # as in `read_picture`; whoever decodes the file tells the reason
         return None
+
+
+def check_file(file: Path) -> None:
+    """Raises `Unreadable` for a folder or a pipe, on which a reader would wait for ever."""
+    if file.exists() and not file.is_file():
+        raise Unreadable(str(file), "not a file")
 
 
 def pillow() -> Any:

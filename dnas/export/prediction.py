@@ -118,7 +118,7 @@ def predict(
 
     def read(file: Path) -> np.ndarray | str:
         if not file.is_file():
-            return "no such file"
+            return "not a file" if file.exists() else "no such file"
         try:
             return read_picture(file, p.side, p.channels).pixels
         except Unreadable as error:

@@ -23,13 +23,14 @@ from dnas.export.count_onnx import macs
 from dnas.export.delivery import Delivery, delivery_of
 from dnas.export.preprocess_code import Head, head
 from dnas.export.trace import Network, trace, weights_of
-from dnas.files import to_json, write_together
+from dnas.files import holds_other, to_json, write_together
 from dnas.grammar.catalogue import ARCHITECTURE
 from dnas.learning import weights as weight_files
 from dnas.nn.supernet import Variables
 from dnas.process.extras import need, unusable
 from dnas.process.seed import checked_seed
 from dnas.runs.following import command, lines
+from dnas.runs.outputs import check_output
 from dnas.runs.result import read_result
 from dnas.space.space import Space
 
@@ -76,6 +77,9 @@ def export(
         files[processor] = to_json(config).encode()
     else:
         notes.append("note: it is not recorded how pictures reach this network: train it, or say so beside the file")
+    read = [Path(result.space.source), *([] if result.weights is None else [result.weights])]
+    for path in (path for path, data in files.items() if holds_other(path, data)):
+        check_output(path, overwrite=True, inputs=read)
     write_together(dict(reversed(files.items())), overwrite=overwrite)  # the main file takes its place last
     wrote = [f"wrote {path} ({len(data):,} bytes)" for path, data in files.items()]
     follow = [] if config is None else _next(arch, to, main, result.weights is not None)

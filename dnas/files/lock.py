@@ -57,6 +57,16 @@ def taken(folder: Path) -> Lock | None:
         os.close(handle)  # its holder has removed it since it was opened
 
 
+def held_by_another(folder: Path) -> bool:
+    """Whether somebody holds the folder's lock now; makes no file. Raises `OSError` as `taken` does."""
+    if not (folder / LOCK).is_file():
+        return False
+    lock = taken(folder)
+    if lock is not None:
+        lock.release()
+    return lock is None
+
+
 def _is(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))

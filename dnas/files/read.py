@@ -27,12 +27,18 @@ def read_bytes(path: Path, limit: int) -> bytes:
     try:
         file = current(path)
         if not file.is_file():
-            raise InputError(str(path), "no such file")
+            raise InputError(str(path), "not a file" if file.exists() else "no such file")
         if file.stat().st_size > limit:
             raise InputError(str(path), f"{file.stat().st_size:,} bytes", accepted=f"at most {limit:,}")
         return file.read_bytes()
     except OSError as error:
         raise InputError(str(path), f"cannot read: {error.strerror or error}") from error
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What would move the cursor of a terminal, or worse, where a text is shown."""
+_MAYBE_CONTROL = re.compile(r"\\(?:u00|[bfr])|[\x7f-\x9f]")
+"""How JSON spells these; other things as well."""
 
 
 class Document:
@@ -51,7 +57,8 @@ class Document:
 def read_document(path: Path) -> Document:
     """Reads a space or architecture file by its ending (`.json`, else YAML). Nothing in it is executed.
 
-    Raises `InputError` for syntax errors, aliases, duplicate keys, nesting beyond 64 and oversized files.
+    Raises `InputError` for syntax errors, aliases, duplicate keys, nesting beyond 64, control characters and oversized
+    files.
     """
     shown = str(path)
     is_json = path.suffix == ".json"
@@ -61,7 +68,10 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise InputError(shown, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
     if is_json:
-        return Document(shown, parse_json(text, shown), {})
+        document = Document(shown, parse_json(text, shown), {})
+        if _MAYBE_CONTROL.search(text):
+            _refuse_control(document, document.data, ())
+        return document
     lines: dict[tuple, int] = {}
     try:
         _refuse_aliases_and_depth(text, shown)
@@ -74,7 +84,22 @@ def read_document(path: Path) -> Document:
         if "nesting depth" in problem:  # the parser's own limit, of newer versions, which it meets while reading ahead
             raise InputError(place, f"nested deeper than {MAX_DEPTH}") from error
         raise InputError(place, f"not YAML: {problem}") from error
-    return Document(shown, data, lines)
+    document = Document(shown, data, lines)
+    _refuse_control(document, data, ())
+    return document
+
+
+def _refuse_control(document: Document, value: Any, place: tuple) -> None:
+    """Raises `InputError` for a text, or a key, with control characters."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_control(document, key, place)
+            _refuse_control(document, inner, (*place, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_control(document, inner, (*place, index))
+    elif isinstance(value, str) and (found := _CONTROL.search(value)):
+        raise InputError(document.where(place), "a control character in a text", found=f"U+{ord(found[0]):04X}")
 
 
 def parse_json(text: str, shown: str, line: int | None = None) -> Any:

@@ -78,14 +78,19 @@ def _encoded(data: bytes | str) -> bytes:
     return _SURROGATES.sub(escaped, data).encode() if isinstance(data, str) else data
 
 
+def holds_other(path: Path, data: bytes | str) -> bool:
+    """Whether something stands there that has other contents; raises `UserError` where it cannot be read."""
+    content = _encoded(data)
+    try:
+        same = not os.path.lexists(path) or path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return not same
+
+
 def _refuse_others(files: Mapping[Path, bytes | str]) -> None:
     for path, data in files.items():
-        content = _encoded(data)
-        try:
-            same = not os.path.lexists(path) or path.stat().st_size == len(content) and path.read_bytes() == content
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        if not same:
+        if holds_other(path, data):
             raise InputError(
                 str(path), "is there already, and is another one", accepted="--overwrite, or another --out"
             )

@@ -85,7 +85,8 @@ def _find(name: str, folders: list[Path], what: str, listing: str) -> Path:
     if "/" in name or "\\" in name or name.lower().endswith(SUFFIXES) or os.path.isfile(name):
         path = Path(name)
         if not os.path.isfile(current(path)):
-            raise InputError(name, "no such file", accepted=f"a path to a file, or a name listed by {listing}")
+            problem = "not a file" if os.path.exists(path) else "no such file"
+            raise InputError(name, problem, accepted=f"a path to a file, or a name listed by {listing}")
         return path
     raise InputError(
         name, f"unknown {what}{suggestion(key, shipped)}", accepted=f"a path, or a name listed by {listing}"

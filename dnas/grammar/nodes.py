@@ -150,6 +150,10 @@ class Nodes(Values):
         where = self.document.where((*place, "one_of"))
         if not isinstance(items, list) or not items:
             raise InputError(where, "not a list of blocks", found=items)
+        twice = next((n for n, item in enumerate(items) if item in items[:n]), None)
+        if twice is not None:
+            at = self.document.where((*place, "one_of", twice))
+            raise InputError(at, "an option stands twice", found=items[twice])
         kinds = [self._kind(item, (*place, "one_of", n)) for n, item in enumerate(items)]
         if any(repeat is not None for _, _, repeat in kinds):
             raise InputError(where, "'repeat' inside one_of", accepted="'repeat' beside one_of")
@@ -170,6 +174,9 @@ class Nodes(Values):
             if not isinstance(name, str) or not LABEL.fullmatch(name):
                 at = self.document.where((*place, n, "label") if "label" in item else (*place, n))
                 raise InputError(at, "not a plain word", found=name, accepted="a label of letters, digits, _ and -")
+        given = [item["label"] for item in items if "label" in item]
+        if len(set(given)) < len(given):
+            raise InputError(self.document.where(place), "two options with one label", found=given)
         labels = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
         if len(set(labels)) < len(labels):
             raise InputError(self.document.where(place), "two options with one label", found=labels)

@@ -44,7 +44,7 @@ from typing import Any
 from dnas.blocks import KINDS
 from dnas.errors import InputError
 from dnas.files import Document, read_document
-from dnas.grammar.nodes import INDEX, Nodes
+from dnas.grammar.nodes import INDEX, LABEL, Nodes
 from dnas.grammar.values import EXTRA
 from dnas.space.expr import Expression, parse
 from dnas.space.fields import MOST, Field, Positive
@@ -58,6 +58,8 @@ TOP = (
 )  # fmt: skip
 WEIGHTS = ("per-tensor", "per-channel")
 """What one step of quantised weights serves."""
+_NAMED = re.compile(r"[A-Za-z_]\w*")
+"""What `$name` can name."""
 _NAME = re.compile(r"[\w][\w .+()=,-]{0,99}")
 
 INPUT = {
@@ -110,8 +112,11 @@ class _Reader(Nodes):
         self.named = frozenset((*scope, INDEX))
         self.templates = self.mapping(data.get("templates", {}), ("templates",))
         for key in self.templates:
+            where = self.document.where(("templates", key))
             if key in KINDS or key == "one_of":
-                raise InputError(self.document.where(("templates", key)), f"'{key}' is a block kind already")
+                raise InputError(where, f"'{key}' is a block kind already")
+            if not LABEL.fullmatch(key):
+                raise InputError(where, "not a plain word", found=key, accepted="letters, digits, _ and -")
         where = [(("where", n), entry) for n, entry in enumerate(self.listed(data, "where"))]
         constraints = [self.constraint(e, place, scope) for place, e in where if not isinstance(e, dict)]
         nodes = self.items(data["trunk"], ("trunk",), scope) + self.items(data.get("head", []), ("head",), scope)
@@ -152,6 +157,9 @@ class _Reader(Nodes):
         """Adds the file's named choices and values to those that are known."""
         for key, value in self.mapping(data, ("choices",)).items():
             place = ("choices", key)
+            if not _NAMED.fullmatch(key):
+                accepted = "letters, digits and _, no digit first"
+                raise InputError(self.document.where(place), "not a name for a choice", found=key, accepted=accepted)
             if key in scope or key == INDEX:
                 raise InputError(self.document.where(place), f"'{key}' is taken", accepted="another name")
             if isinstance(value, bool | int | float):

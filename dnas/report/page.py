@@ -38,6 +38,10 @@ class Live(NamedTuple):
     state: str
 
 
+BEGINNING = '<!DOCTYPE html>\n<html lang="en"><head><meta name="generator" content="dnas report"/>'
+"""Of every page: a later one may take its place."""
+
+
 def page(title: str, top: str, sections: Sequence[Section], live: Live | None = None) -> str:
     """The whole document; raises `MissingExtra` without vl-convert."""
     # `ast` of vega-embed interprets expressions: the policy need not allow code that is made of texts.
@@ -49,7 +53,7 @@ def page(title: str, top: str, sections: Sequence[Section], live: Live | None = 
     data = "" if live is None else f' data-live="{clean(live.address)}" data-state="{clean(live.state)}"'
     told = "" if live is None else '<p class="note" id="live" role="status"></p>'
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        f'{BEGINNING}<meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         '<meta name="color-scheme" content="light dark"/>'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"/>'

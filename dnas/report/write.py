@@ -7,33 +7,41 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnas.errors import UserError
-from dnas.files import write_atomic
+from dnas.files import write_together
 from dnas.judge.verdict import verdict
 from dnas.process.extras import need
 from dnas.report.network import network_svg
-from dnas.report.page import Live, page
+from dnas.report.page import BEGINNING, Live, page
 from dnas.report.sections import sections
 from dnas.report.spec import png
 from dnas.report.summary import summary, title
 from dnas.runs.below import runs_below
 from dnas.runs.comparison import Compared, is_comparison, read_compared
+from dnas.runs.outputs import check_output
 from dnas.runs.read import read_runs
 from dnas.runs.run import Run
 
+PNG = b"\x89PNG\r\n"
 
-def write_report(folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None) -> list[str]:
-    """Writes the page and, with `pictures`, PNG files; returns what to tell the user. Raises `UserError`."""
+
+def write_report(
+    folders: Sequence[Path], out: Path | None = None, pictures: Path | None = None, overwrite: bool = False
+) -> list[str]:
+    """Writes the page and, with `pictures`, PNG files; returns what to tell the user.
+
+    Raises `UserError`, also where a file that is no page (or no PNG) would be replaced without `overwrite`.
+    """
     if not folders:
         raise UserError("no folder given; accepted: result folders of dnas.search, dnas.train and dnas.compare")
     runs, compared = read(folders)
     if out is None:
         out = (folders[0] if len(folders) == 1 else Path()) / "report.html"
-    if out.is_dir():
-        raise UserError(f"--out {out}: a folder, not a file")
+    check_output(out, overwrite=overwrite, ours=BEGINNING.encode())
     text, images = document(runs, compared), {} if pictures is None else _pictures(runs, compared)
-    write_atomic(out, text)
-    for name, data in images.items():
-        write_atomic((pictures or out.parent) / name, data)
+    drawn = {(pictures or out.parent) / name: data for name, data in images.items()}
+    for file in drawn:
+        check_output(file, overwrite=overwrite, ours=PNG)
+    write_together({out: text, **drawn})
     told = [f"wrote {out} ({len(text.encode()):,} bytes)", *(f"{run.name}: {verdict(run).text}" for run in runs)]
     told += [c.sentence for c in compared]
     return told + ([f"wrote {len(images)} pictures to {pictures}"] if images else [])

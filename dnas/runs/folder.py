@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dnas.data.hugging_face import PROCESSOR
 from dnas.errors import InputError, UserError, cannot_write
 from dnas.files import plain, read_document, sets, text_of, write_json
-from dnas.files.lock import LOCK, taken
+from dnas.files.lock import LOCK, held_by_another, taken
 from dnas.process import hosts
 from dnas.runs.identity import told_apart
 
@@ -45,12 +46,12 @@ SEEDS = "seeds"
 UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
-    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "recipe.yaml", "chain.json", "chain.png",
-    "chain", "family", "family.json", "family.md", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
-    "spaces", "comparison.json", "comparison.md", "comparison.png", "joint.json", "joint.md", "joint.png", PARTS,
-    "seeds.json", "seeds.md", SEEDS,
+    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, PROCESSOR, "recipe.yaml", "chain.json",
+    "chain.png", "chain", "family", "family.json", "family.md", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
+    "spaces", "comparison.json", "comparison.md", "comparison.png", "compression.md", "patches.png", "joint.json",
+    "joint.md", "joint.png", PARTS, "seeds.json", "seeds.md", SEEDS,
 )  # fmt: skip
-"""What results consist of, for those that were written before they listed their files."""
+"""What results consist of. A folder that holds a file of such a name, and no run, is somebody's."""
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,15 @@ def claimed_by_first(
 def holding(folder: Path) -> Holding:
     """What the folder holds; nothing where there is no such folder."""
     begun, result = (_record(folder / name) for name in (BEGUN, PROVENANCE))
-    unclaimed = (() if begun else UNFINISHED) + (() if result else RESULT)
+    unclaimed = (() if begun else (BEGUN, *UNFINISHED)) + (() if result else RESULT)
     there = tuple(name for name in unclaimed if os.path.lexists(sets.current(folder / name)))
     return Holding(begun, result, there, _behind(folder))
+
+
+def files_of_result(folder: Path) -> tuple[str, ...]:
+    """Names of the files of the whole result that a folder holds; none where it holds no run's."""
+    held = holding(folder)
+    return () if held.result is None else _files(folder, held)
 
 
 def standing(run: Path) -> str:
@@ -225,6 +232,8 @@ def _numbered(out: Path, run: Owner, claiming: Claiming) -> Iterator[Path]:
 def _taken(folder: Path, run: Owner, claiming: Claiming, stack: ExitStack) -> Claim | None:
     """The claim, its release left to `stack`; None where another process has the folder."""
     try:
+        if held_by_another(folder):
+            return None
         if not claiming.numbered:
             _check(folder, run, claiming, holding(folder))  # before anything is written into a folder of others
         if (folder / CHECKPOINTS).is_symlink():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike
 
-from dnas.data.batches import Batches, steps_per_epoch
+from dnas.data.batches import Batches
 from dnas.learning.course import Metrics
 from dnas.nn.gates import Gates, uniform
 from dnas.nn.packing import BLOCKS, MATRICES, Chosen, Leaves, Packing
@@ -42,10 +41,8 @@ class Steps(NamedTuple):
 
 def planned(problem: Problem) -> Steps:
     """Steps of the settings' epochs on this data."""
-    s = problem.settings
-    steps = max(2, math.ceil(s.epochs * steps_per_epoch(len(problem.split.weights_index), s.batch_size)))
-    settle = int(s.settle * steps)
-    return Steps(steps - settle, settle)
+    settle = int(problem.settings.settle * problem.steps)
+    return Steps(problem.steps - settle, settle)
 
 
 class Descent(NamedTuple):

@@ -7,6 +7,7 @@ options keep their ratio.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dnas.cost.budget import Budget
-from dnas.data.batches import repeats
+from dnas.data.batches import repeats, steps_of
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.splits import Split, search_split
@@ -63,6 +64,12 @@ class Problem:
     """What it computes on."""
 
     @property
+    def steps(self) -> int:
+        """Of the settings' epochs on this data; raises `InputError` for too many."""
+        s = self.settings
+        return max(2, math.ceil(steps_of(s.epochs, len(self.split.weights_index), s.batch_size)))
+
+    @property
     def terms(self) -> tuple[Term, ...]:
         """Of the loss of weights and choices."""
         return (of_labels(), *self.more_terms)
@@ -98,9 +105,11 @@ def make_problem(
     expected = ExpectedCosts([m.cost for m in measured], layout, by_sizes=settings.costs == "paper")
     proxy = at_input(space, channels=preprocessing.channels, classes=dataset.classes, side=side)
     check_scores(proxy, dataset.classes)
+    split = search_split(dataset, seed)
+    steps_of(settings.epochs, len(split.weights_index), settings.batch_size)  # refuses too many, before any work
     return Problem(
-        space, walked, proxy, layout, measured, expected, dataset,
-        search_split(dataset, seed), preprocessing, settings, seed, tuple(measure(b, walked, space) for b in family),
+        space, walked, proxy, layout, measured, expected, dataset, split, preprocessing, settings, seed,
+        tuple(measure(b, walked, space) for b in family),
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def opened(path: Path) -> Iterator[Any]:
     """A safetensors file; raises `InputError` for one that is none, and says how a pickle is converted."""
     there = current(path)
     if not there.is_file():
-        raise InputError(str(path), "no such file")
+        raise InputError(str(path), "not a file" if there.exists() else "no such file")
     with there.open("rb") as file:
         start = file.read(9)
     pickled = start[:1] == b"\x80" or start[:2] == b"PK"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from dnas.data.batches import steps_per_epoch
+from dnas.data.batches import steps_of, steps_per_epoch
 from dnas.data.dataset import Dataset
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
@@ -79,7 +79,7 @@ class Setup:
     @property
     def steps(self) -> int:
         """Of the recipe's whole schedule."""
-        return max(1, round(self.recipe.epochs * self.per_epoch))
+        return max(1, round(steps_of(self.recipe.epochs, len(self.train_index), self.recipe.batch_size)))
 
     @property
     def taken(self) -> int:
@@ -167,6 +167,7 @@ def make_setup(
     rest, held = dataset.given_split() or drawn
     if not len(held):
         raise InputError(f"data {dataset.name}", "no class has two training images: none is left to validate on")
+    steps_of(recipe.epochs, len(rest), recipe.batch_size)  # refuses too many, before any work
     setup = Setup(
         source, network, preprocessing, variables, start, anew, resized, dataset, rest, held, recipe, seed,
         None if teacher is None else _teacher(teacher, dataset), None if teacher is None else teacher.space.name,

@@ -9,7 +9,6 @@ the weights settle under the winner's gates.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dnas.data.batches import Batch, steps_per_epoch
+from dnas.data.batches import Batch
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
 from dnas.search.assess import Assessed, accuracies, assessed
@@ -95,8 +94,7 @@ def check(problem: Problem) -> None:
 
 def schedule(problem: Problem) -> Schedule:
     """Steps of the settings' epochs on this data."""
-    s = problem.settings
-    steps = max(2, math.ceil(s.epochs * steps_per_epoch(len(problem.split.weights_index), s.batch_size)))
+    s, steps = problem.settings, problem.steps
     warm_up, race, settle = (int(share * steps) for share in (s.warm_up, s.race, s.settle))
     search = steps - warm_up - race - settle
     return Schedule(warm_up, search, race, settle, max(1, int(search / s.theta_every)))
