@@ -86,9 +86,9 @@ def main(args: Arguments) -> None:
     from dnas.compare.run import run_comparison
     from dnas.compare.subject import read_subject
     from dnas.compare.trainings import Premises
+    from dnas.data.image_side import check_side
     from dnas.data.reading import Reading
     from dnas.errors import InputError
-    from dnas.learning.image_size import check_side
     from dnas.process.progress import working
     from dnas.process.seed import checked_seed
     from dnas.runs.folder import Claiming

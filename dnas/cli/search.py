@@ -81,7 +81,7 @@ class Arguments:
     checkpoint_every: float | None = None
     """Seconds between checkpoints; every minute, but never more than 2 % of the time, if not given."""
     epochs: float | None = None
-    """Passes over the training data; the preset's if not given (smoke: 0.12, quick: 10, paper: 90)."""
+    """Passes over the training data; the preset's if not given (smoke: 0.12, quick: 11, paper: 90)."""
     batch_size: int | None = None
     """Images in a step; the preset's if not given (smoke and quick: 16, paper: 192)."""
     precision: Literal["float32", "bfloat16"] | None = None

@@ -61,9 +61,9 @@ def import_(args: Import) -> None:
     from dnas.process.backend import configure
 
     configure()
+    from dnas.data.image_side import check_side
     from dnas.grammar.catalogue import load_space
     from dnas.grammar.read import at_input
-    from dnas.learning.image_size import check_side
     from dnas.learning.importing import import_weights
     from dnas.runs.folder import Claiming
     from dnas.runs.following import command, lines

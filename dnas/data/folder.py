@@ -17,6 +17,7 @@ import numpy as np
 from dnas.data.build import build
 from dnas.data.class_folders import ClassFolders, class_folders
 from dnas.data.dataset import Dataset, Origin, Pair, SplitName
+from dnas.data.image_side import MAX_SIDE
 from dnas.data.names import counted, listed
 from dnas.data.picture import Unreadable, check_file, pillow, read_picture, read_size
 from dnas.data.reading import Reading
@@ -27,7 +28,6 @@ from dnas.files import text_of
 
 SIDE = 64
 """Pixels to which images are decoded where nobody says otherwise."""
-MAX_SIDE = 4096
 MEASURED = 200
 """Images whose headers tell how large the folder's images are."""
 

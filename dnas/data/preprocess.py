@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dnas.data.dataset import Dataset, Images
+from dnas.data.image_side import MAX_SIDE
 from dnas.data.stream.images import Streamed, soon
 from dnas.errors import InputError, suggestion
 from dnas.maths.grids import grid_index
 
 INTERPOLATIONS = ("bilinear", "nearest")
-MAX_SIDE = 4096
 
 
 COLOURS = {1: "L", 3: "RGB"}

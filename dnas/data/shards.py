@@ -19,7 +19,8 @@ import numpy as np
 from dnas.data.build import build
 from dnas.data.class_folders import subfolders
 from dnas.data.dataset import SPLITS, Dataset, Kind, Origin, Pair, SplitName
-from dnas.data.folder import MAX_SIDE, MEASURED, SIDE, Told, left_out, refuse_bad
+from dnas.data.folder import MEASURED, SIDE, Told, left_out, refuse_bad
+from dnas.data.image_side import MAX_SIDE
 from dnas.data.names import split_of
 from dnas.data.picture import pillow, read_size
 from dnas.data.reading import Reading

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnas.cost.budget import Budget, parse_budget, parse_family
 from dnas.data.dataset import Dataset
+from dnas.data.image_side import check_side
 from dnas.data.load import scan
 from dnas.data.reading import Reading
 from dnas.errors import InputError
@@ -17,7 +18,7 @@ from dnas.graph import graph_of
 from dnas.joint.pairs import Pairs
 from dnas.joint.stages import Plan
 from dnas.joint.trainings import Images
-from dnas.learning.image_size import check_side, search_side
+from dnas.learning.image_size import search_side
 from dnas.process.precision import Precision, known
 from dnas.process.progress import told
 from dnas.process.seed import checked_seed

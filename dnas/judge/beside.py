@@ -44,8 +44,9 @@ def known(run: Run, found: Sequence[Candidate]) -> Iterator[Known]:
                 yield Known(one.name, one.accuracy, one.error, SHARE, "in the race")
         ranked, drawn = facts.race.images if facts.race else facts.settings.get("rank_images"), facts.random_networks
         if facts.share_accuracy is not None:
-            best = facts.share_accuracy
-            yield Known("best compared", best, error(best, ranked), SHARE, f"of {facts.compared}")
+            own = facts.compared is None  # a member of a family
+            name, more = ("this network", "") if own else ("best compared", f"of {facts.compared}")
+            yield Known(name, facts.share_accuracy, error(facts.share_accuracy, ranked), SHARE, more)
         for word, of in () if drawn is None else (("best", drawn.best), ("median", drawn.median)):
             name = f"{word} of {drawn.count if drawn else 0} drawn"
             yield Known(name, of, error(of, ranked), SHARE, "evenly, within the budgets")

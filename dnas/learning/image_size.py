@@ -6,20 +6,12 @@ another one. Small images are raised to twice a network's total stride, so that 
 
 from __future__ import annotations
 
+from dnas.data.image_side import OPTION
 from dnas.data.load import Source
-from dnas.errors import InputError
 from dnas.graph import Graph, graph_of
 from dnas.space.space import Space
 
-LARGEST = 4096
-OPTION = "--image-size"
 ANOTHER = f"{OPTION} for another"
-
-
-def check_side(asked: int | None) -> None:
-    """Raises `InputError` for a side out of range."""
-    if asked is not None and not 1 <= asked <= LARGEST:
-        raise InputError(OPTION, "out of range", found=asked, accepted=f"1 to {LARGEST}")
 
 
 def total_stride(space: Space, walked: Graph) -> int:

@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnas.data.hugging_face import PROCESSOR
 from dnas.errors import InputError, UserError, cannot_write
 from dnas.files import plain, read_document, sets, text_of, write_json
 from dnas.files.lock import LOCK, held_by_another, taken
@@ -46,7 +45,7 @@ SEEDS = "seeds"
 UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
-    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, PROCESSOR, "recipe.yaml", "chain.json",
+    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "preprocessor_config.json", "recipe.yaml", "chain.json",
     "chain.png", "chain", "family", "family.json", "family.md", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
     "spaces", "comparison.json", "comparison.md", "comparison.png", "compression.md", "patches.png", "joint.json",
     "joint.md", "joint.png", PARTS, "seeds.json", "seeds.md", SEEDS,

@@ -147,7 +147,8 @@ class SearchFacts(msgspec.Struct, frozen=True):
     mean_entropy: float | None = None
     compared: Count | None = None
     share_accuracy: Share | None = None
-    """Of the best of the networks compared, on the choices' share of the training images."""
+    """On the choices' share of the training images: of the best of the networks compared, or of a member of a family
+    its own, where `compared` is None."""
     random_networks: RandomNetworks | None = None
     race: Race | None = None
     met: Met | None = None

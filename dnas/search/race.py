@@ -1,11 +1,13 @@
 """A race of candidate networks on the supernet's weights: successive halving (Jamieson and Talwalkar 2016).
 
-In each round every network that is left has a turn: it learns from the weights that the search left, on the same images
-as the others, and is compared with batch norms estimated for it on the choices' share. Then the better half goes on, so
-that turns get longer. Of `n` candidates log2(n) rounds leave one; the last round is its own, and its weights stay.
+In each round every network that is left has a turn: it learns from the weights that the search left, on the same
+images and at the same rates as the others, and is compared with batch norms estimated for it on the choices' share.
+Then the better half goes on, so that turns get longer. Of `n` candidates log2(n) rounds leave one; the last round is
+its own, and its weights stay.
 
-Weights that the candidates change in turn would say less: they fit best what the search took most of the time, and what
-a candidate learns is undone by the next. In a family, whose members race in the same steps, they do.
+The candidates could instead change one set of weights in turn. Such weights favour the options that the search took
+most often, and each candidate undoes what the one before it learned. In a family they are shared all the same, because
+its members race in the same steps.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ class Racing(NamedTuple):
 
     keep: Callable[[Any], Any]
     """Remembers the weights as they are."""
-    restore: Callable[[Any], Any]
-    """Weights as they were when they were remembered."""
+    restore: Callable[[Any, int], Any]
+    """Weights as they were when they were remembered, and the rate of learning as after so many steps of the race."""
     images: Callable[[np.ndarray], Batches]
     """A stream whose step `n` takes the race's batch number `order[n]`."""
     learn: Callable[[Any, Gates, Batch], tuple[Any, Metrics]]
@@ -48,6 +50,8 @@ class Racing(NamedTuple):
 class Turn(NamedTuple):
     """Where a step of a race stands."""
 
+    round: int
+    """The step with which its round began."""
     place: int
     """Of the network that learns, among those left."""
     step: int
@@ -80,7 +84,7 @@ class Race:
         race = state.notes["race"]
         turn = turn_of(self.steps, runners(race), n)
         (network,) = assignments(self.problem, [race["rows"][race["left"][turn.place]]])
-        arrays = self.racing.restore(state.arrays) if turn.step == 0 else state.arrays
+        arrays = self.racing.restore(state.arrays, turn.round) if turn.step == 0 else state.arrays
         arrays, metrics = self.racing.learn(arrays, one_hot(self.problem.layout, network), self._batch(race, n))
         metrics = metrics | {"racing": len(race["left"])}
         if turn.last and len(race["left"]) > 1:
@@ -134,7 +138,7 @@ def turn_of(steps: int, candidates: int, n: int) -> Turn:
     begin, end = steps * number // rounds, steps * (number + 1) // rounds
     place = ((n - begin + 1) * left - 1) // (end - begin)
     first, after = (begin + (end - begin) * p // left for p in (place, place + 1))
-    return Turn(place, n - first, n + 1 == after)
+    return Turn(begin, place, n - first, n + 1 == after)
 
 
 def compared(race: Notes, scores: CandidateScores) -> Notes:

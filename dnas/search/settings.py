@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from dnas.data.image_side import check_side
 from dnas.errors import InputError, suggestion
 from dnas.process.precision import Precision
 
@@ -51,8 +52,9 @@ class Settings:
     noise: Literal["gumbel", "uniform"] = "gumbel"
     temperature: float = 5.0
     temperature_end: float = 1.0
-    """Of the gates at the end of the run. Much below 1 every draw is nearly one random network, which weights of few
-    steps cannot follow; theta, not the temperature, makes the gates decided."""
+    """Of the gates at the end of the run, to which it falls evenly in its logarithm. `dmasking` draws its last gates
+    before the race, at a higher one. Much below 1 every draw is nearly one random network, which weights of few steps
+    cannot follow; theta, not the temperature, makes the gates decided."""
     resolution_paths: int = 2
     """Resolutions evaluated in a step, those of the largest gates (0: all, mixed softly)."""
     paths: int = 2
@@ -169,8 +171,7 @@ class Settings:
         if sum(self.children) > self.population:
             found, accepted = list(self.children), f"together at most --population, {self.population}"
             raise InputError("--mutations, --crossovers", "more children than networks", found=found, accepted=accepted)
-        if self.side is not None and not 1 <= self.side <= 1024:
-            raise InputError("--image-size", "out of range", found=self.side, accepted="1 to 1024")
+        check_side(self.side)
         return self
 
     @property
@@ -202,12 +203,12 @@ RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     ),
     (
         ("weight_decay", "theta_decay", "temperature_floor", "early", "alpha", "beta", "paths", "resolution_paths",
-         "rankings", "rank_norm_batches", "norm_batches", "sandwich_random", "mutations", "crossovers"),
+         "rankings", "norm_batches", "sandwich_random", "mutations", "crossovers"),
         "at least 0", lambda v: v >= 0,
     ),
     (
-        ("batch_size", "finalists", "largest_decoded", "race_images", "rank_images", "assess_batch", "check_images",
-         "samples", "generations", "parents", "parents_apart", "attempts", "space_steps"),
+        ("batch_size", "finalists", "largest_decoded", "race_images", "rank_images", "rank_norm_batches",
+         "assess_batch", "check_images", "samples", "generations", "parents", "parents_apart", "attempts", "space_steps"),
         "at least 1", lambda v: v >= 1,
     ),
     (("population",), "at least 2", lambda v: v >= 2),

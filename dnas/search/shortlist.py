@@ -15,10 +15,12 @@ import numpy as np
 from dnas.search.problem import Problem
 from dnas.solve.constrained import Solution
 from dnas.solve.derive import derive, log_probabilities
-from dnas.solve.many import Constraints, Costs, as_assignment, as_options
+from dnas.solve.elimination import Draws
+from dnas.solve.many import Costs, as_assignment, as_options
 from dnas.solve.nearest import scaled_designs
 from dnas.solve.relevance import canonical, first_of_same, score_factors
 from dnas.solve.several import most_probable_several
+from dnas.space.quantity import Quantity
 
 DESIGNS = 2
 """Published designs in a shortlist, at most."""
@@ -29,6 +31,8 @@ DRAWN = 4096
 """Networks drawn from theta, of which the first that keep the budgets are taken."""
 SCALED = ", scaled"
 """How the origin of a published design ends."""
+TINY = 1e-30
+"""Of a probability whose logarithm is taken."""
 SHORTLIST = 3
 """What random numbers are drawn for: the second part of a key, after the seed (`dnas.search.singlepath`)."""
 
@@ -87,16 +91,18 @@ def _most_probable(problem: Problem, probabilities: Mapping[str, np.ndarray], co
 
 
 def _drawn(problem: Problem, probabilities: Mapping[str, np.ndarray]) -> Iterator[Candidate]:
-    """Independent draws of every choice, those within the budgets; first those that use most of one."""
+    """Networks that the constraints allow, those of them within the budgets; first those that use most of one."""
     random = np.random.default_rng([problem.seed, SHORTLIST])
     choices = problem.space.choices
     columns = [random.choice(len(c), DRAWN, p=probabilities[c.name] / np.sum(probabilities[c.name])) for c in choices]
+    log_p = [Quantity((c,), np.log(np.maximum(probabilities[c.name], TINY))) for c in choices]
+    tied = Draws(problem.space.constraints, log_p).several(random, DRAWN)
+    columns = [tied.get(c.name, column) for c, column in zip(choices, columns, strict=True)]
     options = np.stack(columns, axis=1) if columns else np.zeros((1, 0), int)
     costs, limits = _budgets(problem)
     spent = Costs(costs, choices)(options)
     used = _used(problem, spent)
     allowed = np.all(spent <= np.array(limits), axis=1) & (used >= problem.settings.floor)
-    allowed &= Constraints(problem.space.constraints, choices)(options)
     for row in (*options[allowed & (used >= LIKE)], *options[allowed & (used < LIKE)]):
         yield Candidate(as_assignment(row, choices), "drawn")
 

@@ -16,7 +16,7 @@ from dnas.search.problem import Problem
 from dnas.search.sampling import Sampler
 from dnas.search.start import refuse
 from dnas.search.verdict import random_networks
-from dnas.solve.elimination import Even
+from dnas.solve.elimination import Draws
 from dnas.solve.many import Costs, as_assignment
 
 PATHS, SAMPLES, CHILDREN, SPACES = 0, 1, 2, 6
@@ -45,7 +45,7 @@ class Paths:
     def __init__(self, problem: Problem):
         self.choices, self.seed = problem.space.choices, problem.seed
         self.sizes = np.array([len(c) for c in self.choices], int)
-        self.tied = Even(problem.space.constraints)
+        self.tied = Draws(problem.space.constraints)
 
     def __call__(self, n: int, stream: int = 0) -> dict[str, int]:
         random = np.random.default_rng([self.seed, PATHS, stream, n])

@@ -136,13 +136,14 @@ def _tries(fit: Fit, tiled: set[int]) -> Iterator[Move]:
     """Moves of a list, the one of the rule first, then ever less."""
     most = len(fit.options) - 1
     sign = 1 if fit.wanted > 0 else -1
-    far = f"at most {most} {'step' if most == 1 else 'steps'}, so that a choice that was measured stays"
+    far = "fewer steps, so that a choice that was measured stays"
     for count in range(min(abs(fit.wanted), most), 0, -1):
         why = far if abs(fit.wanted) > most else ""
         options = _fitting(moved(fit.options, sign * count, fit.gamma), sign, fit.options, tiled)
         inner = options[:-1] if sign > 0 else options[1:]
         for several in (options, inner):
-            if len(several) > 1 and several != fit.options:
+            # Steps are of the least distance: of options not evenly apart fewer than `most` may leave none.
+            if len(several) > 1 and several != fit.options and set(several) & set(fit.options):
                 yield Move(fit, sign * count, several, why)
 
 

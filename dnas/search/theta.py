@@ -25,6 +25,7 @@ from dnas.nn.gates import (
     straight_through,
 )
 from dnas.search import objective
+from dnas.search.allowed import allowing
 from dnas.search.collapse import Temperature, floored
 from dnas.search.learn import kept
 from dnas.search.problem import Problem
@@ -35,6 +36,8 @@ TRIES = 16
 """Networks drawn for a step of the weights under one of them."""
 NETWORK = 1
 """What random numbers are drawn for: folded into the key of a step."""
+TIED = 1
+"""Likewise, of a draw: for the choices that constraints tie."""
 LEAST_PROBABILITY = 0.05
 """By which a natural gradient is divided at least: an option that is rarely drawn is not moved far by one draw."""
 
@@ -42,14 +45,18 @@ LEAST_PROBABILITY = 0.05
 def drawing(problem: Problem) -> Callable:
     """`(logits, key, number, temperature, hard, limits) -> (gates, temperature)`.
 
-    Where `hard`, one-hot: the network that the weights learn under is one that could be found. Of `TRIES` networks the
-    first is taken that keeps the limits and uses `LIKE` of one; else that which uses most, or exceeds them least.
+    Where `hard`, one-hot: the network that the weights learn under is one that could be found. Of `TRIES` networks that
+    the space's constraints allow the first is taken that keeps the limits and uses `LIKE` of one; else that which uses
+    most, or exceeds them least.
     """
-    s, layout, soft = problem.settings, problem.layout, drawing_soft(problem)
+    s, layout, soft, among = problem.settings, problem.layout, drawing_soft(problem), allowing(problem)
 
     def network(logits: Theta, key: PRNGKeyArray, limits: Array) -> Array:
+        allowed = among(logits)
+
         def one(key: PRNGKeyArray) -> Array:
-            return harden(gumbel_softmax(layout, logits, key, 1.0, noise=s.noise)).values
+            drawn = harden(gumbel_softmax(layout, logits, key, 1.0, noise=s.noise))
+            return allowed(drawn.values, jax.random.fold_in(key, TIED))
 
         if not problem.measured:
             return one(key)

@@ -1,4 +1,4 @@
-"""Exact variable elimination: the best sum of factors, the logarithm of a sum over all assignments, even draws.
+"""Exact variable elimination: the best sum of factors, the logarithm of a sum over all assignments, draws.
 
 A function of many choices that is a sum of small tables (`Quantity`) needs no enumeration: choices are eliminated one
 after the other, each time joining only the tables that mention the choice. The order is greedy: the choice whose joint
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from dnas.errors import UserError
 from dnas.space.quantity import MAX_TABLE, Assignment, Choice, Quantity, union
 
 Over = tuple[Choice, ...]
-Factor = tuple[Over, np.ndarray]
+Factor = tuple[Over, Any]
+"""Choices, and an array over their options."""
 NOTHING = "the constraints of the space exclude every architecture"
 
 
@@ -44,7 +45,7 @@ def optimum(
         trace.append((choice, rest, joint.argmax(axis=-1)))
         return joint.max(axis=-1)
 
-    value = _eliminate(tables, best)
+    value = float(_eliminate(tables, best))
     if value == -math.inf:
         raise UserError(NOTHING)
     assignment: dict[str, int] = {}
@@ -60,25 +61,26 @@ def log_total(factors_log: Sequence[Quantity], constraints: Iterable[Quantity] =
     log-sum-exp over one choice, so the relative error of a count of 1e45 stays near 1e-14.
     """
     tables = [(q.over, q.table.astype(np.float64)) for q in factors_log] + [log_indicator(q) for q in constraints]
-    return _eliminate(tables, lambda _choice, _rest, joint: log_sum_exp(joint))
+    return float(_eliminate(tables, lambda _choice, _rest, joint: log_sum_exp(joint)))
 
 
-class Even:
-    """Draws of every choice that constraints mention, each allowed assignment as probable as any other: exact.
+class Draws:
+    """Exact draws of every choice that constraints mention, from independent probabilities among what they allow.
 
-    Eliminating a choice leaves how many assignments of those eliminated so far there are for each option of the rest;
-    read backwards, these give the probability of each option among what was drawn already. Raises `UserError` where
-    nothing is allowed.
+    Args:
+        constraints: quantities that must be non-zero.
+        log_p: logarithms of probabilities; of a choice without, all options are equally probable.
+
+    Raises:
+        UserError: nothing is allowed.
     """
 
-    def __init__(self, constraints: Iterable[Quantity]):
-        self.trace: list[tuple[Choice, Over, np.ndarray]] = []
-
-        def counted(choice: Choice, rest: Over, joint: np.ndarray) -> np.ndarray:
-            self.trace.append((choice, rest, joint))
-            return log_sum_exp(joint)
-
-        if _eliminate([log_indicator(q) for q in constraints], counted) == -math.inf:
+    def __init__(self, constraints: Iterable[Quantity], log_p: Sequence[Quantity] = ()):
+        tables = [log_indicator(q) for q in constraints]
+        mentioned = {c for over, _ in tables for c in over}
+        own = [(q.over, q.table) for q in log_p if mentioned.issuperset(q.over)]
+        self.trace, total = conditionals([*tables, *own], log_sum_exp)
+        if total == -math.inf:
             raise UserError(NOTHING)
 
     def draw(self, random: np.random.Generator) -> dict[str, int]:
@@ -89,6 +91,34 @@ class Even:
             shares = np.exp(logs - logs.max())
             drawn[choice.name] = int(random.choice(len(choice), p=shares / shares.sum()))
         return drawn
+
+    def several(self, random: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+        """Independent assignments, as option indices [count] of each choice."""
+        drawn: dict[str, np.ndarray] = {}
+        for choice, rest, joint in reversed(self.trace):
+            logs = joint[tuple(drawn[c.name] for c in rest)]
+            drawn[choice.name] = np.argmax(logs + random.gumbel(size=(count, len(choice))), axis=-1)
+        return drawn
+
+
+Conditional = tuple[Choice, Over, Any]
+"""A choice, the choices that it depends on, and a table of logarithms over these and it: its probability given them,
+but for a factor."""
+
+
+def conditionals(tables: list[Factor], log_sum_exp: Callable[[Any], Any]) -> tuple[list[Conditional], float]:
+    """The conditional of each choice, given those that come after it in the list; and the logarithm of the whole sum.
+
+    Eliminating a choice leaves, for each option of the rest, the sum over what was eliminated so far; read backwards,
+    these give the probability of each option among what was drawn already. Tables may be numpy's or JAX's.
+    """
+    trace: list[Conditional] = []
+
+    def summed(choice: Choice, rest: Over, joint: Any) -> Any:
+        trace.append((choice, rest, joint))
+        return log_sum_exp(joint)
+
+    return trace, _eliminate(tables, summed)
 
 
 def satisfied(constraints: Iterable[Quantity], assignment: Assignment) -> bool:
@@ -139,27 +169,30 @@ def _fill(near: dict[Choice, set[Choice]], choice: Choice) -> int:
     return sum(b not in near[a] for a, b in combinations(near[choice], 2))
 
 
-def _eliminate(tables: list[Factor], reduce: Callable[[Choice, Over, np.ndarray], np.ndarray]) -> float:
+def _eliminate(tables: list[Factor], reduce: Callable[[Choice, Over, Any], Any]) -> Any:
     """Applies `reduce` over one choice after the other (the last axis of the joint table); the sum that is left."""
     rank = {c: i for i, c in enumerate(union(Quantity(over, table) for over, table in tables))}
     for choice in elimination_order([over for over, _ in tables]):
         mine = [f for f in tables if choice in f[0]]
         tables = [f for f in tables if choice not in f[0]]
         rest = tuple(sorted({c for over, _ in mine for c in over if c != choice}, key=rank.__getitem__))
-        joint = join(mine, (*rest, choice))
+        over = (*rest, choice)
+        _shape(over)
+        joint = sum(Quantity(own, table).table_over(over) for own, table in mine)
         tables.append((rest, reduce(choice, rest, joint)))
-    return float(sum(table.item() for _, table in tables))
+    return sum((table for _, table in tables), 0.0)
 
 
 def join(factors: Iterable[Factor], over: Over) -> np.ndarray:
     """The sum of the factors as one table over `over`; refuses a table that would be too large."""
+    return np.zeros(_shape(over)) + sum(Quantity(mine, table).table_over(over) for mine, table in factors)
+
+
+def _shape(over: Over) -> tuple[int, ...]:
     shape = tuple(len(c) for c in over)
     if math.prod(shape) > MAX_TABLE:
         raise UserError(
             f"too many choices of this space depend on one another to be searched exactly ({math.prod(shape):,} "
             f"combinations of {', '.join(c.name for c in over)}); tie some of them or give them fewer options"
         )
-    joint = np.zeros(shape)
-    for mine, table in factors:
-        joint += Quantity(mine, table).table_over(over)
-    return joint
+    return shape

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from dnas.data.image_side import check_side
 from dnas.data.load import DEFAULT, Data, Source
 from dnas.data.reading import Reading
 from dnas.errors import InputError, UserError
-from dnas.learning.image_size import check_side
 from dnas.learning.terms import Term
 from dnas.process import hosts
 from dnas.process.devices import chosen

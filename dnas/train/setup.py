@@ -12,13 +12,14 @@ import numpy as np
 
 from dnas.data.batches import steps_of, steps_per_epoch
 from dnas.data.dataset import Dataset
+from dnas.data.image_side import OPTION
 from dnas.data.preprocess import Preprocessing, preprocessing_for
 from dnas.data.shuffle import TRAIN_SPLIT, stratified
 from dnas.errors import InputError
 from dnas.grammar.read import at_input
 from dnas.graph import check_scores, graph_of
 from dnas.learning import weights
-from dnas.learning.image_size import ANOTHER, OPTION, proxy_side
+from dnas.learning.image_size import ANOTHER, proxy_side
 from dnas.learning.resized import Resized, at_side
 from dnas.learning.terms import Term, check
 from dnas.nn.supernet import Variables, abstract_variables, init

@@ -32,12 +32,22 @@ def test_on_the_command_line(command, line, told, capsys):
     assert told in said(f"dnas.cli.{command}", capsys, *line.split())
 
 
+READ_BY_ALL = {
+    "epochs", "batch_size", "side", "largest_decoded", "weights_optimizer", "weights_lr", "weights_momentum",
+    "weight_decay", "clip", "resolution_paths", "paths", "low_memory", "precision", "paper_resolution", "fill", "settle",
+    "rank_images", "rank_norm_batches", "norm_batches", "assess_batch", "check_images",
+}  # fmt: skip
+"""A setting that is not here, nor in `READ_BY`, was forgotten there."""
+
+
 def test_settings_that_single_strategies_read():
     space, known = load_space("tiny"), {field.name for field in fields(Settings)}
     assert strategies.READ_BY.keys() <= known
+    assert known - strategies.READ_BY.keys() == READ_BY_ALL
     changed = Settings(
         costs="paper", loss_form="additive", noise="uniform", rank_by="loss", supernet="sandwich", distill=True,
-        mes_sign="plus", space_rule="trunc", mutations=1, crossovers=1,
+        mes_sign="plus", space_rule="trunc", mutations=1, crossovers=1, gates="straight_through", theta_rule="adam",
+        theta_decay=0.1,
     )  # fmt: skip
     for name, readers in strategies.READ_BY.items():
         assert set(readers) <= set(strategies.NAMES)

@@ -63,7 +63,7 @@ def record(path: Path) -> None:
 
 def page(path: Path) -> None:
     pytest.importorskip("vl_convert", reason="pages need dnas[report]")
-    write_report([RUN] * 16, path)
+    write_report([RUN] * 16, path, overwrite=True)
 
 
 def exported(path: Path) -> None:

@@ -302,6 +302,10 @@ MISTAKES = {
     "empty one_of": (HEAD + "trunk:\n  - one_of: []", ["not a list of blocks"]),
     "repeat inside one_of": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, repeat: 2}}, {skip: {out: 8}}]", ["'repeat' beside one_of"]),
     "one label twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: mbconv_1}, {mbconv: {out: 8}}, {mbconv: {out: 16}}]", ["two options with one label"]),
+    "one label given twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: a}, {mbconv: {out: 8}, label: a}]", [":3: trunk.0.one_of: two options with one label"]),
+    "one option twice": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}}, {skip: {out: 8}}, {conv: {out: 8}}]", [":3: trunk.0.one_of.2: an option stands twice"]),
+    "choice that $ cannot name": (HEAD + "choices: {../x: {choices: [8, 16]}}\ntrunk: []", ["choices.../x: not a name for a choice"]),
+    "control character": (HEAD + 'choices: {"a\\e[31m": {choices: [8, 16]}}\ntrunk: []', ["a control character in a text (found 'U+001B')"]),
     "repeat twice": (HEAD + "trunk:\n  - {conv: {out: 8, repeat: 2}, repeat: 3}", [":3: trunk.0: 'repeat' stands twice", "one of the two"]),
     "side of a vector": (HEAD + "trunk:\n  - pool: {}\n  - linear: {out: side * 2}", [":4", "unknown name 'side' in a formula of trunk.1 (accepted: out, bias, act, in)"]),
     "names of an input": ("input: {resolution: $side}\ntrunk: []\n", [":1: input.resolution: unknown name '$side' (accepted: no names here)"]),
@@ -309,7 +313,7 @@ MISTAKES = {
     "label of a number": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: 1}, {skip: {out: 8}}]", ["label: not a plain word", "found 1"]),
     "empty label": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: ''}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "letters, digits, _ and -"]),
     "label with a dot": (HEAD + "trunk:\n  - one_of: [{one_of: [{conv: {out: 8}, label: c}, {skip: {out: 8}}], label: a.b}, {skip: {out: 8}}]", [":3: trunk.0.one_of.0.label: not a plain word", "a.b"]),
-    "template with a dot as a label": (HEAD + "templates: {a.b: {conv: {out: 8}}}\ntrunk:\n  - one_of: [{a.b: {}}, {skip: {out: 8}}]", [":4: trunk.0.one_of.0: not a plain word", "a.b"]),
+    "template with a dot as a label": (HEAD + "templates: {a.b: {conv: {out: 8}}}\ntrunk:\n  - one_of: [{a.b: {}}, {skip: {out: 8}}]", ["templates.a.b: not a plain word"]),
     "label of one option": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}, label: a b}]", ["not a plain word"]),
     "other sides": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8, stride: 2}}, {skip: {out: 8}}]", [":3", "different sides"]),
     "map and vector": (HEAD + "trunk:\n  - one_of: [{conv: {out: 8}}, {pool: {}}]", ["differ in kind"]),
@@ -378,7 +382,7 @@ def test_oversized_missing_and_binary_files(read, tmp_path):
         read("#" * (1 << 20) + "\n")
     with pytest.raises(InputError, match="no such file"):
         read_space(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="not a file"):
         read_space(tmp_path)
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not UTF-8"):

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dnas.cli.entry import call, parse
 from dnas.cli.report import Arguments, main
 from dnas.errors import InputError
+from dnas.judge.beside import known
 from dnas.report.write import read
+from dnas.runs.folder import RESULT
 from dnas.runs.read import read_run, read_runs
 from dnas.runs.run import Search, Training
 
@@ -83,6 +86,16 @@ def test_a_family_has_each_budget_with_its_share_the_loosest_first():
         file = json.loads((STORED / "family" / "family" / f"{member.budget}.json").read_text())
         limit = 1e3 * float(member.budget.removesuffix("kFLOPs"))
         assert member.share == file["costs"]["macs"] / limit and member.share <= 1
+
+
+def test_a_members_accuracy_on_the_choices_share_is_its_own():
+    run = read_run(STORED / "random")
+    assert isinstance(run, Search)
+    (found,) = (k for k in known(run, []) if k.name == "best compared")
+    assert found.more == f"of {run.facts.compared}"
+    member = replace(run, facts=msgspec.structs.replace(run.facts, compared=None))
+    named = [(k.name, k.value) for k in known(member, []) if k.on == found.on and not k.more]
+    assert ("this network", found.value) in named
 
 
 def test_blocks_carry_the_names_of_the_space_and_choices_of_skipped_ones_are_not_used():
@@ -294,6 +307,8 @@ def test_the_stored_runs_have_the_form_that_the_commands_write_today(made):
             now = made / kind / stored.relative_to(STORED / kind)
             if stored.name.startswith(("architecture", "history", "chain")):
                 assert shape_of(stored) - SOMETIMES <= shape_of(now), stored
+        listed = json.loads((made / kind / "provenance.json").read_text())["files"]
+        assert {name.split("/")[0] for name in listed} <= set(RESULT), "a user's file of such a name would be replaced"
 
 
 SOMETIMES = {".preprocessing.subgrid"}

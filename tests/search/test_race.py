@@ -80,7 +80,7 @@ class Images:
     """Batches, each of which is its own number, and what was asked of them."""
 
     def __init__(self):
-        self.read, self.rested, self.order = [], 0, np.empty(0)
+        self.read, self.begun, self.rested, self.order = [], [], 0, np.empty(0)
 
     def reordered(self, order):
         self.order = order
@@ -114,9 +114,11 @@ def raced(problem, candidates, steps, accuracy):
         compared.append((tuple(row), arrays.steps))
         return CandidateScores(np.array([known[tuple(row)]]), np.array([1 - known[tuple(row)]]))
 
-    racing = Racing(
-        lambda a: a._replace(kept=a.steps), lambda a: a._replace(steps=a.kept), stream.reordered, learn, compare
-    )  # fmt: skip
+    def restore(arrays, begun):
+        stream.begun.append(begun)
+        return arrays._replace(steps=arrays.kept)
+
+    racing = Racing(lambda a: a._replace(kept=a.steps), restore, stream.reordered, learn, compare)
     phase = Race(problem, steps, lambda state: candidates, racing).phase()
     state = phase.begin(State(Arrays(((("search",), 0),)), {}))
     for n in range(steps):
@@ -150,6 +152,10 @@ def test_every_candidate_learns_from_the_same_weights_on_the_same_images(count, 
         assert own == [(network, n) for n in range(len(own))] and own
     # They are one stream, read in its order: what decodes ahead is never begun anew.
     assert stream.read == list(range(steps)) and stream.rested == 1
+    # Every turn of a round goes on as from the step with which the round began: one rate of learning for all.
+    turns = [len(ended["candidates"]) for ended in state.notes["race"]["rounds"]] + [1]
+    ends = [steps * n // len(turns) for n in range(len(turns))]
+    assert stream.begun == [begun for begun, many in zip(ends, turns, strict=True) for _ in range(many)]
     # In a round nobody learns more than a step longer than another; later turns are longer; the winner's weights stay.
     rounds, at = state.notes["race"]["rounds"], 0
     lengths = []

@@ -114,6 +114,19 @@ def test_windows_move_to_what_divides_the_map():
     assert {after.choice(f"trunk.1.{n}.window").options for n in range(2)} == {(7, 14)}
 
 
+@pytest.mark.parametrize("widths", [[16, 64, 80], [16, 24, 64]])
+def test_of_choices_not_evenly_apart_one_that_was_measured_stays(widths):
+    """Two steps of the least distance would leave none of them."""
+    data = {
+        "name": "uneven", "input": {"channels": 1, "classes": 2, "resolution": 8},
+        "choices": {"w": {"choices": widths}},
+        "trunk": [{"conv": {"out": "$w"}}], "head": [{"pool": {}}, {"linear": {"out": "$classes"}}],
+    }  # fmt: skip
+    _, after, moves = step(space_from_data(data, "uneven"), far_from({"w": 999}, {"w": 8}), 0, noise=0)
+    assert moves["w"].fit.wanted > 1 and moves["w"].count > 0
+    assert set(after.choice("w").options) & set(widths)
+
+
 def test_windows_larger_than_the_map_move_to_no_twins():
     """Where windows of 7, 14 and 28 tile 8 pixels, 14 and 28 are one network: no list may hold both, by any move."""
     block = {"heads": 1, "window": {"choices": [7, 14, 28]}, "expand": {"choices": [1, 2, 3]}, "repeat": 2}

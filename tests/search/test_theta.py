@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from dnas.cost.budget import parse_budget
 from dnas.data import synthetic
 from dnas.grammar.catalogue import load_space
+from dnas.grammar.read import read_space
 from dnas.nn.gates import Gates, Layout, init_theta, probabilities
 from dnas.search.collapse import Temperature
 from dnas.search.problem import make_problem
@@ -75,6 +79,40 @@ def test_the_weights_learn_under_networks_that_could_be_found(budgets):
     _, drawn, used = networks(budgets)
     assert np.mean(used <= 1) > 0.97 and np.mean((used <= 1) & (used >= LIKE)) > 0.5
     assert len({np.asarray(g.values).tobytes() for g in drawn}) > 100
+
+
+SPACE = """
+input: {channels: 1, classes: 2, resolution: 16}
+choices: {a: {choices: [8, 16, 24]}, b: {choices: [8, 16, 24]}, c: {choices: [8, 16, 24]}, d: {choices: [8, 16]}}
+where: [$a <= $b, $b <= $c]
+trunk:
+  - conv: {out: $a}
+  - conv: {out: $b}
+  - conv: {out: $c}
+  - conv: {out: $d}
+head: [{pool: {}}, {linear: {out: $classes}}]
+"""
+
+
+def test_networks_are_drawn_among_those_that_the_constraints_allow(tmp_path):
+    """Each as often as its probability among them says; d, which no constraint mentions, as it says alone."""
+    (tmp_path / "s.yaml").write_text(SPACE)
+    problem = make_problem(read_space(tmp_path / "s.yaml"), [], synthetic.needs_large_kernel(0), Settings(), 0)
+    theta = jnp.asarray(np.random.default_rng(1).normal(size=problem.layout.shape), jnp.float32)
+    draw, heat = jax.jit(jax.vmap(drawing(problem), (None, None, 0, None, None, None))), Temperature(1.0, 1.0)
+    count = 4000
+    hot = draw(theta, jax.random.key(0), jnp.arange(count), heat, jnp.asarray(True), problem.limits)[0].values
+    drawn = collections.Counter(map(tuple, np.argmax(hot, axis=2).tolist()))
+    p = np.asarray(probabilities(problem.layout, theta).values)
+    shares = {
+        (a, b, c, d): p[0, a] * p[1, b] * p[2, c] * p[3, d]
+        for a, b, c, d in itertools.product(range(3), range(3), range(3), range(2)) if a <= b <= c
+    }  # fmt: skip
+    assert drawn.keys() <= shares.keys()
+    total = sum(shares.values())
+    for network, share in shares.items():
+        expected = count * share / total
+        assert abs(drawn[network] - expected) < 5 * expected**0.5 + 3
 
 
 def test_networks_are_drawn_as_theta_says_where_there_is_no_budget():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnas.errors import UserError
-from dnas.solve.elimination import Even, log_total, optimum
+from dnas.solve.elimination import Draws, log_total, optimum
 from dnas.space.quantity import Choice, Quantity
 
 
@@ -57,9 +57,9 @@ def test_draws_are_even_among_what_is_allowed(seed):
     allowed = [a for a in everything(constraints) if all(q.at(a) for q in constraints)]
     if not allowed:
         with pytest.raises(UserError, match="exclude every architecture"):
-            Even(constraints)
+            Draws(constraints)
         return
-    even, random, count = Even(constraints), np.random.default_rng(seed), 40 * len(allowed)
+    even, random, count = Draws(constraints), np.random.default_rng(seed), 40 * len(allowed)
     drawn = collections.Counter(tuple(sorted(even.draw(random).items())) for _ in range(min(count, 2000)))
     assert drawn.keys() <= {tuple(sorted(a.items())) for a in allowed}
     if count <= 2000:

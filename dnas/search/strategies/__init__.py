@@ -21,11 +21,18 @@ FAMILIES = {"dmasking": "dmasking_family"}
 _EVOLVING = ("evolution", "space_evolution")
 _SAMPLED = ("random", *_EVOLVING)
 READ_BY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("costs", "loss_form", "alpha", "beta", "skip_limit"), ("dmasking",)),
-    **dict.fromkeys(("theta_lr", "noise"), ("dmasking", "slimming")),
+    **dict.fromkeys(
+        ("costs", "loss_form", "alpha", "beta", "skip_limit", "gates", "theta_rule", "temperature_floor", "early",
+         "one_hot_from", "finalists", "race", "race_images"), ("dmasking",),
+    ),
+    **dict.fromkeys(
+        ("theta_lr", "noise", "theta_every", "warm_up", "theta_decay", "temperature", "temperature_end"),
+        ("dmasking", "slimming"),
+    ),
     **dict.fromkeys(("rank_by", "rankings"), ("slimming", "sandwich")),
     **dict.fromkeys(("supernet", "sandwich_random", "distill"), ("sandwich", *_SAMPLED)),
     "mes_sign": ("sandwich",),
+    "mes_alpha": ("slimming", "sandwich"),
     "samples": ("random", "space_evolution"),
     **dict.fromkeys(
         ("population", "generations", "parents", "parents_apart", "mutations", "crossovers", "attempts", "mutation",

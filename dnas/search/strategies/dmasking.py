@@ -236,8 +236,8 @@ class Deciding:
         self.assess = as_assessment(learning.programs.compare)
         before = self.plan.warm_up + self.plan.search
         racing = Racing(
-            kept, restored, lambda order: learning.weights_alone.reordered(before + order), learning.learn_from,
-            self._raced,
+            kept, lambda arrays, step: restored(arrays, before + step),
+            lambda order: learning.weights_alone.reordered(before + order), learning.learn_from, self._raced,
         )  # fmt: skip
         self.race = Race(self.problem, self.plan.race, self._candidates, racing)
 
@@ -290,14 +290,13 @@ def kept(arrays: Arrays) -> Arrays:
     return arrays if arrays.kept is None else arrays._replace(kept=jax.tree.map(jnp.copy, weights))
 
 
-def restored(arrays: Arrays) -> Arrays:
-    """With the weights that were kept; the rate of learning goes on from where it is."""
+def restored(arrays: Arrays, steps: int) -> Arrays:
+    """With the weights that were kept, and the rate of learning as after so many steps of the weights."""
     if arrays.kept is None:
         return arrays
     variables, opt = jax.tree.map(jnp.copy, arrays.kept)
-    return arrays._replace(
-        variables=variables, weights_opt=optax.tree.set(opt, count=optax.tree.get(arrays.weights_opt, "count"))
-    )
+    count = jnp.full_like(optax.tree.get(opt, "count"), steps)
+    return arrays._replace(variables=variables, weights_opt=optax.tree.set(opt, count=count))
 
 
 def outcome_of(

@@ -169,7 +169,8 @@ class Deciding:
         """That of the tightest member, with those of all."""
         state = state if "assignments" in state.notes else self.decide(state)
         variables = variables_of(state.arrays.variables, 0)
-        scores = compare(self.program, self.problem, variables, state.notes["assignments"]).accuracy
+        shown = race_images(self.problem)
+        scores = compare(self.program, self.problem, variables, state.notes["assignments"], shown).accuracy
         found = [
             Member(member, self._outcome(state, n, member, float(scores[n]))) for n, member in enumerate(self.members)
         ]

@@ -245,9 +245,9 @@ def shortlist_of(problem: Problem) -> Callable[..., list[Reachable]]:
         for actions in kinds.values():
             gone = 0.0
             actions.sort()
-            for weight, n in actions:
-                if gone > wanted or (wanted == 0 and gone > 0 and weight > actions[0][0]):
-                    break  # actions as unimportant as the least important one are compared too
+            for _, n in actions:
+                if gone > wanted:
+                    break
                 chosen.add(n)
                 gone += saved(frontier[n])
         return [frontier[n] for n in sorted(chosen)]
