@@ -45,10 +45,10 @@ SEEDS = "seeds"
 UNFINISHED = (CHECKPOINTS, PARTIAL, FORMER)
 """What a run leaves while it is at work, beside `BEGUN`."""
 RESULT = (
-    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "preprocessor_config.json", "recipe.yaml", "chain.json",
-    "chain.png", "chain", "family", "family.json", "family.md", SPACE_FILE, SPACE_EVOLUTION, "space_evolution.png",
-    "spaces", "comparison.json", "comparison.md", "comparison.png", "compression.md", "patches.png", "joint.json",
-    "joint.md", "joint.png", PARTS, "seeds.json", "seeds.md", SEEDS,
+    "architecture.json", "weights.safetensors", "history.jsonl", PROVENANCE, "preprocessor_config.json", "recipe.yaml",
+    "chain.json", "chain.png", "chain", "family", "family.json", "family.md", SPACE_FILE, SPACE_EVOLUTION,
+    "space_evolution.png", "spaces", "comparison.json", "comparison.md", "comparison.png", "compression.md",
+    "patches.png", "joint.json", "joint.md", "joint.png", PARTS, "seeds.json", "seeds.md", SEEDS,
 )  # fmt: skip
 """What results consist of. A folder that holds a file of such a name, and no run, is somebody's."""
 

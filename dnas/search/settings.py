@@ -208,7 +208,8 @@ RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     ),
     (
         ("batch_size", "finalists", "largest_decoded", "race_images", "rank_images", "rank_norm_batches",
-         "assess_batch", "check_images", "samples", "generations", "parents", "parents_apart", "attempts", "space_steps"),
+         "assess_batch", "check_images", "samples", "generations", "parents", "parents_apart", "attempts",
+         "space_steps"),
         "at least 1", lambda v: v >= 1,
     ),
     (("population",), "at least 2", lambda v: v >= 2),

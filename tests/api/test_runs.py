@@ -13,6 +13,7 @@ import pytest
 
 import dnas
 from dnas.cli.search import Arguments, main
+from dnas.errors import InputError
 from dnas.learning.terms import Taps, Term
 from tests.api.small import NETWORK, SETTINGS, SPACE, arrays
 
@@ -180,3 +181,19 @@ def test_a_search_with_a_term_of_its_own_reports_it():
     wrong = Term("wrong", 1.0, Taps(), lambda p: jnp.log(-jnp.sum(p.gates.values)))
     with pytest.raises(dnas.UserError, match="loss, terms, theta_loss not finite"):
         dnas.run_search(SPACE, data=(data["images"], data["labels"]), terms=[wrong], **RUN)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: dnas.open_run(5), "folder: not accepted here (found '5'; accepted: a path)"),
+        (lambda: dnas.open_run(None), "folder: not accepted here (found 'None'; accepted: a path)"),
+        (lambda: dnas.run_search("tiny", out=5), "out: not accepted here (found '5'; accepted: a path or None)"),
+        (lambda: dnas.build("fbnet_c", weights=5), "weights: not accepted here"),
+        (lambda: dnas.write_report("runs", out=None), "out: not accepted here"),
+    ],
+)
+def test_a_path_that_is_none_is_one_line(call, told):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert told in str(caught.value)

@@ -43,6 +43,19 @@ def test_an_option_without_a_value_is_refused(line, capsys):
     assert capsys.readouterr().err == "error: --against: nothing given; see dnas compare --help\n"
 
 
+@pytest.mark.parametrize("line", ["--budget 1MFLOPs", "--budget 1MFLOPs --preset smoke"])
+def test_an_options_only_value_is_not_taken_for_what_is_missing(line, capsys):
+    with pytest.raises(SystemExit):
+        entry.parse(search.Arguments, line.split(), "dnas search")
+    assert capsys.readouterr().err == "error: missing: SPACE; see dnas search --help\n"
+
+
+def test_a_number_that_is_no_integer_says_what_is_accepted(capsys):
+    with pytest.raises(SystemExit):
+        entry.parse(search.Arguments, ["tiny", "--seed", "1e3"], "dnas search")
+    assert capsys.readouterr().err == "error: --seed: not accepted here (found '1e3'; accepted: an integer)\n"
+
+
 @pytest.mark.parametrize("line", ["tiny --budget 1MFLOPs -.5MFLOPs", "--budget 1MFLOPs --budget=-.5MFLOPs tiny"])
 def test_a_negative_number_is_a_value(line):
     assert entry.parse(search.Arguments, line.split()).budget == ("1MFLOPs", "-.5MFLOPs")

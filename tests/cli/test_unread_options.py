@@ -34,8 +34,8 @@ def test_on_the_command_line(command, line, told, capsys):
 
 READ_BY_ALL = {
     "epochs", "batch_size", "side", "largest_decoded", "weights_optimizer", "weights_lr", "weights_momentum",
-    "weight_decay", "clip", "resolution_paths", "paths", "low_memory", "precision", "paper_resolution", "fill", "settle",
-    "rank_images", "rank_norm_batches", "norm_batches", "assess_batch", "check_images",
+    "weight_decay", "clip", "resolution_paths", "paths", "low_memory", "precision", "paper_resolution", "fill",
+    "settle", "rank_images", "rank_norm_batches", "norm_batches", "assess_batch", "check_images",
 }  # fmt: skip
 """A setting that is not here, nor in `READ_BY`, was forgotten there."""
 

@@ -349,6 +349,20 @@ def test_usage_errors_and_help():
     assert done.returncode == 0 and "--strict" in done.stdout
 
 
+def test_a_relative_table_without_a_time_above_0_is_unusable(tmp_path, capsys):
+    """Every network would take less than no time."""
+    table = {
+        "name": "t", "device": "d", "runtime": "r", "unit": "ms", "relative_to_skip": True,
+        "entries": {f"mbconv side=8 in=8 out=8 hidden={n}": -1.0 for n in (8, 16)},
+    }  # fmt: skip
+    (tmp_path / "t.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match="no network takes time"):
+        main(Arguments(Check(str(tmp_path / "t.json"))))
+    table["base"] = 3.0
+    (tmp_path / "t.json").write_text(json.dumps(table))
+    main(Arguments(Check(str(tmp_path / "t.json"))))
+
+
 def test_no_jax_is_imported():
     done = subprocess.run(
         [sys.executable, "-c", "import dnas.cli.lut, sys; print('jax' in sys.modules)"], capture_output=True, text=True,

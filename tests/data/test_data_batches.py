@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnas.data.batches import Batches, batch_indices, prefetch, steps_per_epoch
+from dnas.data.batches import Batches, batch_indices, prefetch, steps_of, steps_per_epoch
 from dnas.data.build import build
 from dnas.data.load import load
 from dnas.data.shuffle import permutation, stratified
 from dnas.data.splits import search_split
-from dnas.errors import UserError
+from dnas.errors import InputError, UserError
 
 
 def test_search_split_of_the_embedded_data():
@@ -134,3 +134,9 @@ def test_prefetch_raises_in_the_reader():
     with pytest.raises(IndexError):
         list(prefetch(batches, 0, 5))
     assert not threads()
+
+
+def test_more_steps_than_can_be_counted_are_refused():
+    assert steps_of(2.5, 100, 10) == 25
+    with pytest.raises(InputError, match=r"--epochs: 1e\+13 steps .*at most 2,147,483,647 steps"):
+        steps_of(1e12, 100, 10)

@@ -45,6 +45,18 @@ def test_train_and_test(tmp_path):
     assert load(str(tmp_path)).side == 64
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_with_a_pictures_name_is_no_picture(tmp_path):
+    """A reader would wait on it for ever."""
+    tree(tmp_path / "photos")
+    os.mkfifo(tmp_path / "photos" / "train" / "ant" / "pipe.png")
+    refused(tmp_path / "photos", "1 of 21 images cannot be read", "pipe.png", "not a file")
+    assert load(str(tmp_path / "photos"), side=4, reading=Reading(skip_bad=True)).skipped == ("train/ant/pipe.png",)
+    assert picture_module.read_size(tmp_path / "photos" / "train" / "ant" / "pipe.png") is None
+    os.mkfifo(tmp_path / "pipe.npz")
+    refused(tmp_path / "pipe.npz", "neither a file nor a folder")
+
+
 def test_without_a_test_folder_validation_serves(tmp_path):
     data = load(str(tree(tmp_path, ("train", "val"))), side=4)
     assert "the validation split serves as test" in " ".join(data.notes)

@@ -184,7 +184,18 @@ def test_checkpoints_of_another_run_are_refused_and_left_to_their_reader_on_resu
     assert (tmp_path / "out" / "checkpoints" / "1" / "state").exists()
 
 
-@pytest.mark.parametrize("name", ["architecture.json", "recipe.yaml", "checkpoints", "chain"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "architecture.json",
+        "recipe.yaml",
+        "preprocessor_config.json",
+        "run.json",
+        "compression.md",
+        "checkpoints",
+        "chain",
+    ],
+)
 def test_files_that_no_run_has_claimed_are_not_overwritten(name, tmp_path):
     (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).write_text("{}")
     (tmp_path / "notes.txt").write_text("")
@@ -229,8 +240,9 @@ def test_two_at_once_do_not_share_a_folder(tmp_path):
     assert holder.stdout is not None and holder.stdout.readline() == b"ready\n"
     with pytest.raises(UserError, match="another run is at work in this folder"):
         searched(home, run())
-    with pytest.raises(UserError, match="at work"):
-        searched(home, run(seed=1), overwrite=True)
+    for how in ({}, {"overwrite": True}):  # what can be done is to wait, or to take another folder
+        with pytest.raises(UserError, match="another run is at work in this folder; wait for it"):
+            searched(home, run(seed=1), **how)
     assert searched(home, run(), said, numbered=True).name == "tiny-0-2" and "at work in" in said[0]
     holder.kill()
     holder.communicate()
