@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.space.quantity import MAX_TABLE, Assignment, Choice, Quantity, union
+from dnas.space.quantity import MAX_TABLE, Choice, Quantity, union
 
 Over = tuple[Choice, ...]
 Factor = tuple[Over, np.ndarray]
@@ -89,11 +89,6 @@ class Even:
             shares = np.exp(logs - logs.max())
             drawn[choice.name] = int(random.choice(len(choice), p=shares / shares.sum()))
         return drawn
-
-
-def satisfied(constraints: Iterable[Quantity], assignment: Assignment) -> bool:
-    """Whether an assignment of all choices meets the constraints, whatever states of their own these carry."""
-    return log_total([], [q.fix(assignment) for q in constraints]) > -math.inf
 
 
 def log_indicator(constraint: Quantity) -> Factor:
