@@ -74,7 +74,7 @@ class Subject:
         return self.found.data_seed(seed)
 
     def data(self, given: str | None, seed: int, *, reading: Reading, new_classes: bool) -> Source:
-        """The data of all trainings; see `dnas.recall.source_for`."""
+        """The data of all trainings; see `dnas.runs.recall.source_for`."""
         return source_for(self.found, given, seed=self.data_seed(seed), reading=reading, new_classes=new_classes)
 
     def side(self, data: Source, asked: int | None) -> int:

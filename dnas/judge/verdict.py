@@ -123,16 +123,6 @@ def _against_others(run: Run) -> list[str]:
             f"On the choices' share it has {facts.share_accuracy:.1%}; of {drawn.count} networks drawn at random within"
             f" the budgets the best has {drawn.best:.1%}, the median {drawn.median:.1%}."
         ]
-    if facts.strategy == "random" and facts.compared:
-        return [f"It is the best of {facts.compared} networks drawn at random within the budget."]
-    if facts.strategy == "evolution" and facts.share_accuracy is not None:
-        first = next((row for row in run.rows if row.compared and row.best is not None), None)
-        if first is not None and first.best is not None:
-            gained = 100 * (facts.share_accuracy - first.best)
-            return [
-                f"On the choices' share, the best of {first.compared} networks drawn at random had {first.best:.1%}, "
-                f"evolution came to {facts.share_accuracy:.1%} ({gained:+.1f} points)."
-            ]
     if facts.race is not None:
         return [_raced(facts.race)]
     return ["No random networks were compared."]

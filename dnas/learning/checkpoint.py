@@ -125,11 +125,6 @@ class Checkpoints:
         leaves = [jnp.zeros(v.shape, v.dtype) if isinstance(v, jax.ShapeDtypeStruct) else v for v in leaves]
         return Saved(step, jax.tree.unflatten(jax.tree.structure(like), leaves), document["notes"])
 
-    def clear(self) -> None:
-        """Removes every checkpoint: a run from the beginning starts with none."""
-        self.remove()
-        self._manager = self._opened()
-
     def remove(self) -> None:
         """Ends the writing thread and removes the folder: the run is complete."""
         self.close()

@@ -121,11 +121,6 @@ def keep_largest(gates: Gates, names: Sequence[str], count: int) -> Gates:
     return Gates(jnp.where(named, rescaled, values), gates.layout)
 
 
-def uniform_one_hot(layout: Layout, key: PRNGKeyArray) -> Gates:
-    """One option a choice, each with equal probability (single-path and sandwich training)."""
-    return harden(gumbel_softmax(layout, jnp.zeros(layout.shape), key, 1.0)) if layout.choices else uniform(layout)
-
-
 def uniform(layout: Layout) -> Gates:
     """Equal weights."""
     return probabilities(layout, jnp.zeros(layout.shape))
@@ -144,11 +139,6 @@ def entropy(layout: Layout, theta: Theta) -> Float[Array, " choices"]:
     p = probabilities(layout, theta).values
     most = np.log(np.array([max(len(c), 2) for c in layout.choices], np.float32))
     return -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0), axis=-1) / most
-
-
-def exponential_temperature(epoch: Float[Array, ""] | float, start: float = 5.0, rate: float = 0.045):
-    """start * exp(-rate * epoch): 5.0 * 0.956^epoch in FBNet V1 and V2."""
-    return start * jnp.exp(-rate * epoch)
 
 
 def as_mapping(gates: Gates) -> Mapping[str, np.ndarray]:

@@ -69,19 +69,11 @@ class Actions:
         here = self.excess(self._costs_of([state])[0])
         found = []
         for choice in self.choices:
-            options = [k for k in range(len(choice)) if k != state[choice.name]]
-            states = [{**state, choice.name: k} for k in options]
-            costs, allowed = self._costs_of(states), self.allowed(as_options(states, self.choices))
-            loads = [self.load(row) for row in costs]
-            useful = [
-                n for n in range(len(options)) if allowed[n] and here - self.excess(costs[n]) > 1e-12 * max(1.0, here)
-            ]
-            useful.sort(key=lambda n: (-loads[n], options[n]))
-            if choice.name not in self.blocks:
-                useful = useful[:1]
-            for n in dict.fromkeys(useful[:1] + useful[-1:]):
-                action = Action(choice.name, state[choice.name], options[n])
-                found.append(Reachable(action, states[n], tuple(costs[n].tolist())))
+            useful = [m for m in self._moves(state, choice) if here - self.excess(m.costs) > 1e-12 * max(1.0, here)]
+            useful.sort(key=lambda m: (-self.load(m.costs), m.action.after))
+            found += useful[:1]
+            if choice.name in self.blocks:
+                found += useful[1:][-1:]
         return found
 
     def back(self, state: dict[str, int]) -> list[Reachable]:
@@ -89,17 +81,20 @@ class Actions:
         load = self.load(self._costs_of([state])[0])
         found = []
         for choice in self.choices:
-            options = [k for k in range(len(choice)) if k != state[choice.name]]
-            states = [{**state, choice.name: k} for k in options]
-            costs, allowed = self._costs_of(states), self.allowed(as_options(states, self.choices))
-            loads = [self.load(row) for row in costs]
-            useful = [
-                n for n in range(len(options)) if allowed[n] and loads[n] > load + 1e-12 and not self.excess(costs[n])
-            ]
-            for n in sorted(useful, key=lambda n: (loads[n], options[n]))[:1]:
-                action = Action(choice.name, state[choice.name], options[n])
-                found.append(Reachable(action, states[n], tuple(costs[n].tolist())))
+            moves = self._moves(state, choice)
+            useful = [m for m in moves if self.load(m.costs) > load + 1e-12 and not self.excess(m.costs)]
+            found += sorted(useful, key=lambda m: (self.load(m.costs), m.action.after))[:1]
         return found
+
+    def _moves(self, state: dict[str, int], choice: Choice) -> list[Reachable]:
+        """Every other option of a choice that the constraints allow, in the order of the options."""
+        options = [k for k in range(len(choice)) if k != state[choice.name]]
+        states = [{**state, choice.name: k} for k in options]
+        costs, allowed = self._costs_of(states), self.allowed(as_options(states, self.choices))
+        return [
+            Reachable(Action(choice.name, state[choice.name], options[n]), states[n], tuple(costs[n].tolist()))
+            for n in np.flatnonzero(allowed).tolist()
+        ]
 
     def exchanges(self, state: dict[str, int], most: int) -> list[Exchange]:
         """Pairs of a choice moved to a costlier option and another to a cheaper one with which all budgets are kept and

@@ -16,8 +16,7 @@ from dnas.cost.ledger import Cost
 from dnas.errors import InputError, UserError
 from dnas.grammar.catalogue import find_table
 from dnas.graph import Graph
-from dnas.solve.constrained import feasible_together, smallest
-from dnas.solve.elimination import optimum
+from dnas.solve.constrained import feasible_together, largest, smallest
 from dnas.solve.many import Constraints, Costs, as_options
 from dnas.space.quantity import Assignment, Quantity, indicator
 from dnas.space.space import Space
@@ -55,7 +54,7 @@ def measure(budget: Budget, walked: Graph, space: Space) -> BudgetedCost:
     else:
         cost = ledger.COSTS[budget.kind](walked.ledger)
     low, _ = smallest(cost, space.constraints)
-    high, _ = optimum([product.joint() for product in cost], "max", space.constraints)
+    high, _ = largest(cost, space.constraints)
     uniform = {c.name: np.full(len(c), 1 / len(c)) for c in space.choices}
     return BudgetedCost(budget, cost, low, float(ledger.mean(cost, uniform)), high, coverage, digest)
 

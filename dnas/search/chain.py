@@ -2,8 +2,9 @@
 
 At each ranking the frontier of actions (`dnas.search.actions`) is compared on the choices' share of the training
 images, all with the same weights and batch norms estimated again for each; the best by the rule of
-`dnas.search.ranking` is taken. Of the switchable norms of the published method, statistics are thus each network's own
-anyhow; scale and shift are where a space's blocks say so (`switchable`).
+`dnas.search.ranking` is taken. The published method has switchable norms: statistics, scale and shift of each network's
+own. Here statistics always are its own, because they are estimated again for each network; scale and shift are where a
+block says `switchable`.
 
 `rankings` bounds how often: where the way to the budgets is longer, one ranking takes actions in their order until
 its share of the way, measured in logarithms of the costs, is gone.

@@ -30,7 +30,10 @@ def combine(
 
 
 def scaled(cost: Float[Array, ""], smallest: float) -> Float[Array, ""]:
-    """Cost in units of (smallest reachable cost)/e: at least e, whatever the unit; nothing below costs nothing."""
+    """The cost in units of smallest / e, and at least e, so that its logarithm in `combine` is at least 1.
+
+    Where the smallest cost is 0 there is no such unit, and e is added.
+    """
     return jnp.maximum(cost * (jnp.e / smallest), jnp.e) if smallest > 0 else cost + jnp.e
 
 

@@ -39,7 +39,7 @@ class Problem:
 
     space: Space
     walked: Graph
-    """Ledger and block uses of `space` at its own input."""
+    """The graph of `space` at its own input."""
     proxy: Space
     """The same choices on the data's images."""
     layout: Layout

@@ -8,9 +8,10 @@ constraint. What costs much is thus made rarer exactly as far as the budgets ask
 the data alone what is worth its cost: no weight between the two has to be chosen.
 
 What pulls, du/dq, stays throughout one projection: E[cost_j] then falls steadily with lambda_j, and the multipliers are
-found by Newton steps, du_j/dlambda_j = -Var_q(du_j/dq_j), taken for each constraint by itself. From one projection to
-the next, between which theta hardly moves, it follows by halves. Were it followed at once, logits would jump to and fro
-where a cost is pushed up to its budget: what makes costs rise makes their slopes steeper.
+found by Newton steps, taken for each constraint by itself: du_j/dlambda_j = -Var_q(du_j/dq), the variance of what pulls
+over options drawn from q, summed over choices. From one projection to the next, between which theta hardly moves, it
+follows by halves. Were it followed at once, logits would jump to and fro where a cost is pushed up to its budget: what
+makes costs rise makes their slopes steeper.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from dnas.cost.ledger import Cost
 from dnas.graph import Graph
 from dnas.solve.derive import derive
 from dnas.solve.many import Constraints, Costs, as_assignment, as_options
-from dnas.solve.relevance import canonical, first_of_same
+from dnas.solve.relevance import canonical, first_of_same, is_first
 from dnas.space.quantity import Product, Quantity
 from dnas.space.space import Space
 
@@ -29,6 +29,7 @@ STEEPNESS = 150.0
 SWEEPS = 40
 """Redraws of each choice, in the mean."""
 FORBIDDEN = 1e4
+"""Penalty, in nats, of a network that the constraints forbid: no chain stays there."""
 COUNTED = 200_000
 """Joint options of a space whose architectures are listed one by one."""
 AT_ONCE = 10_000
@@ -76,7 +77,7 @@ class Sampler:
         """Of all options the architectures within the limits, each once, and the largest share of a limit that each
         uses, largest first; 1 without limits."""
         options = options[
-            self.allowed(options) & Constraints(map(_written, self.first.values()), self.choices)(options)
+            self.allowed(options) & Constraints(map(is_first, self.first.values()), self.choices)(options)
         ]
         parts = np.split(options, range(AT_ONCE, len(options), AT_ONCE))
         least = 0 if len(self.limits) else 1
@@ -172,12 +173,6 @@ def _spellings(first: Quantity) -> Product:
     table = first.table
     same = (table[:, None] == table[None]).sum(axis=1)
     return Product(Quantity(first.over, np.log(same)))
-
-
-def _written(first: Quantity) -> Quantity:
-    """Whether the option taken is the first of those that mean the same."""
-    index = np.arange(len(first.table)).reshape(-1, *[1] * (first.table.ndim - 1))
-    return Quantity(first.over, first.table == index)
 
 
 def _idle(space: Space, assignment: dict[str, int]) -> dict[str, int]:

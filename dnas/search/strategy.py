@@ -34,7 +34,8 @@ class Outcome:
     images: int
     """Test images behind each accuracy."""
     derivation: Derivation | None = None
-    """How the network was derived from probabilities, if it was."""
+    """The most probable network within the budgets, where a strategy learns probabilities; the network found may be
+    another, if a race decided."""
     expected: tuple[float, ...] = ()
     """Mean cost of sampled networks before the derivation, a budget each."""
     summary: dict[str, Any] = field(default_factory=dict)

@@ -12,26 +12,25 @@ from dnas.learning import chance
 from dnas.runs import following
 from dnas.search.assess import counted_images
 from dnas.search.problem import Problem
+from dnas.search.settings import AIM
 from dnas.space import units
 
 if TYPE_CHECKING:
     from dnas.search.run import Found
     from dnas.search.strategy import Outcome
 
-ENOUGH = 0.97
-"""Share of a budget below which it is said why no more of it is used."""
 ADVICE = "Search longer (--epochs), check that images and labels belong together, or take a space that fits the data."
 
 
 def unused_because(problem: Problem, outcome: Outcome, n: int) -> str:
-    """Why no more of budget `n` is used; empty where enough is."""
+    """Why no more of budget `n` is used; empty where `AIM` of it is."""
     shares = [c / m.budget.limit for c, m in zip(outcome.costs, problem.measured, strict=True)]
     here, fill = problem.measured[n], problem.settings.fill
-    if shares[n] >= ENOUGH:
+    if shares[n] >= AIM:
         return ""
     if here.largest <= here.budget.limit:
         return f"the largest network of the space has {here.budget.shown(here.largest)}"
-    if max(shares) >= ENOUGH:
+    if max(shares) >= AIM:
         tightest = problem.measured[int(np.argmax(shares))].budget.text
         return f"{tightest} leaves no room for more"
     if fill is not None and shares[n] >= fill:

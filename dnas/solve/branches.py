@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -79,15 +78,7 @@ def branches(model: Model) -> list[Branch]:
     return result
 
 
-def solve(
-    parts: list[Branch],
-    limits: Limits,
-    accept: Check,
-    start: Best,
-    *,
-    first: bool = False,
-    deadline: float = math.inf,
-) -> Best:
+def solve(parts: list[Branch], limits: Limits, accept: Check, start: Best, *, first: bool = False) -> Best:
     """The best score within the limits.
 
     Args:
@@ -96,7 +87,6 @@ def solve(
         accept: the exact test of an assignment; bounds and labels allow for rounding, this does not.
         start: a known answer and a known bound.
         first: whether the first accepted assignment is enough.
-        deadline: of `time.monotonic()`, a last resort: the effort is bounded by counts.
     """
     incumbent = _Incumbent(start, accept, first)
     queue = sorted(_opened(parts, limits, incumbent), key=lambda o: -o.bound)
@@ -105,7 +95,7 @@ def solve(
         for item in queue:
             if incumbent.settles(item.bound):
                 continue
-            if time.monotonic() > deadline or (beam > THOROUGH and item.bound - incumbent.best.score <= ENOUGH):
+            if beam > THOROUGH and item.bound - incumbent.best.score <= ENOUGH:
                 left.append(item)
             else:
                 left += _searched(item, limits, incumbent, beam)

@@ -12,9 +12,8 @@ relaxation proves ends the interval problem proper as soon as a network reaches 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -47,7 +46,6 @@ def most_probable(
     *,
     fill: float = 0.97,
     constraints: Iterable[Quantity] = (),
-    time_limit_s: float = math.inf,
 ) -> Solution:
     """The assignment of largest score with every cost at most its budget and one cost at least `fill` of its budget.
 
@@ -58,18 +56,17 @@ def most_probable(
         fill: 0 asks for upper limits alone. Where no allowed network uses a budget that far, the one that uses most
             is returned with `filled` False and a note; bound and gap then speak of the networks of that size.
         constraints: quantities that must be non-zero.
-        time_limit_s: a safety; effort is limited by counts, so that equal inputs give equal answers. Beyond the
-            usual effort the search goes on only while the gap exceeds `branches.ENOUGH`.
 
-    Raises `UserError` where the budgets cannot be met.
+    Effort is limited by counts, so equal inputs give equal answers. Beyond the usual effort the search goes on only
+    while the gap exceeds `branches.ENOUGH`. Raises `UserError` where the budgets cannot be met.
     """
     if len(costs) != len(budgets):
         raise ValueError(f"{len(costs)} costs but {len(budgets)} budgets")
-    constraints, deadline = list(constraints), time.monotonic() + time_limit_s
+    constraints = list(constraints)
     allowed = [*constraints, *(Quantity(q.over, ~np.isneginf(q.table.astype(np.float64))) for q in scores)]
     _check_each(costs, budgets, allowed)
     parts = branches(build(scores, costs, constraints))
-    problem = _Problem(costs, budgets, deadline)
+    problem = _Problem(costs, budgets)
     free = problem.solve(parts, problem.upper())
     if free.assignment is None:
         raise UserError(_together(free.bound == -math.inf))
@@ -86,8 +83,17 @@ def most_probable(
 
 def smallest(cost: Cost, constraints: Iterable[Quantity] = ()) -> tuple[float, dict[str, int]]:
     """The smallest reachable value of a cost, and an assignment that reaches it."""
-    _, assignment = optimum([Quantity(*product_table(p)) for p in cost], "min", constraints)
-    return total(cost, assignment), assignment
+    return _extreme(cost, "min", constraints)
+
+
+def largest(cost: Cost, constraints: Iterable[Quantity] = ()) -> tuple[float, dict[str, int]]:
+    """The largest reachable value of a cost, and an assignment that reaches it."""
+    return _extreme(cost, "max", constraints)
+
+
+def _extreme(cost: Cost, sense: Literal["max", "min"], constraints: Iterable[Quantity]) -> tuple[float, dict[str, int]]:
+    _, assignment = optimum([Quantity(*product_table(p)) for p in cost], sense, constraints)
+    return total(cost, assignment), assignment  # the tables hold floats: counted again in integers
 
 
 def feasible_together(
@@ -101,7 +107,7 @@ def feasible_together(
     weights = [-1 / b if b > 0 else -1.0 for b in budgets]
     terms = [(weight, *product_table(p)) for weight, cost in zip(weights, costs, strict=True) for p in cost]
     model = build([Quantity(over, weight * table) for weight, over, table in terms], costs, constraints)
-    problem = _Problem(costs, budgets, math.inf)
+    problem = _Problem(costs, budgets)
     found = problem.solve(branches(model), problem.upper(), first=True)
     if found.assignment is None and found.bound > -math.inf:
         raise UserError(_together(False))
@@ -109,10 +115,10 @@ def feasible_together(
 
 
 class _Problem:
-    """Costs, budgets and the clock: what every search here shares."""
+    """Costs and budgets: what every search here shares."""
 
-    def __init__(self, costs: Sequence[Cost], budgets: Sequence[float], deadline: float):
-        self.costs, self.budgets, self.deadline = costs, budgets, deadline
+    def __init__(self, costs: Sequence[Cost], budgets: Sequence[float]):
+        self.costs, self.budgets = costs, budgets
 
     def upper(self) -> Limits:
         upper = np.array(self.budgets, np.float64)
@@ -128,15 +134,15 @@ class _Problem:
         def accept(assignment: dict[str, int]) -> bool:
             return limits.allow(self.values(assignment))
 
-        return solve(parts, limits, accept, start, first=first, deadline=self.deadline)
+        return solve(parts, limits, accept, start, first=first)
 
     def interval(self, parts: list[Branch], j: int, fill: float, start: Best) -> Best:
         """Also cost j at least `fill` of its budget; the bound speaks of this interval alone."""
         both, relaxed = self.upper(), self.upper()
         both.lower[j] = relaxed.lower[j] = fill * self.budgets[j]
         relaxed.upper[j] = np.inf
-        # The start is a floor that the relaxation need not go below, but not an answer to it.
-        loose = self.solve(parts, relaxed, Best(start.assignment, start.score, start.bound))
+        # The start bounds the search from below; it may lie outside this interval.
+        loose = self.solve(parts, relaxed, start)
         if loose.assignment is None or loose.bound <= start.score:
             return start._replace(bound=loose.bound)
         if both.allow(self.values(loose.assignment)):
@@ -162,7 +168,7 @@ def _largest(
     known: dict[str, int],
 ) -> Solution:
     """No network in the fill interval was found: the most probable one of those that use most of a budget."""
-    use, j, value, largest = -math.inf, 0, 0.0, known
+    use, j, value, fullest = -math.inf, 0, 0.0, known
     for i, (cost, budget) in enumerate(zip(problem.costs, problem.budgets, strict=True)):
         scale = 1 / budget if budget > 0 else 1.0
         terms = [product_table(p) for p in cost]
@@ -172,18 +178,17 @@ def _largest(
         assert assignment is not None
         reached = problem.values(assignment)[i]
         if reached * scale > use:
-            use, j, value, largest = reached * scale, i, reached, assignment
+            use, j, value, fullest = reached * scale, i, reached, assignment
     limits = problem.upper()
     limits.lower[j] = min(value, fill * problem.budgets[j])
     found = problem.solve(
-        branches(build(scores, problem.costs, constraints)), limits, Best(largest, _score(scores, largest), math.inf)
+        branches(build(scores, problem.costs, constraints)), limits, Best(fullest, _score(scores, fullest), math.inf)
     )
     assert found.assignment is not None
     if problem.fills(found.assignment, fill):
         return problem.solution(scores, found._replace(bound=max(found.bound, bound)), True, "")
-    reach = [
-        _most(cost, allowed) / b if b > 0 else math.inf for cost, b in zip(problem.costs, problem.budgets, strict=True)
-    ]
+    budgeted = zip(problem.costs, problem.budgets, strict=True)
+    reach = [largest(cost, allowed)[0] / b if b > 0 else math.inf for cost, b in budgeted]
     if max(reach) < fill:
         note = f"even the largest network uses only {use:.1%} of a budget"
     else:
@@ -194,11 +199,6 @@ def _largest(
 
 def _score(scores: Sequence[Quantity], assignment: dict[str, int]) -> float:
     return math.fsum(q.at(assignment) for q in scores)
-
-
-def _most(cost: Cost, constraints: Iterable[Quantity]) -> float:
-    _, assignment = optimum([Quantity(*product_table(p)) for p in cost], "max", constraints)
-    return total(cost, assignment)
 
 
 def _check_each(costs: Sequence[Cost], budgets: Sequence[float], allowed: list[Quantity]) -> None:

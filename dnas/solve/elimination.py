@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dnas.errors import UserError
-from dnas.space.quantity import MAX_TABLE, Assignment, Choice, Quantity, union
+from dnas.space.quantity import MAX_TABLE, Choice, Quantity, union
 
 Over = tuple[Choice, ...]
 Factor = tuple[Over, Any]
@@ -119,11 +119,6 @@ def conditionals(tables: list[Factor], log_sum_exp: Callable[[Any], Any]) -> tup
         return log_sum_exp(joint)
 
     return trace, _eliminate(tables, summed)
-
-
-def satisfied(constraints: Iterable[Quantity], assignment: Assignment) -> bool:
-    """Whether an assignment of all choices meets the constraints, whatever states of their own these carry."""
-    return log_total([], [q.fix(assignment) for q in constraints]) > -math.inf
 
 
 def log_indicator(constraint: Quantity) -> Factor:

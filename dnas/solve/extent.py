@@ -11,10 +11,9 @@ from dnas.cost import ledger
 from dnas.cost.ledger import COSTS, Cost
 from dnas.errors import InputError, UserError
 from dnas.graph import Graph, graph_of
-from dnas.solve.elimination import log_total, optimum
-from dnas.solve.model import product_table
+from dnas.solve.constrained import largest, smallest
+from dnas.solve.elimination import log_total
 from dnas.solve.relevance import size_factors
-from dnas.space.quantity import Quantity
 from dnas.space.space import Space
 
 RULE = (
@@ -50,15 +49,10 @@ def size_log10(space: Space, network: Graph | None = None) -> float:
     return log_total(size_factors(space, network), space.constraints) / math.log(10)
 
 
-def extremes(space: Space, cost: Cost) -> tuple[int, int]:
+def extremes(space: Space, cost: Cost) -> tuple[float, float]:
     """The smallest and the largest cost of any architecture of the space, exact."""
-    factors = [Quantity(*product_table(p)) for p in ledger.merged(cost)]
-    found = []
-    for sense in ("min", "max"):
-        try:
-            _, assignment = optimum(factors, sense, space.constraints)
-        except UserError as error:
-            raise InputError(space.source, str(error)) from error
-        # The tables hold floats; the winner is counted again in integers. Choices that enter no factor are free.
-        found.append(ledger.at(cost, {c.name: 0 for c in space.choices} | assignment))
-    return found[0], found[1]
+    merged = ledger.merged(cost)
+    try:
+        return smallest(merged, space.constraints)[0], largest(merged, space.constraints)[0]
+    except UserError as error:
+        raise InputError(space.source, str(error)) from error

@@ -20,8 +20,8 @@ EXPANSIONS = 8
 """Extensions tried in a stage, for each label of the beam."""
 RIVALS = 24
 """Labels of the same state that each label is compared with (several costs)."""
-
-
+KEPT = 4
+"""Complete paths returned, at most."""
 SLICES = 128
 """Of a limit: how finely labels are told apart by cost when the beam is full."""
 
@@ -62,7 +62,7 @@ class Paths(NamedTuple):
     """Labels on the way whose bounds stood in the way of a proof."""
 
 
-def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, keep: int = 4) -> Paths:
+def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int) -> Paths:
     """Assignments with a score above `floor` within the limits.
 
     Args:
@@ -71,7 +71,6 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
         bounds: rows (see `dual`); the first must have sigma 1.
         floor: what must be surpassed.
         beam: labels kept after each stage.
-        keep: how many of the complete paths are returned.
     """
     ahead, behind = backward(chain, bounds), forward(chain, bounds)
     least, most = completions(chain, len(limits.upper))
@@ -103,9 +102,9 @@ def search(chain: Chain, limits: Limits, bounds: Rows, floor: float, beam: int, 
     inside = (labels.costs <= limits.upper[:, None] + slack) & (labels.costs >= limits.lower[:, None] - slack)
     index = np.flatnonzero(inside.all(axis=0))
     index = index[np.argsort(-labels.score[index], kind="stable")]
-    if len(index) > keep:
-        dropped = max(dropped, float(labels.score[index[keep]]))
-    return Paths([(float(labels.score[i]), _path(trail, int(i))) for i in index[:keep]], dropped, hard)
+    if len(index) > KEPT:
+        dropped = max(dropped, float(labels.score[index[KEPT]]))
+    return Paths([(float(labels.score[i]), _path(trail, int(i))) for i in index[:KEPT]], dropped, hard)
 
 
 def _chosen(labels: Labels, limits: Limits, beam: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """The member of a space that is nearest to a known design, within budgets.
 
 Blocks of both are paired by place: in each section (trunk, head) and total stride the first with the first, and so on.
-The distance of two blocks is the sum of their fields' distances: |log(a / b)| of numbers, `OTHER` of flags and names
-that differ. It is a sum of tables over a few choices each, so the solver that derives architectures finds the nearest
-member exactly, also under budgets: a published network of 238 MFLOPs scaled into 200.
+The distance of two blocks is the sum of their fields' distances: |log((a + 1) / (b + 1))| of numbers, so that 0 is
+allowed, `OTHER` of flags and names that differ. It is a sum of tables over a few choices each, so the solver that
+derives architectures finds the nearest member exactly, also under budgets: a published network of 238 MFLOPs scaled
+into 200.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ OTHER = 0.3
 OTHER_KIND = 2.0
 """Distance of two blocks of different kinds, and of a block and none."""
 ALIKE = 0.75
-"""Largest distance a block of a published design that is still a design of a space."""
+"""Largest mean distance, over the places of the space, of a published design that is still a design of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,12 @@ class Nearest:
 class Neighbourhood:
     """Distances from designs to the members of a space, and the nearest of these.
 
-    `walked` are the ledger and the block uses of the space.
+    `walked` is the graph of the space.
     """
 
     def __init__(self, space: Space, walked: Graph):
         self.space, self._places = space, _groups(space, walked)
+        self.places = sum(map(len, self._places.values()))
         self._spelling = size_factors(space, walked)  # one spelling of each architecture
 
     def distance(self, design: Space) -> float:
@@ -89,11 +91,11 @@ def scaled_designs(
     Each is its published name and the member of the space nearest to it (`Neighbourhood.nearest`).
     """
     kinds = {block.kind for block in space.blocks()}
-    around, blocks, ranked = Neighbourhood(space, walked), len(list(space.blocks())), []
+    around, ranked = Neighbourhood(space, walked), []
     for name in published_names():
         design = load_space(name)
         if {block.kind for block in design.blocks() if block.path.startswith("trunk")} <= kinds:
-            ranked.append((_family(name) != _family(space.name), around.distance(design) / blocks, name, design))
+            ranked.append((_family(name) != _family(space.name), around.distance(design) / around.places, name, design))
     for _, apart, name, design in sorted(ranked, key=lambda entry: entry[:3]):
         if apart <= ALIKE:
             yield name, around.nearest(design, costs, limits, fill=fill).assignment

@@ -130,6 +130,12 @@ def _without_idle_axes(quantity: Quantity) -> Quantity:
     return Quantity(tuple(over), table)
 
 
+def is_first(first: Quantity) -> Quantity:
+    """1 where an option stands for itself (`first_of_same`)."""
+    own = np.arange(len(first.table)).reshape(-1, *[1] * (first.table.ndim - 1))
+    return Quantity(first.over, first.table == own)
+
+
 def canonical(first: Mapping[str, Quantity], assignment: Mapping[str, int]) -> dict[str, int]:
     """The same architecture with the first option of each choice among those that mean the same (`first_of_same`)."""
     spelled, before = dict(assignment), None
@@ -156,9 +162,9 @@ def unused(space: Space, assignment: Assignment, network: Graph | None = None) -
 def size_factors(space: Space, network: Graph | None = None) -> list[Quantity]:
     """Factors whose `log_total` is the logarithm of the number of distinct architectures (constraints apart)."""
     factors = []
-    for choice, first in zip(space.choices, first_of_same(space, network).values(), strict=True):
+    for first in map(is_first, first_of_same(space, network).values()):
         with np.errstate(divide="ignore"):
-            factors.append(Quantity(first.over, np.log((first.table == _index(choice, first)).astype(np.float64))))
+            factors.append(Quantity(first.over, np.log(first.table.astype(np.float64))))
     return factors
 
 
@@ -189,7 +195,3 @@ def score_factors(space: Space, log_probs: Mapping[str, np.ndarray], network: Gr
         table[0] = np.where(idle, 0.0, table[0])  # exactly, whatever the rounding of the probabilities
         factors.append(Quantity(first.over, table))
     return factors
-
-
-def _index(choice: Choice, first: Quantity) -> np.ndarray:
-    return np.arange(len(choice)).reshape(-1, *[1] * (first.table.ndim - 1))

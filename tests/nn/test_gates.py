@@ -1,4 +1,4 @@
-"""Gates: distributions, schedules, straight-through, extremes of float32, and gates with a group axis."""
+"""Gates: distributions, straight-through, extremes of float32, and gates with a group axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from dnas.nn.gates import (
     Layout,
     as_mapping,
     entropy,
-    exponential_temperature,
     gumbel_softmax,
     harden,
     init_theta,
@@ -22,7 +21,6 @@ from dnas.nn.gates import (
     probabilities,
     straight_through,
     uniform,
-    uniform_one_hot,
 )  # fmt: skip
 from dnas.nn.supernet import Supernet, init
 from dnas.space.quantity import Choice
@@ -81,7 +79,7 @@ def test_uniform_noise_is_bounded():
 def test_padding_is_zero_and_rows_add_up():
     for gates in (
         gumbel_softmax(LAYOUT, THETA, jax.random.key(0), 1.0), probabilities(LAYOUT, THETA), uniform(LAYOUT),
-        uniform_one_hot(LAYOUT, jax.random.key(1)), straight_through(probabilities(LAYOUT, THETA)),
+        straight_through(probabilities(LAYOUT, THETA)),
         keep_largest(probabilities(LAYOUT, THETA), ["a", "c"], 2), one_hot(LAYOUT, {"a": 1, "b": 0, "c": 2, "d": 0}),
     ):  # fmt: skip
         assert np.all(np.asarray(gates.values)[~LAYOUT.real] == 0)
@@ -104,12 +102,6 @@ def test_straight_through():
     np.testing.assert_array_equal(
         jax.grad(lambda t: through(straight_through, t))(THETA), jax.grad(lambda t: through(lambda g: g, t))(THETA)
     )
-
-
-def test_temperature_schedule():
-    for epoch in (0, 1, 10, 89.5):
-        assert float(exponential_temperature(epoch)) == pytest.approx(5 * np.exp(-0.045 * epoch), rel=1e-6)
-    assert float(exponential_temperature(1)) == pytest.approx(5 * 0.956, rel=1e-4)
 
 
 def test_keep_largest():

@@ -8,7 +8,7 @@ from dnas.grammar.catalogue import load_space
 from dnas.grammar.read import space_from_data
 from dnas.graph import graph_of
 from dnas.graph.architecture import architecture
-from dnas.solve.nearest import Neighbourhood
+from dnas.solve.nearest import Neighbourhood, scaled_designs
 
 
 def drawn(space, seed):
@@ -46,6 +46,15 @@ def test_a_network_of_other_blocks_is_farther_than_one_of_the_same():
     around = Neighbourhood(space, graph_of(space))
     f4, other = (around.distance(load_space(n)) for n in ("fbnetv2_f4", "efficientformer_l1"))
     assert f4 < other / 3
+
+
+def test_alternatives_at_a_place_make_no_design_more_alike(monkeypatch):
+    """`fbnetv1` has 26 places, with nine blocks at most of them; a design is alike as far as its places are."""
+    monkeypatch.setattr("dnas.solve.nearest.published_names", lambda: ["fbnetv3_g", "fbnet_c", "fbnetv2_f4"])
+    space = load_space("fbnetv1")
+    walked = graph_of(space)
+    assert Neighbourhood(space, walked).places == 26
+    assert [name for name, _ in scaled_designs(space, walked, [], [])] == ["fbnet_c", "fbnetv2_f4"]
 
 
 def test_a_design_with_fewer_blocks_leaves_blocks_out():

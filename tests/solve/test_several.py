@@ -8,7 +8,6 @@ import pytest
 
 from dnas.errors import UserError
 from dnas.solve.constrained import most_probable
-from dnas.solve.elimination import satisfied
 from dnas.solve.model import total
 from dnas.solve.several import most_probable_several
 from dnas.space.quantity import Choice, Product, Quantity, union
@@ -42,7 +41,7 @@ def test_the_best_few_are_those_of_an_enumeration(seed):
     assert [s.score for s in found] == pytest.approx(wanted[:12], abs=1e-8)
     assert len({tuple(sorted(s.assignment.items())) for s in found}) == len(found)
     assert all(c <= b for s in found for c, b in zip(s.costs, middle, strict=True))
-    assert all(satisfied(constraints, s.assignment) for s in found)
+    assert all(q.at(s.assignment) for s in found for q in constraints)
     assert found[0].score == pytest.approx(most_probable(scores, costs, middle, fill=0, constraints=constraints).score)
 
 
