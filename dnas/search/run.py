@@ -121,7 +121,7 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
             out, known, options.checkpoint_every, options.tensorboard, ADVICE, before=before, rows=rows
         )  # fmt: skip
 
-    console.opening(problem, proxy_notes(problem))
+    console.opening(problem, strategy, proxy_notes(problem))
     leg = legs.first(problem, out, journals, run, options.resume, options.force)
     with asked_to_stop() as asked:
         while True:
@@ -186,7 +186,7 @@ def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], 
             if asked():
                 raise Stopped("stopped while compiling; nothing was searched since the last checkpoint", asked())
     console.compiled(compiler)
-    must_fit(problem, compiler.memory)
+    must_fit(problem, name, compiler.memory)
     return module.strategy(problem, programs)
 
 
@@ -218,7 +218,7 @@ def write(
     """The files of the result, read back and put in place as a set; `space_file` is that of the space given."""
     origin = {
         "preset": preset, "seed": found.problem.seed, "space_file": space_file,
-        "memory": estimate(found.problem)._asdict(), "devices_used": found.problem.devices.count,
+        "memory": estimate(found.problem, found.strategy)._asdict(), "devices_used": found.problem.devices.count,
         "phases": {name: round(value, 3) for name, value in phases.items()},
     }  # fmt: skip
     journal.end()
