@@ -24,20 +24,16 @@ from dnas.process.backend import configure
 configure(cache=None)
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
 
 from dnas.cost.budget import parse_budget  # noqa: E402
 from dnas.data.load import load  # noqa: E402
 from dnas.grammar.catalogue import load_space  # noqa: E402
 from dnas.graph.architecture import architecture  # noqa: E402
-from dnas.nn.forward import Switch  # noqa: E402
-from dnas.nn.gates import Layout, uniform  # noqa: E402
+from dnas.nn.gates import Layout  # noqa: E402
 from dnas.nn.packing import Packing  # noqa: E402
 from dnas.nn.supernet import init  # noqa: E402
 from dnas.search.actions import Actions, extreme  # noqa: E402
-from dnas.search.assess import assessment, example_arguments  # noqa: E402
-from dnas.search.candidates import compare, compile_comparison  # noqa: E402
+from dnas.search.candidates import compare, compile_comparison, lanes_of  # noqa: E402
 from dnas.search.compiling import Compiler  # noqa: E402
 from dnas.search.learn import packing_of  # noqa: E402
 from dnas.search.problem import Problem, make_problem  # noqa: E402
@@ -62,7 +58,7 @@ def main() -> None:
     sample = frontier[:: max(1, count // args.measured)][: args.measured] if args.measured else frontier
     print(f"{args.space}: {count} actions in the frontier of the largest network, {len(sample)} measured")
 
-    together = one_program(problem, sample, args.lanes)
+    together = one_program(problem, sample, args.lanes or lanes_of(problem, "slimming"))
     each = [own_program(problem, assignment) for assignment in sample]
     apart = [sum(part) / len(each) for part in zip(*each, strict=True)]
     first, second = together[0] + count * together[1], count * (apart[0] + apart[1])
@@ -76,7 +72,7 @@ def main() -> None:
     print(f"{second / first:.1f} times less CPU time")
 
 
-def one_program(problem: Problem, sample: list, lanes: int | None) -> tuple[float, float]:
+def one_program(problem: Problem, sample: list, lanes: int) -> tuple[float, float]:
     """CPU seconds to compile the program for all candidates, and for each of them."""
     variables = packing_of(problem).pack(init(problem.proxy, jax.random.key(0)))
     compiler = Compiler()
@@ -91,20 +87,10 @@ def own_program(problem: Problem, assignment: dict[str, int]) -> tuple[float, fl
     network = architecture(problem.proxy, assignment).network
     own = replace(problem, proxy=network, layout=Layout(()))
     variables = Packing(network).pack(init(network, jax.random.key(0)))
-    gates = uniform(own.layout)
-    variables_, gates_, images, labels, _ = example_arguments(own, variables, gates)
     compiler = Compiler()
-    arguments = variables_, gates_, images, labels, Switch(jnp.asarray(False), jnp.asarray(1.0, jnp.float32))
-    compile_s, program = timed(lambda: ready(compiler, compiler(assessment(own), *arguments)))
+    compile_s, program = timed(lambda: ready(compiler, compile_comparison(own, compiler, variables, 1)))
     told("own program", program.compiled)
-
-    def run() -> np.ndarray:
-        estimate = Switch(jnp.asarray(True), jnp.asarray(0.0, jnp.float32))
-        statistics, _ = program(*arguments[:4], estimate)
-        estimated = {**variables_, "batch_stats": statistics}
-        return np.asarray(program(estimated, *arguments[1:])[1])
-
-    run_s, _ = timed(run)
+    run_s, _ = timed(lambda: compare(program, own, variables, [{}]))
     return compile_s, run_s
 
 

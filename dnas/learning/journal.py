@@ -30,7 +30,7 @@ HISTORY = "history.jsonl"
 
 
 class Journal:
-    """History and checkpoints of one run; with no folder it remembers only.
+    """History and checkpoints of one run; with no folder it remembers only. A context, at whose end it ends.
 
     Of several processes the first has a folder. It tells the others where the run goes on.
     """
@@ -50,6 +50,13 @@ class Journal:
         self.taken = 0
         """Number of the last step of the course that was taken; phases that end early leave some out."""
         self._checkpoints: Checkpoints | None = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, raised: type[BaseException] | None, *_: Any) -> None:
+        with contextlib.suppress(Exception) if raised else contextlib.nullcontext():  # the run's own error is told
+            self.end()
 
     def begin(self, course: Course, resume: bool, force: bool) -> tuple[State, int, Metrics]:
         """The state to begin with, the number of steps behind it and what they measured last.
@@ -123,13 +130,15 @@ class Journal:
         return "\n".join(self.rows) + "\n"
 
     def end(self) -> None:
-        """Nothing is written any more; what there is to continue from stays."""
-        if self._checkpoints is not None:
-            with contextlib.suppress(UserError):  # the result is better than any of them
-                self._checkpoints.close()
-            self._checkpoints = None
-        if self._events is not None:
-            self._events.close()
+        """Nothing is written any more; what there is to continue from stays. A second time there is nothing to do."""
+        (checkpoints, self._checkpoints), (events, self._events) = (self._checkpoints, None), (self._events, None)
+        try:
+            if checkpoints is not None:
+                with contextlib.suppress(UserError):  # the result is better than any of them
+                    checkpoints.close()
+        finally:
+            if events is not None:
+                events.close()
 
     def close(self) -> None:
         """No checkpoints any more."""

@@ -1,7 +1,9 @@
 """Accuracy of the supernet under gates, and batch norms estimated again for them.
 
 Moments gathered under soft gates are wrong for a one-hot network, so before any one-hot evaluation they are estimated
-anew over a fixed set of training batches. Both are one program, whose mode is an argument.
+anew over a fixed set of training batches. Both are one program `(variables, gates, images, labels, switch) ->
+(batch_stats, correct)`, whose mode is an argument (`dnas.search.candidates.as_assessment`). Variables are packed;
+labels of -1 do not count.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dnas.data.stream.images import within
 from dnas.learning.evaluator import filled
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
-from dnas.search.learn import PackedVariables, forward
+from dnas.search.learn import PackedVariables
 from dnas.search.problem import Problem
 
 
@@ -31,28 +33,6 @@ class Assessed(NamedTuple):
     images: int
     variables: PackedVariables
     """With the statistics estimated again."""
-
-
-def assessment(problem: Problem) -> Callable:
-    """The program `(variables, gates, images, labels, switch) -> (batch_stats, correct)`.
-
-    Variables are packed; labels of -1 do not count.
-    """
-    run = forward(problem)
-
-    def assess(variables: PackedVariables, gates: Gates, images, labels, switch: Switch):
-        logits, statistics = run(variables, gates, images, switch)
-        return statistics, jnp.sum(jnp.argmax(logits, -1) == labels)
-
-    return assess
-
-
-def example_arguments(problem: Problem, variables: PackedVariables, gates: Gates) -> tuple:
-    """Arguments of the shapes with which the program is always called."""
-    data = problem.dataset
-    size = problem.settings.assess_batch
-    shown = filled(data.train_images, data.train_labels, np.arange(1), size, problem.devices)
-    return variables, gates, *shown, Switch(jnp.asarray(False), jnp.asarray(1.0))
 
 
 def assessed(program: Callable, problem: Problem, variables: PackedVariables, gates: Gates) -> Assessed:

@@ -3,7 +3,7 @@
 An architecture is a row of gates, so comparing many is a loop over rows with the weights shared; each has statistics of
 its own for the norms. The loop runs as many times as there are rows, `lanes` of them side by side (a `vmap` over gates
 and statistics, never over weights). Side by side means one kernel a lane, that is grouped convolutions: good on
-accelerators, slow on CPU, where lanes are 1.
+accelerators, slow on CPU, where lanes are 1, and nothing to a strategy that compares one network at a time.
 
 All are compared on the same images, and norms are estimated on the same batches from the same start, so that what is
 common to them cancels in their differences.
@@ -26,11 +26,14 @@ from dnas.learning.evaluator import filled, read_at
 from dnas.nn.forward import Switch
 from dnas.nn.gates import Gates
 from dnas.nn.packing import Leaves
+from dnas.search import strategies
 from dnas.search.compiling import Compiler, Program
 from dnas.search.learn import PackedVariables, forward
 from dnas.search.problem import Problem
 from dnas.space.quantity import Assignment
 
+LANES = 8
+"""Side by side on an accelerator."""
 ROWS = 16
 """Architectures in one call of the program; fewer are padded, which costs memory, and the time of whole lanes."""
 
@@ -44,9 +47,10 @@ class CandidateScores(NamedTuple):
     """Mean cross-entropy."""
 
 
-def default_lanes() -> int:
-    """Architectures evaluated side by side: 1 on CPU, where grouped convolutions are slow."""
-    return 1 if jax.default_backend() == "cpu" else 8
+def lanes_of(problem: Problem, strategy: str) -> int:
+    """Architectures that a strategy evaluates side by side here."""
+    alone = jax.default_backend() == "cpu" or strategies.race_in_turn(strategy, bool(problem.family))
+    return 1 if alone else LANES
 
 
 def comparison(problem: Problem, lanes: int) -> Callable:
@@ -86,11 +90,8 @@ def comparison(problem: Problem, lanes: int) -> Callable:
     return compare
 
 
-def compile_comparison(
-    problem: Problem, compiler: Compiler, variables: PackedVariables, lanes: int | None = None
-) -> Program:
+def compile_comparison(problem: Problem, compiler: Compiler, variables: PackedVariables, lanes: int) -> Program:
     """`comparison`, compiled for the problem's shapes."""
-    lanes = lanes or default_lanes()
     rows = jax.ShapeDtypeStruct((ROWS, *problem.layout.shape), jnp.float32)
     statistics = jax.tree.map(lambda a: jax.ShapeDtypeStruct((ROWS, *a.shape), a.dtype), variables["batch_stats"])
     data = problem.dataset

@@ -46,7 +46,7 @@ class Console:
         self.commands = commands
         self.out = plain_console(quiet)
 
-    def opening(self, problem: Problem, notes: list[str]) -> None:
+    def opening(self, problem: Problem, strategy: str, notes: list[str]) -> None:
         """The space, the budgets against its range, and what is done by proxy: all before the first step."""
         space, data = problem.space, problem.dataset
         choices = f"{len(space.choices)} choices; on {problem.devices.told()}"
@@ -65,14 +65,14 @@ class Console:
         for m in problem.measured:
             if m.coverage is not None:
                 self.note(f"  {m.budget.table}: {m.coverage.summary()}")
-        self._memory(problem)
+        self._memory(problem, strategy)
 
-    def _memory(self, problem: Problem) -> None:
+    def _memory(self, problem: Problem, strategy: str) -> None:
         """What the search will need, before anything is compiled."""
         from dnas.process.memory_amounts import memory_shown
         from dnas.search.memory import estimate
 
-        need = estimate(problem)
+        need = estimate(problem, strategy)
         self.out.print(
             f"memory: about {memory_shown(need.total)} for arrays and programs ({memory_shown(need.learn)} to learn "
             f"from {problem.settings.batch_size} images, {memory_shown(need.assess)} to evaluate "

@@ -17,10 +17,12 @@ from dnas.nn.wing import forms_in, wing
 from dnas.process import free_memory
 from dnas.process.memory_amounts import told_apart
 from dnas.process.precision import BYTES
+from dnas.search.candidates import ROWS, lanes_of
 from dnas.search.learn import packing_of
 from dnas.search.members import LEAST_IMAGES, images_on_a_device
 from dnas.search.problem import Problem
 from dnas.search.settings import Settings
+from dnas.search.strategies import race_in_turn
 
 FLOAT = 4
 """Bytes of a number."""
@@ -34,7 +36,7 @@ class Memory(NamedTuple):
     learn: int
     """The program that learns from a batch: its arguments, results and temporary memory."""
     assess: int
-    """The program that evaluates a batch."""
+    """The program that evaluates a batch, of as many networks at a time as the strategy compares side by side."""
     beside: int
     """What lies beside a running program: the optimiser's state, what a race keeps, a checkpoint being written."""
 
@@ -43,8 +45,8 @@ class Memory(NamedTuple):
         return max(self.learn, self.assess) + self.beside
 
 
-def estimate(problem: Problem) -> Memory:
-    """Memory of a search, from its space, batch and modes."""
+def estimate(problem: Problem, strategy: str) -> Memory:
+    """Memory of a search, from its space, batch, modes and strategy."""
     s, space = problem.settings, problem.proxy
     packing = packing_of(problem)
     (params, used), (statistics, _) = (packing.floats(group) for group in ("params", "batch_stats"))
@@ -55,41 +57,47 @@ def estimate(problem: Problem) -> Memory:
     image = problem.dataset.side**2 * problem.dataset.channels
     batch, assessed = images_on_a_device(problem), problem.devices.share(s.assess_batch)
     learn = BYTES[problem.precision] * backward_floats(space, steps, batch) + batch * image
-    assess = FLOAT * forward_floats(space, mode, assessed) + assessed * image
-    # A race keeps the weights and their momentum once more, and so does a checkpoint that is being written.
-    copies = 3 if s.race and not problem.family else 1
+    # A lane has its own gates, so what it makes of the weights is its own too.
+    lane = forward_floats(space, mode, assessed) + used + 2 * statistics
+    assess = FLOAT * lanes_of(problem, strategy) * lane + assessed * image
+    # Weights, their momentum and statistics: one set learns, and a race in turn keeps another one. A checkpoint being
+    # written copies every set; what lies beside the programs is this, what is kept, and the first set's momentum.
+    sets = 2 if s.race and race_in_turn(strategy, bool(problem.family)) else 1
     # Parameters; what a step uses of them has a gradient, and each leaf's own part of it before they are joined.
+    # Statistics of all rows go into the program that compares, and come out.
     return Memory(
         learn + FLOAT * (params + 2 * used + 2 * statistics),
-        assess + FLOAT * (params + used + 2 * statistics),
-        FLOAT * (params + copies * (2 * params + statistics)),
+        assess + FLOAT * (params + 2 * ROWS * statistics),
+        FLOAT * (params + (sets - 1 + sets) * (2 * params + statistics)),
     )
 
 
-def must_fit(problem: Problem, need: int | None = None) -> None:
+def must_fit(problem: Problem, strategy: str, largest: int | None = None) -> None:
     """Raises `UserError`, with what to try, where the search needs more memory than is free.
 
-    `need` is what its programs need in bytes, once they are compiled; the estimate if not given.
+    `largest` is what the largest of its programs needs in bytes, once they are compiled; the estimate if not given.
     """
+    about = estimate(problem, strategy)
+    need = about.total if largest is None else largest + about.beside
     s, images = problem.settings, len(problem.split.weights_index)
     of = f" (there are {images:,} images)" if s.batch_size > images else ""
     low = "" if s.low_memory else " --low-memory,"
     tries = (
         f"--batch-size below {s.batch_size:,}{of},{low} smaller images with --image-size, or a limit with --max-memory"
     )
-    free_memory.check(estimate(problem).total if need is None else need, "the search", tries)
+    free_memory.check(need, "the search", tries)
 
 
-def within(problem: Problem, limit: int) -> Problem:
+def within(problem: Problem, limit: int, strategy: str) -> Problem:
     """The problem with settings whose memory is at most `limit` bytes; its `adapted` says what was changed.
 
     What saves memory is tried in a fixed order, that which changes a search the least first: fewer sampled paths, low
     memory, smaller batches, smaller batches of evaluations. Raises `UserError` where all of it is not enough.
     """
-    asked, found, need = problem.settings, problem, estimate(problem).total
+    asked, found, need = problem.settings, problem, estimate(problem, strategy).total
     while need > limit:
         tries = (replace(found, settings=replace(found.settings, **change)) for change in _changes(found))
-        saving = next((t for t in tries if estimate(t).total < need), None)
+        saving = next((t for t in tries if estimate(t, strategy).total < need), None)
         if saving is None:
             changed = ", ".join(_described(asked, found.settings))
             least, most = told_apart(need, limit)
@@ -98,7 +106,7 @@ def within(problem: Problem, limit: int) -> Problem:
                 f"--max-memory: the search needs at least {least}{with_changes}, and the limit is {most}; raise it "
                 "or search smaller images with --image-size"
             )
-        found, need = saving, estimate(saving).total
+        found, need = saving, estimate(saving, strategy).total
     return replace(found, adapted=tuple(_described(asked, found.settings)))
 
 

@@ -106,8 +106,8 @@ def search(request: Request, out: Path, console: Console, options: Options) -> N
     problem = replace(problem, more_terms=request.terms, devices=devices)
     check(problem.terms, taught=False)
     problem = begun_at(problem, request.design) if request.design is not None else problem
-    problem = within(problem, request.most_memory) if request.most_memory is not None else problem
-    must_fit(problem)
+    problem = within(problem, request.most_memory, request.strategy) if request.most_memory is not None else problem
+    must_fit(problem, request.strategy)
     run_search(problem, out, console, options, request.strategy)
 
 

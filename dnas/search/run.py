@@ -121,32 +121,35 @@ def _searched(problem: Problem, claim: Claim | None, console: Console, options: 
             out, known, options.checkpoint_every, options.tensorboard, ADVICE, before=before, rows=rows
         )  # fmt: skip
 
-    console.opening(problem, proxy_notes(problem))
+    def ended(of_leg: Problem, made: Strategy, journal: Journal, state: State, asked: Callable[[], int]) -> Found:
+        with console.waiting("estimating batch norms and accuracies"):
+            outcome = concluded(lambda: made.outcome(state), journal, state, asked)
+        found = finished(of_leg, made.name, outcome)
+        clock.mark("finish_s")
+        if claim is not None:
+            with kept(lambda: journal.save(state, journal.taken, {}, now=True)):
+                seconds = clock.seconds | {"checkpoints_s": journal.pace.seconds, "input_s": share.seconds}
+                write(found, claim, options.preset, journal, seconds, problem.space.source)
+        console.closing(found, out)
+        return found
+
+    console.opening(problem, strategy, proxy_notes(problem))
     leg = legs.first(problem, out, journals, run, options.resume, options.force)
     with asked_to_stop() as asked:
         while True:
-            made = compiled(leg.problem, strategy, console, asked)
-            clock.mark("compile_s")
-            for line in made.notes:
-                console.note(line)
-            state = advance(made, leg.journal, replace(options, resume=leg.resume), console, leg.problem, asked)
-            following = concluded(partial(made.following, state), leg.journal, state, asked)
-            clock.mark("search_s")
-            if following is None:
-                break
-            leg = legs.after(leg, following, made.steps, out, journals, run)
-            console.moved(following)
-            jax.clear_caches()  # the programs of a space go before those of the next come
-        with console.waiting("estimating batch norms and accuracies"):
-            outcome = concluded(lambda: made.outcome(state), leg.journal, state, asked)
-        found = finished(leg.problem, made.name, outcome)
-        clock.mark("finish_s")
-        if claim is not None:
-            with kept(lambda: leg.journal.save(state, leg.journal.taken, {}, now=True)):
-                seconds = clock.seconds | {"checkpoints_s": leg.journal.pace.seconds, "input_s": share.seconds}
-                write(found, claim, options.preset, leg.journal, seconds, problem.space.source)
-        console.closing(found, out)
-    return found
+            with leg.journal as journal:
+                made = compiled(leg.problem, strategy, console, asked)
+                clock.mark("compile_s")
+                for line in made.notes:
+                    console.note(line)
+                state = advance(made, journal, replace(options, resume=leg.resume), console, leg.problem, asked)
+                following = concluded(partial(made.following, state), journal, state, asked)
+                clock.mark("search_s")
+                if following is None:
+                    return ended(leg.problem, made, journal, state, asked)
+                console.moved(following)
+                jax.clear_caches()  # the programs of a space go before those of the next come
+                leg = legs.after(leg, following, made.steps, out, journals, run)
 
 
 def identity(problem: Problem, strategy: str) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def compiled(problem: Problem, name: str, console: Console, asked: Callable[[], 
             if asked():
                 raise Stopped("stopped while compiling; nothing was searched since the last checkpoint", asked())
     console.compiled(compiler)
-    must_fit(problem, compiler.memory)
+    must_fit(problem, name, compiler.memory)
     return module.strategy(problem, programs)
 
 
@@ -218,7 +221,7 @@ def write(
     """The files of the result, read back and put in place as a set; `space_file` is that of the space given."""
     origin = {
         "preset": preset, "seed": found.problem.seed, "space_file": space_file,
-        "memory": estimate(found.problem)._asdict(), "devices_used": found.problem.devices.count,
+        "memory": estimate(found.problem, found.strategy)._asdict(), "devices_used": found.problem.devices.count,
         "phases": {name: round(value, 3) for name, value in phases.items()},
     }  # fmt: skip
     journal.end()

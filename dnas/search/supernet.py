@@ -21,7 +21,7 @@ from dnas.errors import UserError
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import one_hot
 from dnas.search.actions import extreme
-from dnas.search.candidates import compile_comparison
+from dnas.search.candidates import compile_comparison, lanes_of
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, compile_learning, planned, summed
 from dnas.search.problem import Problem
@@ -59,11 +59,11 @@ def compile_training(problem: Problem, compiler: Compiler, preferred: str = "sin
     return compile_learning(problem, compiler, whole=rule_of(problem, preferred).summed)
 
 
-def compile_programs(problem: Problem, compiler: Compiler, preferred: str = "single_path") -> Programs:
+def compile_programs(problem: Problem, compiler: Compiler, strategy: str, preferred: str = "single_path") -> Programs:
     """Every program of a strategy that compares networks when their weights have learned, each traced once."""
     weights = start(problem)
     learning = compile_training(problem, compiler, preferred)
-    return Programs(learning, compile_comparison(problem, compiler, weights.variables))
+    return Programs(learning, compile_comparison(problem, compiler, weights.variables, lanes_of(problem, strategy)))
 
 
 def training(problem: Problem, learner: Learner, preferred: str = "single_path") -> Phase:

@@ -62,9 +62,9 @@ def run_training(
         if ended:
             return say(f"{folder}: this training has ended already")
         opening(setup, console)
-        journal = Journal(folder, setup.identity, checkpoint_seconds, advice=ADVICE, digits=DIGITS)
         shown = partial(_shown, setup, console, watch)
-        epochs, counts = _trained(Trainer(setup), claim, journal, Watch(shown, say), claiming.resume, force)
+        with Journal(folder, setup.identity, checkpoint_seconds, advice=ADVICE, digits=DIGITS) as journal:
+            epochs, counts = _trained(Trainer(setup), claim, journal, Watch(shown, say), claiming.resume, force)
         closing(setup, epochs, counts, console, folder if commands else None)
 
 

@@ -58,10 +58,10 @@ def test_a_limit_of_memory_leaves_every_member_its_images():
     found = asked
     with pytest.raises(UserError, match="--max-memory: the search needs at least"):
         while True:
-            found = within(asked, estimate(found).total - 1)
+            found = within(asked, estimate(found, "dmasking").total - 1, "dmasking")
             members.check(found, "dmasking")
             seen.append(in_shares(found).settings.batch_size)
-            assert estimate(in_shares(found)).total <= estimate(found).total
+            assert estimate(in_shares(found), "dmasking").total <= estimate(found, "dmasking").total
     assert seen[0] > 12 and seen[-1] == 12 and found.settings.assess_batch < asked.settings.assess_batch
 
 

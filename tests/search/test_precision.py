@@ -12,10 +12,9 @@ from dnas.data import synthetic
 from dnas.errors import InputError
 from dnas.grammar.read import space_from_data
 from dnas.nn.gates import uniform
-from dnas.nn.wing import plain
+from dnas.plan.programs import recorded
 from dnas.process.precision import chosen
 from dnas.runs.identity import told_apart
-from dnas.search.assess import assessment, example_arguments
 from dnas.search.descent import fresh, optimizer, planned, streams
 from dnas.search.learn import as_targets, learning
 from dnas.search.problem import Problem, make_problem
@@ -59,11 +58,9 @@ def test_a_step_multiplies_in_bfloat16_and_gives_float32(settings):
 
 
 def test_evaluations_stay_in_float32():
-    problem = problem_of(precision="bfloat16")
-    variables, gates, *_ = arguments(problem)
-    with plain():
-        traced = jax.jit(assessment(problem)).trace(*example_arguments(problem, variables, gates))
-    assert "bf16" not in str(traced.jaxpr)
+    with recorded(problem_of(precision="bfloat16"), "dmasking", here=False) as programs:
+        (compare,) = (program for program in programs if program.name == "compare")
+        assert "bf16" not in str(compare.traced().jaxpr)
 
 
 def test_precision_is_part_of_what_a_run_is():
@@ -85,5 +82,6 @@ def test_less_memory_is_reckoned_with():
     from dnas.search.memory import estimate
 
     problem = problem_of(precision="bfloat16")
-    whole = estimate(replace(problem, settings=replace(problem.settings, precision="float32")))
-    assert estimate(problem).learn < whole.learn and estimate(problem).assess == whole.assess
+    whole = estimate(replace(problem, settings=replace(problem.settings, precision="float32")), "dmasking")
+    need = estimate(problem, "dmasking")
+    assert need.learn < whole.learn and need.assess == whole.assess

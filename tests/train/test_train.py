@@ -22,9 +22,11 @@ from dnas.cli.evaluate import main as evaluate_main
 from dnas.cli.train import Arguments, main
 from dnas.data.load import load
 from dnas.data.preprocess import prepare
-from dnas.errors import UserError
+from dnas.errors import Diverged, UserError
 from dnas.grammar.read import at_input, read_space
 from dnas.learning import weights
+from dnas.learning.checkpoint import Checkpoints
+from dnas.learning.course import State
 from dnas.learning.journal import Journal
 from dnas.learning.losses import cross_entropy, soft_distillation, targets
 from dnas.nn.gates import Layout, one_hot
@@ -537,6 +539,21 @@ def test_continuing_after_a_signal_gives_the_same_bytes(home, capsys, monkeypatc
     assert train(*arguments(home, "parts", "--resume")) == 0
     assert "continued after step" in capsys.readouterr().out
     same_bytes(home, "whole", "parts")
+
+
+def test_a_training_that_ends_early_leaves_nothing_open(home, monkeypatch):
+    """In a notebook the process goes on, and a training that is continued opens the folder anew."""
+    closed: list[Checkpoints] = []
+
+    def advance(trainer, journal: Journal, *rest, **options):
+        assert journal.save(State({"sum": np.zeros(())}, {}), 1, {}, now=True)
+        raise Diverged("the run diverged")
+
+    close = Checkpoints.close
+    monkeypatch.setattr(Checkpoints, "close", lambda self: (closed.append(self), close(self)))
+    monkeypatch.setattr("dnas.train.run.advance", advance)
+    assert train(*arguments(home, "early")) == 2
+    assert len(closed) == 1
 
 
 @pytest.mark.slow

@@ -18,6 +18,9 @@ DEFAULT = "dmasking"
 FAMILIES = {"dmasking": "dmasking_family"}
 """Files of strategies whose members of a family have choices of their own. Others find a family on their way."""
 
+RACE_IN_TURN = ("dmasking",)
+"""Files of strategies whose candidates race in turn, each from a copy of the weights: they are compared one by one."""
+
 _EVOLVING = ("evolution", "space_evolution")
 _SAMPLED = ("random", *_EVOLVING)
 READ_BY: dict[str, tuple[str, ...]] = {
@@ -55,4 +58,13 @@ def of(space: Space) -> str:
 def load(name: str, family: bool = False) -> Any:
     """The module of a strategy, for one set of budgets or for a family of them."""
     assert name in NAMES, name
-    return import_module(f"dnas.search.strategies.{FAMILIES.get(name, name) if family else name}")
+    return import_module(f"dnas.search.strategies.{_file(name, family)}")
+
+
+def race_in_turn(name: str, family: bool = False) -> bool:
+    """Whether a strategy is one of `RACE_IN_TURN`."""
+    return _file(name, family) in RACE_IN_TURN
+
+
+def _file(name: str, family: bool) -> str:
+    return FAMILIES.get(name, name) if family else name

@@ -20,7 +20,7 @@ from dnas.data.batches import Batch
 from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, one_hot, probabilities
 from dnas.search.assess import Assessed, accuracies, assessed
-from dnas.search.candidates import CandidateScores, as_assessment, compare, compile_comparison
+from dnas.search.candidates import CandidateScores, as_assessment, compare, compile_comparison, lanes_of
 from dnas.search.collapse import Acted, Temperature, counted, none_acted, report
 from dnas.search.compiling import Compiler, Program
 from dnas.search.decided import derived, observe, summary, warnings
@@ -32,6 +32,7 @@ from dnas.search.race import Race, Racing, race_images, unheld, winner
 from dnas.search.race import summary as race_summary
 from dnas.search.shortlist import Candidate, shortlist
 from dnas.search.start import first_theta
+from dnas.search.strategies import race_in_turn
 from dnas.search.strategy import Outcome, Strategy
 from dnas.search.theta import drawing, learning_theta, projecting
 from dnas.search.theta import optimizer as theta_optimizer
@@ -111,7 +112,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     # The larger of the two large programs first: while a core waits for parts of it, the other is traced and compiled.
     return Programs(
         learn=compiler(learn, state.variables, gates, *batch, gives=learned),
-        compare=compile_comparison(problem, compiler, state.variables, lanes=1),
+        compare=compile_comparison(problem, compiler, state.variables, lanes_of(problem, NAME)),
         draw=compiler(drawing(problem), state.theta, key, number, heat, np.bool_(False), problem.limits),
         update_weights=compile_update(
             problem, compiler, weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned
@@ -333,6 +334,6 @@ def start(problem: Problem) -> Arrays:
     theta = first_theta(problem.layout, problem.start)
     opt, projected = theta_optimizer(problem).init(theta), unconstrained(theta, len(problem.measured) + 1)
     arrays = Arrays(variables, weights_opt, *problem.devices.state((theta, opt, projected, none_acted())))
-    if not schedule(problem).race or problem.family:
+    if not (schedule(problem).race and race_in_turn(NAME, bool(problem.family))):
         return arrays
     return kept(arrays._replace(kept=Weights(variables, weights_opt)))

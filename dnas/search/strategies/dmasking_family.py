@@ -21,7 +21,7 @@ from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, as_mapping, one_hot, probabilities
 from dnas.search import members
 from dnas.search.assess import Assessed, accuracies, assessed
-from dnas.search.candidates import CandidateScores, as_assessment, compare, compile_comparison
+from dnas.search.candidates import CandidateScores, as_assessment, compare, compile_comparison, lanes_of
 from dnas.search.collapse import Temperature
 from dnas.search.compiling import Compiler, Program
 from dnas.search.decided import observe
@@ -67,7 +67,7 @@ def compile_programs(problem: Problem, compiler: Compiler, lanes: int | None = N
     moving = state.theta, state.theta_opt, state.projected.logits, learned.loss, gates.values, keys, number, heat
     each = Programs(
         learn=compiler(learn, state.variables, gates, *batch, gives=learned),
-        compare=compile_comparison(problem, compiler, variables_of(state.variables, 0)),
+        compare=compile_comparison(problem, compiler, variables_of(state.variables, 0), lanes_of(problem, NAME)),
         draw=compiler(_named("draw", draw), state.theta, keys, number, heat, hard, limits),
         update_weights=compile_update(
             problem, compiler, weights_optimizer(problem), Weights(state.variables, state.weights_opt), learned

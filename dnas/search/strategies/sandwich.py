@@ -32,7 +32,7 @@ def check(problem: Problem) -> None:
 
 def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
     """Every program of the strategy, each traced once."""
-    return supernet.compile_programs(problem, compiler, NAME)
+    return supernet.compile_programs(problem, compiler, NAME, NAME)
 
 
 def strategy(problem: Problem, programs: Programs) -> Strategy:

@@ -30,7 +30,7 @@ from dnas.learning.course import Metrics, Phase, State
 from dnas.nn.gates import Gates, Theta, as_mapping, gumbel_softmax, init_theta, one_hot, probabilities
 from dnas.search import chain
 from dnas.search.actions import Action, Reachable, extreme, path_choices
-from dnas.search.candidates import compile_comparison
+from dnas.search.candidates import compile_comparison, lanes_of
 from dnas.search.chain import Slimming
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, Weights, compile_learning, fresh, optimizer, planned, streams
@@ -73,7 +73,7 @@ def compile_programs(problem: Problem, compiler: Compiler) -> Programs:
         learning=compile_learning(problem, compiler),
         draw=compiler(_draw(problem), *draw),
         update_theta=compiler(_update_theta(problem), arrays.theta, arrays.theta_opt, arrays.theta, *draw[1:]),
-        compare=compile_comparison(problem, compiler, arrays.weights.variables),
+        compare=compile_comparison(problem, compiler, arrays.weights.variables, lanes_of(problem, NAME)),
     )
 
 
