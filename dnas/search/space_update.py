@@ -28,7 +28,7 @@ from dnas.graph import Graph
 from dnas.search.space_quality import Line, Number, Quality, Rule, by_choice, line, moved, quality, spacing, steps
 from dnas.search.subspaces import Subspace, Subspaces, sides, subspaces
 from dnas.solve.many import as_assignment
-from dnas.solve.relevance import first_of_same, relevance
+from dnas.solve.relevance import first_of_same, is_first, relevance
 from dnas.space.space import Space
 
 Accept = Callable[[dict[str, Any], Sequence[str]], Space]
@@ -166,9 +166,8 @@ def _must_matter(space: Space, names: Sequence[str]) -> None:
     """Raises `InputError` for an option of these choices that gives no network of its own."""
     first = first_of_same(space)
     for name in (n for n in names if n in first):
-        table = first[name].table
-        own = np.arange(len(table)).reshape(-1, *[1] * (table.ndim - 1))
-        idle = np.flatnonzero(~(table == own).reshape(len(table), -1).any(axis=1))
+        own = is_first(first[name]).table
+        idle = np.flatnonzero(~own.reshape(len(own), -1).any(axis=1))
         if len(idle):
             options = space.choice(name).options
             raise InputError(name, f"{options[idle[0]]} gives the same networks as another option")

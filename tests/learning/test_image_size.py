@@ -3,11 +3,12 @@
 import pytest
 
 from dnas.data.build import build
+from dnas.data.image_side import check_side
 from dnas.data.load import ArraySource
 from dnas.errors import InputError
 from dnas.grammar.catalogue import load_space
 from dnas.graph import graph_of
-from dnas.learning.image_size import check_side, proxy_side, search_side, total_stride
+from dnas.learning.image_size import proxy_side, search_side, total_stride
 from dnas.runs.result import read_result
 from dnas.train.setup import training_side
 from tests.runs.test_recall import files_of

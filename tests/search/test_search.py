@@ -191,10 +191,10 @@ def test_settings_that_are_numbers_are_finite(name, value):
 OUT_OF_RANGE = {
     "above 0": {"epochs": 0, "clip": 0, "temperature": -1, "temperature_end": 0, "mes_alpha": 0},
     "at least 0": {"weight_decay": -1, "theta_decay": -1, "alpha": -1, "beta": -0.5, "resolution_paths": -1,
-                   "rank_norm_batches": -1, "norm_batches": -1, "early": -1, "temperature_floor": -1,
+                   "norm_batches": -1, "early": -1, "temperature_floor": -1,
                    "weights_momentum": 1},
     "at least 1": {"batch_size": 0, "race_images": 0, "rank_images": 0, "check_images": 0, "assess_batch": 0,
-                   "largest_decoded": 0},
+                   "largest_decoded": 0, "rank_norm_batches": 0},
 }  # fmt: skip
 
 
