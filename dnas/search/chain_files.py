@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dnas.cost import ledger
 from dnas.files import write_json
 from dnas.graph import graph_of
 from dnas.graph.architecture import architecture, options_taken
 from dnas.runs.recall import data_record
-
-if TYPE_CHECKING:
-    from dnas.search.run import Found
+from dnas.search.found import Found
 
 SPLIT = "the choices' share of the training images"
 

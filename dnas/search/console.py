@@ -27,8 +27,8 @@ from dnas.space import units
 if TYPE_CHECKING:
     from dnas.learning.driver import Show
     from dnas.search.compiling import Compiler
+    from dnas.search.found import Found
     from dnas.search.problem import Problem
-    from dnas.search.run import Found
     from dnas.search.strategy import Around
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dnas.files import write_atomic, write_json
 from dnas.files.sets import names
@@ -22,13 +22,11 @@ from dnas.process import tables
 from dnas.runs.as_trained import counted_at
 from dnas.runs.folder import PROVENANCE
 from dnas.search.chain_files import SPLIT, file_name
+from dnas.search.found import Found
 from dnas.search.result import found_document, write_network
 from dnas.search.together import EACH
 from dnas.search.verdict import last_accuracy
 from dnas.space import units
-
-if TYPE_CHECKING:
-    from dnas.search.run import Found
 
 FAMILY, MARKDOWN = "family.json", "family.md"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dnas.cost import ledger
 from dnas.cost.conventions import CONVENTIONS
@@ -18,13 +18,11 @@ from dnas.learning import weights
 from dnas.runs.as_trained import counted_at
 from dnas.runs.recall import data_record
 from dnas.runs.result import WEIGHTS
+from dnas.search.found import Found
 from dnas.search.problem import proxy_notes
 from dnas.search.verdict import level, unused_because, warnings
 from dnas.solve.derive import Derivation
 from dnas.solve.relevance import unused
-
-if TYPE_CHECKING:
-    from dnas.search.run import Found
 
 
 def found_document(found: Found, preset: str) -> dict[str, Any]:

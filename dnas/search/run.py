@@ -20,13 +20,12 @@ from dnas.data.waiting import Share
 from dnas.errors import Stopped
 from dnas.files import write_atomic, write_json
 from dnas.grammar.catalogue import ARCHITECTURE, load_space
-from dnas.graph.architecture import Architecture, architecture
+from dnas.graph.architecture import architecture
 from dnas.learning import driver, weights
 from dnas.learning.course import State
 from dnas.learning.driver import Watch, concluded, kept, profiled
 from dnas.learning.journal import HISTORY, Journal
 from dnas.nn.inherit import inherit
-from dnas.nn.supernet import Variables
 from dnas.nn.wing import wing
 from dnas.process.interrupt import asked_to_stop
 from dnas.process.provenance import provenance, versions
@@ -39,6 +38,7 @@ from dnas.search.chain_files import write_chain
 from dnas.search.compiling import Compiler
 from dnas.search.console import Console
 from dnas.search.family_files import write_family
+from dnas.search.found import Found
 from dnas.search.learn import packing_of
 from dnas.search.memory import estimate, must_fit
 from dnas.search.problem import Problem, proxy_notes
@@ -69,22 +69,6 @@ class Options:
     """Replace whatever the result's folder holds."""
     numbered: bool = False
     """The folder's name is ours: where another run has it, one with a number is taken."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search ends with."""
-
-    problem: Problem
-    strategy: str
-    outcome: Outcome
-    architecture: Architecture
-    """At the space's own input, as the budgets count it."""
-    by_proxy: Architecture
-    """The same network on the data's images, which the weights fit."""
-    variables: Variables
-    members: tuple[Found, ...] = ()
-    """Of a family that was searched in one run, the loosest budget first; the last one is this network."""
 
 
 def run_search(

@@ -8,16 +8,13 @@ space_evolution.json  every space: E-T errors by choice, lines and moves
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dnas.files import write_atomic, write_json
 from dnas.files.yaml_text import yaml_text
 from dnas.grammar.read import space_from_data
 from dnas.runs.folder import SPACE_EVOLUTION, SPACE_FILE
+from dnas.search.found import Found
 from dnas.search.space_facts import head, remarks
-
-if TYPE_CHECKING:
-    from dnas.search.run import Found
 
 
 def write_spaces(found: Found, out: Path) -> None:

@@ -16,7 +16,7 @@ from dnas.search.settings import AIM
 from dnas.space import units
 
 if TYPE_CHECKING:
-    from dnas.search.run import Found
+    from dnas.search.found import Found
     from dnas.search.strategy import Outcome
 
 ADVICE = "Search longer (--epochs), check that images and labels belong together, or take a space that fits the data."

@@ -11,7 +11,7 @@ from dnas.search import singlepath, supernet
 from dnas.search.candidates import CandidateScores, compare
 from dnas.search.compiling import Compiler
 from dnas.search.descent import Learner, planned
-from dnas.search.found import Ending
+from dnas.search.ending import Ending
 from dnas.search.generations import Evolution
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy

@@ -16,7 +16,7 @@ from dnas.search.actions import extreme
 from dnas.search.chain import Slimming, score
 from dnas.search.compiling import Compiler
 from dnas.search.descent import Learner, planned
-from dnas.search.found import Ending
+from dnas.search.ending import Ending
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy
 from dnas.search.supernet import Programs

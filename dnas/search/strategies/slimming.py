@@ -34,7 +34,7 @@ from dnas.search.candidates import compile_comparison, lanes_of
 from dnas.search.chain import Slimming
 from dnas.search.compiling import Compiler, Program
 from dnas.search.descent import Learner, Learning, Weights, compile_learning, fresh, optimizer, planned, streams
-from dnas.search.found import Ending
+from dnas.search.ending import Ending
 from dnas.search.learn import fed
 from dnas.search.problem import Problem
 from dnas.search.strategy import Outcome, Strategy

@@ -24,7 +24,7 @@ from dnas.search.budget import check_options
 from dnas.search.candidates import ROWS, CandidateScores, compare
 from dnas.search.compiling import Compiler
 from dnas.search.descent import Learner, planned
-from dnas.search.found import Ending
+from dnas.search.ending import Ending
 from dnas.search.generations import Evolution
 from dnas.search.problem import Problem, anew, scaled
 from dnas.search.sampling import Sampler
