@@ -172,7 +172,7 @@ def _eliminate(tables: list[Factor], reduce: Callable[[Choice, Over, Any], Any])
         tables = [f for f in tables if choice not in f[0]]
         rest = tuple(sorted({c for over, _ in mine for c in over if c != choice}, key=rank.__getitem__))
         over = (*rest, choice)
-        _shape(over)
+        _shape(over)  # refuses what is too large before it is joined
         joint = sum(Quantity(own, table).table_over(over) for own, table in mine)
         tables.append((rest, reduce(choice, rest, joint)))
     return sum((table for _, table in tables), 0.0)
@@ -184,6 +184,7 @@ def join(factors: Iterable[Factor], over: Over) -> np.ndarray:
 
 
 def _shape(over: Over) -> tuple[int, ...]:
+    """Of a table over these choices; raises `UserError` where it would be too large."""
     shape = tuple(len(c) for c in over)
     if math.prod(shape) > MAX_TABLE:
         raise UserError(
